@@ -1,0 +1,60 @@
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+.PHONY: help setup demo test check bench lock clean lint backends
+
+BIN := .venv/bin
+FIND_PYTHON := for p in python3.11 python3.12 python3.13 python3.14 python3; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done
+PYTHON ?= $(shell $(FIND_PYTHON))
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input install --root-user-action=ignore
+
+# Named by all that an environment depends on: other pins or another folder are another stamp.
+LOCKS := requirements/control.txt requirements/dev.txt pyproject.toml
+STAMP := .venv/.ready-$(shell (echo $(CURDIR) $(PYTHON); cat $(LOCKS)) | cksum | cut -d' ' -f1)
+
+help: ## say what can be made
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+setup: $(STAMP) ## make .venv from the pins (seconds when nothing changed)
+
+$(STAMP):
+	@test -n "$(PYTHON)" || { echo "evalq needs Python 3.11 or newer with venv (Debian: python3-venv);" \
+		"none is on PATH. Name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }
+	@echo "making .venv with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv --clear .venv
+	@$(PIP) -r requirements/dev.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+backends: setup
+	@$(BIN)/evalq backends install hf
+
+demo: backends ## evaluate a real model on two CPU replicas and show the results
+	@$(BIN)/evalq demo
+
+test: backends ## run the tests, real Postgres, Valkey and models included
+	@$(BIN)/python -m pytest -q
+
+check: lint test ## what a change must pass: format, lint, types, layers, tests
+
+lint: setup
+	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --diff --quiet .; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --quiet
+
+bench: backends ## measure evalq beside lm_eval (docs/performance.md)
+	@$(BIN)/python benchmarks/main_job.py
+
+lock: setup ## pin the newest versions again, into requirements/
+	@test -x build/lock/bin/pip-compile || { $(PYTHON) -m venv build/lock && build/lock/bin/pip -q install pip-tools; }
+	@for part in control dev; do CUSTOM_COMPILE_COMMAND="make lock" build/lock/bin/pip-compile -q --upgrade \
+		$$(test $$part = control || echo --extra dev -c requirements/control.txt) --output-file requirements/$$part.txt \
+		--no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+		--strip-extras --allow-unsafe --annotation-style=line pyproject.toml; done
+
+clean: ## remove .venv and all that was built here (not the cache of backends)
+	@rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
