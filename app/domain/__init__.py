@@ -1,0 +1,1 @@
+"""What evalq decides: pure rules, standard library only."""

@@ -1,0 +1,1 @@
+"""What evalq does: one transaction per public method; committed first, told to others second."""

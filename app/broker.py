@@ -1,0 +1,84 @@
+"""The doorbell: the only file that sends Celery messages. A message carries one id and may be lost."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+from uuid import UUID
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from app.settings import Settings
+
+RUN_JOB = "evalq.run_job"
+RUN_REPLICA = "evalq.run_replica"
+COORDINATOR_QUEUE = "coordinator"
+
+log = logging.getLogger(__name__)
+
+
+def group_queue(group: str) -> str:
+    """The Celery queue of a GPU group."""
+    return f"group.{group}"
+
+
+def make_celery(settings: Settings) -> Celery:
+    """Celery as evalq uses it: acknowledged early, no results, no retries; Postgres keeps the truth."""
+    celery = Celery("evalq", broker=settings.redis_url)
+    celery.conf.update(
+        task_ignore_result=True,
+        task_serializer="json",
+        accept_content=["json"],
+        task_acks_late=False,
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_connection_retry_on_startup=True,
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        broker_transport_options={
+            "socket_timeout": 30,
+            "socket_keepalive": True,
+            "health_check_interval": 25,
+            "socket_connect_timeout": 5,
+            "visibility_timeout": 365 * 24 * 3600,
+        },
+    )
+    return celery
+
+
+class Doorbell(Protocol):
+    """What services need of the broker."""
+
+    def ring_job(self, job_id: UUID) -> None:
+        """Tell a coordinator worker that this job waits."""
+
+    def ring_replica(self, replica_id: UUID, group: str) -> None:
+        """Tell a group's worker that this replica is placed."""
+
+
+class CeleryDoorbell:
+    """Rings through Celery; a failed ring is logged, the scheduler rings again."""
+
+    def __init__(self, celery: Celery) -> None:
+        self._celery = celery
+
+    def ring_job(self, job_id: UUID) -> None:
+        """Tell a coordinator worker that this job waits."""
+        self._ring(lambda: self._send(RUN_JOB, job_id, COORDINATOR_QUEUE))
+
+    def ring_replica(self, replica_id: UUID, group: str) -> None:
+        """Tell a group's worker that this replica is placed."""
+        self._ring(lambda: self._send(RUN_REPLICA, replica_id, group_queue(group)))
+
+    def _send(self, name: str, subject: UUID, queue: str) -> Any:
+        return self._celery.send_task(name, args=[str(subject)], queue=queue, retry=False)
+
+    def _ring(self, send: Callable[[], Any]) -> None:
+        try:
+            send()
+        except (OperationalError, OSError) as error:
+            log.warning("could not ring, the scheduler will ring again: %s", error)

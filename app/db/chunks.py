@@ -1,0 +1,247 @@
+"""Rows of `chunks` and `responses`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import and_, delete, func, insert, literal, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.orm import Session
+
+from app.db.tables import ChunkRow, JobRow, ReplicaRow, ResponseRow
+from app.domain.chunk import Chunk, ChunkStatus
+from app.domain.job import Failure, JobStatus, Phase
+from app.domain.lease import Lease
+from app.domain.replica import LIVE
+from app.errors import LeaseLostError
+
+
+@dataclass(frozen=True)
+class Collected:
+    """Answers and failures of chunks that the coordinator had not seen."""
+
+    responses: list[tuple[bytes, bytes]]
+    failures: list[tuple[bytes, Failure]]
+    tasks: list[dict[str, int]]
+    """Requests per task, one entry per answered chunk."""
+    seconds: float
+
+
+class ChunkRepository:
+    """The queue at lm-eval's seam: insert, claim, answer, give back."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add(self, chunks: Iterable[Chunk]) -> None:
+        """Insert waiting chunks."""
+        rows = [
+            {
+                "id": chunk.id,
+                "job_id": chunk.job_id,
+                "position": chunk.position,
+                "kind": chunk.kind,
+                "batch_size": str(chunk.batch_size),
+                "gen_kwargs": dict(chunk.gen_kwargs) if chunk.gen_kwargs is not None else None,
+                "seed": chunk.seed,
+                "cost": chunk.cost,
+                "keys": list(chunk.keys),
+                "tasks": dict(chunk.tasks),
+                "payload": chunk.payload,
+                "status": chunk.status,
+            }
+            for chunk in chunks
+        ]
+        if rows:
+            self._session.execute(insert(ChunkRow), rows)
+
+    def claim(self, lease: Lease, engine_key: str, cost: float, most: int) -> list[tuple[Chunk, bytes]]:
+        """Give the replica waiting chunks worth about `cost` tokens, at least one; with their fingerprint."""
+        jobs = (
+            select(JobRow.id, JobRow.fingerprint)
+            .where(
+                JobRow.engine_key == engine_key,
+                JobRow.status == JobStatus.RUNNING,
+                JobRow.phase != Phase.PREPARING,
+                JobRow.cancel_requested_at.is_(None),
+                JobRow.pause_requested_at.is_(None),
+                select(ChunkRow.id)
+                .where(ChunkRow.job_id == JobRow.id, ChunkRow.status == ChunkStatus.WAITING)
+                .exists(),
+            )
+            .order_by(JobRow.priority.desc(), JobRow.created_at)
+            .limit(4)
+        )
+        claimed: list[tuple[Chunk, bytes]] = []
+        for job_id, fingerprint in self._session.execute(jobs).all():
+            rows = self._pick(
+                job_id, cost - sum(chunk.cost for chunk, _ in claimed), most - len(claimed), bool(claimed)
+            )
+            if rows:
+                claimed += [(to_chunk(row), fingerprint) for row in self._take(lease, rows)]
+        return claimed
+
+    def _pick(self, job_id: UUID, cost: float, most: int, enough: bool) -> list[UUID]:
+        waiting = (
+            select(ChunkRow.id, ChunkRow.cost)
+            .where(ChunkRow.job_id == job_id, ChunkRow.status == ChunkStatus.WAITING)
+            .order_by(ChunkRow.position)
+            .limit(max(most, 0))
+            .with_for_update(skip_locked=True)
+        )
+        picked: list[UUID] = []
+        for chunk_id, chunk_cost in self._session.execute(waiting).all():
+            if (picked or enough) and chunk_cost > cost:
+                break
+            picked.append(chunk_id)
+            cost -= chunk_cost
+        return picked
+
+    def _take(self, lease: Lease, ids: Sequence[UUID]) -> list[ChunkRow]:
+        live = select(ReplicaRow.id).where(
+            ReplicaRow.id == lease.id,
+            ReplicaRow.lease_token == lease.token,
+            ReplicaRow.lease_expires_at > func.now(),
+            ReplicaRow.status.in_(LIVE),
+        )
+        rows = self._session.scalars(
+            update(ChunkRow)
+            .where(ChunkRow.id.in_(ids), ChunkRow.status == ChunkStatus.WAITING, live.exists())
+            .values(status=ChunkStatus.CLAIMED, replica_id=lease.id, token=lease.token, claimed_at=func.now())
+            .returning(ChunkRow)
+        ).all()
+        if not rows:
+            raise LeaseLostError(f"the lease on replica {lease.id} is lost")
+        return sorted(rows, key=lambda row: row.position)
+
+    def answer(
+        self, lease: Lease, chunk: Chunk, fingerprint: bytes, values: Sequence[bytes], seconds: float
+    ) -> None:
+        """Store the answers and close the chunk, together; LeaseLostError when it is not ours any more."""
+        self._close(lease, chunk.id, status=ChunkStatus.ANSWERED, seconds=seconds)
+        unique = dict(zip(chunk.keys, values, strict=True))
+        rows = [
+            {"fingerprint": fingerprint, "key": key, "value": value} for key, value in sorted(unique.items())
+        ]
+        self._session.execute(upsert(ResponseRow).on_conflict_do_nothing(), rows)
+
+    def put_back(self, lease: Lease, chunk: Chunk) -> None:
+        """The chunk waits again, with its counts as given."""
+        self._close(
+            lease,
+            chunk.id,
+            status=ChunkStatus.WAITING,
+            failures=chunk.failures,
+            interruptions=chunk.interruptions,
+            replica_id=None,
+        )
+
+    def close(self, lease: Lease, chunk: Chunk, status: ChunkStatus, error: Failure) -> None:
+        """End a chunk without an answer."""
+        self._close(lease, chunk.id, status=status, error=error.to_json(), failures=chunk.failures)
+
+    def _close(self, lease: Lease, chunk_id: UUID, **values: Any) -> None:
+        live = select(ReplicaRow.id).where(
+            ReplicaRow.id == lease.id,
+            ReplicaRow.lease_token == lease.token,
+            ReplicaRow.lease_expires_at > func.now(),
+        )
+        done = self._session.execute(
+            update(ChunkRow)
+            .where(
+                ChunkRow.id == chunk_id,
+                ChunkRow.status == ChunkStatus.CLAIMED,
+                ChunkRow.token == lease.token,
+                live.exists(),
+            )
+            .values(token=None, ended_at=func.now(), **values)
+            .execution_options(synchronize_session=False)
+        )
+        if not done.rowcount:  # type: ignore[attr-defined]
+            raise LeaseLostError(f"chunk {chunk_id} is not held by replica {lease.id} any more")
+
+    def give_back(self, replica_ids: Sequence[UUID]) -> int:
+        """Claimed chunks of replicas that are over wait again; returns how many."""
+        done = self._session.execute(
+            update(ChunkRow)
+            .where(ChunkRow.replica_id.in_(replica_ids), ChunkRow.status == ChunkStatus.CLAIMED)
+            .values(status=ChunkStatus.WAITING, replica_id=None, token=None)
+            .execution_options(synchronize_session=False)
+        )
+        return int(done.rowcount)  # type: ignore[attr-defined]
+
+    def drop(self, job_id: UUID) -> None:
+        """Forget a job's chunks that nobody works on: it ended, or its plan is made anew."""
+        self._session.execute(
+            delete(ChunkRow).where(ChunkRow.job_id == job_id, ChunkRow.status != ChunkStatus.CLAIMED)
+        )
+
+    def pending_keys(self, job_id: UUID) -> set[bytes]:
+        """Keys in stored chunks that are still to be answered."""
+        query = select(ChunkRow.keys).where(
+            ChunkRow.job_id == job_id, ChunkRow.status.in_([ChunkStatus.WAITING, ChunkStatus.CLAIMED])
+        )
+        return {key for keys in self._session.scalars(query) for key in keys}
+
+    def collect(self, job_id: UUID, fingerprint: bytes) -> Collected:
+        """Chunks that ended since the last look, with their answers; marks them as seen."""
+        rows = self._session.execute(
+            update(ChunkRow)
+            .where(
+                ChunkRow.job_id == job_id,
+                ChunkRow.status.in_([ChunkStatus.ANSWERED, ChunkStatus.FAILED]),
+                ChunkRow.collected.is_(False),
+            )
+            .values(collected=True, payload=None)
+            .returning(ChunkRow.status, ChunkRow.keys, ChunkRow.tasks, ChunkRow.error, ChunkRow.seconds)
+            .execution_options(synchronize_session=False)
+        ).all()
+        answered = [row for row in rows if row.status == ChunkStatus.ANSWERED]
+        failures = [
+            (key, Failure.from_json(row.error))
+            for row in rows
+            if row.status == ChunkStatus.FAILED
+            for key in row.keys
+        ]
+        keys = [key for row in answered for key in row.keys]
+        seconds = sum(row.seconds or 0.0 for row in rows)
+        return Collected(self.find(fingerprint, keys), failures, [row.tasks for row in answered], seconds)
+
+    def find(self, fingerprint: bytes, keys: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+        """Stored answers among these keys."""
+        if not keys:
+            return []
+        query = select(ResponseRow.key, ResponseRow.value).where(
+            ResponseRow.fingerprint == literal(fingerprint), ResponseRow.key == func.any(list(set(keys)))
+        )
+        return [(bytes(key), bytes(value)) for key, value in self._session.execute(query)]
+
+    def unfinished(self, job_id: UUID) -> int:
+        """Chunks that wait or are worked on."""
+        query = select(func.count()).where(
+            and_(ChunkRow.job_id == job_id, ChunkRow.status.in_([ChunkStatus.WAITING, ChunkStatus.CLAIMED]))
+        )
+        return int(self._session.scalar(query) or 0)
+
+
+def to_chunk(row: ChunkRow) -> Chunk:
+    """A row as the rules see it."""
+    return Chunk(
+        id=row.id,
+        job_id=row.job_id,
+        position=row.position,
+        kind=row.kind,
+        batch_size=int(row.batch_size) if row.batch_size.isdigit() else row.batch_size,
+        gen_kwargs=row.gen_kwargs,
+        seed=row.seed,
+        cost=row.cost,
+        keys=tuple(bytes(key) for key in row.keys),
+        tasks=row.tasks,
+        payload=row.payload or b"",
+        status=ChunkStatus(row.status),
+        failures=row.failures,
+        interruptions=row.interruptions,
+    )

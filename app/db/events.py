@@ -1,0 +1,52 @@
+"""A job's log of events: dense numbers in commit order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.orm import Session
+
+from app.db.tables import EventRow, JobRow
+
+
+@dataclass(frozen=True)
+class Event:
+    """One entry of a job's log."""
+
+    id: int
+    at: datetime
+    type: str
+    data: dict[str, Any]
+
+
+class EventRepository:
+    """Appends under the job row's lock, so numbers have no gap and appear in commit order."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def append(self, job_id: UUID, event_type: str, data: dict[str, Any]) -> int:
+        """Write the next event in the caller's transaction; returns its number."""
+        number = self._session.scalar(
+            update(JobRow)
+            .where(JobRow.id == job_id)
+            .values(event_count=JobRow.event_count + 1)
+            .returning(JobRow.event_count)
+            .execution_options(synchronize_session=False)
+        )
+        self._session.execute(
+            insert(EventRow).values(
+                job_id=job_id, number=number, at=func.clock_timestamp(), type=event_type, data=data
+            )
+        )
+        return int(number or 0)
+
+    def after(self, job_id: UUID, number: int, limit: int) -> list[Event]:
+        """Events with a greater number, oldest first."""
+        query = select(EventRow).where(EventRow.job_id == job_id, EventRow.number > number)
+        rows = self._session.scalars(query.order_by(EventRow.number).limit(limit))
+        return [Event(row.number, row.at, row.type, row.data) for row in rows]

@@ -1,0 +1,155 @@
+"""Rows of `gpu_groups` and `devices` as their own worker writes them, and as people see them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.orm import Session
+
+from app.db.tables import DeviceRow, GroupRow
+from app.domain.replica import DeviceState
+from app.errors import LeaseLostError, UnknownGroupError
+
+
+@dataclass(frozen=True)
+class DeviceReport:
+    """One device as its worker sees it now."""
+
+    id: str
+    index: int
+    name: str
+    memory_bytes: int | None = None
+    memory_used_bytes: int | None = None
+    utilization_percent: float | None = None
+    temperature_celsius: float | None = None
+
+
+@dataclass(frozen=True)
+class GroupView:
+    """A group for people: its row and its devices' rows."""
+
+    name: str
+    host: str
+    kind: str
+    backends: list[str]
+    version: str
+    worker_started_at: datetime
+    heartbeat_at: datetime
+    drain_requested_at: datetime | None
+    devices: list[DeviceRow]
+
+
+class GroupRepository:
+    """A group belongs to the worker that registered it last."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def register(
+        self, name: str, host: str, kind: str, backends: Sequence[str], version: str, token: UUID
+    ) -> None:
+        """Take over the group; an older worker's heartbeats are refused from now on."""
+        values = {
+            "host": host,
+            "kind": kind,
+            "backends": list(backends),
+            "version": version,
+            "worker_token": token,
+            "worker_started_at": func.now(),
+            "heartbeat_at": func.now(),
+        }
+        statement = upsert(GroupRow).values(name=name, **values)
+        self._session.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
+
+    def set_devices(self, name: str, reports: Sequence[DeviceReport]) -> None:
+        """The group has exactly these devices; new ones are dirty until seen clean."""
+        for report in reports:
+            values = {
+                "group_name": name,
+                "index": report.index,
+                "name": report.name,
+                "memory_bytes": report.memory_bytes,
+            }
+            statement = upsert(DeviceRow).values(
+                id=report.id, state=DeviceState.DIRTY, reason="not seen clean yet", **values
+            )
+            self._session.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
+        self._session.execute(
+            delete(DeviceRow).where(
+                DeviceRow.group_name == name,
+                DeviceRow.id.not_in([report.id for report in reports]),
+                DeviceRow.state != DeviceState.HELD,
+            )
+        )
+
+    def beat(self, name: str, token: UUID, backends: Sequence[str], reports: Sequence[DeviceReport]) -> None:
+        """The worker lives; its devices look like this. LeaseLostError if another worker took the group."""
+        done = self._session.execute(
+            update(GroupRow)
+            .where(GroupRow.name == name, GroupRow.worker_token == token)
+            .values(heartbeat_at=func.now(), backends=list(backends))
+        )
+        if not done.rowcount:  # type: ignore[attr-defined]
+            raise LeaseLostError(f"another worker has taken group {name}")
+        for report in reports:
+            self._session.execute(
+                update(DeviceRow)
+                .where(DeviceRow.id == report.id)
+                .values(
+                    memory_used_bytes=report.memory_used_bytes,
+                    utilization_percent=report.utilization_percent,
+                    temperature_celsius=report.temperature_celsius,
+                )
+            )
+
+    def dirty(self, name: str) -> list[str]:
+        """Devices of the group that nobody may have before they are seen clean."""
+        query = select(DeviceRow.id).where(
+            DeviceRow.group_name == name, DeviceRow.state.in_([DeviceState.DIRTY, DeviceState.DRAINED])
+        )
+        return list(self._session.scalars(query))
+
+    def set_state(self, device_id: str, state: DeviceState, reason: str | None) -> None:
+        """Move a device that no replica holds."""
+        self._session.execute(
+            update(DeviceRow)
+            .where(DeviceRow.id == device_id, DeviceRow.replica_id.is_(None))
+            .values(state=state, reason=reason)
+        )
+
+    def drain(self, name: str, *, draining: bool) -> None:
+        """Give the group no more work, or work again; UnknownGroupError."""
+        at = func.coalesce(GroupRow.drain_requested_at, func.now()) if draining else None
+        done = self._session.execute(
+            update(GroupRow).where(GroupRow.name == name).values(drain_requested_at=at)
+        )
+        if not done.rowcount:  # type: ignore[attr-defined]
+            raise UnknownGroupError(f"there is no group {name}")
+
+    def views(self) -> list[GroupView]:
+        """Every group with its devices."""
+        devices: dict[str, list[DeviceRow]] = {}
+        for device in self._session.scalars(
+            select(DeviceRow).order_by(DeviceRow.group_name, DeviceRow.index)
+        ):
+            devices.setdefault(device.group_name, []).append(device)
+        rows = self._session.scalars(select(GroupRow).order_by(GroupRow.name))
+        return [
+            GroupView(
+                row.name,
+                row.host,
+                row.kind,
+                row.backends,
+                row.version,
+                row.worker_started_at,
+                row.heartbeat_at,
+                row.drain_requested_at,
+                devices.get(row.name, []),
+            )
+            for row in rows
+        ]

@@ -1,0 +1,183 @@
+"""What the coordinator that holds a job's lease writes; every statement is fenced by its token."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from app.db.tables import JobRow, JobTaskRow
+from app.domain.job import Failure, JobStatus, Phase, TaskStatus
+from app.domain.lease import Lease, Order
+from app.errors import LeaseLostError
+
+
+def _held(lease: Lease) -> ColumnElement[bool]:
+    return and_(
+        JobRow.id == lease.id,
+        JobRow.lease_token == lease.token,
+        JobRow.lease_expires_at > func.now(),
+        JobRow.status == JobStatus.RUNNING,
+    )
+
+
+class JobLeaseRepository:
+    """Claim, renew, write, let go."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def claim(self, lease: Lease, holder: str, ttl: timedelta) -> bool:
+        """Take a queued job; False if it is not queued any more. A doubled message finds nothing."""
+        done = self._session.execute(
+            update(JobRow)
+            .where(JobRow.id == lease.id, JobRow.status == JobStatus.QUEUED)
+            .values(
+                status=JobStatus.RUNNING,
+                phase=Phase.PREPARING,
+                reason="preparing prompts",
+                lease_token=lease.token,
+                lease_holder=holder,
+                lease_expires_at=func.now() + ttl,
+                attempt=JobRow.attempt + 1,
+                version=JobRow.version + 1,
+                started_at=func.coalesce(JobRow.started_at, func.now()),
+                progress_at=func.now(),
+                requests_done=0,
+                requests_reused=0,
+            )
+        )
+        return bool(done.rowcount)  # type: ignore[attr-defined]
+
+    def renew(self, lease: Lease, ttl: timedelta) -> Order:
+        """Extend the lease and say what the job's user wants; LeaseLostError."""
+        row = self._session.execute(
+            update(JobRow)
+            .where(_held(lease))
+            .values(lease_expires_at=func.now() + ttl)
+            .returning(
+                JobRow.cancel_requested_at,
+                JobRow.pause_requested_at,
+                JobRow.deadline_at < func.clock_timestamp(),
+            )
+        ).one_or_none()
+        if row is None:
+            raise LeaseLostError(f"the lease on job {lease.id} is lost")
+        cancel, pause, late = row
+        if cancel:
+            return Order.CANCEL
+        if late:
+            return Order.DEADLINE
+        return Order.PAUSE if pause else Order.GO_ON
+
+    def write(self, lease: Lease, **values: Any) -> None:
+        """Write columns of the job under the lease; LeaseLostError."""
+        done = self._session.execute(
+            update(JobRow)
+            .where(_held(lease))
+            .values(version=JobRow.version + 1, **values)
+            .execution_options(synchronize_session=False)
+        )
+        if not done.rowcount:  # type: ignore[attr-defined]
+            raise LeaseLostError(f"the lease on job {lease.id} is lost")
+
+    def let_go(self, lease: Lease, status: JobStatus, reason: str, error: Failure | None = None) -> None:
+        """End the holder's work: the job moves on and nobody holds it."""
+        self.write(
+            lease,
+            status=status,
+            phase=None,
+            reason=reason,
+            error=error.to_json() if error else None,
+            ended_at=func.now() if status.terminal else None,
+            lease_token=None,
+            lease_expires_at=None,
+            lease_holder=None,
+            **({"pause_requested_at": None} if status is JobStatus.PAUSED else {}),
+        )
+
+    def set_tasks(self, job_id: UUID, totals: Sequence[tuple[str, int]]) -> None:
+        """Replace the job's tasks by the leaf tasks that were built, in order."""
+        names = [name for name, _ in totals]
+        existing = set(self._session.scalars(select(JobTaskRow.name).where(JobTaskRow.job_id == job_id)))
+        for position, (name, total) in enumerate(totals):
+            if name not in existing:
+                self._session.add(
+                    JobTaskRow(job_id=job_id, position=position, name=name, status=TaskStatus.WAITING)
+                )
+        self._session.flush()
+        for position, (name, total) in enumerate(totals):
+            values = {"position": position, "total": total, "done": 0, "status": TaskStatus.RUNNING}
+            self._update_task(job_id, name, **values)
+        gone = [name for name in existing if name not in names]
+        failed = select(JobTaskRow.name).where(
+            JobTaskRow.job_id == job_id, JobTaskRow.status == TaskStatus.FAILED
+        )
+        for name in set(gone) - set(self._session.scalars(failed)):
+            row = self._session.get(JobTaskRow, (job_id, name))
+            if row is not None:
+                self._session.delete(row)
+
+    def task_done(self, job_id: UUID, done: Mapping[str, int]) -> None:
+        """Set how many requests of each task are answered."""
+        for name, count in done.items():
+            self._update_task(job_id, name, done=count)
+
+    def task_finished(self, job_id: UUID, name: str, metrics: Mapping[str, Any]) -> None:
+        """The task is scored."""
+        self._update_task(job_id, name, status=TaskStatus.SUCCEEDED, metrics=json.dumps(metrics))
+
+    def task_failed(self, job_id: UUID, name: str, error: Failure) -> None:
+        """The task cannot be scored; a task that failed before it was built is added."""
+        row = self._session.get(JobTaskRow, (job_id, name))
+        if row is None:
+            self._session.add(JobTaskRow(job_id=job_id, position=10_000, name=name, status=TaskStatus.FAILED))
+            self._session.flush()
+        self._update_task(job_id, name, status=TaskStatus.FAILED, error=error.to_json())
+
+    def requeue_expired(self, reason: str, held_by: Sequence[str] | None = None) -> list[UUID]:
+        """Running jobs whose lease is over (or whose holder is known dead) wait again; returns them."""
+        over = JobRow.lease_expires_at < func.now()
+        if held_by is not None:
+            over = or_(over, JobRow.lease_holder.in_(held_by))
+        rows = self._session.scalars(
+            update(JobRow)
+            .where(JobRow.status == JobStatus.RUNNING, over)
+            .values(
+                status=JobStatus.QUEUED,
+                phase=None,
+                reason=reason,
+                version=JobRow.version + 1,
+                lease_token=None,
+                lease_expires_at=None,
+                lease_holder=None,
+                sent_at=None,
+            )
+            .returning(JobRow.id)
+        )
+        return list(rows)
+
+    def holders(self, prefix: str) -> list[str]:
+        """Who holds running jobs, among holders whose name begins with `prefix`."""
+        query = select(JobRow.lease_holder).where(
+            JobRow.status == JobStatus.RUNNING, JobRow.lease_holder.startswith(prefix, autoescape=True)
+        )
+        return [holder for holder in self._session.scalars(query) if holder]
+
+    def _update_task(self, job_id: UUID, name: str, **values: Any) -> None:
+        self._session.execute(
+            update(JobTaskRow)
+            .where(JobTaskRow.job_id == job_id, JobTaskRow.name == name)
+            .values(**values)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def deadline(created_at: datetime, seconds: float | None) -> datetime | None:
+    """When a job that must end within `seconds` of its creation is late."""
+    return created_at + timedelta(seconds=seconds) if seconds else None

@@ -1,0 +1,222 @@
+"""Rows of `jobs` and `job_tasks`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select, tuple_, update
+from sqlalchemy.orm import Session
+
+from app.db.tables import JobRow, JobTaskRow
+from app.domain.engine_spec import EngineSpec
+from app.domain.job import Failure, Job, JobStatus, JobTask, Phase, TaskStatus
+from app.domain.plan import Plan
+from app.errors import StaleJobError, UnknownJobError
+
+SWAPPED = (
+    "name status phase reason priority version started_at ended_at deadline_at cancel_requested_at "
+    "pause_requested_at"
+).split()
+
+
+@dataclass(frozen=True)
+class JobFilter:
+    """Which jobs to list; None means any."""
+
+    status: str | None = None
+    owner: str | None = None
+    model: str | None = None
+    task: str | None = None
+    tag: str | None = None
+    name: str | None = None
+    created_after: datetime | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """As SQL."""
+        given: list[ColumnElement[bool] | None] = [
+            JobRow.status == self.status if self.status else None,
+            JobRow.owner == self.owner if self.owner else None,
+            JobRow.name == self.name if self.name else None,
+            JobRow.engine["model"].astext == self.model if self.model else None,
+            JobRow.tags.contains([self.tag]) if self.tag else None,
+            JobRow.created_at > self.created_after if self.created_after else None,
+            exists().where(JobTaskRow.job_id == JobRow.id, JobTaskRow.name == self.task)
+            if self.task
+            else None,
+        ]
+        return [condition for condition in given if condition is not None]
+
+
+class JobRepository:
+    """Translates rows to jobs; every change is guarded by the row's version."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add(self, job: Job, idempotency_key: str | None, body_hash: str | None) -> None:
+        """Insert a job and its tasks."""
+        row = JobRow(
+            id=job.id,
+            owner=job.owner,
+            spec=dict(job.spec),
+            engine=job.engine.to_json(),
+            engine_key=job.engine.key,
+            plan=job.plan.to_json(),
+            tags=list(job.tags),
+            created_at=job.created_at,
+            idempotency_key=idempotency_key,
+            body_hash=body_hash,
+            **{column: getattr(job, column) for column in SWAPPED},
+        )
+        self._session.add(row)
+        self._session.flush()
+        for position, task in enumerate(job.tasks):
+            self._session.add(
+                JobTaskRow(job_id=job.id, position=position, name=task.name, status=task.status)
+            )
+
+    def get(self, job_id: UUID) -> Job:
+        """The job with its tasks; UnknownJobError."""
+        row = self._session.get(JobRow, job_id, populate_existing=True)
+        if row is None:
+            raise UnknownJobError(f"there is no job {job_id}")
+        return self._with_tasks([row])[0]
+
+    def by_idempotency_key(self, owner: str, key: str) -> tuple[Job, str | None] | None:
+        """The job first posted with this key, and the hash of its body."""
+        row = self._session.scalar(select(JobRow).where(JobRow.owner == owner, JobRow.idempotency_key == key))
+        return (self._with_tasks([row])[0], row.body_hash) if row else None
+
+    def page(self, wanted: JobFilter, limit: int, before: tuple[datetime, UUID] | None) -> list[Job]:
+        """Newest first, after the cursor."""
+        query: Select[tuple[JobRow]] = select(JobRow).where(*wanted.conditions())
+        if before:
+            query = query.where(tuple_(JobRow.created_at, JobRow.id) < before)
+        query = query.order_by(JobRow.created_at.desc(), JobRow.id.desc()).limit(limit)
+        return self._with_tasks(self._session.scalars(query).all())
+
+    def waiting(self) -> list[Job]:
+        """Jobs not yet claimed by a coordinator or waiting for devices, in the order they are served."""
+        query = select(JobRow).where(
+            or_(
+                JobRow.status == JobStatus.QUEUED,
+                and_(
+                    JobRow.status == JobStatus.RUNNING,
+                    JobRow.phase.in_([Phase.WAITING_FOR_GPU, Phase.LOADING]),
+                ),
+            )
+        )
+        rows = self._session.scalars(query.order_by(JobRow.priority.desc(), JobRow.created_at)).all()
+        return self._with_tasks(rows)
+
+    def swap(self, old: Job, new: Job) -> Job:
+        """Write `new` over `old` unless somebody wrote the row in between: then StaleJobError."""
+        values = {column: getattr(new, column) for column in SWAPPED if column != "version"}
+        values |= {"tags": list(new.tags), "error": new.error.to_json() if new.error else None}
+        values["version"] = old.version + 1
+        done = self._session.execute(
+            update(JobRow).where(JobRow.id == old.id, JobRow.version == old.version).values(**values)
+        )
+        if not done.rowcount:  # type: ignore[attr-defined]
+            raise StaleJobError(f"job {old.id} changed in between")
+        return self.get(old.id)
+
+    def reset_tasks(self, job_id: UUID) -> None:
+        """Failed and unfinished tasks wait again; scored ones keep their metrics until scored anew."""
+        self._session.execute(
+            update(JobTaskRow)
+            .where(JobTaskRow.job_id == job_id)
+            .values(status=TaskStatus.WAITING, error=None)
+        )
+
+    def delete(self, job_id: UUID) -> None:
+        """Remove the job and all that belongs to it."""
+        self._session.execute(delete(JobRow).where(JobRow.id == job_id))
+
+    def document(self, job_id: UUID) -> tuple[str | None, str | None, str | None, dict[str, Any] | None]:
+        """The stored result document, its model name and date, and the provenance."""
+        row = self._session.execute(
+            select(JobRow.results, JobRow.result_name, JobRow.result_date, JobRow.provenance).where(
+                JobRow.id == job_id
+            )
+        ).one_or_none()
+        if row is None:
+            raise UnknownJobError(f"there is no job {job_id}")
+        return row.results, row.result_name, row.result_date, row.provenance
+
+    def rates(self, job_ids: Iterable[UUID]) -> dict[UUID, dict[str, Any]]:
+        """What the coordinators measured last."""
+        rows = self._session.execute(select(JobRow.id, JobRow.rates).where(JobRow.id.in_(list(job_ids))))
+        return {row.id: row.rates or {} for row in rows}
+
+    def announce(self, resend_after: timedelta, limit: int) -> list[UUID]:
+        """Mark queued jobs as sent that were not announced lately; returns them."""
+        due = select(JobRow.id).where(
+            JobRow.status == JobStatus.QUEUED,
+            or_(JobRow.sent_at.is_(None), JobRow.sent_at < func.now() - resend_after),
+        )
+        due = (
+            due.order_by(JobRow.priority.desc(), JobRow.created_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        ids = self._session.scalars(due).all()
+        self._session.execute(update(JobRow).where(JobRow.id.in_(ids)).values(sent_at=func.now()))
+        return list(ids)
+
+    def _with_tasks(self, rows: Sequence[JobRow]) -> list[Job]:
+        ids = [row.id for row in rows]
+        tasks: dict[UUID, list[JobTask]] = {job_id: [] for job_id in ids}
+        query = select(JobTaskRow).where(JobTaskRow.job_id.in_(ids)).order_by(JobTaskRow.position)
+        for task in self._session.scalars(query.execution_options(populate_existing=True)):
+            tasks[task.job_id].append(to_task(task))
+        return [to_job(row, tuple(tasks[row.id])) for row in rows]
+
+
+def to_task(row: JobTaskRow) -> JobTask:
+    """A row as the rules see it."""
+    return JobTask(
+        name=row.name,
+        status=TaskStatus(row.status),
+        done=row.done,
+        total=row.total,
+        metrics=json.loads(row.metrics) if row.metrics else None,
+        error=Failure.from_json(row.error) if row.error else None,
+    )
+
+
+def to_job(row: JobRow, tasks: tuple[JobTask, ...]) -> Job:
+    """A row as the rules see it."""
+    return Job(
+        id=row.id,
+        owner=row.owner,
+        name=row.name,
+        spec=row.spec,
+        engine=EngineSpec.from_json(row.engine),
+        plan=Plan.from_json(row.plan),
+        created_at=row.created_at,
+        status=JobStatus(row.status),
+        phase=Phase(row.phase) if row.phase else None,
+        reason=row.reason,
+        priority=row.priority,
+        tags=tuple(row.tags),
+        attempt=row.attempt,
+        version=row.version,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        deadline_at=row.deadline_at,
+        cancel_requested_at=row.cancel_requested_at,
+        pause_requested_at=row.pause_requested_at,
+        requests_total=row.requests_total,
+        requests_done=row.requests_done,
+        requests_reused=row.requests_reused,
+        progress_at=row.progress_at,
+        gpu_seconds=row.gpu_seconds,
+        error=Failure.from_json(row.error) if row.error else None,
+        tasks=tasks,
+    )

@@ -1,0 +1,324 @@
+"""Rows of `replicas`, `devices` and `gpu_groups`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Row, and_, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from app.db.tables import ChunkRow, DeviceRow, GroupRow, JobRow, ReplicaRow
+from app.domain.chunk import ChunkStatus
+from app.domain.engine_spec import EngineSpec
+from app.domain.ids import uuid7
+from app.domain.job import Failure, JobStatus, Phase
+from app.domain.lease import Lease, Order
+from app.domain.placement import Group, Start
+from app.domain.replica import LIVE, Device, DeviceState, Replica, ReplicaStatus
+from app.errors import LeaseLostError
+
+
+@dataclass(frozen=True)
+class WaitingWork:
+    """Waiting chunks of one job, as the scheduler weighs them."""
+
+    job_id: UUID
+    engine: EngineSpec
+    priority: int
+    created_at: datetime
+    spec: dict[str, Any]
+    chunks: int
+    cost: float
+
+
+def _held(lease: Lease) -> ColumnElement[bool]:
+    return and_(
+        ReplicaRow.id == lease.id,
+        ReplicaRow.lease_token == lease.token,
+        ReplicaRow.lease_expires_at > func.now(),
+        ReplicaRow.status.in_(LIVE),
+    )
+
+
+class ReplicaRepository:
+    """Place, claim, renew, write, end; a device is held by at most one live replica."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def place(self, start: Start) -> UUID | None:
+        """Take all the devices and insert a placed replica, or take nothing and return None."""
+        wanted = select(DeviceRow.id).where(
+            DeviceRow.id.in_(start.devices), DeviceRow.state == DeviceState.FREE
+        )
+        locked = self._session.scalars(wanted.with_for_update(skip_locked=True)).all()
+        if len(locked) != len(start.devices):
+            return None
+        replica_id = uuid7()
+        self._session.add(
+            ReplicaRow(
+                id=replica_id,
+                group_name=start.group,
+                engine_key=start.engine.key,
+                engine=start.engine.to_json(),
+                devices=list(start.devices),
+                status=ReplicaStatus.PLACED,
+                placed_at=func.now(),
+            )
+        )
+        self._session.flush()
+        self._set_devices(DeviceRow.id.in_(locked), DeviceState.HELD, replica_id, None)
+        return replica_id
+
+    def announce(self, resend_after: timedelta) -> list[tuple[UUID, str]]:
+        """Mark placed replicas as sent that were not announced lately; returns (id, group)."""
+        rows = self._session.execute(
+            update(ReplicaRow)
+            .where(
+                ReplicaRow.status == ReplicaStatus.PLACED,
+                or_(ReplicaRow.sent_at.is_(None), ReplicaRow.sent_at < func.now() - resend_after),
+            )
+            .values(sent_at=func.now(), sends=ReplicaRow.sends + 1)
+            .returning(ReplicaRow.id, ReplicaRow.group_name)
+        )
+        return [(row.id, row.group_name) for row in rows]
+
+    def claim(self, lease: Lease, holder: str, ttl: timedelta) -> Replica | None:
+        """Take a placed replica; None if it is not placed any more. A doubled message finds nothing."""
+        row = self._session.scalar(
+            update(ReplicaRow)
+            .where(ReplicaRow.id == lease.id, ReplicaRow.status == ReplicaStatus.PLACED)
+            .values(
+                status=ReplicaStatus.LOADING,
+                lease_token=lease.token,
+                lease_holder=holder,
+                lease_expires_at=func.now() + ttl,
+                claimed_at=func.now(),
+            )
+            .returning(ReplicaRow)
+        )
+        return to_replica(row) if row else None
+
+    def renew(self, lease: Lease, ttl: timedelta) -> Order:
+        """Extend the lease; says whether the scheduler wants the devices back; LeaseLostError."""
+        released = self._session.execute(
+            update(ReplicaRow)
+            .where(_held(lease))
+            .values(lease_expires_at=func.now() + ttl)
+            .returning(ReplicaRow.release_requested_at)
+        ).one_or_none()
+        if released is None:
+            raise LeaseLostError(f"the lease on replica {lease.id} is lost")
+        return Order.RELEASE if released[0] else Order.GO_ON
+
+    def order(self, lease: Lease) -> Order:
+        """What the scheduler wants of the holder; LeaseLostError."""
+        row = self._session.execute(select(ReplicaRow.release_requested_at).where(_held(lease))).one_or_none()
+        if row is None:
+            raise LeaseLostError(f"the lease on replica {lease.id} is lost")
+        return Order.RELEASE if row[0] else Order.GO_ON
+
+    def write(self, lease: Lease, **values: Any) -> None:
+        """Write columns of the replica under the lease; LeaseLostError."""
+        done = self._session.execute(
+            update(ReplicaRow)
+            .where(_held(lease))
+            .values(**values)
+            .execution_options(synchronize_session=False)
+        )
+        if not done.rowcount:  # type: ignore[attr-defined]
+            raise LeaseLostError(f"the lease on replica {lease.id} is lost")
+
+    def count(self, lease: Lease, requests: int, tokens: int, cost: float, seconds: float) -> None:
+        """Add an answered chunk to the replica's account."""
+        self.write(
+            lease,
+            requests_done=ReplicaRow.requests_done + requests,
+            tokens_done=ReplicaRow.tokens_done + tokens,
+            cost_done=ReplicaRow.cost_done + cost,
+            busy_seconds=ReplicaRow.busy_seconds + seconds,
+            idle_since=None,
+        )
+
+    def end(self, lease: Lease, status: ReplicaStatus, error: Failure | None) -> None:
+        """End the replica; its devices are dirty until their worker has seen them clean."""
+        self.write(
+            lease,
+            status=status,
+            ended_at=func.now(),
+            error=error.to_json() if error else None,
+            idle_since=None,
+            lease_token=None,
+            lease_expires_at=None,
+        )
+        self._set_devices(DeviceRow.replica_id == lease.id, DeviceState.DIRTY, None, "a replica ended")
+
+    def release(self, replica_id: UUID, why: str) -> None:
+        """Ask a replica to stop at its next chunk boundary; one not yet claimed ends at once."""
+        self._session.execute(
+            update(ReplicaRow)
+            .where(ReplicaRow.id == replica_id, ReplicaRow.status.in_(LIVE))
+            .values(release_requested_at=func.coalesce(ReplicaRow.release_requested_at, func.now()))
+        )
+        gone = self._session.scalars(
+            update(ReplicaRow)
+            .where(ReplicaRow.id == replica_id, ReplicaRow.status == ReplicaStatus.PLACED)
+            .values(status=ReplicaStatus.RELEASED, ended_at=func.now())
+            .returning(ReplicaRow.id)
+        ).all()
+        self._set_devices(DeviceRow.replica_id.in_(gone), DeviceState.FREE, None, None)
+
+    def expire(self, held_by: Sequence[str] | None = None, max_sends: int = 4) -> list[UUID]:
+        """End replicas whose lease is over (or whose holder is known dead) as lost; returns them."""
+        over = and_(ReplicaRow.status.in_(LIVE), ReplicaRow.lease_expires_at < func.now())
+        unclaimed = and_(ReplicaRow.status == ReplicaStatus.PLACED, ReplicaRow.sends >= max_sends)
+        conditions = [over, unclaimed]
+        if held_by is not None:
+            conditions = [and_(ReplicaRow.status.in_(LIVE), ReplicaRow.lease_holder.in_(held_by))]
+        lost = list(
+            self._session.scalars(
+                update(ReplicaRow)
+                .where(or_(*conditions))
+                .values(
+                    status=ReplicaStatus.LOST,
+                    ended_at=func.now(),
+                    idle_since=None,
+                    lease_token=None,
+                    lease_expires_at=None,
+                    error={"code": "lost", "message": "its worker did not renew the lease"},
+                )
+                .returning(ReplicaRow.id)
+            )
+        )
+        if lost:
+            self._set_devices(DeviceRow.replica_id.in_(lost), DeviceState.DIRTY, None, "a lease expired")
+        return lost
+
+    def holders(self, prefix: str) -> list[str]:
+        """Who holds live replicas, among holders whose name begins with `prefix`."""
+        query = select(ReplicaRow.lease_holder).where(
+            ReplicaRow.status.in_(LIVE), ReplicaRow.lease_holder.startswith(prefix, autoescape=True)
+        )
+        return [holder for holder in self._session.scalars(query) if holder]
+
+    def live(self) -> list[Replica]:
+        """Replicas that hold devices, oldest first."""
+        rows = self._session.scalars(
+            select(ReplicaRow).where(ReplicaRow.status.in_(LIVE)).order_by(ReplicaRow.placed_at)
+        )
+        return [to_replica(row) for row in rows]
+
+    def of_job(self, job_id: UUID, engine_key: str) -> list[Replica]:
+        """Replicas that answered for the job, and live ones of its engine spec."""
+        answered = select(ChunkRow.replica_id).where(
+            ChunkRow.job_id == job_id, ChunkRow.replica_id.is_not(None)
+        )
+        alive = and_(ReplicaRow.engine_key == engine_key, ReplicaRow.status.in_(LIVE))
+        query = (
+            select(ReplicaRow).where(or_(ReplicaRow.id.in_(answered), alive)).order_by(ReplicaRow.placed_at)
+        )
+        return [to_replica(row) for row in self._session.scalars(query)]
+
+    def failures_since(self, engine_key: str, since: datetime) -> list[Replica]:
+        """Failed starts of an engine spec after its last good one, newest first."""
+        served = select(func.max(ReplicaRow.serving_at)).where(ReplicaRow.engine_key == engine_key)
+        query = select(ReplicaRow).where(
+            ReplicaRow.engine_key == engine_key,
+            ReplicaRow.status == ReplicaStatus.FAILED,
+            ReplicaRow.placed_at >= since,
+            ReplicaRow.placed_at > func.coalesce(served.scalar_subquery(), since),
+        )
+        return [to_replica(row) for row in self._session.scalars(query.order_by(ReplicaRow.ended_at.desc()))]
+
+    def provenance(self, replica_ids: Sequence[UUID]) -> list[dict[str, Any]]:
+        """What these replicas reported when they were loaded."""
+        query = select(ReplicaRow.provenance).where(ReplicaRow.id.in_(replica_ids))
+        return [found for found in self._session.scalars(query) if found]
+
+    def work(self) -> list[WaitingWork]:
+        """Waiting and claimed chunks per running job, for the scheduler."""
+        pending = ChunkRow.status.in_([ChunkStatus.WAITING, ChunkStatus.CLAIMED])
+        query = (
+            select(JobRow, func.count(ChunkRow.id), func.sum(ChunkRow.cost))
+            .join(ChunkRow, and_(ChunkRow.job_id == JobRow.id, pending))
+            .where(
+                JobRow.status == JobStatus.RUNNING,
+                JobRow.phase != Phase.PREPARING,
+                JobRow.cancel_requested_at.is_(None),
+                JobRow.pause_requested_at.is_(None),
+            )
+            .group_by(JobRow.id)
+        )
+        return [
+            WaitingWork(
+                job.id,
+                EngineSpec.from_json(job.engine),
+                job.priority,
+                job.created_at,
+                job.spec,
+                chunks,
+                float(cost),
+            )
+            for job, chunks, cost in self._session.execute(query)
+        ]
+
+    def groups(self, alive_within: timedelta) -> list[Group]:
+        """Every group with its devices."""
+        devices: dict[str, list[Device]] = {}
+        for row in self._session.scalars(select(DeviceRow).order_by(DeviceRow.index)):
+            devices.setdefault(row.group_name, []).append(to_device(row))
+        fresh = GroupRow.heartbeat_at > func.now() - alive_within
+        rows: Sequence[Row[Any]] = self._session.execute(
+            select(GroupRow, fresh).order_by(GroupRow.name)
+        ).all()
+        return [
+            Group(
+                name=row.name,
+                devices=tuple(devices.get(row.name, ())),
+                backends=frozenset(row.backends),
+                alive=alive,
+                draining=row.drain_requested_at is not None,
+            )
+            for row, alive in rows
+        ]
+
+    def _set_devices(
+        self, which: ColumnElement[bool], state: DeviceState, replica_id: UUID | None, reason: str | None
+    ) -> None:
+        self._session.execute(
+            update(DeviceRow)
+            .where(which)
+            .values(state=state, replica_id=replica_id, reason=reason)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def to_device(row: DeviceRow) -> Device:
+    """A row as the rules see it."""
+    return Device(
+        row.id, row.index, row.name, row.memory_bytes, DeviceState(row.state), row.reason, row.replica_id
+    )
+
+
+def to_replica(row: ReplicaRow) -> Replica:
+    """A row as the rules see it."""
+    return Replica(
+        id=row.id,
+        group=row.group_name,
+        engine=EngineSpec.from_json(row.engine),
+        status=ReplicaStatus(row.status),
+        devices=tuple(row.devices),
+        placed_at=row.placed_at,
+        claimed_at=row.claimed_at,
+        serving_at=row.serving_at,
+        idle_since=row.idle_since,
+        ended_at=row.ended_at,
+        release_requested_at=row.release_requested_at,
+        requests_done=row.requests_done,
+        cost_per_second=row.cost_done / row.busy_seconds if row.busy_seconds else None,
+        error=Failure.from_json(row.error) if row.error else None,
+    )

@@ -1,0 +1,63 @@
+"""Sessions: how a process reaches Postgres, and whether its schema is the one this version needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeAlias
+
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session, sessionmaker
+
+import migrations
+from app.errors import DatabaseUnreachableError, OldSchemaError
+from app.settings import Settings
+
+Sessions: TypeAlias = sessionmaker[Session]
+
+
+def make_engine(settings: Settings) -> Engine:
+    """A pool of connections that notices a restarted server."""
+    return create_engine(
+        settings.sqlalchemy_url,
+        pool_size=settings.database_pool,
+        max_overflow=settings.database_pool,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": 10, "application_name": "evalq", "options": "-c timezone=UTC"},
+    )
+
+
+def make_sessions(settings: Settings) -> Sessions:
+    """A session factory over a pool of its own."""
+    return sessionmaker(make_engine(settings), expire_on_commit=False)
+
+
+def alembic_config(settings: Settings) -> Config:
+    """Alembic, pointed at the migrations that ship with this version."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    config.attributes["url"] = settings.sqlalchemy_url
+    return config
+
+
+def check_schema(settings: Settings) -> None:
+    """Raise OldSchemaError unless the database is at this version's newest migration."""
+    wanted = ScriptDirectory.from_config(alembic_config(settings)).get_current_head()
+    engine = make_engine(settings)
+    try:
+        with engine.connect() as connection:
+            found = MigrationContext.configure(connection).get_current_revision()
+    except OperationalError as error:
+        url = engine.url.render_as_string(hide_password=True)
+        cause = str(error.orig).strip().splitlines()[-1]
+        raise DatabaseUnreachableError(f"no database at {url}: {cause}") from error
+    finally:
+        engine.dispose()
+    if found != wanted:
+        raise OldSchemaError(
+            f"the database is at schema {found}, this version needs {wanted}: run `evalq migrate`"
+        )

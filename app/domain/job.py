@@ -1,0 +1,203 @@
+"""A job: what a user asked for, where it stands, and how it may move."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from app.domain.engine_spec import EngineSpec
+from app.domain.plan import Plan
+from app.errors import IllegalMoveError
+
+
+class JobStatus(StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    SUCCEEDED = "succeeded"
+    PARTIALLY_FAILED = "partially_failed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def terminal(self) -> bool:
+        """True where nothing happens any more by itself."""
+        return self in TERMINAL
+
+
+class Phase(StrEnum):
+    """What a running job is doing."""
+
+    PREPARING = "preparing"
+    WAITING_FOR_GPU = "waiting_for_gpu"
+    LOADING = "loading"
+    EVALUATING = "evaluating"
+    SCORING = "scoring"
+
+
+class TaskStatus(StrEnum):
+    """Where one lm-eval task of a job stands."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+TERMINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.PARTIALLY_FAILED, JobStatus.FAILED, JobStatus.CANCELLED})
+
+MOVES: Mapping[JobStatus, frozenset[JobStatus]] = {
+    JobStatus.QUEUED: frozenset({JobStatus.RUNNING, JobStatus.PAUSED, JobStatus.CANCELLED, JobStatus.FAILED}),
+    JobStatus.RUNNING: frozenset(JobStatus) - {JobStatus.RUNNING},
+    JobStatus.PAUSED: frozenset({JobStatus.QUEUED, JobStatus.CANCELLED, JobStatus.FAILED}),
+    JobStatus.SUCCEEDED: frozenset(),
+    JobStatus.PARTIALLY_FAILED: frozenset(),
+    JobStatus.FAILED: frozenset(),
+    JobStatus.CANCELLED: frozenset(),
+}
+"""Every legal move of a job by itself or by its lease holder."""
+
+RETRYABLE = frozenset({JobStatus.PARTIALLY_FAILED, JobStatus.FAILED, JobStatus.CANCELLED})
+"""Terminal statuses a user may send back to the queue: a new attempt of the same job."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why something failed, in a code for programs and words for people."""
+
+    code: str
+    message: str
+    task: str | None = None
+    hint: str | None = None
+    log_tail: tuple[str, ...] = ()
+    attempts: tuple[Mapping[str, Any], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As stored and shown."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "task": self.task,
+            "hint": self.hint,
+            "log_tail": list(self.log_tail),
+            "attempts": [dict(attempt) for attempt in self.attempts],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Failure:
+        """The inverse of `to_json`; what is absent is empty."""
+        return cls(
+            code=data["code"],
+            message=data["message"],
+            task=data.get("task"),
+            hint=data.get("hint"),
+            log_tail=tuple(data.get("log_tail") or ()),
+            attempts=tuple(data.get("attempts") or ()),
+        )
+
+
+@dataclass(frozen=True)
+class JobTask:
+    """One lm-eval task of a job; `done` and `total` count requests."""
+
+    name: str
+    status: TaskStatus = TaskStatus.WAITING
+    done: int = 0
+    total: int | None = None
+    metrics: Mapping[str, Any] | None = None
+    error: Failure | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row of `jobs`, as the rules see it."""
+
+    id: UUID
+    owner: str
+    name: str | None
+    spec: Mapping[str, Any]
+    """lm-eval's own names and evalq's, checked and complete (see app.services.submission)."""
+    engine: EngineSpec
+    plan: Plan
+    created_at: datetime
+    status: JobStatus = JobStatus.QUEUED
+    phase: Phase | None = None
+    reason: str | None = None
+    priority: int = 50
+    tags: tuple[str, ...] = ()
+    attempt: int = 0
+    version: int = 0
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    deadline_at: datetime | None = None
+    cancel_requested_at: datetime | None = None
+    pause_requested_at: datetime | None = None
+    requests_total: int | None = None
+    requests_done: int = 0
+    requests_reused: int = 0
+    progress_at: datetime | None = None
+    gpu_seconds: float = 0.0
+    error: Failure | None = None
+    tasks: tuple[JobTask, ...] = field(default=())
+
+    def moved_to(self, status: JobStatus, now: datetime, reason: str | None = None) -> Job:
+        """The job in another status; IllegalMoveError where the table has no such move."""
+        if status not in MOVES[self.status]:
+            raise IllegalMoveError(f"job {self.id} is {self.status} and cannot become {status}")
+        ended_at = now if status.terminal else None
+        return replace(self, status=status, phase=None, reason=reason, ended_at=ended_at)
+
+    def cancelled(self, now: datetime) -> Job:
+        """End a waiting job now; ask a running one to stop. Safe to repeat."""
+        if self.status is JobStatus.CANCELLED:
+            return self
+        if self.status is JobStatus.RUNNING:
+            return replace(self, cancel_requested_at=self.cancel_requested_at or now, reason="cancelling")
+        return self.moved_to(JobStatus.CANCELLED, now, reason="cancelled before it ran")
+
+    def paused(self, now: datetime) -> Job:
+        """Hold a waiting job now; ask a running one to stop at a chunk boundary. Safe to repeat."""
+        if self.status is JobStatus.PAUSED:
+            return self
+        if self.status is JobStatus.RUNNING:
+            return replace(self, pause_requested_at=self.pause_requested_at or now, reason="pausing")
+        return self.moved_to(JobStatus.PAUSED, now, reason="paused by its user")
+
+    def resumed(self, now: datetime) -> Job:
+        """Back to the queue with every answer it has. Safe to repeat."""
+        if self.status in {JobStatus.QUEUED, JobStatus.RUNNING}:
+            return replace(self, pause_requested_at=None)
+        return replace(self.moved_to(JobStatus.QUEUED, now, reason="resumed"), pause_requested_at=None)
+
+    def retried(self, now: datetime) -> Job:
+        """A new attempt of an ended job, keeping every answer it has."""
+        if self.status not in RETRYABLE:
+            raise IllegalMoveError(
+                f"job {self.id} is {self.status}: only failed or cancelled jobs are retried"
+            )
+        tasks = tuple(replace(task, status=TaskStatus.WAITING, error=None) for task in self.tasks)
+        return replace(
+            self,
+            status=JobStatus.QUEUED,
+            reason=f"retried at {now:%Y-%m-%d %H:%M:%S} UTC",
+            ended_at=None,
+            error=None,
+            cancel_requested_at=None,
+            pause_requested_at=None,
+            deadline_at=None,
+            tasks=tasks,
+        )
+
+
+def outcome(tasks: tuple[JobTask, ...]) -> JobStatus:
+    """How a job ends whose tasks have all been scored or given up."""
+    failed = sum(task.status is TaskStatus.FAILED for task in tasks)
+    if not failed:
+        return JobStatus.SUCCEEDED
+    return JobStatus.FAILED if failed == len(tasks) else JobStatus.PARTIALLY_FAILED

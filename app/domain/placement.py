@@ -1,0 +1,234 @@
+"""Which replicas to start and which to release: a pure function, driven by the scheduler and by tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from math import ceil
+from typing import TypeAlias
+from uuid import UUID
+
+from app.domain.engine_spec import EngineSpec
+from app.domain.replica import Device, DeviceState, Replica, ReplicaStatus
+
+
+@dataclass(frozen=True)
+class Group:
+    """The devices of one host that one worker owns."""
+
+    name: str
+    devices: tuple[Device, ...]
+    backends: frozenset[str]
+    alive: bool = True
+    draining: bool = False
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Work that waits for one engine spec."""
+
+    engine: EngineSpec
+    priority: int
+    since: datetime
+    waiting_chunks: int
+    waiting_cost: float = 0.0
+    replicas: int | None = None
+    """How many replicas were asked for; None lets the work decide."""
+    groups: frozenset[str] | None = None
+    """Groups it may use; None means any."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The operator's knobs."""
+
+    idle: timedelta = timedelta(minutes=10)
+    hold: timedelta = timedelta(minutes=1)
+    load: timedelta = timedelta(seconds=20)
+    """What a start is assumed to cost: another replica must save more than this."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Load this engine on these devices."""
+
+    group: str
+    devices: tuple[str, ...]
+    engine: EngineSpec
+
+
+@dataclass(frozen=True)
+class Release:
+    """Stop this replica at its next chunk boundary."""
+
+    replica: UUID
+    why: str
+
+
+Decision: TypeAlias = Start | Release
+
+
+@dataclass
+class _Board:
+    """What is still free while the demands are served one after the other."""
+
+    now: datetime
+    policy: Policy
+    replicas: Sequence[Replica]
+    demanded: frozenset[str]
+    free: dict[str, list[Device]]
+    decisions: list[Decision] = field(default_factory=list)
+    going: set[UUID] = field(default_factory=set)
+
+
+def place(
+    now: datetime,
+    groups: Sequence[Group],
+    replicas: Sequence[Replica],
+    demand: Sequence[Demand],
+    policy: Policy,
+) -> list[Decision]:
+    """Serve demands by priority, then age; a demand that must wait keeps its block from later ones."""
+    live = [replica for replica in replicas if replica.status.live]
+    board = _Board(
+        now,
+        policy,
+        live,
+        frozenset(item.engine.key for item in demand),
+        {group.name: _free(group) for group in groups if group.alive and not group.draining},
+        going={replica.id for replica in live if replica.release_requested_at},
+    )
+    for group in groups:
+        if group.draining:
+            _release(board, [r for r in live if r.group == group.name], "its group is draining")
+    first_round, second_round = [], []
+    for item in sorted(demand, key=lambda item: (-item.priority, item.since)):
+        usable = [group for group in groups if group.name in board.free and _usable(group, item)]
+        first_round.append((item, usable))
+        second_round.append((item, usable))
+    for item, usable in first_round:
+        if not _replicas_of(board, item.engine.key):
+            _start_or_reserve(board, item, usable)
+    for item, usable in second_round:
+        _widen(board, item, usable)
+    _release_idle(board)
+    return board.decisions
+
+
+def wanted(demand: Demand, replicas: Sequence[Replica], policy: Policy) -> int:
+    """How many replicas the work pays for: each must save more than its own loading time."""
+    if demand.replicas is not None:
+        return demand.replicas
+    busy = sum(1 for replica in replicas if replica.status is ReplicaStatus.SERVING)
+    speeds = [replica.cost_per_second for replica in replicas if replica.cost_per_second]
+    if not speeds:
+        return max(1, min(demand.waiting_chunks, 2 + busy))
+    seconds = demand.waiting_cost * len(speeds) / sum(speeds)
+    return max(1, min(demand.waiting_chunks, ceil(seconds / max(2 * policy.load.total_seconds(), 1.0))))
+
+
+def _free(group: Group) -> list[Device]:
+    return [
+        device for device in sorted(group.devices, key=lambda d: d.index) if device.state is DeviceState.FREE
+    ]
+
+
+def _usable(group: Group, demand: Demand) -> bool:
+    allowed = demand.groups is None or group.name in demand.groups
+    return allowed and demand.engine.backend in group.backends and len(group.devices) >= demand.engine.gpus
+
+
+def _block(free: list[Device], count: int) -> tuple[Device, ...] | None:
+    """The first aligned run of `count` devices, else any run: neighbours share the fastest links."""
+    by_index = {device.index: device for device in free}
+    starts = sorted(by_index, key=lambda index: (index % count != 0, index))
+    for start in starts:
+        run = [by_index.get(index) for index in range(start, start + count)]
+        if all(run):
+            return tuple(device for device in run if device)
+    return tuple(free[:count]) if len(free) >= count else None
+
+
+def _replicas_of(board: _Board, key: str) -> list[Replica]:
+    return [r for r in board.replicas if r.engine.key == key and r.id not in board.going]
+
+
+def _start(board: _Board, demand: Demand, usable: Sequence[Group]) -> bool:
+    for group in sorted(usable, key=lambda group: len(board.free[group.name])):
+        block = _block(board.free[group.name], demand.engine.gpus)
+        if block:
+            for device in block:
+                board.free[group.name].remove(device)
+            board.decisions.append(Start(group.name, tuple(device.id for device in block), demand.engine))
+            return True
+    return False
+
+
+def _start_or_reserve(board: _Board, demand: Demand, usable: Sequence[Group]) -> None:
+    """Start the first replica, or make room for it and keep the room free for it."""
+    if _start(board, demand, usable) or not usable:
+        return
+    group = max(usable, key=lambda group: len(board.free[group.name]) + len(_yielding(board, group, demand)))
+    short = demand.engine.gpus - len(board.free[group.name]) - _already_going(board, group)
+    for replica in _yielding(board, group, demand):
+        if short <= 0:
+            break
+        _release(board, [replica], f"{demand.engine.model} waits for its devices")
+        short -= len(replica.devices)
+    reserved = sorted(board.free[group.name], key=lambda device: device.index)[: demand.engine.gpus]
+    for device in reserved:
+        board.free[group.name].remove(device)
+
+
+def _already_going(board: _Board, group: Group) -> int:
+    return sum(len(r.devices) for r in board.replicas if r.group == group.name and r.id in board.going)
+
+
+def _yielding(board: _Board, group: Group, demand: Demand) -> list[Replica]:
+    """Who gives way, most willing first: idle ones at once, busy ones with company after their hold."""
+    mine = [r for r in board.replicas if r.group == group.name and r.id not in board.going]
+    idle = [r for r in mine if r.engine.key not in board.demanded and r.idle_since]
+    busy = [
+        r
+        for r in mine
+        if r.engine.key != demand.engine.key
+        and r not in idle
+        and len(_replicas_of(board, r.engine.key)) > 1
+        and r.claimed_at
+        and board.now - r.claimed_at >= board.policy.hold
+    ]
+    return sorted(idle, key=lambda r: r.idle_since or board.now) + busy[:1]
+
+
+def _widen(board: _Board, demand: Demand, usable: Sequence[Group]) -> None:
+    """Add replicas while the work pays for them, and let go of those above the number asked for."""
+    mine = _replicas_of(board, demand.engine.key)
+    starting = sum(1 for d in board.decisions if isinstance(d, Start) and d.engine.key == demand.engine.key)
+    target = wanted(demand, mine, board.policy)
+    if demand.replicas is not None and len(mine) > target:
+        _release(board, mine[target:], f"{target} replicas were asked for")
+    if not mine and not starting:
+        return
+    for _ in range(target - len(mine) - starting):
+        if not _start(board, demand, usable):
+            return
+
+
+def _release_idle(board: _Board) -> None:
+    idle = [
+        r
+        for r in board.replicas
+        if r.engine.key not in board.demanded
+        and r.status is ReplicaStatus.SERVING
+        and r.idle_since
+        and board.now - r.idle_since >= board.policy.idle
+    ]
+    _release(board, idle, "idle")
+
+
+def _release(board: _Board, replicas: Sequence[Replica], why: str) -> None:
+    for replica in replicas:
+        if replica.id not in board.going:
+            board.going.add(replica.id)
+            board.decisions.append(Release(replica.id, why))

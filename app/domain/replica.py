@@ -1,0 +1,85 @@
+"""A replica: one engine loaded on one block of devices under a lease."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from app.domain.engine_spec import EngineSpec
+from app.domain.job import Failure
+
+
+class ReplicaStatus(StrEnum):
+    """Where a replica stands."""
+
+    PLACED = "placed"
+    LOADING = "loading"
+    SERVING = "serving"
+    RELEASED = "released"
+    FAILED = "failed"
+    LOST = "lost"
+
+    @property
+    def live(self) -> bool:
+        """True while it holds its devices."""
+        return self in LIVE
+
+
+LIVE = frozenset({ReplicaStatus.PLACED, ReplicaStatus.LOADING, ReplicaStatus.SERVING})
+
+REPLICA_MOVES: Mapping[ReplicaStatus, frozenset[ReplicaStatus]] = {
+    ReplicaStatus.PLACED: frozenset({ReplicaStatus.LOADING, ReplicaStatus.RELEASED, ReplicaStatus.LOST}),
+    ReplicaStatus.LOADING: frozenset(
+        {ReplicaStatus.SERVING, ReplicaStatus.RELEASED, ReplicaStatus.FAILED, ReplicaStatus.LOST}
+    ),
+    ReplicaStatus.SERVING: frozenset({ReplicaStatus.RELEASED, ReplicaStatus.FAILED, ReplicaStatus.LOST}),
+    ReplicaStatus.RELEASED: frozenset(),
+    ReplicaStatus.FAILED: frozenset(),
+    ReplicaStatus.LOST: frozenset(),
+}
+"""Every legal move of a replica."""
+
+
+class DeviceState(StrEnum):
+    """Whether a device may be given out."""
+
+    FREE = "free"
+    HELD = "held"
+    DIRTY = "dirty"
+    DRAINED = "drained"
+
+
+@dataclass(frozen=True)
+class Device:
+    """One GPU, or one CPU slot on a machine without GPUs."""
+
+    id: str
+    index: int
+    name: str
+    memory_bytes: int | None = None
+    state: DeviceState = DeviceState.FREE
+    reason: str | None = None
+    replica_id: UUID | None = None
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One row of `replicas`, as the rules see it."""
+
+    id: UUID
+    group: str
+    engine: EngineSpec
+    status: ReplicaStatus
+    devices: tuple[str, ...]
+    placed_at: datetime
+    claimed_at: datetime | None = None
+    serving_at: datetime | None = None
+    idle_since: datetime | None = None
+    ended_at: datetime | None = None
+    release_requested_at: datetime | None = None
+    requests_done: int = 0
+    cost_per_second: float | None = None
+    error: Failure | None = None

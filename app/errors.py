@@ -1,0 +1,147 @@
+"""Every error evalq raises on purpose. A `code` is stable; the message names the fact and the way out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class FailureCode(StrEnum):
+    """Why a job, a task or an engine failed; each has a section in docs/troubleshooting.md."""
+
+    GPU_OUT_OF_MEMORY = "gpu_out_of_memory"
+    HOST_OUT_OF_MEMORY = "host_out_of_memory"
+    KV_CACHE_TOO_SMALL = "kv_cache_too_small"
+    MODEL_NOT_FOUND = "model_not_found"
+    MODEL_GATED = "model_gated"
+    TOKENIZER_ERROR = "tokenizer_error"
+    DATASET_ERROR = "dataset_error"
+    TASK_ERROR = "task_error"
+    ENGINE_START_FAILED = "engine_start_failed"
+    ENGINE_DIED = "engine_died"
+    NCCL_ERROR = "nccl_error"
+    STALLED = "stalled"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
+    LOST = "lost"
+    INTERNAL = "internal"
+
+
+class EvalqError(Exception):
+    """An error with a stable code and a message for people."""
+
+    code = "internal"
+
+
+@dataclass(frozen=True)
+class FaultyField:
+    """One thing wrong with what a user sent: where, what, and what would be right."""
+
+    path: str
+    message: str
+    allowed: tuple[str, ...] | None = None
+
+
+class InvalidRequestError(EvalqError):
+    """What was sent cannot be accepted; carries every fault at once."""
+
+    code = "invalid_request"
+
+    def __init__(self, faults: list[FaultyField]) -> None:
+        super().__init__("; ".join(f"{fault.path}: {fault.message}" for fault in faults))
+        self.faults = faults
+
+
+class InvalidJobError(InvalidRequestError):
+    """The job could never run as it was posted."""
+
+    code = "invalid_job"
+
+
+class UnknownJobError(EvalqError):
+    """No job has this id."""
+
+    code = "unknown_job"
+
+
+class UnknownTaskError(EvalqError):
+    """lm-eval and the operator's folders have no such task, group or tag."""
+
+    code = "unknown_task"
+
+
+class UnknownGroupError(EvalqError):
+    """No GPU group has this name."""
+
+    code = "unknown_group"
+
+
+class UnknownArtifactError(EvalqError):
+    """The job has no such artifact."""
+
+    code = "unknown_artifact"
+
+
+class NoResultsYetError(EvalqError):
+    """The job has not finished a task yet."""
+
+    code = "no_results_yet"
+
+
+class IllegalMoveError(EvalqError):
+    """The job cannot go where it was asked to go from its present status."""
+
+    code = "illegal_move"
+
+
+class StaleJobError(EvalqError):
+    """Somebody changed the job in between; ask again."""
+
+    code = "stale_job"
+
+
+class IdempotencyConflictError(EvalqError):
+    """The idempotency key was used with another body."""
+
+    code = "idempotency_conflict"
+
+
+class IdempotencyInFlightError(EvalqError):
+    """A request with this idempotency key is still being answered."""
+
+    code = "idempotency_in_flight"
+
+
+class LeaseLostError(EvalqError):
+    """The lease is over or another holder has it: stop, kill the child, write nothing more."""
+
+    code = "lease_lost"
+
+
+class OldSchemaError(EvalqError):
+    """The database's schema is not the one this version needs."""
+
+    code = "old_schema"
+
+
+class DatabaseUnreachableError(EvalqError):
+    """The database did not answer."""
+
+    code = "database_unreachable"
+
+
+class BrokerUnreachableError(EvalqError):
+    """The broker did not answer."""
+
+    code = "broker_unreachable"
+
+
+class UnauthenticatedApiError(EvalqError):
+    """The API would listen beyond loopback without keys."""
+
+    code = "unauthenticated_api"
+
+
+class BackendInstallError(EvalqError):
+    """A backend's environment could not be built; the message ends with pip's last lines."""
+
+    code = "backend_install_failed"

@@ -1,0 +1,77 @@
+"""GPU groups: what their workers report, and what operators ask of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from app.db.groups import DeviceReport, GroupRepository, GroupView
+from app.db.replicas import ReplicaRepository
+from app.db.session import Sessions
+from app.domain.ids import uuid7
+from app.domain.replica import DeviceState, Replica
+
+
+@dataclass(frozen=True)
+class GroupState:
+    """A group, its devices and the replicas on them."""
+
+    group: GroupView
+    replicas: list[Replica]
+
+
+class GroupService:
+    """One transaction per method."""
+
+    def __init__(self, *, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    def all(self) -> list[GroupState]:
+        """Every group with devices and live replicas."""
+        with self._sessions.begin() as session:
+            groups = GroupRepository(session).views()
+            replicas = ReplicaRepository(session).live()
+            session.expunge_all()
+        return [GroupState(group, [r for r in replicas if r.group == group.name]) for group in groups]
+
+    def register(
+        self,
+        name: str,
+        host: str,
+        kind: str,
+        backends: Sequence[str],
+        version: str,
+        reports: Sequence[DeviceReport],
+    ) -> UUID:
+        """A worker takes the group over; returns the token of its heartbeats. Safe to repeat."""
+        token = uuid7()
+        with self._sessions.begin() as session:
+            groups = GroupRepository(session)
+            groups.register(name, host, kind, backends, version, token)
+            groups.set_devices(name, reports)
+        return token
+
+    def beat(
+        self, name: str, token: UUID, backends: Sequence[str], reports: Sequence[DeviceReport]
+    ) -> list[str]:
+        """The worker lives; returns the devices it should look at. LeaseLostError if the group was taken over."""
+        with self._sessions.begin() as session:
+            groups = GroupRepository(session)
+            groups.beat(name, token, backends, reports)
+            return groups.dirty(name)
+
+    def mark_device(self, device_id: str, state: DeviceState, reason: str | None) -> None:
+        """What the worker saw of a device that no replica holds."""
+        with self._sessions.begin() as session:
+            GroupRepository(session).set_state(device_id, state, reason)
+
+    def drain(self, name: str) -> None:
+        """Let replicas of the group finish their chunks and give it no more work; UnknownGroupError."""
+        with self._sessions.begin() as session:
+            GroupRepository(session).drain(name, draining=True)
+
+    def resume(self, name: str) -> None:
+        """Give the group work again; UnknownGroupError."""
+        with self._sessions.begin() as session:
+            GroupRepository(session).drain(name, draining=False)

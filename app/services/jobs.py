@@ -1,0 +1,209 @@
+"""Jobs as their users handle them: submit, read, change, cancel, pause, resume, retry, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.exc import IntegrityError
+
+from app.broker import Doorbell
+from app.db.chunks import ChunkRepository
+from app.db.events import Event, EventRepository
+from app.db.job_leases import deadline
+from app.db.jobs import JobFilter, JobRepository
+from app.db.replicas import ReplicaRepository
+from app.db.session import Sessions
+from app.domain.ids import uuid7
+from app.domain.job import Job, JobStatus, JobTask
+from app.domain.replica import Replica
+from app.errors import IdempotencyConflictError, IllegalMoveError, StaleJobError
+from app.services.submission import Submission
+
+SWAP_ATTEMPTS = 20
+
+
+def utc_now() -> datetime:
+    """The time, with its zone."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A job with what people want to see beside it."""
+
+    job: Job
+    replicas: list[Replica]
+    rates: dict[str, Any]
+
+
+class JobService:
+    """One transaction per method; the doorbell rings after the commit."""
+
+    def __init__(
+        self, *, sessions: Sessions, doorbell: Doorbell, now: Callable[[], datetime] = utc_now
+    ) -> None:
+        self._sessions = sessions
+        self._doorbell = doorbell
+        self._now = now
+
+    def submit(
+        self,
+        submission: Submission,
+        owner: str,
+        idempotency_key: str | None = None,
+        body_hash: str | None = None,
+    ) -> tuple[Job, bool]:
+        """Store a queued job; with a known idempotency key return the first one and False."""
+        try:
+            job, created = self._submit(submission, owner, idempotency_key, body_hash)
+        except IntegrityError:  # the same key, posted at the same moment: the other one is stored by now
+            job, created = self._submit(submission, owner, idempotency_key, body_hash)
+        if created:
+            self._doorbell.ring_job(job.id)
+        return job, created
+
+    def known(self, owner: str, idempotency_key: str, body_hash: str) -> Job | None:
+        """The job first posted with this key; another body raises IdempotencyConflictError."""
+        with self._sessions.begin() as session:
+            found = JobRepository(session).by_idempotency_key(owner, idempotency_key)
+        if found and found[1] != body_hash:
+            raise IdempotencyConflictError(
+                f"idempotency key {idempotency_key!r} was used for job {found[0].id} with another body"
+            )
+        return found[0] if found else None
+
+    def _submit(
+        self, submission: Submission, owner: str, idempotency_key: str | None, body_hash: str | None
+    ) -> tuple[Job, bool]:
+        if idempotency_key and (known := self.known(owner, idempotency_key, body_hash or "")):
+            return known, False
+        now = self._now()
+        job = Job(
+            id=uuid7(),
+            owner=owner,
+            name=submission.name,
+            spec=submission.spec,
+            engine=submission.engine,
+            plan=submission.plan,
+            priority=submission.priority,
+            tags=submission.tags,
+            created_at=now,
+            reason="waiting for a coordinator",
+            deadline_at=deadline(now, submission.deadline_seconds),
+            tasks=tuple(JobTask(name) for name in submission.tasks),
+        )
+        with self._sessions.begin() as session:
+            JobRepository(session).add(job, idempotency_key, body_hash)
+            EventRepository(session).append(job.id, "job.queued", {"reason": job.reason})
+        return job, True
+
+    def view(self, job_id: UUID) -> JobView:
+        """The job with its replicas and rates; UnknownJobError."""
+        with self._sessions.begin() as session:
+            job = JobRepository(session).get(job_id)
+            replicas = ReplicaRepository(session).of_job(job_id, job.engine.key)
+            rates = JobRepository(session).rates([job_id])[job_id]
+        return JobView(job, replicas, rates)
+
+    def page(self, wanted: JobFilter, limit: int, before: tuple[datetime, UUID] | None) -> list[JobView]:
+        """Newest first; replicas are left out of lists."""
+        with self._sessions.begin() as session:
+            jobs = JobRepository(session).page(wanted, limit, before)
+            rates = JobRepository(session).rates([job.id for job in jobs])
+        return [JobView(job, [], rates[job.id]) for job in jobs]
+
+    def waiting(self) -> list[Job]:
+        """Jobs that wait for a coordinator or for devices, in the order they are served."""
+        with self._sessions.begin() as session:
+            return JobRepository(session).waiting()
+
+    def events(self, job_id: UUID, after: int, limit: int = 1000) -> Sequence[Event]:
+        """The job's events after a number, oldest first; UnknownJobError."""
+        with self._sessions.begin() as session:
+            JobRepository(session).get(job_id)
+            return EventRepository(session).after(job_id, after, limit)
+
+    def change(
+        self,
+        job_id: UUID,
+        *,
+        name: str | None = None,
+        priority: int | None = None,
+        tags: Sequence[str] | None = None,
+    ) -> Job:
+        """Change what may change after submission; None leaves a field as it is."""
+
+        def changed(job: Job) -> Job:
+            return replace(
+                job,
+                name=job.name if name is None else name,
+                priority=job.priority if priority is None else priority,
+                tags=job.tags if tags is None else tuple(tags),
+            )
+
+        return self._swap(job_id, changed)
+
+    def cancel(self, job_id: UUID) -> Job:
+        """End a waiting job now, ask a running one to stop; safe to repeat; IllegalMoveError when it has ended."""
+        return self._swap(job_id, lambda job: job.cancelled(self._now()))
+
+    def pause(self, job_id: UUID) -> Job:
+        """Hold the job with all its answers; safe to repeat; IllegalMoveError when it has ended."""
+        return self._swap(job_id, lambda job: job.paused(self._now()))
+
+    def resume(self, job_id: UUID) -> Job:
+        """Let a paused job wait again; safe to repeat; IllegalMoveError when it has ended."""
+        return self._ring_if_queued(self._swap(job_id, lambda job: job.resumed(self._now())))
+
+    def retry(self, job_id: UUID) -> Job:
+        """A new attempt of an ended job, keeping every answer; IllegalMoveError otherwise."""
+        now = self._now()
+        with self._sessions.begin() as session:
+            jobs = JobRepository(session)
+            old = jobs.get(job_id)
+            retried = replace(old.retried(now), deadline_at=deadline(now, old.spec.get("deadline_seconds")))
+            job = jobs.swap(old, retried)
+            jobs.reset_tasks(job_id)
+            ChunkRepository(session).drop(job_id)
+            EventRepository(session).append(job_id, "job.queued", {"reason": job.reason})
+        return self._ring_if_queued(job)
+
+    def delete(self, job_id: UUID) -> None:
+        """Forget a terminal job and all that belongs to it; IllegalMoveError while it may still run."""
+        with self._sessions.begin() as session:
+            job = JobRepository(session).get(job_id)
+            if not job.status.terminal:
+                raise IllegalMoveError(f"job {job_id} is {job.status}: cancel it before deleting it")
+            JobRepository(session).delete(job_id)
+
+    def _swap(self, job_id: UUID, change: Callable[[Job], Job]) -> Job:
+        """Apply a pure change, again where somebody else wrote the row in between."""
+        for _ in range(SWAP_ATTEMPTS):
+            try:
+                return self._swap_once(job_id, change)
+            except StaleJobError:
+                continue
+        raise StaleJobError(f"job {job_id} changes too quickly; ask again")
+
+    def _swap_once(self, job_id: UUID, change: Callable[[Job], Job]) -> Job:
+        with self._sessions.begin() as session:
+            jobs = JobRepository(session)
+            old = jobs.get(job_id)
+            new = change(old)
+            if new == old:
+                return old
+            stored = jobs.swap(old, new)
+            if new.status is not old.status:
+                EventRepository(session).append(job_id, f"job.{new.status}", {"reason": new.reason})
+                if new.status.terminal:
+                    ChunkRepository(session).drop(job_id)
+            return stored
+
+    def _ring_if_queued(self, job: Job) -> Job:
+        if job.status is JobStatus.QUEUED:
+            self._doorbell.ring_job(job.id)
+        return job

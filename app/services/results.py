@@ -1,0 +1,118 @@
+"""What a job leaves behind: lm-eval's document, sample rows, files, logs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from app.db.jobs import JobRepository
+from app.db.outputs import LogRepository, SampleRepository
+from app.db.replicas import ReplicaRepository
+from app.db.session import Sessions
+from app.errors import NoResultsYetError, UnknownArtifactError
+
+PAGE = 1000
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One line of lm-eval's samples file."""
+
+    task: str
+    position: int
+    row: str
+
+
+@dataclass(frozen=True)
+class LogPiece:
+    """A piece of a log; numbers grow."""
+
+    number: int
+    text: str
+
+
+class ResultService:
+    """Reads only; a missing job raises UnknownJobError."""
+
+    def __init__(self, *, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    def document(self, job_id: UUID) -> dict[str, Any]:
+        """lm-eval's result document with `evalq` beside it; before the end, the tasks finished so far."""
+        with self._sessions.begin() as session:
+            text, _, _, provenance = JobRepository(session).document(job_id)
+            job = JobRepository(session).get(job_id)
+        if text is None:
+            finished = {task.name: dict(task.metrics) for task in job.tasks if task.metrics is not None}
+            if not finished:
+                raise NoResultsYetError(f"job {job_id} is {job.status} and has not finished a task")
+            document: dict[str, Any] = {"results": finished}
+        else:
+            document = json.loads(text)
+        return document | {
+            "evalq": {
+                "job": str(job_id),
+                "status": job.status,
+                "complete": text is not None,
+                "attempt": job.attempt,
+                "requests_reused": job.requests_reused,
+                "gpu_seconds": job.gpu_seconds,
+                "errors": [task.error.to_json() | {"task": task.name} for task in job.tasks if task.error],
+                **(provenance or {}),
+            }
+        }
+
+    def samples(
+        self,
+        job_id: UUID,
+        *,
+        task: str | None,
+        correct: bool | None,
+        after: tuple[str, int] | None,
+        limit: int,
+    ) -> list[Sample]:
+        """Sample lines after the cursor."""
+        with self._sessions.begin() as session:
+            JobRepository(session).get(job_id)
+            rows = SampleRepository(session).page(job_id, task, correct, after, limit)
+        return [Sample(row.task, row.position, row.row) for row in rows]
+
+    def artifacts(self, job_id: UUID) -> list[str]:
+        """File names as lm-eval gives them; none before the job has results."""
+        with self._sessions.begin() as session:
+            text, _, date, _ = JobRepository(session).document(job_id)
+            tasks = SampleRepository(session).tasks(job_id)
+        if text is None:
+            return []
+        return [f"results_{date}.json", *(f"samples_{task}_{date}.jsonl" for task in tasks)]
+
+    def artifact(self, job_id: UUID, name: str) -> Iterator[str]:
+        """The file's text, in pieces, to the byte as lm-eval writes it; UnknownArtifactError."""
+        with self._sessions.begin() as session:
+            text, _, date, _ = JobRepository(session).document(job_id)
+            tasks = SampleRepository(session).tasks(job_id)
+        if text is not None and name == f"results_{date}.json":
+            return iter([text])
+        for task in tasks:
+            if text is not None and name == f"samples_{task}_{date}.jsonl":
+                return self._sample_lines(job_id, task)
+        raise UnknownArtifactError(f"job {job_id} has no artifact {name!r}")
+
+    def _sample_lines(self, job_id: UUID, task: str) -> Iterator[str]:
+        after: tuple[str, int] | None = None
+        while page := self.samples(job_id, task=task, correct=None, after=after, limit=PAGE):
+            yield "".join(sample.row + "\n" for sample in page)
+            after = (page[-1].task, page[-1].position)
+
+    def logs(self, job_id: UUID, *, after: int | None, limit: int = PAGE) -> Sequence[LogPiece]:
+        """Log pieces of the job and of its replicas after a number; the newest ones when None."""
+        with self._sessions.begin() as session:
+            job = JobRepository(session).get(job_id)
+            replicas = ReplicaRepository(session).of_job(job_id, job.engine.key)
+            owners = [job_id, *(replica.id for replica in replicas)]
+            logs = LogRepository(session)
+            rows = logs.last(owners, limit) if after is None else logs.after(owners, after, limit)
+        return [LogPiece(row.number, row.text) for row in rows]

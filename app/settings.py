@@ -1,0 +1,112 @@
+"""Every knob of evalq, its unit and its default. The only reader of the environment (prefix EVALQ_)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Folders = Annotated[tuple[Path, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """What an operator can set; docs/configuration.md is checked against these fields."""
+
+    model_config = SettingsConfigDict(env_prefix="EVALQ_", frozen=True, extra="ignore")
+
+    database_url: str = Field("postgresql:///evalq", description="Postgres, as a libpq URL.")
+    redis_url: str = Field("redis://127.0.0.1:6379/0", description="Redis or Valkey, the Celery broker.")
+    host: str = Field("127.0.0.1", description="Address the API listens on.")
+    port: int = Field(8000, description="Port the API listens on.")
+    allow_unauthenticated: bool = Field(
+        default=False, description="Let the API listen beyond loopback without keys (behind your own gate)."
+    )
+    data_dir: Path = Field(
+        Path("~/.local/share/evalq").expanduser(),
+        description="Where this host keeps logs and embedded servers.",
+    )
+    cache_dir: Path = Field(
+        Path("~/.cache/evalq").expanduser(),
+        validation_alias="EVALQ_CACHE",
+        description="Backend environments and converted models.",
+    )
+    task_paths: Folders = Field((), description="Folders of operator tasks, separated by a colon.")
+    model_paths: Folders = Field((), description="Folders of local models, separated by a colon.")
+    any_model_path: bool = Field(
+        default=False, description="Accept any readable model folder (set by `evalq up` on loopback)."
+    )
+    allow_unsafe_code: bool = Field(
+        default=False, description="Permit tasks that run model output, and trust_remote_code."
+    )
+    env_allowed: Annotated[tuple[str, ...], NoDecode] = Field(
+        (
+            "NCCL_DEBUG",
+            "NCCL_IB_DISABLE",
+            "NCCL_P2P_DISABLE",
+            "NCCL_SOCKET_IFNAME",
+            "PYTORCH_CUDA_ALLOC_CONF",
+            "VLLM_LOGGING_LEVEL",
+        ),
+        description="Names a job may set in `env`, separated by commas.",
+    )
+    child_env: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("HF_TOKEN", "HF_HOME", "HF_HUB_OFFLINE", "HF_ENDPOINT", "OMP_NUM_THREADS"),
+        description="Names passed on from a worker's environment to its children, separated by commas.",
+    )
+    lease_seconds: float = Field(60.0, description="How long a lease lives without a renewal.")
+    resend_seconds: float = Field(15.0, description="When an unclaimed job or replica is announced again.")
+    idle_seconds: float = Field(600.0, description="How long a replica without work stays warm.")
+    hold_seconds: float = Field(
+        60.0, description="Shortest hold of a busy replica before others may have its block."
+    )
+    stall_seconds: float = Field(
+        1800.0, description="A busy engine that answers nothing for this long is stalled."
+    )
+    schedule_seconds: float = Field(0.5, description="Pause between two turns of the scheduler.")
+    poll_seconds: float = Field(0.2, description="Pause between two looks of a worker at the database.")
+    max_batch_size: int = Field(64, description="Upper bound of an automatic batch size.")
+    coordinator_jobs: int = Field(4, description="Jobs one coordinator worker runs at once.")
+    database_pool: int = Field(10, description="Database connections of one process, at most.")
+    worker_role: str = Field("", description="Set by `evalq worker`: coordinator or gpu.")
+    worker_group: str = Field("", description="Set by `evalq worker`: name of the GPU group.")
+    worker_devices: str = Field("", description="Set by `evalq worker`: `cpu:2` or GPU indices `0,1`.")
+
+    @field_validator("task_paths", "model_paths", mode="before")
+    @classmethod
+    def _split_folders(cls, value: object) -> object:
+        return tuple(part for part in value.split(":") if part) if isinstance(value, str) else value
+
+    @field_validator("task_paths", "model_paths")
+    @classmethod
+    def _resolve_folders(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        return tuple(path.expanduser().resolve() for path in value)
+
+    @field_validator("env_allowed", "child_env", mode="before")
+    @classmethod
+    def _split_names(cls, value: object) -> object:
+        return (
+            tuple(part.strip() for part in value.split(",") if part.strip())
+            if isinstance(value, str)
+            else value
+        )
+
+    @property
+    def lease(self) -> timedelta:
+        """Time to live of a lease."""
+        return timedelta(seconds=self.lease_seconds)
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """The database URL with the driver named."""
+        scheme, rest = self.database_url.split("://", 1)
+        return f"postgresql+psycopg://{rest}" if scheme in {"postgres", "postgresql"} else self.database_url
+
+
+@lru_cache(maxsize=1)
+def current() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()

@@ -1,0 +1,1 @@
+"""Alembic migrations; `evalq migrate` runs them."""

@@ -1,0 +1,29 @@
+"""Runs migrations under an advisory lock, with bounds on how long they may hold up others."""
+
+from alembic import context
+from sqlalchemy import create_engine, text
+
+from app.db.tables import Base
+
+LOCK = 0x6576616C71  # "evalq"
+
+
+def run() -> None:
+    """Migrate the database named by the caller; a second caller waits for the first."""
+    engine = create_engine(context.config.attributes["url"])
+    with engine.connect() as connection:
+        connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
+        connection.execute(text("SET lock_timeout = '10s'"))
+        connection.execute(text("SET statement_timeout = '10min'"))
+        connection.commit()
+        context.configure(
+            connection=connection, target_metadata=Base.metadata, transaction_per_migration=True
+        )
+        with context.begin_transaction():
+            context.run_migrations()
+        connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": LOCK})
+        connection.commit()
+    engine.dispose()
+
+
+run()
