@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, delete, func, insert, literal, select, update
+from sqlalchemy import delete, func, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
 from app.db.tables import ChunkRow, JobRow, ReplicaRow, ResponseRow
 from app.domain.chunk import Chunk, ChunkStatus
-from app.domain.job import Failure, JobStatus, Phase
+from app.domain.job import TERMINAL, Failure, JobStatus, Phase
 from app.domain.lease import Lease
 from app.domain.replica import LIVE
 from app.errors import LeaseLostError
@@ -179,6 +179,14 @@ class ChunkRepository:
             delete(ChunkRow).where(ChunkRow.job_id == job_id, ChunkRow.status != ChunkStatus.CLAIMED)
         )
 
+    def drop_ended(self) -> int:
+        """Forget chunks that were still worked on when their job ended."""
+        ended = select(JobRow.id).where(JobRow.status.in_(TERMINAL))
+        done = self._session.execute(
+            delete(ChunkRow).where(ChunkRow.job_id.in_(ended), ChunkRow.status != ChunkStatus.CLAIMED)
+        )
+        return int(done.rowcount)  # type: ignore[attr-defined]
+
     def pending_keys(self, job_id: UUID) -> set[bytes]:
         """Keys in stored chunks that are still to be answered."""
         query = select(ChunkRow.keys).where(
@@ -218,13 +226,6 @@ class ChunkRepository:
             ResponseRow.fingerprint == literal(fingerprint), ResponseRow.key == func.any(list(set(keys)))
         )
         return [(bytes(key), bytes(value)) for key, value in self._session.execute(query)]
-
-    def unfinished(self, job_id: UUID) -> int:
-        """Chunks that wait or are worked on."""
-        query = select(func.count()).where(
-            and_(ChunkRow.job_id == job_id, ChunkRow.status.in_([ChunkStatus.WAITING, ChunkStatus.CLAIMED]))
-        )
-        return int(self._session.scalar(query) or 0)
 
 
 def to_chunk(row: ChunkRow) -> Chunk:

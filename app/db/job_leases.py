@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, cast, func, or_, select, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
 from app.db.tables import JobRow, JobTaskRow
@@ -85,6 +86,18 @@ class JobLeaseRepository:
         )
         if not done.rowcount:  # type: ignore[attr-defined]
             raise LeaseLostError(f"the lease on job {lease.id} is lost")
+
+    def advance(self, lease: Lease, done: int, rates: dict[str, Any], gpu_seconds: float) -> None:
+        """How far the job is; `progress_at` moves only when requests were answered."""
+        moved = case((JobRow.requests_done != done, func.now()), else_=JobRow.progress_at)
+        self.write(
+            lease, requests_done=done, rates=rates, progress_at=moved, gpu_seconds=JobRow.gpu_seconds + gpu_seconds
+        )
+
+    def add_provenance(self, lease: Lease, more: Mapping[str, Any]) -> None:
+        """Add entries to what is recorded about where the answers come from."""
+        known = func.coalesce(JobRow.provenance, cast({}, JSONB))
+        self.write(lease, provenance=known.concat(cast(dict(more), JSONB)))
 
     def let_go(self, lease: Lease, status: JobStatus, reason: str, error: Failure | None = None) -> None:
         """End the holder's work: the job moves on and nobody holds it."""

@@ -122,6 +122,30 @@ class ReplicaRepository:
             raise LeaseLostError(f"the lease on replica {lease.id} is lost")
         return Order.RELEASE if row[0] else Order.GO_ON
 
+    def serving(self, lease: Lease, provenance: dict[str, Any]) -> None:
+        """The engine is loaded."""
+        self.write(
+            lease,
+            status=ReplicaStatus.SERVING,
+            serving_at=func.now(),
+            idle_since=func.now(),
+            provenance=provenance,
+        )
+
+    def mark_idle(self, lease: Lease, *, idle: bool) -> None:
+        """Since when it has nothing to do; None while it works."""
+        self.write(lease, idle_since=func.coalesce(ReplicaRow.idle_since, func.now()) if idle else None)
+
+    def get(self, replica_id: UUID) -> Replica:
+        """The replica with this id."""
+        return to_replica(self._session.get_one(ReplicaRow, replica_id, populate_existing=True))
+
+    def jobs_served(self, replica_id: UUID) -> list[UUID]:
+        """Running jobs of the replica's engine spec."""
+        key = select(ReplicaRow.engine_key).where(ReplicaRow.id == replica_id).scalar_subquery()
+        query = select(JobRow.id).where(JobRow.engine_key == key, JobRow.status == JobStatus.RUNNING)
+        return list(self._session.scalars(query.order_by(JobRow.id)))
+
     def write(self, lease: Lease, **values: Any) -> None:
         """Write columns of the replica under the lease; LeaseLostError."""
         done = self._session.execute(

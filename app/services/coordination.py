@@ -1,0 +1,224 @@
+"""What the coordinator that holds a job's lease does to it; a lost lease raises LeaseLostError."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from app.db.chunks import ChunkRepository, Collected
+from app.db.events import EventRepository
+from app.db.job_leases import JobLeaseRepository
+from app.db.jobs import JobRepository
+from app.db.outputs import LogRepository, SampleRepository
+from app.db.replicas import ReplicaRepository
+from app.db.session import Sessions
+from app.domain.chunk import Chunk
+from app.domain.ids import uuid7
+from app.domain.job import Failure, Job, JobStatus, Phase, TaskStatus, outcome
+from app.domain.lease import Lease, Order
+from app.domain.replica import Replica
+
+INSERT_AT_ONCE = 100
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a coordinator knows after a look at its chunks."""
+
+    done: int
+    tasks: Mapping[str, int]
+    rates: Mapping[str, float | None]
+
+
+class CoordinationService:
+    """One transaction per method; `wake` tells readers after the commit."""
+
+    def __init__(self, *, sessions: Sessions, wake: Callable[[UUID], None], ttl: timedelta) -> None:
+        self._sessions = sessions
+        self._wake = wake
+        self._ttl = ttl
+
+    def claim(self, job_id: UUID, holder: str) -> tuple[Lease, Job] | None:
+        """Take a queued job under a new lease; None if it is not queued any more."""
+        lease = Lease(job_id, uuid7())
+        with self._sessions.begin() as session:
+            if not JobLeaseRepository(session).claim(lease, holder, self._ttl):
+                return None
+            SampleRepository(session).clear(job_id)
+            job = JobRepository(session).get(job_id)
+            EventRepository(session).append(job_id, "job.phase", {"phase": Phase.PREPARING, "attempt": job.attempt})
+        self._wake(job_id)
+        return lease, job
+
+    def renew(self, lease: Lease) -> Order:
+        """Extend the lease; returns what the job's user wants."""
+        with self._sessions.begin() as session:
+            return JobLeaseRepository(session).renew(lease, self._ttl)
+
+    def enter(self, lease: Lease, phase: Phase, reason: str) -> None:
+        """The job is in another phase."""
+        with self._sessions.begin() as session:
+            JobLeaseRepository(session).write(lease, phase=phase, reason=reason)
+            EventRepository(session).append(lease.id, "job.phase", {"phase": phase, "reason": reason})
+        self._wake(lease.id)
+
+    def explain(self, lease: Lease, reason: str) -> None:
+        """Say in words why the job is where it is."""
+        with self._sessions.begin() as session:
+            JobLeaseRepository(session).write(lease, reason=reason)
+
+    def prepared(
+        self, lease: Lease, fingerprint: bytes, totals: Sequence[tuple[str, int]], provenance: Mapping[str, Any]
+    ) -> None:
+        """All requests are built: how many per task, and what their answers depend on."""
+        with self._sessions.begin() as session:
+            leases = JobLeaseRepository(session)
+            total = sum(count for _, count in totals)
+            leases.write(lease, fingerprint=fingerprint, requests_total=total, provenance=dict(provenance))
+            leases.set_tasks(lease.id, totals)
+
+    def lookup(self, job_id: UUID, fingerprint: bytes, keys: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+        """Answers that are stored already."""
+        with self._sessions.begin() as session:
+            return ChunkRepository(session).find(fingerprint, keys)
+
+    def pending_keys(self, job_id: UUID) -> set[bytes]:
+        """Keys in chunks of an earlier attempt that are still to be answered."""
+        with self._sessions.begin() as session:
+            return ChunkRepository(session).pending_keys(job_id)
+
+    def store_plan(self, lease: Lease, chunks: Iterable[Chunk], reused: int) -> int:
+        """Store all chunks in one transaction, so that a plan is kept whole or not at all; returns how many."""
+        count = 0
+        with self._sessions.begin() as session:
+            repository = ChunkRepository(session)
+            batch: list[Chunk] = []
+            for chunk in chunks:
+                batch.append(chunk)
+                count += 1
+                if len(batch) == INSERT_AT_ONCE:
+                    repository.add(batch)
+                    batch = []
+            repository.add(batch)
+            JobLeaseRepository(session).write(lease, requests_reused=reused, requests_done=reused)
+        return count
+
+    def collect(self, job_id: UUID, fingerprint: bytes) -> Collected:
+        """Answers and failures that came since the last look. Taken once: a crash after it is made good by lookup."""
+        with self._sessions.begin() as session:
+            return ChunkRepository(session).collect(job_id, fingerprint)
+
+    def progress(self, lease: Lease, progress: Progress, data: Mapping[str, Any], gpu_seconds: float) -> None:
+        """Write how far the job is, with an event."""
+        with self._sessions.begin() as session:
+            leases = JobLeaseRepository(session)
+            leases.advance(lease, progress.done, dict(progress.rates), gpu_seconds)
+            leases.task_done(lease.id, progress.tasks)
+            EventRepository(session).append(lease.id, "job.progress", dict(data))
+        self._wake(lease.id)
+
+    def warn(self, lease: Lease, data: Mapping[str, Any], event_type: str = "job.warning") -> None:
+        """Tell the job's readers something they should know."""
+        with self._sessions.begin() as session:
+            JobLeaseRepository(session).write(lease)
+            EventRepository(session).append(lease.id, event_type, dict(data))
+        self._wake(lease.id)
+
+    def task_finished(self, lease: Lease, task: str, metrics: Mapping[str, Any]) -> None:
+        """The task is scored; its metrics can be read before the job ends."""
+        with self._sessions.begin() as session:
+            leases = JobLeaseRepository(session)
+            leases.write(lease)
+            leases.task_finished(lease.id, task, metrics)
+            EventRepository(session).append(lease.id, "job.task_finished", {"task": task, "metrics": dict(metrics)})
+        self._wake(lease.id)
+
+    def task_failed(self, lease: Lease, task: str, error: Failure) -> None:
+        """The task cannot be scored; the others go on."""
+        with self._sessions.begin() as session:
+            leases = JobLeaseRepository(session)
+            leases.write(lease)
+            leases.task_failed(lease.id, task, error)
+            data = {"task": task, "code": error.code, "message": error.message}
+            EventRepository(session).append(lease.id, "job.warning", data)
+        self._wake(lease.id)
+
+    def add_samples(self, lease: Lease, task: str, first: int, rows: Sequence[tuple[str, bool | None]]) -> None:
+        """Store sample lines of a task from position `first` on."""
+        with self._sessions.begin() as session:
+            JobLeaseRepository(session).write(lease)
+            SampleRepository(session).add(lease.id, task, first, rows)
+
+    def add_log(self, owner_id: UUID, text: str) -> None:
+        """Append to the log of a job or a replica."""
+        with self._sessions.begin() as session:
+            LogRepository(session).add(owner_id, text)
+
+    def engines(self, job: Job) -> list[Replica]:
+        """Live replicas of the job's engine spec."""
+        with self._sessions.begin() as session:
+            live = ReplicaRepository(session).live()
+        return [replica for replica in live if replica.engine.key == job.engine.key]
+
+    def engine_failures(self, job: Job) -> list[Replica]:
+        """Failed starts of the job's engine since this attempt began or the engine last served, newest first."""
+        since = job.progress_at or job.created_at
+        with self._sessions.begin() as session:
+            return ReplicaRepository(session).failures_since(job.engine.key, since)
+
+    def finish(self, lease: Lease, document: str, name: str, date: str) -> JobStatus:
+        """Store lm-eval's document and end the job; its status follows from its tasks."""
+        with self._sessions.begin() as session:
+            job = JobRepository(session).get(lease.id)
+            status = outcome(job.tasks)
+            error = next((task.error for task in job.tasks if task.error), None)
+            reason = "done" if status is JobStatus.SUCCEEDED else "some tasks failed"
+            JobLeaseRepository(session).write(lease, results=document, result_name=name, result_date=date)
+            self._end(session, lease, status, reason, error)
+        self._wake(lease.id)
+        return status
+
+    def fail(self, lease: Lease, error: Failure) -> None:
+        """End the job as failed; tasks that were scored keep their metrics."""
+        with self._sessions.begin() as session:
+            tasks = JobRepository(session).get(lease.id).tasks
+            scored = any(task.status is TaskStatus.SUCCEEDED for task in tasks)
+            status = JobStatus.PARTIALLY_FAILED if scored else JobStatus.FAILED
+            self._end(session, lease, status, error.message, error)
+        self._wake(lease.id)
+
+    def stop(self, lease: Lease, status: JobStatus, reason: str) -> None:
+        """Cancel the job, or put it back as paused or queued; every answer is kept."""
+        with self._sessions.begin() as session:
+            self._end(session, lease, status, reason, None)
+        self._wake(lease.id)
+
+    def _end(self, session: Session, lease: Lease, status: JobStatus, reason: str, error: Failure | None) -> None:
+        replicas = ReplicaRepository(session)
+        job = JobRepository(session).get(lease.id)
+        engines = replicas.provenance([replica.id for replica in replicas.of_job(job.id, job.engine.key)])
+        leases = JobLeaseRepository(session)
+        leases.add_provenance(lease, {"engines": engines})
+        leases.let_go(lease, status, reason, error)
+        data = {"reason": reason} | ({"error": error.to_json()} if error else {})
+        EventRepository(session).append(lease.id, f"job.{status}", data)
+        if status.terminal:
+            ChunkRepository(session).drop(lease.id)
+
+    def release_holders(self, holders: Sequence[str]) -> list[UUID]:
+        """Jobs of holders known dead wait again at once."""
+        with self._sessions.begin() as session:
+            released = JobLeaseRepository(session).requeue_expired("its coordinator was restarted", holders)
+            for job_id in released:
+                EventRepository(session).append(job_id, "job.retrying", {"reason": "its coordinator was restarted"})
+        return released
+
+    def holders(self, prefix: str) -> list[str]:
+        """Holders of running jobs whose name begins with `prefix`."""
+        with self._sessions.begin() as session:
+            return JobLeaseRepository(session).holders(prefix)

@@ -1,0 +1,115 @@
+"""What the leading scheduler does each turn; every step is safe to repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from app.broker import Doorbell
+from app.db.chunks import ChunkRepository
+from app.db.events import EventRepository
+from app.db.job_leases import JobLeaseRepository
+from app.db.jobs import JobRepository
+from app.db.replicas import ReplicaRepository, WaitingWork
+from app.db.session import Sessions
+from app.domain.placement import Demand, Policy, Release, Start, place
+from app.services.jobs import utc_now
+from app.settings import Settings
+
+ANNOUNCE_AT_ONCE = 100
+
+
+def policy(settings: Settings) -> Policy:
+    """The operator's knobs as the placement rules take them."""
+    return Policy(idle=timedelta(seconds=settings.idle_seconds), hold=timedelta(seconds=settings.hold_seconds))
+
+
+def demands(work: Sequence[WaitingWork]) -> list[Demand]:
+    """Work per engine spec: jobs that need the same engine share its replicas."""
+    merged: dict[str, Demand] = {}
+    for item in sorted(work, key=lambda item: (-item.priority, item.created_at)):
+        asked = item.spec.get("replicas")
+        group = item.spec.get("group")
+        one = Demand(
+            engine=item.engine,
+            priority=item.priority,
+            since=item.created_at,
+            waiting_chunks=item.chunks,
+            waiting_cost=item.cost,
+            replicas=asked if isinstance(asked, int) else None,
+            groups=frozenset({group}) if group else None,
+        )
+        known = merged.get(item.engine.key)
+        merged[item.engine.key] = _joined(known, one) if known else one
+    return list(merged.values())
+
+
+def _joined(first: Demand, second: Demand) -> Demand:
+    both = first.groups is not None and second.groups is not None
+    asked = [number for number in (first.replicas, second.replicas) if number is not None]
+    return replace(
+        first,
+        since=min(first.since, second.since),
+        waiting_chunks=first.waiting_chunks + second.waiting_chunks,
+        waiting_cost=first.waiting_cost + second.waiting_cost,
+        replicas=max(asked) if len(asked) == 2 else None,
+        groups=(first.groups or frozenset()) | (second.groups or frozenset()) if both else None,
+    )
+
+
+class SchedulingService:
+    """place_once, announce_once, expire_once: the scheduler's turn, one transaction each."""
+
+    def __init__(
+        self, *, sessions: Sessions, doorbell: Doorbell, settings: Settings, now: Callable[[], datetime] = utc_now
+    ) -> None:
+        self._sessions = sessions
+        self._doorbell = doorbell
+        self._settings = settings
+        self._now = now
+
+    def place_once(self) -> int:
+        """Start and release replicas as the rules say; returns how many decisions were carried out."""
+        with self._sessions.begin() as session:
+            replicas = ReplicaRepository(session)
+            groups = replicas.groups(self._settings.lease)
+            live = replicas.live()
+            decisions = place(self._now(), groups, live, demands(replicas.work()), policy(self._settings))
+            done = 0
+            for decision in decisions:
+                match decision:
+                    case Start():
+                        done += replicas.place(decision) is not None
+                    case Release(replica=replica_id, why=why):
+                        replicas.release(replica_id, why)
+                        done += 1
+        return done
+
+    def announce_once(self) -> int:
+        """Ring for jobs and replicas that nobody has claimed; returns how many."""
+        resend = timedelta(seconds=self._settings.resend_seconds)
+        with self._sessions.begin() as session:
+            placed = ReplicaRepository(session).announce(resend)
+            jobs = JobRepository(session).announce(resend, ANNOUNCE_AT_ONCE)
+        for replica_id, group in placed:
+            self._doorbell.ring_replica(replica_id, group)
+        for job_id in jobs:
+            self._doorbell.ring_job(job_id)
+        return len(placed) + len(jobs)
+
+    def expire_once(self) -> list[UUID]:
+        """End leases that were not renewed: replicas are lost, their chunks and unheld jobs wait again."""
+        with self._sessions.begin() as session:
+            lost = ReplicaRepository(session).expire()
+            ChunkRepository(session).give_back(lost)
+            jobs = JobLeaseRepository(session).requeue_expired("its coordinator was lost; going on from what is stored")
+            for job_id in jobs:
+                EventRepository(session).append(job_id, "job.retrying", {"reason": "its coordinator was lost"})
+        return lost + jobs
+
+    def tidy_once(self) -> int:
+        """Forget chunks of ended jobs; returns how many."""
+        with self._sessions.begin() as session:
+            return ChunkRepository(session).drop_ended()

@@ -1,0 +1,156 @@
+"""What the worker that holds a replica's lease does; a lost lease raises LeaseLostError."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from app.db.chunks import ChunkRepository
+from app.db.events import EventRepository
+from app.db.outputs import LogRepository
+from app.db.replicas import ReplicaRepository
+from app.db.session import Sessions
+from app.domain.chunk import AfterFailure, Chunk, ChunkStatus, after_failure
+from app.domain.ids import uuid7
+from app.domain.job import Failure
+from app.domain.lease import Lease, Order
+from app.domain.replica import Replica, ReplicaStatus
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A chunk in a replica's hands, with the fingerprint its answers are stored under."""
+
+    chunk: Chunk
+    fingerprint: bytes
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a replica should do next."""
+
+    order: Order
+    chunks: Sequence[Claimed] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A chunk's responses, each packed; `seconds` on the engine."""
+
+    values: Sequence[bytes]
+    seconds: float
+    tokens: int
+
+
+class ServingService:
+    """One transaction per method."""
+
+    def __init__(self, *, sessions: Sessions, ttl: timedelta) -> None:
+        self._sessions = sessions
+        self._ttl = ttl
+
+    def claim(self, replica_id: UUID, holder: str) -> tuple[Lease, Replica] | None:
+        """Take a placed replica under a new lease; None if it is not placed any more."""
+        lease = Lease(replica_id, uuid7())
+        with self._sessions.begin() as session:
+            replica = ReplicaRepository(session).claim(lease, holder, self._ttl)
+            return (lease, replica) if replica else None
+
+    def renew(self, lease: Lease) -> Order:
+        """Extend the lease; says whether the scheduler wants the devices back."""
+        with self._sessions.begin() as session:
+            return ReplicaRepository(session).renew(lease, self._ttl)
+
+    def loaded(self, lease: Lease, provenance: Mapping[str, Any]) -> None:
+        """The engine is up."""
+        with self._sessions.begin() as session:
+            replicas = ReplicaRepository(session)
+            replicas.serving(lease, dict(provenance))
+            self._tell(session, lease, "replica.started", {"group": replicas.get(lease.id).group})
+
+    def next(self, lease: Lease, engine_key: str, cost: float, most: int, *, idle: bool) -> Work:
+        """Claim chunks worth about `cost` tokens, unless the scheduler wants the devices back."""
+        with self._sessions.begin() as session:
+            replicas = ReplicaRepository(session)
+            order = replicas.order(lease)
+            if order is Order.RELEASE:
+                return Work(order)
+            found = ChunkRepository(session).claim(lease, engine_key, cost, most)
+            if idle:
+                replicas.mark_idle(lease, idle=not found)
+            return Work(order, [Claimed(chunk, fingerprint) for chunk, fingerprint in found])
+
+    def answer(self, lease: Lease, claimed: Claimed, answer: Answer) -> None:
+        """Store the answers of a chunk, all or none; the first answer to a request stands."""
+        chunk = claimed.chunk
+        with self._sessions.begin() as session:
+            ChunkRepository(session).answer(lease, chunk, claimed.fingerprint, answer.values, answer.seconds)
+            ReplicaRepository(session).count(lease, len(chunk.keys), answer.tokens, chunk.cost, answer.seconds)
+
+    def chunk_failed(
+        self, lease: Lease, chunk: Chunk, halves: Sequence[Chunk], error: Failure, *, interrupted: bool
+    ) -> AfterFailure:
+        """The chunk was not answered: once more, as `halves`, or never again. `halves` is empty for one request."""
+        counted, fate = after_failure(chunk, interrupted=interrupted)
+        with self._sessions.begin() as session:
+            chunks = ChunkRepository(session)
+            match fate:
+                case AfterFailure.AGAIN:
+                    chunks.put_back(lease, counted)
+                case AfterFailure.HALVE:
+                    chunks.close(lease, counted, ChunkStatus.SPLIT, error)
+                    chunks.add([replace(half, id=uuid7(), status=ChunkStatus.WAITING) for half in halves])
+                case AfterFailure.GIVE_UP:
+                    chunks.close(lease, counted, ChunkStatus.FAILED, error)
+        return fate
+
+    def put_back(self, lease: Lease, chunks: Sequence[Chunk]) -> None:
+        """Chunks that were claimed and not begun wait again."""
+        with self._sessions.begin() as session:
+            for chunk in chunks:
+                ChunkRepository(session).put_back(lease, chunk)
+
+    def warn(self, lease: Lease, data: Mapping[str, Any]) -> None:
+        """Tell the jobs of this replica something they should know."""
+        with self._sessions.begin() as session:
+            self._tell(session, lease, "job.warning", data)
+
+    def add_log(self, replica_id: UUID, text: str) -> None:
+        """Append to the replica's log."""
+        with self._sessions.begin() as session:
+            LogRepository(session).add(replica_id, text)
+
+    def end(self, lease: Lease, status: ReplicaStatus, error: Failure | None = None) -> None:
+        """End the replica; claimed chunks wait again, its devices are dirty until seen clean."""
+        with self._sessions.begin() as session:
+            data = {"status": status} | ({"error": error.to_json()} if error else {})
+            self._tell(session, lease, "replica.ended", data)
+            ChunkRepository(session).give_back([lease.id])
+            ReplicaRepository(session).end(lease, status, error)
+
+    def release_holders(self, holders: Sequence[str]) -> list[UUID]:
+        """Replicas of holders known dead are lost at once; their chunks wait again."""
+        with self._sessions.begin() as session:
+            lost = ReplicaRepository(session).expire(held_by=holders)
+            ChunkRepository(session).give_back(lost)
+        return lost
+
+    def holders(self, prefix: str) -> list[str]:
+        """Holders of live replicas whose name begins with `prefix`."""
+        with self._sessions.begin() as session:
+            return ReplicaRepository(session).holders(prefix)
+
+    def live_ids(self) -> set[UUID]:
+        """Replicas that may have processes."""
+        with self._sessions.begin() as session:
+            return {replica.id for replica in ReplicaRepository(session).live()}
+
+    def _tell(self, session: Session, lease: Lease, event_type: str, data: Mapping[str, Any]) -> None:
+        events = EventRepository(session)
+        for job_id in ReplicaRepository(session).jobs_served(lease.id):
+            events.append(job_id, event_type, {"replica": str(lease.id), **data})
