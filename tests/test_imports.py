@@ -1,0 +1,51 @@
+"""What import-linter cannot say: who lives on the standard library."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def imported(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+def outsiders(path: str, *allowed: str) -> set[str]:
+    """The names imported below `path` that are neither of the standard library nor below an allowed one."""
+    source = ROOT / path
+    files = [source] if source.is_file() else list(source.rglob("*.py"))
+    assert files
+    names = {name for file in files for name in imported(file)}
+    ours = {name for name in names if any(f"{name}.".startswith(f"{ok}.") for ok in allowed)}
+    return {name for name in names - ours if name.split(".")[0] not in sys.stdlib_module_names}
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("app/errors.py", ()),
+        ("app/domain", ("app.domain", "app.errors")),
+        ("workers/frames.py", ("msgpack",)),
+        ("workers/supervision/shim.py", ()),
+    ],
+)
+def test_it_needs_only_the_standard_library(path: str, allowed: tuple[str, ...]) -> None:
+    assert outsiders(path, *allowed) == set()
+
+
+def test_an_engine_child_needs_only_its_backend() -> None:
+    backend = ("torch", "transformers", "accelerate", "lm_eval")
+    assert (
+        outsiders("workers/engine_child", "workers.engine_child", "workers.frames", "msgpack", *backend)
+        == set()
+    )
