@@ -9,12 +9,15 @@ from uuid import UUID
 
 from celery import Celery
 from kombu.exceptions import OperationalError
+from redis import Redis
+from redis.exceptions import RedisError
 
 from app.settings import Settings
 
 RUN_JOB = "evalq.run_job"
 RUN_REPLICA = "evalq.run_replica"
 COORDINATOR_QUEUE = "coordinator"
+EVENTS_CHANNEL = "evalq:events"
 
 log = logging.getLogger(__name__)
 
@@ -59,12 +62,16 @@ class Doorbell(Protocol):
     def ring_replica(self, replica_id: UUID, group: str) -> None:
         """Tell a group's worker that this replica is placed."""
 
+    def wake(self, job_id: UUID) -> None:
+        """Tell whoever reads this job's events that there are new ones."""
+
 
 class CeleryDoorbell:
     """Rings through Celery; a failed ring is logged, the scheduler rings again."""
 
-    def __init__(self, celery: Celery) -> None:
-        self._celery = celery
+    def __init__(self, settings: Settings) -> None:
+        self._celery = make_celery(settings)
+        self._redis = Redis.from_url(settings.redis_url, socket_timeout=5, socket_connect_timeout=5)
 
     def ring_job(self, job_id: UUID) -> None:
         """Tell a coordinator worker that this job waits."""
@@ -73,6 +80,13 @@ class CeleryDoorbell:
     def ring_replica(self, replica_id: UUID, group: str) -> None:
         """Tell a group's worker that this replica is placed."""
         self._ring(lambda: self._send(RUN_REPLICA, replica_id, group_queue(group)))
+
+    def wake(self, job_id: UUID) -> None:
+        """Tell whoever reads this job's events that there are new ones; a lost wake-up costs them one poll."""
+        try:
+            self._redis.publish(EVENTS_CHANNEL, str(job_id))
+        except RedisError as error:
+            log.debug("could not wake readers: %s", error)
 
     def _send(self, name: str, subject: UUID, queue: str) -> Any:
         return self._celery.send_task(name, args=[str(subject)], queue=queue, retry=False)

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from app.broker import CeleryDoorbell, make_celery
+from app.broker import CeleryDoorbell
 from app.db.session import check_schema, make_engine, make_sessions
 from app.services.scheduling import SchedulingService
 from app.settings import Settings, current
@@ -36,7 +36,7 @@ def run(settings: Settings | None = None, stop: threading.Event | None = None) -
     stop = stop or _stop_on_signals()
     check_schema(settings)
     service = SchedulingService(
-        sessions=make_sessions(settings), doorbell=CeleryDoorbell(make_celery(settings)), settings=settings
+        sessions=make_sessions(settings), doorbell=CeleryDoorbell(settings), settings=settings
     )
     engine = make_engine(settings)
     while not stop.is_set():

@@ -25,8 +25,6 @@ class Collected:
 
     responses: list[tuple[bytes, bytes]]
     failures: list[tuple[bytes, Failure]]
-    tasks: list[dict[str, int]]
-    """Requests per task, one entry per answered chunk."""
     seconds: float
 
 
@@ -49,7 +47,6 @@ class ChunkRepository:
                 "seed": chunk.seed,
                 "cost": chunk.cost,
                 "keys": list(chunk.keys),
-                "tasks": dict(chunk.tasks),
                 "payload": chunk.payload,
                 "status": chunk.status,
             }
@@ -204,7 +201,7 @@ class ChunkRepository:
                 ChunkRow.collected.is_(False),
             )
             .values(collected=True, payload=None)
-            .returning(ChunkRow.status, ChunkRow.keys, ChunkRow.tasks, ChunkRow.error, ChunkRow.seconds)
+            .returning(ChunkRow.status, ChunkRow.keys, ChunkRow.error, ChunkRow.seconds)
             .execution_options(synchronize_session=False)
         ).all()
         answered = [row for row in rows if row.status == ChunkStatus.ANSWERED]
@@ -216,7 +213,7 @@ class ChunkRepository:
         ]
         keys = [key for row in answered for key in row.keys]
         seconds = sum(row.seconds or 0.0 for row in rows)
-        return Collected(self.find(fingerprint, keys), failures, [row.tasks for row in answered], seconds)
+        return Collected(self.find(fingerprint, keys), failures, seconds)
 
     def find(self, fingerprint: bytes, keys: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
         """Stored answers among these keys."""
@@ -240,7 +237,6 @@ def to_chunk(row: ChunkRow) -> Chunk:
         seed=row.seed,
         cost=row.cost,
         keys=tuple(bytes(key) for key in row.keys),
-        tasks=row.tasks,
         payload=row.payload or b"",
         status=ChunkStatus(row.status),
         failures=row.failures,

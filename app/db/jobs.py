@@ -154,20 +154,21 @@ class JobRepository:
         rows = self._session.execute(select(JobRow.id, JobRow.rates).where(JobRow.id.in_(list(job_ids))))
         return {row.id: row.rates or {} for row in rows}
 
-    def announce(self, resend_after: timedelta, limit: int) -> list[UUID]:
-        """Mark queued jobs as sent that were not announced lately; returns them."""
-        due = select(JobRow.id).where(
-            JobRow.status == JobStatus.QUEUED,
-            or_(JobRow.sent_at.is_(None), JobRow.sent_at < func.now() - resend_after),
+    def announce(self, resend_after: timedelta, among: int) -> list[UUID]:
+        """Of the first `among` queued jobs, mark as sent those not announced lately; returns them."""
+        first = select(JobRow.id).where(JobRow.status == JobStatus.QUEUED)
+        first = first.order_by(JobRow.priority.desc(), JobRow.created_at).limit(among)
+        lately = JobRow.sent_at > func.now() - resend_after
+        rows = self._session.scalars(
+            update(JobRow)
+            .where(
+                JobRow.id.in_(first), JobRow.status == JobStatus.QUEUED, or_(JobRow.sent_at.is_(None), ~lately)
+            )
+            .values(sent_at=func.now())
+            .returning(JobRow.id)
+            .execution_options(synchronize_session=False)
         )
-        due = (
-            due.order_by(JobRow.priority.desc(), JobRow.created_at)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
-        ids = self._session.scalars(due).all()
-        self._session.execute(update(JobRow).where(JobRow.id.in_(ids)).values(sent_at=func.now()))
-        return list(ids)
+        return list(rows)
 
     def _with_tasks(self, rows: Sequence[JobRow]) -> list[Job]:
         ids = [row.id for row in rows]

@@ -140,6 +140,11 @@ class ReplicaRepository:
         """The replica with this id."""
         return to_replica(self._session.get_one(ReplicaRow, replica_id, populate_existing=True))
 
+    def is_over(self, replica_id: UUID) -> bool:
+        """Whether there is such a replica and it has ended."""
+        row = self._session.get(ReplicaRow, replica_id, populate_existing=True)
+        return row is not None and not ReplicaStatus(row.status).live
+
     def jobs_served(self, replica_id: UUID) -> list[UUID]:
         """Running jobs of the replica's engine spec."""
         key = select(ReplicaRow.engine_key).where(ReplicaRow.id == replica_id).scalar_subquery()

@@ -146,7 +146,6 @@ class ChunkRow(Base):
     seed: Mapped[int | None]
     cost: Mapped[float]
     keys: Mapped[list[bytes]] = mapped_column(ARRAY(LargeBinary))
-    tasks: Mapped[dict[str, Any]]
     payload: Mapped[bytes | None]
     status: Mapped[str]
     collected: Mapped[bool] = mapped_column(server_default=text("false"))

@@ -18,7 +18,8 @@ from app.domain.placement import Demand, Policy, Release, Start, place
 from app.services.jobs import utc_now
 from app.settings import Settings
 
-ANNOUNCE_AT_ONCE = 100
+ANNOUNCE_AMONG = 50
+"""Queued jobs that are announced at all: the others wait behind them."""
 
 
 def policy(settings: Settings) -> Policy:
@@ -92,7 +93,7 @@ class SchedulingService:
         resend = timedelta(seconds=self._settings.resend_seconds)
         with self._sessions.begin() as session:
             placed = ReplicaRepository(session).announce(resend)
-            jobs = JobRepository(session).announce(resend, ANNOUNCE_AT_ONCE)
+            jobs = JobRepository(session).announce(resend, ANNOUNCE_AMONG)
         for replica_id, group in placed:
             self._doorbell.ring_replica(replica_id, group)
         for job_id in jobs:

@@ -145,10 +145,10 @@ class ServingService:
         with self._sessions.begin() as session:
             return ReplicaRepository(session).holders(prefix)
 
-    def live_ids(self) -> set[UUID]:
-        """Replicas that may have processes."""
+    def is_over(self, owner: str) -> bool:
+        """Whether this names a replica of ours that has ended: its processes may be killed."""
         with self._sessions.begin() as session:
-            return {replica.id for replica in ReplicaRepository(session).live()}
+            return ReplicaRepository(session).is_over(UUID(owner))
 
     def _tell(self, session: Session, lease: Lease, event_type: str, data: Mapping[str, Any]) -> None:
         events = EventRepository(session)

@@ -1,0 +1,160 @@
+"""A GPU group, seen from the worker that owns it: what it reports, starts engines on, and cleans."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from uuid import UUID
+
+from sqlalchemy.exc import DBAPIError
+
+from app.backends import installed, python_of
+from app.db.groups import DeviceReport
+from app.domain.replica import DeviceState, Replica
+from app.errors import GpuUnavailableError, LeaseLostError
+from app.services.groups import GroupService
+from app.services.serving import ServingService
+from app.settings import Settings
+from workers.gpus import Device, discover, memory_is_free, parse_devices, visible_devices
+from workers.supervision.janitor import kill_strays
+
+CLEAN_BYTES = 512 << 20
+"""A GPU with less in use than this counts as free: drivers keep some for themselves."""
+
+DIRTY_TURNS = 30
+"""Looks at a dirty device before it is drained, with its reason."""
+
+BOOTSTRAP = Path(__file__).parent / "engine_child" / "bootstrap.py"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EngineCommand:
+    """How to start an engine child."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    device: str
+
+
+class GroupDevices:
+    """The devices this worker owns, by their ids in the database."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.group = settings.worker_group
+        host = socket.gethostname()
+        owned = parse_devices(settings.worker_devices)
+        self._owned: dict[str, Device] = {device.identity(host, self.group): device for device in owned}
+
+    @property
+    def kind(self) -> str:
+        """`cuda` or `cpu`."""
+        return "cuda" if any(device.gpu for device in self._owned.values()) else "cpu"
+
+    def backends(self) -> list[str]:
+        """Backends that engines can be started with here."""
+        return sorted(installed(self._settings.cache_dir))
+
+    def reports(self) -> list[DeviceReport]:
+        """The devices as they are now."""
+        now = {gpu.uuid: gpu for gpu in discover()} if self.kind == "cuda" else {}
+        reports = []
+        for position, (identity, device) in enumerate(self._owned.items()):
+            gpu = now.get(device.name) or device.gpu
+            if gpu is None:
+                reports.append(DeviceReport(identity, position, "CPU slot"))
+                continue
+            reports.append(
+                DeviceReport(
+                    identity,
+                    gpu.index,
+                    gpu.name,
+                    gpu.memory_total_bytes,
+                    gpu.memory_used_bytes,
+                    gpu.utilization_percent,
+                    gpu.temperature_celsius,
+                )
+            )
+        return reports
+
+    def engine_command(self, replica: Replica) -> EngineCommand:
+        """The engine child of a replica, seeing only its block."""
+        block = [self._owned[identity] for identity in replica.devices]
+        python = python_of(replica.engine.backend, self._settings.cache_dir)
+        env = dict(replica.engine.env) | visible_devices(block)
+        if self.kind == "cpu":
+            env.setdefault("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
+        return EngineCommand((str(python), str(BOOTSTRAP)), env, self.kind)
+
+    def is_clean(self, identity: str) -> bool:
+        """Whether the device may be given out: its memory is seen free."""
+        device = self._owned.get(identity)
+        if device is None or device.gpu is None:
+            return device is not None
+        return memory_is_free(device.gpu.uuid, CLEAN_BYTES)
+
+
+class GroupKeeper:
+    """Registers the group, beats for it, and gives dirty devices back once they are clean."""
+
+    def __init__(
+        self, *, groups: GroupService, serving: ServingService, devices: GroupDevices, interval_seconds: float
+    ) -> None:
+        self._groups = groups
+        self._serving = serving
+        self._devices = devices
+        self._interval = interval_seconds
+        self._token: UUID | None = None
+        self._looks: dict[str, int] = {}
+        self._sweeping = threading.Lock()
+
+    def register(self) -> None:
+        """Take the group over and clean what an earlier worker left."""
+        devices = self._devices
+        self._token = self._groups.register(
+            devices.group,
+            socket.gethostname(),
+            devices.kind,
+            devices.backends(),
+            version("evalq"),
+            devices.reports(),
+        )
+
+    def beat_once(self) -> None:
+        """Report the devices and look at the dirty ones; LeaseLostError if another worker took the group."""
+        assert self._token is not None, "register() comes first"
+        with self._sweeping:
+            reports = self._devices.reports()
+            dirty = self._groups.beat(self._devices.group, self._token, self._devices.backends(), reports)
+            if dirty:
+                kill_strays(lambda owner: not self._serving.is_over(owner))
+            for identity in dirty:
+                self._look_at(identity)
+
+    def _look_at(self, identity: str) -> None:
+        if self._devices.is_clean(identity):
+            self._looks.pop(identity, None)
+            self._groups.mark_device(identity, DeviceState.FREE, None)
+            return
+        self._looks[identity] = self._looks.get(identity, 0) + 1
+        if self._looks[identity] == DIRTY_TURNS:
+            log.error("device %s stays in use though no replica holds it: drained", identity)
+            self._groups.mark_device(identity, DeviceState.DRAINED, "memory in use though no replica holds it")
+
+    def run(self, stop: threading.Event) -> None:
+        """Beat until told to stop; outages of the database or NVML are waited out."""
+        while not stop.wait(self._interval):
+            try:
+                self.beat_once()
+            except LeaseLostError as error:
+                log.error("%s; this worker goes on serving what it holds", error)
+            except (DBAPIError, GpuUnavailableError, TimeoutError) as error:
+                log.warning("no heartbeat for group %s: %s", self._devices.group, error)
