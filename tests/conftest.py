@@ -1,0 +1,49 @@
+"""Fixtures shared by all tests: servers once per run, a fresh migrated database per test."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.db.session import Sessions, make_sessions
+from app.settings import Settings
+from tests.servers import Postgres, running_postgres, running_valkey
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One Postgres for the whole run; its folder has a short name because sockets must."""
+    with tempfile.TemporaryDirectory(prefix="evalq-pg-", ignore_cleanup_errors=True) as folder:
+        with running_postgres(Path(folder)) as server:
+            yield server
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One Valkey for the whole run."""
+    with running_valkey(tmp_path_factory.mktemp("valkey")) as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(postgres: Postgres) -> Iterator[str]:
+    """A migrated, empty database of the test's own."""
+    with postgres.database() as url:
+        yield url
+
+
+@pytest.fixture
+def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
+    """Settings of a process that shares the test's servers."""
+    return Settings(database_url=database_url, redis_url=redis_url, data_dir=tmp_path / "data")
+
+
+@pytest.fixture
+def sessions(settings: Settings) -> Iterator[Sessions]:
+    """Sessions on the test's database."""
+    made = make_sessions(settings)
+    yield made
+    made.kw["bind"].dispose()
