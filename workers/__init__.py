@@ -1,0 +1,1 @@
+"""What runs jobs: Celery workers that supervise children which compute."""

@@ -103,7 +103,7 @@ class GroupDevices:
 
 
 class GroupKeeper:
-    """Registers the group, beats for it, and gives dirty devices back once they are clean."""
+    """Takes the group over, beats for it, and gives dirty devices back once they are clean."""
 
     def __init__(
         self, *, groups: GroupService, serving: ServingService, devices: GroupDevices, interval_seconds: float
@@ -112,14 +112,14 @@ class GroupKeeper:
         self._serving = serving
         self._devices = devices
         self._interval = interval_seconds
-        self._token: UUID | None = None
         self._looks: dict[str, int] = {}
         self._sweeping = threading.Lock()
 
-    def register(self) -> None:
-        """Take the group over and clean what an earlier worker left."""
+        self._token = self._register()
+
+    def _register(self) -> UUID:
         devices = self._devices
-        self._token = self._groups.register(
+        return self._groups.register(
             devices.group,
             socket.gethostname(),
             devices.kind,
@@ -130,10 +130,9 @@ class GroupKeeper:
 
     def beat_once(self) -> None:
         """Report the devices and look at the dirty ones; LeaseLostError if another worker took the group."""
-        assert self._token is not None, "register() comes first"
         with self._sweeping:
-            reports = self._devices.reports()
-            dirty = self._groups.beat(self._devices.group, self._token, self._devices.backends(), reports)
+            devices = self._devices
+            dirty = self._groups.beat(devices.group, self._token, devices.backends(), devices.reports())
             if dirty:
                 kill_strays(lambda owner: not self._serving.is_over(owner))
             for identity in dirty:
@@ -147,7 +146,9 @@ class GroupKeeper:
         self._looks[identity] = self._looks.get(identity, 0) + 1
         if self._looks[identity] == DIRTY_TURNS:
             log.error("device %s stays in use though no replica holds it: drained", identity)
-            self._groups.mark_device(identity, DeviceState.DRAINED, "memory in use though no replica holds it")
+            self._groups.mark_device(
+                identity, DeviceState.DRAINED, "memory in use though no replica holds it"
+            )
 
     def run(self, stop: threading.Event) -> None:
         """Beat until told to stop; outages of the database or NVML are waited out."""
@@ -155,6 +156,6 @@ class GroupKeeper:
             try:
                 self.beat_once()
             except LeaseLostError as error:
-                log.error("%s; this worker goes on serving what it holds", error)
+                log.warning("%s; this worker goes on serving what it holds", error)
             except (DBAPIError, GpuUnavailableError, TimeoutError) as error:
                 log.warning("no heartbeat for group %s: %s", self._devices.group, error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import psutil
 
 def _machine() -> str:
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    space = os.readlink("/proc/self/ns/pid")
+    space = Path("/proc/self/ns/pid").readlink()
     return f"{socket.gethostname()}|{boot}|{space}|"
 
 
@@ -22,7 +21,7 @@ def holder_prefix() -> str:
 
 
 def holder_name() -> str:
-    """This process, named so that a later process with the same id is another."""
+    """The name of this process, chosen so that a later process with the same id is another."""
     process = psutil.Process()
     return f"{_machine()}{process.pid}|{process.create_time():.2f}"
 

@@ -26,6 +26,9 @@ class Collected:
     responses: list[tuple[bytes, bytes]]
     failures: list[tuple[bytes, Failure]]
     seconds: float
+    """On engines."""
+    cost: float
+    """Tokens, as estimated when the chunks were cut."""
 
 
 class ChunkRepository:
@@ -78,7 +81,7 @@ class ChunkRepository:
                 job_id, cost - sum(chunk.cost for chunk, _ in claimed), most - len(claimed), bool(claimed)
             )
             if rows:
-                claimed += [(to_chunk(row), fingerprint) for row in self._take(lease, rows)]
+                claimed += [(to_chunk(row), fingerprint or b"") for row in self._take(lease, rows)]
         return claimed
 
     def _pick(self, job_id: UUID, cost: float, most: int, enough: bool) -> list[UUID]:
@@ -201,7 +204,7 @@ class ChunkRepository:
                 ChunkRow.collected.is_(False),
             )
             .values(collected=True, payload=None)
-            .returning(ChunkRow.status, ChunkRow.keys, ChunkRow.error, ChunkRow.seconds)
+            .returning(ChunkRow.status, ChunkRow.keys, ChunkRow.error, ChunkRow.seconds, ChunkRow.cost)
             .execution_options(synchronize_session=False)
         ).all()
         answered = [row for row in rows if row.status == ChunkStatus.ANSWERED]
@@ -213,7 +216,8 @@ class ChunkRepository:
         ]
         keys = [key for row in answered for key in row.keys]
         seconds = sum(row.seconds or 0.0 for row in rows)
-        return Collected(self.find(fingerprint, keys), failures, seconds)
+        cost = sum(row.cost for row in answered)
+        return Collected(self.find(fingerprint, keys), failures, seconds, cost)
 
     def find(self, fingerprint: bytes, keys: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
         """Stored answers among these keys."""

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, case, cast, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, case, cast, func, or_, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
@@ -25,6 +25,20 @@ def _held(lease: Lease) -> ColumnElement[bool]:
         JobRow.lease_expires_at > func.now(),
         JobRow.status == JobStatus.RUNNING,
     )
+
+
+_WISHES = (JobRow.cancel_requested_at, JobRow.pause_requested_at, JobRow.deadline_at < func.clock_timestamp())
+
+
+def _order(lease: Lease, wishes: Row[datetime | None, datetime | None, bool] | None) -> Order:
+    if wishes is None:
+        raise LeaseLostError(f"the lease on job {lease.id} is lost")
+    cancel, pause, late = wishes
+    if cancel:
+        return Order.CANCEL
+    if late:
+        return Order.DEADLINE
+    return Order.PAUSE if pause else Order.GO_ON
 
 
 class JobLeaseRepository:
@@ -50,7 +64,6 @@ class JobLeaseRepository:
                 started_at=func.coalesce(JobRow.started_at, func.now()),
                 progress_at=func.now(),
                 requests_done=0,
-                requests_reused=0,
             )
         )
         return bool(done.rowcount)  # type: ignore[attr-defined]
@@ -58,23 +71,9 @@ class JobLeaseRepository:
     def renew(self, lease: Lease, ttl: timedelta) -> Order:
         """Extend the lease and say what the job's user wants; LeaseLostError."""
         row = self._session.execute(
-            update(JobRow)
-            .where(_held(lease))
-            .values(lease_expires_at=func.now() + ttl)
-            .returning(
-                JobRow.cancel_requested_at,
-                JobRow.pause_requested_at,
-                JobRow.deadline_at < func.clock_timestamp(),
-            )
+            update(JobRow).where(_held(lease)).values(lease_expires_at=func.now() + ttl).returning(*_WISHES)
         ).one_or_none()
-        if row is None:
-            raise LeaseLostError(f"the lease on job {lease.id} is lost")
-        cancel, pause, late = row
-        if cancel:
-            return Order.CANCEL
-        if late:
-            return Order.DEADLINE
-        return Order.PAUSE if pause else Order.GO_ON
+        return _order(lease, row)
 
     def write(self, lease: Lease, **values: Any) -> None:
         """Write columns of the job under the lease; LeaseLostError."""
@@ -87,11 +86,29 @@ class JobLeaseRepository:
         if not done.rowcount:  # type: ignore[attr-defined]
             raise LeaseLostError(f"the lease on job {lease.id} is lost")
 
+    def planned(self, lease: Lease, reused: int) -> None:
+        """All chunks are stored; what was answered before the first plan counts as reused."""
+        first = JobRow.planned_at.is_(None)
+        self.write(
+            lease,
+            planned_at=func.coalesce(JobRow.planned_at, func.now()),
+            requests_reused=case((first, reused), else_=JobRow.requests_reused),
+        )
+
+    def order(self, lease: Lease) -> Order:
+        """What the job's user wants of the holder; LeaseLostError."""
+        row = self._session.execute(select(*_WISHES).where(_held(lease))).one_or_none()
+        return _order(lease, row)
+
     def advance(self, lease: Lease, done: int, rates: dict[str, Any], gpu_seconds: float) -> None:
         """How far the job is; `progress_at` moves only when requests were answered."""
         moved = case((JobRow.requests_done != done, func.now()), else_=JobRow.progress_at)
         self.write(
-            lease, requests_done=done, rates=rates, progress_at=moved, gpu_seconds=JobRow.gpu_seconds + gpu_seconds
+            lease,
+            requests_done=done,
+            rates=rates,
+            progress_at=moved,
+            gpu_seconds=JobRow.gpu_seconds + gpu_seconds,
         )
 
     def add_provenance(self, lease: Lease, more: Mapping[str, Any]) -> None:

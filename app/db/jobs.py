@@ -94,7 +94,7 @@ class JobRepository:
 
     def page(self, wanted: JobFilter, limit: int, before: tuple[datetime, UUID] | None) -> list[Job]:
         """Newest first, after the cursor."""
-        query: Select[tuple[JobRow]] = select(JobRow).where(*wanted.conditions())
+        query: Select[JobRow] = select(JobRow).where(*wanted.conditions())
         if before:
             query = query.where(tuple_(JobRow.created_at, JobRow.id) < before)
         query = query.order_by(JobRow.created_at.desc(), JobRow.id.desc()).limit(limit)
@@ -162,7 +162,9 @@ class JobRepository:
         rows = self._session.scalars(
             update(JobRow)
             .where(
-                JobRow.id.in_(first), JobRow.status == JobStatus.QUEUED, or_(JobRow.sent_at.is_(None), ~lately)
+                JobRow.id.in_(first),
+                JobRow.status == JobStatus.QUEUED,
+                or_(JobRow.sent_at.is_(None), ~lately),
             )
             .values(sent_at=func.now())
             .returning(JobRow.id)

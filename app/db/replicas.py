@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.db.tables import ChunkRow, DeviceRow, GroupRow, JobRow, ReplicaRow
@@ -301,7 +301,7 @@ class ReplicaRepository:
         for row in self._session.scalars(select(DeviceRow).order_by(DeviceRow.index)):
             devices.setdefault(row.group_name, []).append(to_device(row))
         fresh = GroupRow.heartbeat_at > func.now() - alive_within
-        rows: Sequence[Row[Any]] = self._session.execute(
+        rows = self._session.execute(
             select(GroupRow, fresh).order_by(GroupRow.name)
         ).all()
         return [

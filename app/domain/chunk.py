@@ -39,7 +39,6 @@ class Chunk:
     seed: int | None
     cost: float
     keys: tuple[bytes, ...]
-    tasks: Mapping[str, int]
     payload: bytes
     status: ChunkStatus = ChunkStatus.WAITING
     failures: int = 0

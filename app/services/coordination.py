@@ -51,7 +51,9 @@ class CoordinationService:
                 return None
             SampleRepository(session).clear(job_id)
             job = JobRepository(session).get(job_id)
-            EventRepository(session).append(job_id, "job.phase", {"phase": Phase.PREPARING, "attempt": job.attempt})
+            EventRepository(session).append(
+                job_id, "job.phase", {"phase": Phase.PREPARING, "attempt": job.attempt}
+            )
         self._wake(job_id)
         return lease, job
 
@@ -59,6 +61,11 @@ class CoordinationService:
         """Extend the lease; returns what the job's user wants."""
         with self._sessions.begin() as session:
             return JobLeaseRepository(session).renew(lease, self._ttl)
+
+    def order(self, lease: Lease) -> Order:
+        """What the job's user wants."""
+        with self._sessions.begin() as session:
+            return JobLeaseRepository(session).order(lease)
 
     def enter(self, lease: Lease, phase: Phase, reason: str) -> None:
         """The job is in another phase."""
@@ -73,7 +80,11 @@ class CoordinationService:
             JobLeaseRepository(session).write(lease, reason=reason)
 
     def prepared(
-        self, lease: Lease, fingerprint: bytes, totals: Sequence[tuple[str, int]], provenance: Mapping[str, Any]
+        self,
+        lease: Lease,
+        fingerprint: bytes,
+        totals: Sequence[tuple[str, int]],
+        provenance: Mapping[str, Any],
     ) -> None:
         """All requests are built: how many per task, and what their answers depend on."""
         with self._sessions.begin() as session:
@@ -105,7 +116,7 @@ class CoordinationService:
                     repository.add(batch)
                     batch = []
             repository.add(batch)
-            JobLeaseRepository(session).write(lease, requests_reused=reused, requests_done=reused)
+            JobLeaseRepository(session).planned(lease, reused)
         return count
 
     def collect(self, job_id: UUID, fingerprint: bytes) -> Collected:
@@ -135,7 +146,9 @@ class CoordinationService:
             leases = JobLeaseRepository(session)
             leases.write(lease)
             leases.task_finished(lease.id, task, metrics)
-            EventRepository(session).append(lease.id, "job.task_finished", {"task": task, "metrics": dict(metrics)})
+            EventRepository(session).append(
+                lease.id, "job.task_finished", {"task": task, "metrics": dict(metrics)}
+            )
         self._wake(lease.id)
 
     def task_failed(self, lease: Lease, task: str, error: Failure) -> None:
@@ -148,7 +161,9 @@ class CoordinationService:
             EventRepository(session).append(lease.id, "job.warning", data)
         self._wake(lease.id)
 
-    def add_samples(self, lease: Lease, task: str, first: int, rows: Sequence[tuple[str, bool | None]]) -> None:
+    def add_samples(
+        self, lease: Lease, task: str, first: int, rows: Sequence[tuple[str, bool | None]]
+    ) -> None:
         """Store sample lines of a task from position `first` on."""
         with self._sessions.begin() as session:
             JobLeaseRepository(session).write(lease)
@@ -198,7 +213,9 @@ class CoordinationService:
             self._end(session, lease, status, reason, None)
         self._wake(lease.id)
 
-    def _end(self, session: Session, lease: Lease, status: JobStatus, reason: str, error: Failure | None) -> None:
+    def _end(
+        self, session: Session, lease: Lease, status: JobStatus, reason: str, error: Failure | None
+    ) -> None:
         replicas = ReplicaRepository(session)
         job = JobRepository(session).get(lease.id)
         engines = replicas.provenance([replica.id for replica in replicas.of_job(job.id, job.engine.key)])
@@ -215,7 +232,9 @@ class CoordinationService:
         with self._sessions.begin() as session:
             released = JobLeaseRepository(session).requeue_expired("its coordinator was restarted", holders)
             for job_id in released:
-                EventRepository(session).append(job_id, "job.retrying", {"reason": "its coordinator was restarted"})
+                EventRepository(session).append(
+                    job_id, "job.retrying", {"reason": "its coordinator was restarted"}
+                )
         return released
 
     def holders(self, prefix: str) -> list[str]:

@@ -24,7 +24,9 @@ ANNOUNCE_AMONG = 50
 
 def policy(settings: Settings) -> Policy:
     """The operator's knobs as the placement rules take them."""
-    return Policy(idle=timedelta(seconds=settings.idle_seconds), hold=timedelta(seconds=settings.hold_seconds))
+    return Policy(
+        idle=timedelta(seconds=settings.idle_seconds), hold=timedelta(seconds=settings.hold_seconds)
+    )
 
 
 def demands(work: Sequence[WaitingWork]) -> list[Demand]:
@@ -64,7 +66,12 @@ class SchedulingService:
     """place_once, announce_once, expire_once: the scheduler's turn, one transaction each."""
 
     def __init__(
-        self, *, sessions: Sessions, doorbell: Doorbell, settings: Settings, now: Callable[[], datetime] = utc_now
+        self,
+        *,
+        sessions: Sessions,
+        doorbell: Doorbell,
+        settings: Settings,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._sessions = sessions
         self._doorbell = doorbell
@@ -105,9 +112,13 @@ class SchedulingService:
         with self._sessions.begin() as session:
             lost = ReplicaRepository(session).expire()
             ChunkRepository(session).give_back(lost)
-            jobs = JobLeaseRepository(session).requeue_expired("its coordinator was lost; going on from what is stored")
+            jobs = JobLeaseRepository(session).requeue_expired(
+                "its coordinator was lost; going on from what is stored"
+            )
             for job_id in jobs:
-                EventRepository(session).append(job_id, "job.retrying", {"reason": "its coordinator was lost"})
+                EventRepository(session).append(
+                    job_id, "job.retrying", {"reason": "its coordinator was lost"}
+                )
         return lost + jobs
 
     def tidy_once(self) -> int:

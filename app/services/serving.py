@@ -90,7 +90,9 @@ class ServingService:
         chunk = claimed.chunk
         with self._sessions.begin() as session:
             ChunkRepository(session).answer(lease, chunk, claimed.fingerprint, answer.values, answer.seconds)
-            ReplicaRepository(session).count(lease, len(chunk.keys), answer.tokens, chunk.cost, answer.seconds)
+            ReplicaRepository(session).count(
+                lease, len(chunk.keys), answer.tokens, chunk.cost, answer.seconds
+            )
 
     def chunk_failed(
         self, lease: Lease, chunk: Chunk, halves: Sequence[Chunk], error: Failure, *, interrupted: bool

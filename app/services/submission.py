@@ -39,4 +39,5 @@ class Submission:
     @property
     def deadline_seconds(self) -> float | None:
         """Seconds from submission until the job is late."""
-        return self.spec["deadline_seconds"]
+        seconds = self.spec["deadline_seconds"]
+        return None if seconds is None else float(seconds)

@@ -166,7 +166,6 @@ def upgrade() -> None:
         sa.Column("seed", sa.BigInteger(), nullable=True),
         sa.Column("cost", sa.Double(), nullable=False),
         sa.Column("keys", postgresql.ARRAY(sa.LargeBinary()), nullable=False),
-        sa.Column("tasks", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("payload", sa.LargeBinary(), nullable=True),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("collected", sa.Boolean(), server_default=sa.text("false"), nullable=False),

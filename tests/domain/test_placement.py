@@ -1,0 +1,137 @@
+"""Placement decides from what it is shown: nothing here touches a database or a clock."""
+
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.engine_spec import EngineSpec
+from app.domain.ids import uuid7
+from app.domain.placement import Demand, Group, Policy, Release, Start, place, wanted
+from app.domain.replica import Device, DeviceState, Replica, ReplicaStatus
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+def group(name: str, devices: int, held: int = 0, **options: bool) -> Group:
+    states = [DeviceState.HELD] * held + [DeviceState.FREE] * (devices - held)
+    return Group(
+        name,
+        tuple(Device(f"{name}-{i}", i, "GPU", state=state) for i, state in enumerate(states)),
+        frozenset({"hf"}),
+        **options,
+    )
+
+
+def engine(model: str, gpus: int = 1) -> EngineSpec:
+    return EngineSpec("hf", model, gpus=gpus)
+
+
+def demand(
+    model: str, *, gpus: int = 1, replicas: int | None = 1, priority: int = 50, chunks: int = 10
+) -> Demand:
+    return Demand(engine(model, gpus), priority, NOW, chunks, 1000.0, replicas)
+
+
+def replica(spec: EngineSpec, devices: tuple[str, ...], *, idle_minutes: float | None = None) -> Replica:
+    idle = NOW - timedelta(minutes=idle_minutes) if idle_minutes is not None else None
+    claimed = NOW - timedelta(hours=1)
+    return Replica(uuid7(), "a", spec, ReplicaStatus.SERVING, devices, claimed, claimed, claimed, idle)
+
+
+def starts(decisions: list[Start | Release]) -> list[Start]:
+    return [decision for decision in decisions if isinstance(decision, Start)]
+
+
+def releases(decisions: list[Start | Release]) -> list[Release]:
+    return [decision for decision in decisions if isinstance(decision, Release)]
+
+
+def test_explicit_replicas_are_honoured() -> None:
+    decisions = place(NOW, [group("a", 4)], [], [demand("m", replicas=3)], Policy())
+    assert len(starts(decisions)) == 3
+
+
+def test_a_block_is_aligned() -> None:
+    decisions = place(NOW, [group("a", 8, held=1)], [], [demand("m", gpus=4)], Policy())
+    assert starts(decisions)[0].devices == ("a-4", "a-5", "a-6", "a-7")
+
+
+def test_a_warm_replica_is_used_and_no_other_started() -> None:
+    warm = replica(engine("m"), ("a-0",), idle_minutes=1)
+    assert place(NOW, [group("a", 2, held=1)], [warm], [demand("m")], Policy()) == []
+
+
+def test_an_idle_replica_yields_to_another_engine_at_once() -> None:
+    warm = replica(engine("old"), ("a-0",), idle_minutes=0)
+    decisions = place(NOW, [group("a", 1, held=1)], [warm], [demand("new")], Policy())
+    assert [item.replica for item in releases(decisions)] == [warm.id]
+
+
+def test_the_only_busy_replica_of_an_engine_is_not_taken_away() -> None:
+    busy = replica(engine("old"), ("a-0",))
+    assert place(NOW, [group("a", 1, held=1)], [busy], [demand("old"), demand("new")], Policy()) == []
+
+
+def test_one_of_several_busy_replicas_gives_way_after_its_hold() -> None:
+    busy = [replica(engine("old"), (f"a-{i}",)) for i in range(2)]
+    wide = demand("old", replicas=2)
+    decisions = place(NOW, [group("a", 2, held=2)], busy, [wide, demand("new")], Policy())
+    assert len(releases(decisions)) == 1
+    recent = [replace(item, claimed_at=NOW) for item in busy]
+    assert place(NOW, [group("a", 2, held=2)], recent, [wide, demand("new")], Policy()) == []
+
+
+def test_a_wide_demand_keeps_free_devices_from_later_ones() -> None:
+    busy = replica(engine("busy"), ("a-0",))
+    demands = [demand("wide", gpus=2, priority=90), demand("small"), demand("busy")]
+    assert starts(place(NOW, [group("a", 2, held=1)], [busy], demands, Policy())) == []
+
+
+def test_an_idle_replica_is_released_after_its_time() -> None:
+    old = replica(engine("m"), ("a-0",), idle_minutes=11)
+    young = replica(engine("n"), ("a-1",), idle_minutes=9)
+    decisions = place(NOW, [group("a", 2, held=2)], [old, young], [], Policy())
+    assert [item.replica for item in releases(decisions)] == [old.id]
+
+
+def test_a_draining_group_gets_no_work_and_lets_its_replicas_go() -> None:
+    busy = replica(engine("m"), ("a-0",))
+    decisions = place(
+        NOW, [group("a", 2, held=1, draining=True)], [busy], [demand("m", replicas=2)], Policy()
+    )
+    assert not starts(decisions)
+    assert len(releases(decisions)) == 1
+
+
+def test_a_dead_group_gets_no_work() -> None:
+    assert place(NOW, [group("a", 2, alive=False)], [], [demand("m")], Policy()) == []
+
+
+def test_the_work_decides_how_many_replicas_pay_for_their_load_time() -> None:
+    fast = replace(replica(engine("m"), ("a-0",)), cost_per_second=1000.0)
+    little, much = (replace(demand("m", replicas=None, chunks=99), waiting_cost=cost) for cost in (1e3, 2e5))
+    assert wanted(little, [fast], Policy()) == 1
+    assert wanted(much, [fast], Policy()) == 5
+
+
+@given(
+    st.lists(st.integers(1, 8), min_size=1, max_size=3),
+    st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(0, 100)), max_size=6),
+)
+def test_no_device_is_given_out_twice_and_blocks_are_whole(
+    sizes: list[int], wishes: list[tuple[int, int, int]]
+) -> None:
+    groups = [group(f"g{i}", size) for i, size in enumerate(sizes)]
+    demands = [
+        demand(f"m{i}", gpus=gpus, replicas=count, priority=priority)
+        for i, (gpus, count, priority) in enumerate(wishes)
+    ]
+    decided = starts(place(NOW, groups, [], demands, Policy()))
+    given_out = Counter(device for start in decided for device in start.devices)
+    assert all(count == 1 for count in given_out.values())
+    assert all(len(start.devices) == start.engine.gpus for start in decided)
+    asked = {item.engine.key: item.replicas for item in demands}
+    assert all(count <= (asked[key] or 0) for key, count in Counter(s.engine.key for s in decided).items())

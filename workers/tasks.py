@@ -1,0 +1,130 @@
+"""Celery tasks: an id in, a call out. What a worker process keeps between them is its role."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Protocol
+from uuid import UUID
+
+from celery import Celery
+
+from app.broker import RUN_JOB, RUN_REPLICA, CeleryDoorbell
+from app.db.session import Sessions, check_schema, make_sessions
+from app.services.coordination import CoordinationService
+from app.services.groups import GroupService
+from app.services.serving import ServingService
+from app.settings import Settings
+from workers.coordinator import Coordinator
+from workers.devices import GroupDevices, GroupKeeper
+from workers.gpu_worker import ReplicaSupervisor
+from workers.identity import dead_holders, holder_name, holder_prefix
+
+log = logging.getLogger(__name__)
+
+
+class Role(Protocol):
+    """What a worker process does, from its start to its end."""
+
+    def begin(self) -> None:
+        """Clean up after dead predecessors on this host and start what runs beside the tasks."""
+
+    def run(self, subject: UUID) -> None:
+        """Do what a message asks for."""
+
+    def wind_down(self) -> None:
+        """Leave at the next chunk boundary."""
+
+    def end(self) -> None:
+        """Stop what runs beside the tasks."""
+
+
+class CoordinatorRole:
+    """Runs jobs."""
+
+    def __init__(self, settings: Settings, sessions: Sessions) -> None:
+        wake = CeleryDoorbell(settings).wake
+        self._coordination = CoordinationService(sessions=sessions, wake=wake, ttl=settings.lease)
+        self._stopping = threading.Event()
+        self._coordinator = Coordinator(
+            coordination=self._coordination, settings=settings, stopping=self._stopping
+        )
+
+    def begin(self) -> None:
+        """Jobs of dead coordinators of this host wait again at once."""
+        self._coordination.release_holders(dead_holders(self._coordination.holders(holder_prefix())))
+        self._coordinator.start()
+
+    def run(self, subject: UUID) -> None:
+        """Run a job, if it still waits."""
+        self._coordinator.run(subject, holder_name())
+
+    def wind_down(self) -> None:
+        """Give every job back; another coordinator goes on with it."""
+        self._stopping.set()
+
+    def end(self) -> None:
+        """Stop the fork server."""
+        self._coordinator.stop()
+
+
+class GpuRole:
+    """Runs replicas on one group's devices."""
+
+    def __init__(self, settings: Settings, sessions: Sessions) -> None:
+        self._serving = ServingService(sessions=sessions, ttl=settings.lease)
+        self._groups = GroupService(sessions=sessions)
+        self._devices = GroupDevices(settings)
+        self._interval = min(settings.lease_seconds / 6, 5.0)
+        self._stopping = threading.Event()
+        self._ended = threading.Event()
+        self._supervisor = ReplicaSupervisor(
+            serving=self._serving, devices=self._devices, settings=settings, stopping=self._stopping
+        )
+
+    def begin(self) -> None:
+        """Replicas of dead workers of this host are lost at once, and their processes killed."""
+        self._serving.release_holders(dead_holders(self._serving.holders(holder_prefix())))
+        self._keeper = GroupKeeper(
+            groups=self._groups, serving=self._serving, devices=self._devices, interval_seconds=self._interval
+        )
+        self._keeper.beat_once()
+        keep = threading.Thread(
+            target=self._keeper.run, args=(self._ended,), name="group-keeper", daemon=True
+        )
+        keep.start()
+
+    def run(self, subject: UUID) -> None:
+        """Run a replica, if it is still placed; give its devices back at once."""
+        if self._stopping.is_set():
+            return
+        self._supervisor.run(subject, holder_name())
+        self._keeper.beat_once()
+
+    def wind_down(self) -> None:
+        """Every replica leaves at its next chunk boundary."""
+        self._stopping.set()
+
+    def end(self) -> None:
+        """Stop the heartbeat."""
+        self._ended.set()
+
+
+def make_role(settings: Settings) -> Role:
+    """The role the settings name; refuses an old schema."""
+    check_schema(settings)
+    sessions = make_sessions(settings)
+    if settings.worker_role == "coordinator":
+        return CoordinatorRole(settings, sessions)
+    return GpuRole(settings, sessions)
+
+
+def register(celery: Celery, role: Callable[[], Role]) -> None:
+    """Both tasks; a worker only hears those of its queue."""
+
+    def run(subject: str) -> None:
+        role().run(UUID(subject))
+
+    for name in (RUN_JOB, RUN_REPLICA):
+        celery.task(run, name=name, shared=False)
