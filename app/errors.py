@@ -145,3 +145,21 @@ class BackendInstallError(EvalqError):
     """A backend's environment could not be built; the message ends with pip's last lines."""
 
     code = "backend_install_failed"
+
+
+class ChildStartError(EvalqError):
+    """A child process could not be started; the message is the system's."""
+
+    code = "child_not_started"
+
+
+class GpuUnavailableError(EvalqError):
+    """NVML does not answer, or a GPU that was asked for is not there."""
+
+    code = "gpu_unavailable"
+
+
+class LocalStartError(EvalqError):
+    """`evalq up` cannot start; the message names what stands in the way."""
+
+    code = "local_start_failed"

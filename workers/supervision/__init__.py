@@ -1,0 +1,1 @@
+"""How a worker starts, watches and ends the processes that compute."""

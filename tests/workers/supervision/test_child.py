@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from app.errors import ChildStartError
+from workers.supervision.child import Child
+from workers.supervision.janitor import Mark, kill_strays
+
+AllGone: TypeAlias = Callable[[list[int]], bool]
+StartFamily: TypeAlias = Callable[[str], tuple[Child, list[int]]]
+StartSupervisor: TypeAlias = Callable[..., tuple[subprocess.Popen[str], dict[str, Any]]]
+
+
+def test_a_child_speaks_frames_until_it_ends(start_family: StartFamily, log_path: Path) -> None:
+    child, pids = start_family("obey")
+    assert child.alive
+    assert child.exit_status is None
+    assert child.pid == pids[0]
+    child.connection.send({"type": "go"})
+    assert child.wait(20) == 3
+    assert child.connection.receive(20) is None
+    assert not child.was_stopped
+    assert log_path.read_text() == "the family stands\n"
+
+
+def test_a_child_that_ends_takes_its_descendants_along(start_family: StartFamily, all_gone: AllGone) -> None:
+    child, pids = start_family("crash")
+    child.connection.send({"type": "go"})
+    assert child.wait(20) == -signal.SIGSEGV
+    assert child.wait_gone(20)
+    assert all_gone(pids)
+
+
+@pytest.mark.parametrize(("conduct", "exit_status"), [("obey", 7), ("ignore", -signal.SIGKILL)])
+def test_stopping_leaves_no_descendant(
+    start_family: StartFamily, all_gone: AllGone, conduct: str, exit_status: int
+) -> None:
+    child, pids = start_family(conduct)
+    assert child.stop(grace_seconds=0.3)
+    assert child.exit_status == exit_status
+    assert child.was_stopped
+    assert all_gone(pids)
+
+
+def test_stopping_twice_is_safe(start_family: StartFamily) -> None:
+    child, _ = start_family("obey")
+    assert child.stop(5)
+    assert child.stop(5)
+    assert child.kill()
+
+
+def test_a_second_stop_can_cut_the_grace_short(start_family: StartFamily) -> None:
+    child, _ = start_family("ignore")
+    patient = threading.Thread(target=child.stop, args=(3600,))
+    patient.start()
+    assert child.kill()
+    patient.join(20)
+    assert not patient.is_alive()
+
+
+def test_a_child_is_killed_when_its_lease_ends(start_family: StartFamily, all_gone: AllGone) -> None:
+    child, pids = start_family("ignore")
+    child.live_until(time.monotonic() + 3600)
+    assert child.wait(0) is None
+    child.live_until(time.monotonic())
+    assert child.wait(20) == -signal.SIGKILL
+    assert all_gone(pids)
+
+
+def test_the_last_moment_named_counts(start_family: StartFamily) -> None:
+    child, _ = start_family("obey")
+    child.live_until(time.monotonic() + 3600)
+    child.live_until(time.monotonic() + 7200)
+    child.connection.send({"type": "go"})
+    assert child.wait(20) == 3
+
+
+def test_the_family_of_a_killed_supervisor_is_gone(
+    start_supervisor: StartSupervisor, all_gone: AllGone
+) -> None:
+    supervisor, ids = start_supervisor()
+    supervisor.kill()
+    assert all_gone([ids["shim"], *ids["pids"]])
+
+
+def test_a_frozen_supervisor_does_not_outstay_its_lease(
+    start_supervisor: StartSupervisor, all_gone: AllGone
+) -> None:
+    supervisor, ids = start_supervisor("0.2")
+    supervisor.send_signal(signal.SIGSTOP)
+    assert all_gone(ids["pids"])
+
+
+def test_a_killed_shim_is_made_good_by_its_supervisor(start_family: StartFamily, all_gone: AllGone) -> None:
+    child, pids = start_family("ignore")
+    os.kill(os.getsid(child.pid), signal.SIGKILL)
+    assert child.wait(20) == -signal.SIGKILL
+    assert child.stop(0)
+    assert all_gone(pids)
+
+
+def test_the_janitor_clears_what_a_killed_supervisor_and_shim_leave(
+    start_supervisor: StartSupervisor, all_gone: AllGone, mark: Mark
+) -> None:
+    supervisor, ids = start_supervisor()
+    supervisor.send_signal(signal.SIGSTOP)
+    os.kill(ids["shim"], signal.SIGKILL)
+    supervisor.kill()
+    supervisor.wait(20)
+    _, *stubborn = ids["pids"]
+    assert set(kill_strays(lambda owner: owner != mark.owner)) >= set(stubborn)
+    assert all_gone(ids["pids"])
+
+
+def test_a_stop_signal_to_the_shim_ends_the_child(start_family: StartFamily, all_gone: AllGone) -> None:
+    child, pids = start_family("obey")
+    os.kill(os.getsid(child.pid), signal.SIGTERM)
+    assert child.wait(20) == 7
+    assert all_gone(pids)
+
+
+def test_a_child_knows_its_owner_and_its_socket(start: Callable[..., Child], mark: Mark) -> None:
+    child = start(
+        sys.executable,
+        "-c",
+        "import os; from workers.frames import Connection\n"
+        "Connection.from_fd(int(os.environ['EVALQ_FD'])).send(dict(os.environ))",
+        COLOUR="blue",
+    )
+    seen = child.connection.receive(20)
+    assert seen is not None
+    assert (seen["EVALQ_REPLICA"], seen["COLOUR"]) == (mark.owner, "blue")
+
+
+def test_a_command_that_is_not_there_is_named(start: Callable[..., Child]) -> None:
+    with pytest.raises(ChildStartError, match="No such file or directory: 'no-such-engine'"):
+        start("no-such-engine")
+
+
+def test_a_child_receives_signals_as_a_fresh_program_does(start: Callable[..., Child]) -> None:
+    child = start("sh", "-c", "kill -PIPE $$")
+    assert child.wait(20) == -signal.SIGPIPE

@@ -1,0 +1,32 @@
+"""What a child sees of its supervisor's environment: what it needs to compute, and no credentials."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+_NAMES = re.compile(
+    r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LC_\w+|TZ|TMPDIR|XDG_\w+|LD_LIBRARY_PATH|LD_PRELOAD|SSL_CERT_\w+|REQUESTS_CA_BUNDLE"
+    r"|NO_PROXY|no_proxy|OMP_\w+|MKL_\w+|KMP_\w+|OPENBLAS_\w+|TOKENIZERS_PARALLELISM|HF_\w+|TRANSFORMERS_\w+|TORCH\w*|PYTORCH_\w+"
+    r"|TRITON_\w+|NCCL_\w+|GLOO_\w+|UCX_\w+|CUDA_\w+|NVIDIA_\w+|VLLM_\w+|SGLANG_\w+|RAY_\w+|NLTK_DATA|PYTHON\w+"
+)
+_SECRET = re.compile(r"TOKEN(?!IZER)|SECRET|PASSW|CREDENTIAL|(^|_)KEY(_|$)|AUTH", re.IGNORECASE)
+
+
+def child_environment(
+    base: Mapping[str, str], allow: Iterable[str] = (), extra: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The environment for a child: the usual names of `base`, those the operator allows, `extra` over them.
+
+    What looks like a credential passes only by its name in `allow`; evalq's own settings (the database's and
+    the broker's addresses among them) pass not even then.
+    """
+    allowed = frozenset(allow)
+    passed = {name: value for name, value in base.items() if _passes(name, allowed)}
+    return passed | dict(extra or {})
+
+
+def _passes(name: str, allowed: frozenset[str]) -> bool:
+    if name.upper().startswith("EVALQ_"):
+        return False
+    return name in allowed or (_NAMES.fullmatch(name) is not None and not _SECRET.search(name))

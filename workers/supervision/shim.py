@@ -1,0 +1,188 @@
+"""The shim around every child: nothing of the child's process tree outlives its supervisor.
+
+A script on the standard library alone: `python -I -S shim.py CONTROL_FD FRAME_FD GRACE_SECONDS COMMAND...`.
+It is the subreaper of all that descends from COMMAND, so even a process that calls setsid stays within reach.
+
+CONTROL_FD is a SOCK_SEQPACKET socket to the supervisor, one message each way per fact:
+orders `stop SECONDS` (TERM, that long a grace, then KILL) and `until MONOTONIC` (KILL at that moment of the
+system-wide monotonic clock unless a later one is named: a frozen supervisor cannot overstay its lease);
+reports `started PID`, `ended STATUS` (a signal is negative), `failed WORDS`. End of the stream from the
+supervisor is `stop GRACE_SECONDS`; end of the stream from the shim means that no descendant is left.
+FRAME_FD is the command's own socket, closed here so that its end of stream follows the command's death.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+PR_SET_CHILD_SUBREAPER = 36
+KILL_INTERVAL_SECONDS = 0.02
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Shim:
+    """One command, its descendants, and the orders that end them."""
+
+    def __init__(self, control: socket.socket, grace_seconds: float) -> None:
+        self._control = control
+        self._grace_seconds = grace_seconds
+        self._wakeup = wakeup_fd()
+        self._main = 0
+        self._kill_at = math.inf
+        self._fence_at = math.inf
+        self._poll = select.poll()
+
+    def run(self, command: list[str], frame_fd: int) -> None:
+        """Start the command and return when none of its descendants is left."""
+        if not self._start(command, frame_fd):
+            return
+        self._poll.register(self._control, select.POLLIN)
+        self._poll.register(self._wakeup, select.POLLIN)
+        while self._reap():
+            self._listen()
+            if time.monotonic() >= min(self._kill_at, self._fence_at):
+                kill(descendants())
+
+    def _start(self, command: list[str], frame_fd: int) -> bool:
+        try:
+            self._main = spawn(command)
+        except OSError as error:
+            self._report(f"failed {error}")
+            return False
+        os.close(frame_fd)
+        self._report(f"started {self._main}")
+        return True
+
+    def _report(self, words: str) -> None:
+        try:
+            self._control.send(words.encode())
+        except OSError:  # the supervisor is gone: its end of stream is the next thing read
+            return
+
+    def _reap(self) -> bool:
+        """Collect what has ended; False when nothing is left. Without its command the rest is killed."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
+            if pid == 0:
+                return True
+            if pid == self._main:
+                self._main = 0
+                self._kill_at = 0.0
+                self._report(f"ended {os.waitstatus_to_exitcode(status)}")
+
+    def _listen(self) -> None:
+        for fd, _ in self._poll.poll(self._patience_ms()):
+            if fd == self._wakeup:
+                if any(number in STOP_SIGNALS for number in os.read(fd, 512)):
+                    self._stop(self._grace_seconds)
+            else:
+                self._obey(receive(self._control))
+
+    def _patience_ms(self) -> float | None:
+        deadline = min(self._kill_at, self._fence_at)
+        if deadline == math.inf:
+            return None
+        return 1000 * max(deadline - time.monotonic(), KILL_INTERVAL_SECONDS)
+
+    def _obey(self, order: str) -> None:
+        match order.split():
+            case ["stop", seconds]:
+                self._stop(float(seconds))
+            case ["until", moment]:
+                self._fence_at = float(moment)
+            case _:
+                self._poll.unregister(self._control)
+                self._stop(self._grace_seconds)
+
+    def _stop(self, grace_seconds: float) -> None:
+        if self._main and self._kill_at == math.inf:
+            os.killpg(self._main, signal.SIGTERM)
+        self._kill_at = min(self._kill_at, time.monotonic() + grace_seconds)
+
+
+def become_subreaper() -> None:
+    """Make this process the parent of every orphan below it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "cannot become a subreaper")
+
+
+def wakeup_fd() -> int:
+    """A descriptor that reads the number of every signal this process handles."""
+    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    for number in (signal.SIGCHLD, *STOP_SIGNALS):
+        signal.signal(number, lambda *_: None)
+    return reader
+
+
+def spawn(command: list[str]) -> int:
+    """Start the command in a process group of its own, with signals as a fresh program expects them."""
+    return os.posix_spawnp(
+        command[0],
+        command,
+        os.environ,
+        setpgroup=0,
+        setsigmask=(),
+        setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
+    )
+
+
+def receive(control: socket.socket) -> str:
+    """The next order; empty at the end of the stream."""
+    try:
+        return control.recv(256).decode()
+    except ConnectionResetError:
+        return ""
+
+
+def descendants() -> list[int]:
+    """Every process below this one, by one walk over /proc."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            children.setdefault(parent_of(entry), []).append(int(entry.name))
+    found = [os.getpid()]
+    for pid in found:
+        found.extend(children.get(pid, ()))
+    return found[1:]
+
+
+def parent_of(process: Path) -> int:
+    """The parent's process id, 0 if the process has gone."""
+    try:
+        return int((process / "stat").read_bytes().rpartition(b")")[2].split()[1])
+    except OSError:
+        return 0
+
+
+def kill(pids: list[int]) -> None:
+    """SIGKILL each of the processes that still exists."""
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def main() -> None:
+    """Run the command named on the command line under the shim."""
+    control_fd, frame_fd, grace_seconds, *command = sys.argv[1:]
+    os.set_inheritable(int(control_fd), False)
+    become_subreaper()
+    Shim(socket.socket(fileno=int(control_fd)), float(grace_seconds)).run(command, int(frame_fd))
+
+
+if __name__ == "__main__":
+    main()
