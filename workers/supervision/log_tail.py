@@ -1,0 +1,156 @@
+"""Reads a child's log: what is new, the last lines, the first error; never a secret."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import dropwhile, takewhile
+from pathlib import Path
+
+_TAIL_BYTES = 1 << 18
+_BLOCK_LINES = 120
+
+_SECRETS = (
+    (re.compile(r"\bhf_[A-Za-z0-9]{16,}"), "hf_***"),
+    (re.compile(r"\bevq_[A-Za-z0-9_-]{8,}"), "evq_***"),
+    (re.compile(r"\bsk-[A-Za-z0-9_-]{16,}"), "sk-***"),
+    (re.compile(r"\b(Bearer|Authorization: Basic)\s+[A-Za-z0-9+/=._~-]{8,}", re.IGNORECASE), r"\1 ***"),
+    (re.compile(r"(\w+://[^\s:/@]*:)[^\s@]+@"), r"\1***@"),
+    (
+        re.compile(r"\b([A-Z0-9_]*(?:TOKEN|SECRET|PASSWORD|API_KEY))(['\"]?\s*[=:]\s*['\"]?)[^\s'\",}]+"),
+        r"\1\2***",
+    ),
+)
+
+_PREFIX = re.compile(
+    r"(?P<process>\([^()]*pid=\d+[^()]*\) |\[rank\d+\]: ?)?"
+    r"((?P<level>ERROR|WARNING|INFO|CRITICAL|DEBUG) \d\d-\d\d \d\d:\d\d:\d\d (?P<origin>\[[^\]]*\]) ?)?"
+)
+_TRACEBACK = "Traceback (most recent call last):"
+_ERROR = re.compile(
+    r"\b\w*(?:Error|Exception)\b\s*:|^\S*(?:ERROR|CRITICAL)\b|^(?:fatal|error)\b.*:|^Fatal Python error",
+    re.IGNORECASE,
+)
+
+
+class LogTail:
+    """A log file that another process appends to. It may not exist yet, and may be truncated."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def read_new(self, max_bytes: int, *, ended: bool = False) -> str:
+        """The whole lines written since the last call, redacted; one longer than `max_bytes` comes in pieces.
+
+        With `ended` nothing more will be written: an unfinished last line comes too.
+        """
+        size = self._size()
+        if size < self._offset:
+            self._offset = 0
+        raw = self._read(self._offset, max_bytes)
+        reached_end = self._offset + len(raw) >= size
+        if not (ended and reached_end):
+            raw = _whole_lines(raw, full=len(raw) == max_bytes)
+        self._offset += len(raw)
+        return redact(raw.decode(errors="replace"))
+
+    def tail(self, lines: int) -> list[str]:
+        """The last lines, redacted, whatever has been read."""
+        raw = self._read(max(0, self._size() - _TAIL_BYTES), _TAIL_BYTES)
+        return redact(raw.decode(errors="replace")).splitlines()[-lines:]
+
+    def head(self, max_bytes: int = 1 << 22) -> str:
+        """The beginning, redacted: where the first error is."""
+        return redact(self._read(0, max_bytes).decode(errors="replace"))
+
+    def _size(self) -> int:
+        try:
+            return self._path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def _read(self, offset: int, max_bytes: int) -> bytes:
+        try:
+            with self._path.open("rb") as log:
+                log.seek(offset)
+                return log.read(max_bytes)
+        except FileNotFoundError:
+            return b""
+
+
+def redact(text: str) -> str:
+    """The text with tokens, keys and passwords replaced by asterisks."""
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def first_error_block(text: str) -> str:
+    """The first traceback of a log, or without one its first error line and what is indented under it.
+
+    Later ones are consequences: an engine's parent only reports that its child failed. Log prefixes are taken
+    off, and lines that other processes wrote in between are left out. Empty where there is no error.
+    """
+    lines = [_Line.parse(line) for line in text.splitlines()]
+    for starts in (_is_traceback, _is_error):
+        for number, first in enumerate(lines):
+            if starts(first):
+                own = [line for line in lines[number:] if line.source == first.source]
+                return "\n".join(line.text for line in _block(own)[-_BLOCK_LINES:])
+    return ""
+
+
+def cause_of(block: str) -> str:
+    """The exception's own words, without the frames that led to it."""
+    head, *rest = block.splitlines() or [""]
+    words = list(dropwhile(_is_indented, rest)) if head.startswith(_TRACEBACK) else [head]
+    return "\n".join(words or [head])
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line, who wrote it (process, level and place, as far as it says) and its text without that."""
+
+    text: str
+    source: tuple[str | None, str | None, str | None]
+
+    @classmethod
+    def parse(cls, line: str) -> _Line:
+        prefix = _PREFIX.match(line)
+        if prefix is None:
+            return cls(line, (None, None, None))
+        return cls(line[prefix.end() :], (prefix["process"], prefix["level"], prefix["origin"]))
+
+    @property
+    def is_log_record(self) -> bool:
+        return self.source[1] is not None
+
+
+def _whole_lines(raw: bytes, *, full: bool) -> bytes:
+    end = max(raw.rfind(b"\n"), raw.rfind(b"\r")) + 1
+    return raw if full and not end else raw[:end]
+
+
+def _is_traceback(line: _Line) -> bool:
+    return line.text.startswith(_TRACEBACK)
+
+
+def _is_error(line: _Line) -> bool:
+    return line.source[1] in {"ERROR", "CRITICAL"} or _ERROR.search(line.text) is not None
+
+
+def _is_indented(text: str) -> bool:
+    return text.startswith((" ", "\t"))
+
+
+def _block(lines: list[_Line]) -> list[_Line]:
+    """A log record to its end; otherwise the frames, the exception's line, what is indented under it."""
+    first, *rest = lines
+    if first.is_log_record:
+        return [first, *takewhile(lambda line: line.text and not _is_traceback(line), rest)]
+    frames = list(takewhile(lambda line: _is_indented(line.text), rest))
+    if not _is_traceback(first):
+        return [first, *frames]
+    name, *under = rest[len(frames) :] or [first]
+    return [first, *frames, name, *takewhile(lambda line: _is_indented(line.text), under)]
