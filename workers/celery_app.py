@@ -28,16 +28,18 @@ def role() -> Role:
 register(app, role)
 
 
-@signals.worker_ready.connect
 def _begin(**_: Any) -> None:
     role().begin()
 
 
-@signals.worker_shutting_down.connect
 def _wind_down(**_: Any) -> None:
     role().wind_down()
 
 
-@signals.worker_shutdown.connect
 def _end(**_: Any) -> None:
     role().end()
+
+
+signals.worker_ready.connect(_begin)
+signals.worker_shutting_down.connect(_wind_down)
+signals.worker_shutdown.connect(_end)

@@ -73,9 +73,10 @@ class Coordinator:
         self._coordination = coordination
         self._settings = settings
         self._stopping = stopping
+        logs = settings.data_dir / "logs" / "jobs"
+        logs.mkdir(parents=True, exist_ok=True)
         self._server = HarnessServer(
-            env=child_environment(os.environ, settings.child_env),
-            log_path=settings.data_dir / "logs" / "harness-server.log",
+            env=child_environment(os.environ, settings.child_env), log_path=logs / "server.log"
         )
 
     def start(self) -> None:
