@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from . import reference
+from .conftest import MAX_LENGTH
+from .coordinator import Order, Run
+from .reference import ReferenceLM
+
+Orders = Callable[..., Order]
+
+JOBS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "multiple choice, few-shot": (("sums",), {}),
+    "every kind at once": (("sums", "generated", "prose", "greedy"), {}),
+    "a group and its aggregate": (("all_sums",), {}),
+    "groups in groups": (("everything",), {}),
+    "a tag": (("arithmetic",), {}),
+    "a pattern": (("m*", "greedy"), {}),
+    "mutual information": (("mutual",), {}),
+    "few-shot overridden": (("sums", "more_sums", "generated"), {"num_fewshot": 3}),
+    "a limit": (("sums", "generated"), {"limit": 5}),
+    "a fractional limit": (("sums", "prose"), {"limit": 0.3}),
+    "samples": (("sums", "greedy"), {"samples": {"sums": [1, 4, 7]}}),
+    "generation settings": (("generated", "sums"), {"gen_kwargs": {"max_gen_toks": 8, "top_p": 0.5}}),
+    "a chat template": (("sums", "generated"), {"apply_chat_template": True, "num_fewshot": 2}),
+    "one turn for all examples": (
+        ("sums", "generated"),
+        {"apply_chat_template": True, "fewshot_as_multiturn": False, "system_instruction": "Be brief."},
+    ),
+    "a system instruction": (("generated",), {"system_instruction": "Be brief."}),
+    "answers only": (("sums", "generated"), {"predict_only": True}),
+    "other seeds": (("sums", "generated"), {"seed": [1, 2, 3, 4]}),
+    "no bootstrap": (("sums", "prose"), {"bootstrap_iters": 0}),
+    "tasks that draw while scoring": (("lottery", "sums", "raffle"), {}),
+    "metadata": (("sums",), {"metadata": {"lengths": [1, 2]}}),
+}
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_results_and_samples_are_those_of_lm_eval(name: str, order: Orders, tmp_path: Path) -> None:
+    names, spec = JOBS[name]
+    job = order(*names, **spec)
+    run = Run().serve(job)
+    expected, lines = reference.run(
+        _expanded(job), tmp_path / "reference", ReferenceLM(job.model, MAX_LENGTH)
+    )
+
+    assert run.status == 0
+    assert reference.comparable(run.document) == reference.comparable(expected)
+    assert {task: run.rows(task) for task in lines} == lines
+
+
+def test_the_document_has_the_keys_of_lm_eval_in_their_order(order: Orders, tmp_path: Path) -> None:
+    job = order("sums")
+    run = Run().serve(job)
+    expected, _ = reference.run(job, tmp_path / "reference", ReferenceLM(job.model, MAX_LENGTH))
+
+    assert list(run.document) == [key for key in expected if key not in reference.UNKNOWN_TO_THE_HARNESS]
+
+
+def test_a_tokenizer_that_adds_bos_gives_the_same_results(
+    order: Orders, bos_model: Path, tmp_path: Path
+) -> None:
+    job = order("sums", "prose", "generated", "mutual", apply_chat_template=True)
+    job.model = bos_model
+    run = Run().serve(job)
+    expected, lines = reference.run(job, tmp_path / "reference", ReferenceLM(bos_model, MAX_LENGTH))
+
+    assert reference.comparable(run.document) == reference.comparable(expected)
+    assert {task: run.rows(task) for task in lines} == lines
+
+
+def test_a_job_tells_its_phases_and_totals_in_order(order: Orders) -> None:
+    run = Run().serve(order("sums", "prose"))
+
+    kinds = [frame["type"] for frame in run.frames]
+    assert [frame["phase"] for frame in run.of("phase")] == ["preparing", "waiting", "scoring"]
+    assert kinds.index("prepared") < kinds.index("lookup") < kinds.index("chunk") < kinds.index("planned")
+    assert kinds[-1] == "results"
+    totals = {task["name"]: task["total"] for task in run.one("prepared")["tasks"]}
+    assert totals["sums"] == 12 * 3
+    assert totals["prose"] > 12, "long texts have several windows"
+    assert sum(totals.values()) == sum(len(chunk["keys"]) for chunk in run.of("chunk"))
+
+
+def test_a_finished_task_is_told_with_its_metrics(order: Orders) -> None:
+    run = Run().serve(order("sums", "generated"))
+
+    metrics = {frame["task"]: frame["metrics"] for frame in run.of("task_finished")}
+    assert metrics == run.document["results"]
+
+
+def test_a_second_run_finds_every_answer(order: Orders) -> None:
+    first = Run().serve(order("sums", "prose", "generated"))
+    second = Run(store=dict(first.store)).serve(order("sums", "prose", "generated"))
+
+    assert second.of("chunk") == []
+    assert second.document["results"] == first.document["results"]
+
+
+def test_a_larger_limit_asks_only_for_the_new_documents(order: Orders) -> None:
+    first = Run().serve(order("sums", limit=4))
+    second = Run(store=dict(first.store)).serve(order("sums"))
+
+    assert sum(len(chunk["keys"]) for chunk in second.of("chunk")) == (12 - 4) * 3
+    assert second.document["results"] == Run().serve(order("sums")).document["results"]
+
+
+def test_requests_in_stored_chunks_are_not_cut_again(order: Orders) -> None:
+    first = Run().serve(order("sums", "generated"))
+    half = len(first.store) // 2
+    kept = list(first.store.items())
+    second = Run(store=dict(kept[:half]), pending=dict(kept[half:])).serve(order("sums", "generated"))
+
+    assert second.of("chunk") == []
+    assert second.document["results"] == first.document["results"]
+
+
+def test_an_interrupted_job_gets_the_chunks_it_had_left(order: Orders) -> None:
+    first = Run().serve(order("sums", "generated", batch_size=2))
+    answered, *left = first.of("chunk")
+    store = {key: first.store[key] for key in answered["keys"]}
+    second = Run(store=store).serve(order("sums", "generated", batch_size=2))
+
+    assert second.of("chunk") == left
+
+
+def test_a_salt_keeps_a_job_from_old_answers(order: Orders) -> None:
+    first = Run().serve(order("sums"))
+    again = order("sums")
+    again.salt = "job-2"
+    second = Run(store=dict(first.store)).serve(again)
+
+    assert len(second.of("chunk")) == len(first.of("chunk"))
+
+
+def test_sampled_answers_serve_their_own_job_only(order: Orders) -> None:
+    first = Run().serve(order("sampled"))
+    other = order("sampled")
+    other.job_id = "job-2"
+
+    assert Run(store=dict(first.store)).serve(order("sampled")).of("chunk") == []
+    assert Run(store=dict(first.store)).serve(other).of("chunk") != []
+    assert all(isinstance(chunk["seed"], int) for chunk in first.of("chunk"))
+
+
+def test_a_seed_is_the_same_for_the_same_job(order: Orders) -> None:
+    seeds = [chunk["seed"] for chunk in Run().serve(order("sampled")).of("chunk")]
+
+    assert seeds == [chunk["seed"] for chunk in Run().serve(order("sampled")).of("chunk")]
+    assert seeds != [chunk["seed"] for chunk in Run().serve(order("sampled", seed=[0, 0, 0, 0])).of("chunk")]
+
+
+def test_samples_stay_away_where_nobody_wants_them(order: Orders) -> None:
+    run = Run().serve(order("sums", log_samples=False))
+
+    assert run.of("sample_rows") == []
+    assert run.document["task_hashes"] == {}
+
+
+def _expanded(job: Order) -> Order:
+    """Patterns are resolved by lm-eval's command line, not by simple_evaluate."""
+    names = [match for name in job.names for match in (["more_sums", "mutual"] if name == "m*" else [name])]
+    return Order(**(vars(job) | {"names": names}))
+
+
+def test_provenance_is_plain_json(order: Orders) -> None:
+    prepared = Run().serve(order("sums", apply_chat_template=True)).one("prepared")
+
+    assert json.loads(json.dumps(prepared["provenance"])) == prepared["provenance"]
+    assert prepared["provenance"]["tasks"]["sums"]["dataset_fingerprints"].keys() == {"train", "test"}
+    assert prepared["provenance"]["chat_template_sha256"]
+    assert len(prepared["fingerprint"]) == 32

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from .conftest import documents, write_data
+from .coordinator import Order, Run
+
+Orders = Callable[..., Order]
+
+
+def message(run: Run, task: str) -> str:
+    (error,) = [frame["error"] for frame in run.of("task_failed") if frame["task"] == task]
+    return str(error["message"])
+
+
+@pytest.mark.parametrize(
+    ("task", "code", "words"),
+    [
+        ("no_data", "dataset_error", "absent.jsonl"),
+        ("broken_template", "task_error", "nothing_like_it"),
+        ("broken_metric", "task_error", "the metric divides by zero"),
+        ("unsafe", "task_error", "confirm_run_unsafe_code"),
+        ("not_a_task", "task_error", "not_a_task"),
+    ],
+)
+def test_a_task_fails_alone(task: str, code: str, words: str, order: Orders) -> None:
+    alone = Run().serve(order("sums"))
+    run = Run().serve(order(task, "sums"))
+
+    assert run.status == 0
+    assert run.failures == {task: code}
+    assert words in message(run, task)
+    assert run.document["results"] == alone.document["results"]
+    assert run.rows("sums") == alone.rows("sums")
+
+
+def test_a_task_without_documents_has_a_dataset_error(order: Orders) -> None:
+    job = order("empty_data", "sums")
+    (job.folder / "empty.jsonl").write_text("")
+    assert Run().serve(job).failures == {"empty_data": "dataset_error"}
+
+
+def test_unsafe_code_runs_once_it_is_confirmed(order: Orders) -> None:
+    run = Run().serve(order("unsafe", confirm_run_unsafe_code=True))
+
+    assert run.failures == {}
+    assert "unsafe" in run.document["results"]
+
+
+def test_a_group_that_lost_a_task_has_no_aggregate(order: Orders) -> None:
+    run = Run().serve(order("half_broken"))
+
+    assert run.failures["no_data"] == "dataset_error"
+    assert "acc,none" in run.document["results"]["more_sums"]
+    assert "acc,none" not in run.document["results"]["half_broken"]
+    assert "groups" not in run.document
+    assert run.document["warnings"] == [
+        "group half_broken has no aggregate: not all of its tasks have results"
+    ]
+
+
+def test_a_job_fails_when_every_task_does(order: Orders) -> None:
+    run = Run().serve(order("no_data"))
+
+    assert run.status == 1
+    assert run.one("failed")["error"]["code"] == "dataset_error"
+    assert run.of("prepared") == []
+
+
+def test_a_job_whose_tasks_all_fail_in_scoring_fails(order: Orders) -> None:
+    run = Run().serve(order("broken_metric"))
+
+    assert run.status == 1
+    assert run.one("failed")["error"]["code"] == "task_error"
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"samples": {"sums": [1, 99]}}, "--samples should be in the interval"),
+        ({"samples": {"sums": [-1]}}, "document numbers from 0"),
+    ],
+)
+def test_samples_that_do_not_exist_fail_their_task(spec: dict[str, Any], words: str, order: Orders) -> None:
+    run = Run().serve(order("sums", "more_sums", **spec))
+
+    assert run.failures == {"sums": "task_error"}
+    assert words in message(run, "sums")
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"limit": -3}, "limit must be positive"),
+        ({"limit": 3, "samples": {"sums": [1]}}, "exclude each other"),
+        ({"fewshot_as_multiturn": True}, "needs apply_chat_template"),
+    ],
+)
+def test_settings_that_contradict_themselves_fail_the_job(
+    spec: dict[str, Any], words: str, order: Orders
+) -> None:
+    assert words in Run().serve(order("sums", **spec)).one("failed")["error"]["message"]
+
+
+def test_a_task_named_twice_fails_the_job_as_in_lm_eval(order: Orders) -> None:
+    error = Run().serve(order("all_sums", "sums")).one("failed")["error"]
+
+    assert error["code"] == "task_error"
+    assert "Duplicate task 'sums'" in error["message"]
+
+
+def test_a_failed_request_fails_its_task_and_names_the_document(order: Orders) -> None:
+    run = Run(refuse="What is 3 plus").serve(order("generated", "sums"))
+
+    assert run.failures == {"generated": "engine_died"}
+    assert message(run, "generated").startswith("no answer for document 2 (1 in all)")
+    assert "sums" in run.document["results"]
+
+
+def test_a_question_no_engine_can_answer_fails_its_task(order: Orders) -> None:
+    run = Run().serve(order("generated", "sums", gen_kwargs={"max_gen_toks": 500}))
+
+    assert run.failures == {"generated": "task_error"}
+    assert "leaves no room for a prompt" in message(run, "generated")
+
+
+def test_a_model_that_is_not_there_fails_the_job(order: Orders) -> None:
+    job = order("sums")
+    job.model = job.folder
+    error = Run().serve(job).one("failed")["error"]
+
+    assert error["code"] in {"model_not_found", "tokenizer_error"}
+
+
+def test_a_repository_that_cannot_be_reached_is_not_found(order: Orders) -> None:
+    job = order("sums")
+    frame = job.frame()
+    frame["engine"]["model"] = "nobody/nothing"
+    job.frame = lambda: frame  # type: ignore[method-assign]
+
+    assert Run().serve(job).one("failed")["error"]["code"] == "model_not_found"
+
+
+def test_a_question_asked_by_two_tasks_is_one_request(order: Orders) -> None:
+    job = order("sums", "more_sums", num_fewshot=None)
+    write_data(job.folder / "test.jsonl", documents(6))
+    run = Run().serve(order("more_sums", "mutual"))
+    totals = {task["name"]: task["total"] for task in run.one("prepared")["tasks"]}
+
+    asked = [key for chunk in run.of("chunk") for key in chunk["keys"]]
+    assert len(asked) == len(set(asked)) <= sum(totals.values())

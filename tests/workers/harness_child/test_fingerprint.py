@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from workers.harness_child.fingerprint import content, fingerprint
+from workers.harness_child.job import Engine
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "config.json").write_text("{}")
+    weights = tmp_path / "model.safetensors"
+    with weights.open("wb") as file:
+        file.truncate(20 << 20)
+    return tmp_path
+
+
+@pytest.fixture
+def engine(folder: Path) -> Engine:
+    return Engine("hf", str(folder), args={"dtype": "float32"})
+
+
+def test_a_fingerprint_is_32_bytes_and_stable(engine: Engine) -> None:
+    assert len(fingerprint(engine, "k")) == 32
+    assert fingerprint(engine, "k") == fingerprint(engine, "k")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"args": {"dtype": "bfloat16"}},
+        {"args": {"dtype": "float32", "max_length": 9}},
+        {"args": {"dtype": "float32", "anything_new": 1}},
+        {"backend": "vllm"},
+        {"env": {"ATTENTION": "flash"}},
+    ],
+)
+def test_what_can_change_an_answer_changes_the_fingerprint(engine: Engine, change: dict[str, Any]) -> None:
+    assert fingerprint(replace(engine, **change), "k") != fingerprint(engine, "k")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"args": {"dtype": "float32", "device": "cuda:1", "parallelize": True}},
+        {"args": {"dtype": "float32", "gpu_memory_utilization": 0.5}},
+        {"env": {"NCCL_DEBUG": "INFO"}},
+    ],
+)
+def test_what_cannot_change_an_answer_does_not(engine: Engine, change: dict[str, Any]) -> None:
+    assert fingerprint(replace(engine, **change), "k") == fingerprint(engine, "k")
+
+
+def test_another_environment_is_another_fingerprint(engine: Engine) -> None:
+    assert fingerprint(engine, "k") != fingerprint(engine, "other")
+
+
+def test_changed_weights_are_another_model(folder: Path) -> None:
+    before = content(str(folder), None)
+    weights = folder / "model.safetensors"
+    with weights.open("r+b") as file:
+        file.write(b"x")
+    os.utime(weights, ns=(1, 1))
+
+    assert content(str(folder), None) != before
+
+
+def test_a_moved_model_is_the_same_model(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    before = content(str(folder), None)
+    moved = folder.rename(tmp_path_factory.mktemp("elsewhere") / "model")
+
+    assert content(str(moved), None) == before
+
+
+def test_a_tokenizer_folder_counts_by_its_content(
+    engine: Engine, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    first, second = tmp_path_factory.mktemp("a"), tmp_path_factory.mktemp("b")
+    for folder in (first, second):
+        (folder / "tokenizer.json").write_text("{}")
+    prints = {
+        fingerprint(replace(engine, args={"tokenizer": str(folder)}), "k") for folder in (first, second)
+    }
+    assert len(prints) == 1
+
+
+def test_a_repository_that_is_not_cached_goes_by_its_revision() -> None:
+    assert content("nobody/nothing", "v1") == "nobody/nothing@v1"
+    assert content("nobody/nothing", "a" * 40) == f"nobody/nothing@{'a' * 40}"

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from workers.frames import Connection, Frame
+from workers.supervision.fork_server import HarnessServer
+
+ROOT = Path(__file__).parents[3]
+PATIENCE_SECONDS = 30.0
+
+CODE = """
+import os, subprocess, sys
+
+def where(doc, results):
+    return {"exact_match": 1.0}
+
+def fork_and_linger(dataset):
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    print("lingering", os.getpid(), child.pid, flush=True)
+    os.read(os.pipe()[0], 1)
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[HarnessServer]:
+    """One for all tests: preloading takes seconds."""
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    server = HarnessServer(env=environment | {"HOME": os.environ.get("HOME", "/")})
+    server.start()
+    yield server
+    server.stop()
+
+
+def order(folder: Path, **spec: object) -> Frame:
+    """A job that fails or hangs early on: what matters here is how it ends."""
+    task = folder / "hanging.yaml"
+    (folder / "code.py").write_text(CODE)
+    (folder / "docs.jsonl").write_text(json.dumps({"q": "x", "a": "y"}) + "\n")
+    task.write_text(
+        "task: hanging\ndataset_path: json\ntest_split: test\nprocess_docs: !function code.fork_and_linger\n"
+        f"dataset_kwargs: {{data_files: {{test: {folder}/docs.jsonl}}}}\n"
+        "output_type: generate_until\ndoc_to_text: q\ndoc_to_target: a\n"
+    )
+    return {
+        "type": "evaluate",
+        "job_id": "job",
+        "spec": {"model": "hf", "tasks": ["hanging"], **spec},
+        "engine": {"backend": "hf", "model": str(folder), "args": {}},
+        "tasks": [{"name": "hanging", "kind": "task", "yaml_path": str(task), "tags": []}],
+        "backend_key": "k",
+        "salt": None,
+    }
+
+
+def frames(connection: Connection) -> list[Frame]:
+    """Everything up to the end of the stream."""
+    received = []
+    with closing(connection):
+        while (frame := connection.receive(PATIENCE_SECONDS)) is not None:
+            received.append(frame)
+    return received
+
+
+def await_line(log: Path, word: str) -> list[str]:
+    """The words of the first line that starts so, within a bound."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        for line in log.read_text().splitlines() if log.exists() else []:
+            if line.startswith(word):
+                return line.split()
+        time.sleep(0.01)
+    raise AssertionError(f"no line {word!r} in {log}")
+
+
+@pytest.fixture
+def hanging(server: HarnessServer, tmp_path: Path) -> Iterator[tuple[Connection, list[int]]]:
+    """A child that hangs while it prepares, and the pids of it and its own child."""
+    make_model(tmp_path)
+    connection = server.spawn("job", tmp_path / "log")
+    with closing(connection):
+        connection.send(order(tmp_path))
+        yield connection, [int(pid) for pid in await_line(tmp_path / "log", "lingering")[1:]]
+
+
+def make_model(folder: Path) -> None:
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.WordLevel({"<s>": 0, "x": 1}, unk_token="<s>"))
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>").save_pretrained(folder)
+    (folder / "config.json").write_text('{"model_type": "llama", "max_position_embeddings": 32}')
+
+
+def test_a_child_answers_and_its_end_is_told(server: HarnessServer, tmp_path: Path) -> None:
+    connection = server.spawn("job", tmp_path / "log")
+    connection.send(order(tmp_path, limit=-1))
+    *_, failed, exited = frames(connection)
+
+    assert failed["type"] == "failed"
+    assert exited["type"] == "exited"
+    assert os.waitstatus_to_exitcode(exited["status"]) == 1
+    assert "limit must be positive" in (tmp_path / "log").read_text()
+
+
+def test_children_of_two_jobs_do_not_hear_each_other(server: HarnessServer, tmp_path: Path) -> None:
+    first, second = (server.spawn(name, tmp_path / name) for name in ("first", "second"))
+    second.send(order(tmp_path, limit=-2))
+    first.send(order(tmp_path, limit=-1))
+
+    assert "-2" in frames(second)[0]["error"]["message"]
+    assert "-1" in frames(first)[0]["error"]["message"]
+
+
+def test_a_killed_child_is_told(
+    hanging: tuple[Connection, list[int]], all_gone: Callable[[list[int]], bool]
+) -> None:
+    connection, pids = hanging
+    os.kill(pids[0], signal.SIGKILL)
+
+    assert os.waitstatus_to_exitcode(frames(connection)[-1]["status"]) == -signal.SIGKILL
+    assert all_gone(pids), "what the child had started went with it"
+
+
+def test_a_job_that_its_coordinator_leaves_is_killed(
+    hanging: tuple[Connection, list[int]], all_gone: Callable[[list[int]], bool]
+) -> None:
+    connection, pids = hanging
+    connection.close()
+
+    assert all_gone(pids)
+
+
+def test_a_dead_server_ends_its_jobs_and_is_started_again(
+    server: HarnessServer,
+    hanging: tuple[Connection, list[int]],
+    all_gone: Callable[[list[int]], bool],
+    tmp_path: Path,
+) -> None:
+    connection, pids = hanging
+    os.kill(_parent(pids[0]), signal.SIGKILL)
+
+    assert all_gone(pids[:1])
+    assert [frame["type"] for frame in frames(connection)] == ["phase"]
+    again = server.spawn("job", tmp_path / "again")
+    again.send(order(tmp_path, limit=-1))
+    assert frames(again)[-1]["type"] == "exited"
+    os.kill(pids[1], signal.SIGKILL)
+
+
+def test_stopping_ends_every_child(
+    server: HarnessServer, hanging: tuple[Connection, list[int]], all_gone: Callable[[list[int]], bool]
+) -> None:
+    _, pids = hanging
+    server.stop()
+    server.stop()
+
+    assert not server.alive
+    assert all_gone(pids)
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

@@ -1,0 +1,107 @@
+"""What an answer depends on beside its question: engines of equal fingerprint share answers."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+from huggingface_hub import try_to_load_from_cache
+
+from workers.harness_child.job import Engine
+
+# fmt: off
+CANNOT_CHANGE_ANSWERS = frozenset({
+    # where the model runs and how it is spread
+    "device", "device_map", "device_map_option", "devices", "num_nodes", "parallelize",
+    "tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size", "tp_size", "pp_size", "dp_size",
+    "tensor_model_parallel_size", "pipeline_model_parallel_size",
+    "distributed_executor_backend", "enable_expert_parallel",
+    # how much memory it may take
+    "gpu_memory_utilization", "mem_fraction_static", "max_memory_per_gpu", "max_cpu_memory",
+    "offload_folder", "swap_space", "cpu_offload_gb",
+    # how many requests run at once
+    "batch_size", "max_batch_size", "max_num_seqs", "max_num_batched_tokens", "max_running_requests",
+    # how it is fetched and logged
+    "cache_dir", "download_dir", "max_parallel_loading_workers", "low_cpu_mem_usage", "disable_log_stats",
+})
+# fmt: on
+"""Load-time arguments outside the fingerprint. Any other argument is taken to matter."""
+
+_MODELS = ("tokenizer", "peft", "lora_local_path", "delta")
+"""Arguments that name another folder or repository, which counts by its content."""
+
+_READ_WHOLE = 16 << 20
+_BLOCK = 64 << 10
+_BLOCKS = 16
+
+
+def fingerprint(engine: Engine, backend_key: str) -> bytes:
+    """Hash of the model's content and of all that can change an answer."""
+    parts = {
+        "backend": engine.backend,
+        "backend_key": backend_key,
+        "lm_eval": version("lm_eval"),
+        "model": content(engine.model, engine.revision),
+        "args": {name: _value(engine, name) for name in engine.args.keys() - CANNOT_CHANGE_ANSWERS},
+        "env": {name: value for name, value in engine.env.items() if not name.startswith("NCCL_")},
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).digest()
+
+
+def content(model: str, revision: str | None) -> str:
+    """A local folder's content hash, or a repository's commit (its revision where no commit is known)."""
+    folder = Path(model)
+    if folder.is_dir():
+        return f"sha256:{_folder_hash(folder)}"
+    return f"{model}@{commit(model, revision) or revision or 'main'}"
+
+
+def commit(model: str, revision: str | None) -> str | None:
+    """The commit that the local hub cache holds for a revision of a repository."""
+    if revision and re.fullmatch(r"[0-9a-f]{40}", revision):
+        return revision
+    if Path(model).exists():
+        return None
+    found = try_to_load_from_cache(model, "config.json", revision=revision or "main")
+    return Path(found).parent.name if isinstance(found, str) else None
+
+
+def _value(engine: Engine, name: str) -> object:
+    value = engine.args[name]
+    return content(value, engine.revision) if name in _MODELS and isinstance(value, str) else value
+
+
+def _folder_hash(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in _files(folder):
+        stat = path.stat()
+        digest.update(str(path.relative_to(folder)).encode() + b"\0")
+        digest.update(_file_hash(path, stat.st_size, stat.st_mtime_ns))
+    return digest.hexdigest()
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.is_file() and not hidden:
+            yield path
+
+
+@functools.cache
+def _file_hash(path: Path, size: int, mtime_ns: int) -> bytes:
+    """All of a small file; the size and evenly spaced blocks of a big one, which weights cannot share."""
+    del mtime_ns  # only there to forget a file that changed
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        if size <= _READ_WHOLE:
+            digest.update(file.read())
+            return digest.digest()
+        for block in range(_BLOCKS):
+            file.seek((size - _BLOCK) * block // (_BLOCKS - 1))
+            digest.update(file.read(_BLOCK))
+    return digest.digest()

@@ -1,0 +1,190 @@
+"""Load and build tasks as lm-eval does, each on its own risk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lm_eval.api.group import Group
+from lm_eval.api.task import Task
+from lm_eval.evaluator_utils import get_sample_size
+from lm_eval.tasks import TaskManager
+from lm_eval.tasks._factory import TaskFactory
+from lm_eval.tasks._index import Entry, Kind
+from lm_eval.utils import pattern_match
+
+from workers.harness_child.broker_lm import BrokerLM
+from workers.harness_child.errors import TASK_ERROR, TaskFailedError
+from workers.harness_child.job import Spec
+
+
+@dataclass
+class Loaded:
+    """What a job evaluates: leaf tasks, groups, and the names that could not be loaded."""
+
+    tasks: dict[str, Task]
+    groups: dict[str, Group]
+    failures: dict[str, Exception]
+
+
+@dataclass
+class _MissingTask:
+    """Stands for a task that failed to load; lm-eval's groups pass over what is not a Task."""
+
+    task_name: str
+
+
+@dataclass
+class _Failures:
+    """Load errors by task name."""
+
+    errors: dict[str, Exception] = field(default_factory=dict)
+
+    def missing(self, name: str, error: Exception) -> _MissingTask:
+        self.errors[name] = error
+        return _MissingTask(name)
+
+
+class _TolerantFactory(TaskFactory):  # type: ignore[misc]
+    """A task factory that goes on without the tasks that fail."""
+
+    def __init__(self, failures: _Failures, metadata: dict[str, Any]) -> None:
+        super().__init__(meta=metadata)
+        self._failures = failures
+
+    def _build_task(self, entry: Entry, overrides: dict[str, Any] | None) -> Task | _MissingTask:
+        try:
+            return super()._build_task(entry, overrides)
+        except Exception as error:  # noqa: BLE001 - a task's YAML may run any code
+            return self._failures.missing((overrides or {}).get("task", entry.name), error)
+
+    def _build_group_members(
+        self,
+        member_list: list[Any],
+        group_name: str,
+        overrides: dict[str, Any] | None,
+        registry: dict[str, Entry],
+    ) -> list[Any]:
+        children: list[Any] = []
+        for member in member_list:
+            try:
+                children += super()._build_group_members([member], group_name, overrides, registry)
+            except Exception as error:  # noqa: BLE001 - as above, for tasks written inside a group
+                children.append(self._failures.missing(_member_name(member, group_name), error))
+        return children
+
+
+class _TolerantTaskManager(TaskManager):  # type: ignore[misc]
+    """A task manager over given index entries: lm-eval's own would parse 14,000 YAML files."""
+
+    def __init__(self, entries: Iterable[Mapping[str, Any]], metadata: dict[str, Any]) -> None:
+        super().__init__(include_defaults=False, metadata=metadata)
+        self._index.update({entry["name"]: _entry(entry) for entry in entries})
+        self.failures = _Failures()
+        self._factory = _TolerantFactory(self.failures, metadata)
+
+    def _load_spec(self, spec: str) -> Any:
+        try:
+            return super()._load_spec(spec)
+        except Exception as error:  # noqa: BLE001 - as above, for a group's own YAML
+            return self.failures.missing(spec, error)
+
+
+def load(spec: Spec, entries: Iterable[Mapping[str, Any]]) -> Loaded:
+    """Load the job's tasks in lm-eval's order; a name that stands twice raises ValueError, as there."""
+    metadata = dict(spec.model_args) | dict(spec.metadata or {})
+    manager = _TolerantTaskManager(entries, metadata)
+    loaded = manager.load(_expanded(spec.tasks, manager))
+    tasks = {name: task for name, task in loaded["tasks"].items() if isinstance(task, Task)}
+    return Loaded(tasks, loaded["groups"], manager.failures.errors)
+
+
+def configure(task: Task, spec: Spec) -> None:
+    """Apply the job's settings to a task; mirrors lm_eval.evaluator.simple_evaluate."""
+    if task.get_config("output_type") == "generate_until" and spec.gen_kwargs:
+        task.set_config(key="generation_kwargs", value=dict(spec.gen_kwargs), update=True)
+    if spec.predict_only:
+        task.override_metric(metric_name="bypass")
+    own = task.get_config("num_fewshot")
+    if spec.num_fewshot is not None and own != 0:
+        task.set_config(key="num_fewshot", value=spec.num_fewshot)
+    elif spec.num_fewshot is None and own is None:
+        task.set_config(key="num_fewshot", value=0)
+    task.set_fewshot_seed(seed=spec.seed[3])
+
+
+def build(name: str, task: Task, spec: Spec, lm: BrokerLM) -> int | None:
+    """Build the task's requests as lm_eval.evaluator.evaluate does; the limit in documents, or None."""
+    _refuse(task, spec)
+    samples = _samples(name, spec)
+    limit: int | None = get_sample_size(task, spec.limit)
+    task.build_all_requests(
+        limit=limit,
+        samples=samples,
+        rank=0,
+        world_size=1,
+        system_instruction=spec.system_instruction,
+        apply_chat_template=bool(spec.apply_chat_template),
+        fewshot_as_multiturn=spec.multiturn,
+        chat_template=lm.apply_chat_template if spec.apply_chat_template else None,
+        tokenizer_name=lm.tokenizer_name if spec.apply_chat_template else "",
+    )
+    return limit
+
+
+def lost_groups(groups: Mapping[str, Group], failed: Iterable[str]) -> set[str]:
+    """Groups with a failed task anywhere below them."""
+    gone = set(failed)
+    return {name for name, group in groups.items() if gone & set(_leaves(group))}
+
+
+def _leaves(group: Group) -> Iterable[str]:
+    for child in group:
+        if isinstance(child, Group):
+            yield child.name
+            yield from _leaves(child)
+        else:
+            yield child.task_name
+
+
+def _refuse(task: Task, spec: Spec) -> None:
+    if getattr(task, "UNSAFE_CODE", False) and not spec.confirm_run_unsafe_code:
+        raise TaskFailedError(TASK_ERROR, "the task runs code a model wrote; set confirm_run_unsafe_code")
+    if getattr(task, "MULTIMODAL", False):
+        raise TaskFailedError(TASK_ERROR, "the task needs images or audio, which the engine does not take")
+
+
+def _samples(name: str, spec: Spec) -> list[int] | None:
+    chosen = (spec.samples or {}).get(name)
+    if chosen is None:
+        return None
+    if any(not isinstance(index, int) or index < 0 for index in chosen):
+        raise TaskFailedError(TASK_ERROR, f"samples must be document numbers from 0, not {list(chosen)}")
+    return list(chosen)
+
+
+def _expanded(names: Iterable[str], manager: TaskManager) -> list[str]:
+    """Patterns resolved as `lm_eval run` does; a name without a match stays and fails to load."""
+    wanted = dict.fromkeys(name for item in names for name in item.split(","))
+    matched = [
+        match for name in wanted for match in pattern_match([name], list(manager.task_index)) or [name]
+    ]
+    return list(dict.fromkeys(matched))
+
+
+def _entry(entry: Mapping[str, Any]) -> Entry:
+    path = entry.get("yaml_path")
+    return Entry(
+        name=entry["name"],
+        kind=Kind[entry["kind"].upper()],
+        yaml_path=Path(path) if path else None,
+        tags=set(entry.get("tags") or ()),
+    )
+
+
+def _member_name(member: str | dict[str, Any], group_name: str) -> str:
+    if isinstance(member, str):
+        return member
+    return f"{group_name}::{member.get('task') or member.get('group')}"

@@ -1,0 +1,48 @@
+"""Entry of the fork server: `python -m workers.harness_child.main`, with its control socket in EVALQ_FD."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import socket
+
+from workers.harness_child.server import ForkServer
+
+SETTINGS = {
+    "TOKENIZERS_PARALLELISM": "false",  # its threads do not survive a fork
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+}
+"""Set before the libraries that read them are imported."""
+
+PRELOADED = (
+    "lm_eval.evaluator",
+    "lm_eval.tasks",
+    "lm_eval.api.task",
+    "lm_eval.filters",
+    "lm_eval.api.metrics",
+    "lm_eval.loggers.evaluation_tracker",
+    "datasets.packaged_modules.json.json",
+    "transformers.models.auto.tokenization_auto",
+    "transformers.models.auto.configuration_auto",
+    "transformers.tokenization_utils_tokenizers",
+)
+
+
+def main() -> None:
+    """Preload, then fork a child per order until the coordinator worker is gone."""
+    os.environ.update(SETTINGS)
+    for name in PRELOADED:
+        importlib.import_module(name)
+    utils = importlib.import_module("lm_eval.utils")
+    utils.setup_logging()
+    evaluate = importlib.import_module("workers.harness_child.evaluate")
+    control = socket.socket(fileno=int(os.environ.pop("EVALQ_FD")))
+    ForkServer(control, evaluate.serve).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""What a job's numbers rest on, as far as preparation knows it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from lm_eval.api.task import Task
+from lm_eval.utils import handle_non_serializable
+
+from workers.harness_child.fingerprint import content
+from workers.harness_child.job import Job
+
+
+def provenance(job: Job, tasks: Mapping[str, Task], chat_template: str | None) -> dict[str, Any]:
+    """Versions, content hashes and settings, as plain JSON values."""
+    spec, engine = job.spec, job.engine
+    return {
+        "versions": {name: version(name) for name in ("lm_eval", "transformers", "datasets", "tokenizers")},
+        "backend": engine.backend,
+        "backend_key": job.backend_key,
+        "model": content(engine.model, engine.revision),
+        "tokenizer": content(engine.args.get("tokenizer") or engine.model, engine.revision),
+        "chat_template_sha256": _sha(chat_template),
+        "system_instruction_sha256": _sha(spec.system_instruction),
+        "seeds": list(spec.seed),
+        "num_fewshot": spec.num_fewshot,
+        "limit": spec.limit,
+        "gen_kwargs": dict(spec.gen_kwargs or {}),
+        "tasks": {name: _task(task) for name, task in tasks.items()},
+    }
+
+
+def _task(task: Task) -> dict[str, Any]:
+    config = json.dumps(task.dump_config(), sort_keys=True, default=handle_non_serializable)
+    return {
+        "version": str(task.VERSION),
+        "config_sha256": _sha(config),
+        "num_fewshot": task.get_config("num_fewshot"),
+        "dataset_fingerprints": _fingerprints(getattr(task, "dataset", None)),
+    }
+
+
+def _fingerprints(dataset: object) -> dict[str, str]:
+    splits = dataset.items() if isinstance(dataset, Mapping) else [("all", dataset)]
+    return {str(split): str(data._fingerprint) for split, data in splits if hasattr(data, "_fingerprint")}
+
+
+def _sha(text: str | None) -> str | None:
+    return hashlib.sha256(text.encode()).hexdigest() if text else None

@@ -1,0 +1,210 @@
+"""Every question of a job: its name, who asked it, and its answer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+from lm_eval.api.instance import Instance
+
+from workers.harness_child.broker_lm import BrokerLM
+from workers.harness_child.errors import TASK_ERROR, TaskFailedError
+from workers.harness_child.job import Job
+from workers.harness_child.tokens import encode, rolling_windows
+
+LOGLIKELIHOOD = "loglikelihood"
+ROLLING = "loglikelihood_rolling"
+GENERATE = "generate_until"
+
+Key = bytes
+Failure = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One request: (context, continuation), a rolling Pair of tokens, or (context, settings)."""
+
+    key: Key
+    kind: str
+    args: tuple[Any, ...]
+
+
+def is_sampled(settings: Mapping[str, Any]) -> bool:
+    """Whether an answer is drawn at random, so that it must not serve another job."""
+    return settings.get("do_sample") is True or float(settings.get("temperature") or 0.0) > 0.0
+
+
+def groups_contexts(job: Job, lm: BrokerLM) -> bool:
+    """Whether the engine computes log-likelihoods of equal context + continuation[:-1] only once."""
+    if job.engine.backend != "hf":
+        return True
+    return lm.backend == "causal" and bool(job.engine.args.get("logits_cache", True))
+
+
+class Asking:
+    """Turns lm-eval's instances into questions.
+
+    The n-th occurrence of an equal question is a question of its own, because it takes a row of its own in
+    the engine's batches and shifts the rest. Only log-likelihoods that the engine would group are asked once.
+    """
+
+    def __init__(self, job: Job, lm: BrokerLM) -> None:
+        self._job = job
+        self._lm = lm
+        self._once = groups_contexts(job, lm)
+        self._occurrences: Counter[Key] = Counter()
+
+    def ask(self, instances: Sequence[Instance]) -> list[tuple[Instance, list[list[Question]]]]:
+        """For each instance, per repeat, its questions: one, or a rolling text's windows."""
+        asked: list[tuple[Instance, list[list[Question]]]] = []
+        texts = [instance.args[0] for instance in instances if instance.request_type == ROLLING]
+        encoded = encode(self._lm, texts)
+        for instance in instances:
+            parts = self._parts(instance, encoded)
+            asked.append((instance, [list(self._numbered(instance, parts)) for _ in range(instance.repeats)]))
+        return asked
+
+    def _parts(self, instance: Instance, encoded: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        match instance.request_type:
+            case "loglikelihood":
+                self._refuse_thinking()
+                return [instance.args]
+            case "loglikelihood_rolling":
+                return list(rolling_windows(self._lm, encoded[instance.args[0]]))
+            case "generate_until":
+                return [_generation(instance)]
+            case kind:
+                raise TaskFailedError(TASK_ERROR, f"requests of kind {kind!r} cannot be asked")
+
+    def _numbered(self, instance: Instance, parts: Iterable[tuple[Any, ...]]) -> Iterator[Question]:
+        kind = instance.request_type
+        for args in parts:
+            content = _content(kind, args)
+            first = self._key(kind, args, content, 0)
+            if kind == LOGLIKELIHOOD and self._once:
+                yield Question(first, kind, args)
+                continue
+            occurrence = self._occurrences[first]
+            self._occurrences[first] += 1
+            key = self._key(kind, args, content, occurrence) if occurrence else first
+            yield Question(key, kind, args)
+
+    def _key(self, kind: str, args: tuple[Any, ...], content: list[Any], occurrence: int) -> Key:
+        salt = self._job.id if kind == GENERATE and is_sampled(args[1]) else self._job.salt
+        return hashlib.sha256(msgpack.packb([kind, content, occurrence, salt])).digest()
+
+    def _refuse_thinking(self) -> None:
+        if self._job.engine.args.get("enable_thinking"):
+            raise TaskFailedError(TASK_ERROR, "enable_thinking works with generative tasks only")
+
+
+class Ledger:
+    """Which questions are open, by task."""
+
+    def __init__(self) -> None:
+        self.questions: dict[str, dict[Key, Question]] = defaultdict(dict)
+        self.pending: set[Key] = set()
+        self.totals: dict[str, int] = {}
+        self._asked: dict[int, list[list[Key]]] = {}
+        self._askers: dict[Key, tuple[str, ...]] = {}
+        self._open: dict[str, set[Key]] = {}
+        self._answers: dict[Key, Any] = {}
+        self._failures: dict[Key, Failure] = {}
+
+    def enter(self, task: str, asked: Iterable[tuple[Instance, list[list[Question]]]]) -> None:
+        """Take in all questions of a task."""
+        keys: set[Key] = set()
+        for instance, repeats in asked:
+            self._asked[id(instance)] = [[question.key for question in parts] for parts in repeats]
+            for question in (question for parts in repeats for question in parts):
+                self.questions[question.kind].setdefault(question.key, question)
+                keys.add(question.key)
+        for key in keys:
+            self._askers[key] = (*self._askers.get(key, ()), task)
+        self._open[task] = keys
+        self.totals[task] = len(keys)
+
+    def keys(self) -> list[Key]:
+        """All keys, in the order the questions were asked."""
+        return [key for questions in self.questions.values() for key in questions]
+
+    def resolve(self, key: Key, value: object) -> None:
+        """Note an answer; the first one stands, and one nobody asked for is passed over."""
+        self._answers.setdefault(key, value)
+        self._close(key)
+
+    def fail(self, key: Key, failure: Failure) -> None:
+        """Note that a question has no answer."""
+        self._failures[key] = failure
+        self._close(key)
+
+    def is_settled(self, key: Key) -> bool:
+        """Whether a question is answered, failed, or waits in a chunk that exists already."""
+        return key in self._answers or key in self._failures or key in self.pending
+
+    def askers(self, key: Key) -> tuple[str, ...]:
+        """The tasks that need the answer."""
+        return self._askers.get(key, ())
+
+    def is_open(self) -> bool:
+        """Whether a task still waits for an answer or to be taken."""
+        return bool(self._open)
+
+    def done(self, task: str) -> int:
+        """How many of the task's questions are closed."""
+        return self.totals[task] - len(self._open.get(task, ()))
+
+    def take_complete(self) -> list[str]:
+        """Tasks without an open question, each told once."""
+        complete = [task for task, keys in self._open.items() if not keys]
+        for task in complete:
+            del self._open[task]
+        return complete
+
+    def answer(self, instance: Instance, repeat: int) -> object:
+        """The answer in the shape that lm-eval's models give."""
+        values = [self._answers[key] for key in self._asked[id(instance)][repeat]]
+        match instance.request_type:
+            case "loglikelihood":
+                return float(values[0][0]), bool(values[0][1])
+            case "loglikelihood_rolling":
+                return sum(logprob for logprob, _ in values)
+            case _:
+                return values[0]
+
+    def failed_documents(self, instances: Iterable[Instance]) -> dict[int, Failure]:
+        """Documents with a question that has no answer, each with the first reason."""
+        failed: dict[int, Failure] = {}
+        for instance in instances:
+            for key in (key for parts in self._asked[id(instance)] for key in parts):
+                if key in self._failures:
+                    failed.setdefault(instance.doc_id, self._failures[key])
+        return failed
+
+    def _close(self, key: Key) -> None:
+        for task in self.askers(key):
+            if task in self._open:
+                self._open[task].discard(key)
+
+
+def _generation(instance: Instance) -> tuple[str, dict[str, Any]]:
+    context, settings = instance.args
+    if not isinstance(settings, dict):
+        raise TaskFailedError(TASK_ERROR, f"generation settings must be a mapping, not {settings!r}")
+    return context, settings
+
+
+def _content(kind: str, args: tuple[Any, ...]) -> list[Any]:
+    """What a key is the hash of."""
+    match kind:
+        case "loglikelihood_rolling":
+            return [tokens.tolist() for tokens in args]
+        case "generate_until":
+            return [args[0], json.dumps(args[1], sort_keys=True, default=str)]
+        case _:
+            return list(args)

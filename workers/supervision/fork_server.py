@@ -1,0 +1,110 @@
+"""The coordinator's handle on the fork server that starts harness children."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgpack
+
+from workers.frames import Connection, pair
+
+STOP_SECONDS = 5.0
+
+
+class HarnessServer:
+    """Starts a harness child per job in milliseconds, from a process that has imported lm-eval.
+
+    The server and all its children end with this object's process. A server that died is started again
+    by the next `spawn`; its children died with it, and each job's connection says so.
+    """
+
+    def __init__(self, *, env: Mapping[str, str], log_path: Path | None = None) -> None:
+        """`env` is all the children see of the environment: it must hold no credentials."""
+        self._env = dict(env)
+        self._log_path = log_path
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start the server if it does not run; preloading goes on after this returns."""
+        with self._lock:
+            self._ensure_started()
+
+    def spawn(self, job_id: str, log_path: Path) -> Connection:
+        """A connection to a new harness child that logs to `log_path`.
+
+        The last frame is `{"type": "exited", "status": ...}`, a status of os.waitpid. If the server itself is
+        killed, or the child in the middle of a frame, the stream just ends.
+        """
+        order = msgpack.packb({"type": "fork", "job_id": job_id, "log_path": str(log_path)})
+        ours, theirs = pair()
+        with theirs, self._lock:
+            try:
+                self._order(order, theirs)
+            except OSError:  # it died since it was last looked at
+                self._end()
+                self._order(order, theirs)
+        return ours
+
+    def stop(self) -> None:
+        """End the server and every child; safe to repeat."""
+        with self._lock:
+            self._end()
+
+    def _order(self, order: bytes, sock: socket.socket) -> None:
+        socket.send_fds(self._ensure_started(), [order], [sock.fileno()])
+
+    def _ensure_started(self) -> socket.socket:
+        if self._control is not None and self.alive:
+            return self._control
+        self._end()
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = self._launch(theirs.fileno())
+        return self._control
+
+    def _launch(self, descriptor: int) -> subprocess.Popen[bytes]:
+        log = (
+            os.open(self._log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644) if self._log_path else None
+        )
+        try:
+            return subprocess.Popen(
+                [sys.executable, "-m", "workers.harness_child.main"],
+                env=self._env | {"EVALQ_FD": str(descriptor)},
+                pass_fds=[descriptor],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        finally:
+            if log is not None:
+                os.close(log)
+
+    def _end(self) -> None:
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._process is not None:
+            _await_end(self._process)
+            self._process = None
+
+
+def _await_end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
