@@ -1,0 +1,277 @@
+"""Every name that `--tasks` accepts: lm-eval's own from the stored index, the operator's from their folders."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from app.harnesses.faults import Fault
+from app.harnesses.packaged_index import PackagedIndex, installed_tasks_dir, load_packaged
+from app.harnesses.task_yaml import Child, IndexEntry, Scan, scan
+
+_SCANS: dict[Path, Scan] = {}
+_SCANNING = threading.Lock()
+_NEAR_CANDIDATES = 200
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """A task that two of the names asked for contain; lm-eval refuses such a list."""
+
+    task: str
+    first: str
+    second: str
+
+
+@dataclass(frozen=True)
+class SearchPage:
+    """Some entries of an answer, and where the next page begins."""
+
+    entries: list[IndexEntry]
+    next_cursor: str | None
+
+
+class TaskIndex:
+    """Names, what they stand for, and what lm-eval needs to build them."""
+
+    def __init__(
+        self,
+        packaged: PackagedIndex,
+        tasks_dir: Path,
+        own: Mapping[str, IndexEntry],
+        roots: Sequence[Path] = (),
+    ) -> None:
+        self._packaged = packaged
+        self._tasks_dir = tasks_dir
+        self._own = own
+        self._roots = roots
+
+    @classmethod
+    def load(cls, task_paths: Sequence[Path] = (), lm_eval_tasks_dir: Path | None = None) -> TaskIndex:
+        """lm-eval's tasks and those of the operator's folders; the later folder overrides.
+
+        A folder is read again only when a file in it was added, removed or written.
+        """
+        own: dict[str, IndexEntry] = {}
+        for root in task_paths:
+            own |= _scan_once(root).entries
+        return cls(load_packaged(), lm_eval_tasks_dir or installed_tasks_dir(), own, tuple(task_paths))
+
+    @property
+    def lm_eval_version(self) -> str:
+        """The lm_eval whose tasks are stored; the installed one must be the same."""
+        return self._packaged.lm_eval_version
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Every name, sorted."""
+        return sorted({*self._packaged.rows, *self._own})
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._own or name in self._packaged.rows
+
+    def get(self, name: str) -> IndexEntry | None:
+        """The entry of one exact name."""
+        return self._own.get(name) or self._packaged.entry(name, self._tasks_dir)
+
+    def resolve(self, patterns: Sequence[str]) -> list[str]:
+        """The names that patterns such as `mmlu_*` stand for, in order, each once; unknown ones add nothing."""
+        return list(dict.fromkeys(name for pattern in patterns for name in self._matches(pattern)))
+
+    def unknown(self, patterns: Sequence[str]) -> list[str]:
+        """The patterns that stand for nothing."""
+        return [pattern for pattern in patterns if not self._matches(pattern)]
+
+    def expand(self, patterns: Sequence[str]) -> list[str]:
+        """The leaf tasks, under the names that lm-eval reports them by; unknown patterns add nothing."""
+        return list(dict.fromkeys(leaf for name in self.resolve(patterns) for leaf in self._leaves(name)))
+
+    def closure(self, patterns: Sequence[str]) -> list[IndexEntry]:
+        """Every entry that lm-eval needs to build these names: themselves, members of groups and of tags."""
+        found: dict[str, IndexEntry] = {}
+        waiting = self.resolve(patterns)[::-1]
+        while waiting:
+            name = waiting.pop()
+            entry = None if name in found else self.get(name)
+            if entry:
+                found[name] = entry
+                waiting += reversed(list(_names_in(entry.children)))
+        return list(found.values())
+
+    def duplicates(self, patterns: Sequence[str]) -> list[Duplicate]:
+        """Tasks that two names contain, found as lm-eval's TaskManager finds them."""
+        seen: dict[str, str] = {}
+        found: list[Duplicate] = []
+        for name in self.resolve(patterns):
+            entry = self.get(name)
+            for leaf in self._leaves(name):
+                source = name if entry and entry.kind == "group" else leaf
+                if seen.setdefault(leaf, source) != source:
+                    found.append(Duplicate(leaf, seen[leaf], source))
+        return found
+
+    def faults(self, patterns: Sequence[str], path: str = "tasks") -> list[Fault]:
+        """Everything wrong with a list of names that can be known without lm-eval."""
+        faults = [] if patterns else [Fault(path, "name at least one task")]
+        for at, pattern in enumerate(patterns):
+            if not self._matches(pattern):
+                faults.append(self._unknown(pattern, f"{path}.{at}"))
+        faults += [_ambiguous(duplicates, path) for duplicates in _by_pair(self.duplicates(patterns))]
+        broken = [
+            entry.name for entry in self.closure(patterns) if any(child == {} for child in entry.children)
+        ]
+        message = "cannot be built by lm-eval: a member has neither `task` nor `group`"
+        return faults + [Fault(path, f"the group {name!r} {message}") for name in broken]
+
+    def near(self, name: str, n: int = 3) -> list[str]:
+        """The names most like a misspelt one, most like first."""
+        wanted = _pairs_of_letters(name)
+        alike = sorted(self.names, key=lambda known: _unlike(wanted, known))[:_NEAR_CANDIDATES]
+        return difflib.get_close_matches(name.casefold(), alike, n=n, cutoff=0.5)
+
+    def search(self, text: str = "", limit: int = 50, cursor: str | None = None) -> SearchPage:
+        """Entries whose name or dataset holds every word of `text`: exact, beginnings, the rest, by name."""
+        ranked = sorted(rank for name in self.names if (rank := self._rank(name, text)) is not None)
+        rest = [rank for rank in ranked if cursor is None or f"{rank[0]}:{rank[1]}" > cursor]
+        page = rest[:limit]
+        entries = [entry for _, name in page if (entry := self.get(name))]
+        return SearchPage(entries, f"{page[-1][0]}:{page[-1][1]}" if page and len(rest) > limit else None)
+
+    def _rank(self, name: str, text: str) -> tuple[int, str] | None:
+        words = text.casefold().split()
+        low = name.casefold()
+        if [low] == words:
+            return 0, name
+        if words and low.startswith(words[0]) and all(word in low for word in words):
+            return 1, name
+        if all(word in low for word in words):
+            return 2, name
+        entry = self.get(name)
+        dataset = f"{low} {entry.dataset_path or ''}".casefold() if entry else low
+        return (3, name) if all(word in dataset for word in words) else None
+
+    def _matches(self, pattern: str) -> list[str]:
+        if pattern in self:
+            return [pattern]
+        if pattern.endswith((".yaml", ".yml")):
+            return self._at_path(pattern)
+        return fnmatch.filter(self.names, pattern) if any(sign in pattern for sign in "*?[") else []
+
+    def _at_path(self, text: str) -> list[str]:
+        """The task or group that a YAML file inside an operator's folder defines."""
+        path = Path(text).resolve()
+        inside = any(path.is_relative_to(root.resolve()) for root in self._roots)
+        found = (name for name, entry in self._own.items() if inside and entry.yaml_path)
+        return [
+            name for name in found if (yaml_path := self._own[name].yaml_path) and yaml_path.resolve() == path
+        ]
+
+    def _leaves(self, name: str) -> list[str]:
+        entry = self.get(name)
+        match entry:
+            case None:
+                return []
+            case IndexEntry(kind="group"):
+                return list(dict.fromkeys(self._group_leaves(name, entry.children, None, (name,))))
+            case IndexEntry(kind="tag"):
+                return [member for member in entry.tags if member in self]
+            case _:
+                return [name]
+
+    def _group_leaves(
+        self, group: str, children: Sequence[Child], override: str | None, above: tuple[str, ...] = ()
+    ) -> Iterator[str]:
+        """Leaves in lm-eval's order (_factory.py, `_build_group_members`); a group inside itself adds nothing.
+
+        A member written as `{"task": name, ...}` passes its `task` on to everything under it: lm-eval then
+        reports all of it under that one name.
+        """
+        for child in children:
+            if isinstance(child, str):
+                yield from self._member_leaves(group, child, override, above)
+            elif "group" in child and child["group"] not in self:
+                inline = f"{group}::{child['group']}"
+                yield from self._group_leaves(inline, child.get("task") or (), override, above)
+            elif "group" in child:
+                yield from self._member_leaves(group, child["group"], override, above)
+            elif "task" in child:
+                yield from self._member_leaves(group, child["task"], child["task"], above)
+
+    def _member_leaves(
+        self, group: str, name: str, override: str | None, above: tuple[str, ...]
+    ) -> Iterator[str]:
+        entry = self.get(name)
+        match entry:
+            case None:
+                yield f"{group}::{name}"
+            case IndexEntry(kind="group"):
+                if name not in above:
+                    yield from self._group_leaves(name, entry.children, override, (*above, name))
+            case IndexEntry(kind="tag"):
+                yield from (override or member for member in entry.tags)
+            case _:
+                yield override or name
+
+    def _unknown(self, pattern: str, path: str) -> Fault:
+        if pattern.endswith((".yaml", ".yml")):
+            message = (
+                "task files are taken from the operator's task folders only (EVALQ_TASK_PATHS); name the task"
+            )
+            return Fault(path, message)
+        near = tuple(self.near(pattern))
+        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        return Fault(path, f"no task, group or tag is called {pattern!r}{hint}", near or None)
+
+
+def _scan_once(root: Path) -> Scan:
+    with _SCANNING:
+        known = _SCANS.get(root)
+        if known is None or not known.is_current(root):
+            _SCANS[root] = known = scan(root)
+        return known
+
+
+def _names_in(children: Sequence[Child]) -> Iterator[str]:
+    """Every name that members refer to, inline groups included."""
+    for child in children:
+        if isinstance(child, str):
+            yield child
+        elif "group" in child:
+            yield str(child["group"])
+            yield from _names_in(child.get("task") or ())
+        elif "task" in child:
+            yield str(child["task"])
+
+
+def _by_pair(duplicates: Sequence[Duplicate]) -> list[list[Duplicate]]:
+    pairs: dict[tuple[str, str], list[Duplicate]] = {}
+    for each in duplicates:
+        pairs.setdefault((each.first, each.second), []).append(each)
+    return list(pairs.values())
+
+
+def _ambiguous(duplicates: Sequence[Duplicate], path: str) -> Fault:
+    one, more = duplicates[0], len(duplicates) - 1
+    others = f" and {more} more" if more else ""
+    return Fault(
+        path, f"{one.task!r}{others} would run twice: under {one.first!r} and under {one.second!r}; drop one"
+    )
+
+
+def _pairs_of_letters(text: str) -> Counter[str]:
+    low = text.casefold()
+    return Counter(low[at : at + 2] for at in range(len(low) - 1))
+
+
+def _unlike(wanted: Counter[str], known: str) -> float:
+    """A cheap distance to choose candidates by: pairs of letters that only one side has."""
+    low = known.casefold()
+    pairs = [low[at : at + 2] for at in range(len(low) - 1)]
+    common = sum(1 for pair in pairs if pair in wanted)
+    return len(pairs) + wanted.total() - 2 * common
