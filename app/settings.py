@@ -42,6 +42,10 @@ class Settings(BaseSettings):
     allow_unsafe_code: bool = Field(
         default=False, description="Permit tasks that run model output, and trust_remote_code."
     )
+    echo_engine: bool = Field(
+        default=False,
+        description="Offer the engine that answers without a model, for tests of the service itself.",
+    )
     env_allowed: Annotated[tuple[str, ...], NoDecode] = Field(
         (
             "NCCL_DEBUG",

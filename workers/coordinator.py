@@ -342,7 +342,7 @@ class _Story:
     def _on_lookup(self, frame: Frame) -> None:
         if self._pending is None:
             self._pending = self._coordination.pending_keys(self._job.id)
-        found = self._coordination.lookup(self._job.id, self._fingerprint, frame["keys"])
+        found = self._coordination.lookup(self._fingerprint, frame["keys"])
         self._reused += len(found)
         responses = [[key, msgpack.unpackb(value)] for key, value in found]
         pending = [key for key in frame["keys"] if key in self._pending]

@@ -61,7 +61,8 @@ class GroupDevices:
 
     def backends(self) -> list[str]:
         """Backends that engines can be started with here."""
-        return sorted(installed(self._settings.cache_dir))
+        found = installed(self._settings.cache_dir)
+        return sorted(name for name in found if self._settings.echo_engine or name != "echo")
 
     def reports(self) -> list[DeviceReport]:
         """The devices as they are now."""
@@ -120,12 +121,12 @@ class GroupKeeper:
     def _register(self) -> UUID:
         devices = self._devices
         return self._groups.register(
-            devices.group,
-            socket.gethostname(),
-            devices.kind,
-            devices.backends(),
-            version("evalq"),
-            devices.reports(),
+            name=devices.group,
+            host=socket.gethostname(),
+            kind=devices.kind,
+            backends=devices.backends(),
+            version=version("evalq"),
+            reports=devices.reports(),
         )
 
     def beat_once(self) -> None:

@@ -93,7 +93,7 @@ class CoordinationService:
             leases.write(lease, fingerprint=fingerprint, requests_total=total, provenance=dict(provenance))
             leases.set_tasks(lease.id, totals)
 
-    def lookup(self, job_id: UUID, fingerprint: bytes, keys: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+    def lookup(self, fingerprint: bytes, keys: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
         """Answers that are stored already."""
         with self._sessions.begin() as session:
             return ChunkRepository(session).find(fingerprint, keys)

@@ -37,6 +37,7 @@ class GroupService:
 
     def register(
         self,
+        *,
         name: str,
         host: str,
         kind: str,

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.backends import backend_of_model
+from app.db.groups import GroupRepository, GroupView
+from app.db.session import Sessions
 from app.domain.engine_spec import EngineSpec
 from app.domain.plan import Plan
+from app.errors import FaultyField, InvalidJobError
+from app.harnesses.command_line import parse_command
+from app.harnesses.equivalent_command import to_command
+from app.services.submission_fields import FieldReader, read_fields
+from app.services.submission_model import EngineReader, known_model_names
+from app.services.submission_tasks import read_tasks
+from app.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -24,7 +34,8 @@ class Submission:
     @property
     def name(self) -> str | None:
         """The user's name for it."""
-        return self.spec.get("name")
+        name: str | None = self.spec["name"]
+        return name
 
     @property
     def priority(self) -> int:
@@ -41,3 +52,83 @@ class Submission:
         """Seconds from submission until the job is late."""
         seconds = self.spec["deadline_seconds"]
         return None if seconds is None else float(seconds)
+
+
+class SubmissionService:
+    """Checks a posted job against everything that can be known without a GPU."""
+
+    def __init__(self, *, sessions: Sessions, settings: Settings) -> None:
+        self._sessions = sessions
+        self._settings = settings
+
+    def check(self, fields: Mapping[str, Any]) -> Submission:
+        """The complete job, or InvalidJobError with all its faults."""
+        reader = read_fields(self._with_command(fields), self._settings)
+        tasks = read_tasks(reader, self._settings)
+        engine = self._engine(reader)
+        if reader.faults or engine is None:
+            raise InvalidJobError(reader.faults)
+        spec = dict(reader.spec)
+        plan = Plan(
+            backend=engine.spec.backend,
+            tensor_parallel_size=engine.spec.tensor_parallel_size,
+            pipeline_parallel_size=engine.spec.pipeline_parallel_size,
+            gpus_per_replica=engine.spec.gpus,
+            replicas=spec["replicas"] if isinstance(spec["replicas"], int) else None,
+            group=spec["group"],
+            memory_per_gpu_gib=engine.memory_per_gpu_gib,
+            explanation=(*engine.explanation, *reader.notes),
+            command=to_command(spec),
+        )
+        return Submission(spec, engine.spec, plan, tuple(tasks), tuple(reader.notes))
+
+    def _with_command(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Fields of a pasted command, under the fields beside it."""
+        given = {name: value for name, value in fields.items() if value is not None}
+        text = given.pop("command", None)
+        if text is None:
+            return given
+        parsed = parse_command(text, {})
+        if parsed.faults:
+            raise InvalidJobError(parsed.faults)
+        return parsed.fields | given | {"_notes": parsed.notes}
+
+    def _engine(self, reader: FieldReader) -> EngineReader | None:
+        model = reader.given("model")
+        if model is None:
+            reader.fault(
+                "model", "is required: the backend to evaluate with", known_model_names(self._settings)
+            )
+            return None
+        backend = backend_of_model(str(model))
+        if backend is None or backend.model_names[0] not in known_model_names(self._settings):
+            reader.fault("model", f"there is no backend {model!r}", known_model_names(self._settings))
+            return None
+        with self._sessions.begin() as session:
+            groups = GroupRepository(session).views()
+            session.expunge_all()
+        return EngineReader(
+            reader, backend.name, self._settings, usable_groups(reader, backend.name, groups)
+        ).read()
+
+
+def usable_groups(reader: FieldReader, backend: str, groups: Sequence[GroupView]) -> list[GroupView]:
+    """The groups this job may run on; faults where there are workers and none would do."""
+    wanted = reader.given("group")
+    named = [group for group in groups if wanted in (None, group.name)]
+    if wanted is not None and not named:
+        reader.fault("group", f"there is no group {wanted!r}", tuple(group.name for group in groups))
+    if not groups:
+        reader.notes.append("no worker is running yet: the job waits until one with this backend is started")
+    offering = [group for group in named if backend in group.backends]
+    if named and not offering:
+        offered = sorted({name for group in named for name in group.backends})
+        reader.faults.append(
+            FaultyField(
+                "model",
+                f"backend {backend} is installed on no worker that may be used: run `evalq backends install {backend}`"
+                " on a worker's host",
+                tuple(offered),
+            )
+        )
+    return offering

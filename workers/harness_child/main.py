@@ -14,6 +14,7 @@ SETTINGS = {
     "OPENBLAS_NUM_THREADS": "1",
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "TQDM_DISABLE": "1",  # bars are no text for a log
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
 }
 """Set before the libraries that read them are imported."""

@@ -1,0 +1,170 @@
+"""The model of a posted job: that it exists, how it is loaded, and on how many devices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from app.backends import BACKENDS
+from app.db.groups import GroupView
+from app.domain.engine_spec import EngineSpec
+from app.harnesses.parallelism import HF_MODELS, Parallelism, read_parallelism
+from app.services.submission_fields import FieldReader
+from app.settings import Settings
+
+GIB = 1 << 30
+WIDTHS = (1, 2, 4, 8, 16)
+
+
+def known_model_names(settings: Settings) -> tuple[str, ...]:
+    """lm-eval's `--model` names that evalq has a backend for."""
+    backends = [backend for backend in BACKENDS.values() if settings.echo_engine or backend.name != "echo"]
+    return tuple(name for backend in backends for name in backend.model_names)
+
+
+class EngineReader:
+    """Reads the engine spec out of `model_args`, with the arithmetic behind its width."""
+
+    def __init__(
+        self, reader: FieldReader, backend: str, settings: Settings, groups: Sequence[GroupView]
+    ) -> None:
+        self._reader = reader
+        self._backend = backend
+        self._settings = settings
+        self._groups = groups
+        self.explanation: list[str] = []
+        self.memory_per_gpu_gib: float | None = None
+
+    def read(self) -> Self | None:
+        """Itself with its `spec`, or None where no spec can be made."""
+        reader = self._reader
+        found = read_parallelism(str(reader.given("model")), reader.given("model_args"))
+        reader.faults += found.faults
+        reader.notes += found.notes
+        args = dict(found.engine_args)
+        self._lift(found)
+        model = self._model(args)
+        if model is None:
+            return None
+        self._trust(args)
+        facts = self._facts(model)
+        gpus = self._gpus(found, args, facts)
+        if facts is not None:
+            reader.faults += head_faults(facts, found.tensor_parallel_size)
+        self.spec = EngineSpec(
+            backend=self._backend,
+            model=model,
+            revision=_text(args.pop("revision", None)),
+            args=args,
+            env=dict(reader.given("env")),
+            tensor_parallel_size=found.tensor_parallel_size,
+            pipeline_parallel_size=found.pipeline_parallel_size,
+            gpus=gpus,
+        )
+        return self
+
+    def _lift(self, found: Parallelism) -> None:
+        """What model_args says of the job itself moves up, unless the job says it too."""
+        lifted = {
+            "batch_size": found.batch_size,
+            "max_batch_size": found.max_batch_size,
+            "replicas": found.replicas,
+            "gpus_per_replica": found.gpus_per_replica,
+        }
+        for name, value in lifted.items():
+            if value is not None and self._reader.given(name) in (None, "auto"):
+                self._reader.spec[name] = value
+
+    def _model(self, args: dict[str, Any]) -> str | None:
+        """The model's folder or hub name, taken out of the arguments."""
+        name = "path" if "path" in args and "pretrained" not in args else "pretrained"
+        model = args.pop(name, None)
+        if not isinstance(model, str) or not model:
+            self._reader.fault("model_args.pretrained", "is required: a hub name or a model folder")
+            return None
+        if not is_local(model):
+            return model
+        return self._local(model)
+
+    def _local(self, model: str) -> str:
+        path = Path(model).expanduser()
+        roots = self._settings.model_paths
+        if not self._settings.any_model_path and not within(path, roots):
+            allowed = tuple(str(root) for root in roots)
+            message = f"{model} is outside the operator's model folders (EVALQ_MODEL_PATHS)"
+            self._reader.fault("model_args.pretrained", message, allowed)
+        return str(path.resolve())
+
+    def _trust(self, args: dict[str, Any]) -> None:
+        if self._reader.given("trust_remote_code"):
+            args["trust_remote_code"] = True
+        allowed = self._settings.allow_unsafe_code or not args.get("trust_remote_code")
+        message = "the operator has not switched this on (EVALQ_ALLOW_UNSAFE_CODE)"
+        self._reader.refuse_unless(allowed, "model_args.trust_remote_code", message)
+
+    def _facts(self, model: str) -> ModelFacts | None:
+        """What a local folder says of the model; None for hub names and where the folder is at fault."""
+        if not is_local(model) or self._reader.faults or self._backend == "echo":
+            return None
+        facts = inspect_model(Path(model))
+        self._reader.faults += facts.faults
+        return None if facts.faults else facts
+
+    def _gpus(self, found: Parallelism, args: dict[str, Any], facts: ModelFacts | None) -> int:
+        """Devices of one replica: as asked for, else the fewest that hold the model."""
+        asked = self._reader.given("gpus_per_replica")
+        least = found.tensor_parallel_size * found.pipeline_parallel_size
+        gpus = asked if isinstance(asked, int) else self._fewest(args, facts, least)
+        if gpus % least:
+            self._reader.fault(
+                "gpus_per_replica", f"must be a multiple of tensor x pipeline parallel size ({least})"
+            )
+        if gpus > 1 and self._backend == "hf" and not args.get("parallelize"):
+            args["parallelize"] = True
+            self._reader.notes.append(f"parallelize=True, since one replica has {gpus} devices")
+        largest = max((len(group.devices) for group in self._groups), default=None)
+        if largest is not None and gpus > largest:
+            message = f"one replica needs {gpus} devices of one group; the largest usable group has {largest}"
+            self._reader.fault("gpus_per_replica", message)
+        self._explain(args, facts, gpus)
+        return gpus
+
+    def _fewest(self, args: dict[str, Any], facts: ModelFacts | None, least: int) -> int:
+        """One device, or for `parallelize=True` as many as the model needs."""
+        memory = self._device_gib()
+        spread = self._reader.given("model") in HF_MODELS and args.get("parallelize") is True
+        if memory is None or not spread:
+            return least
+        needs = ((width, self._need(facts, args, width)) for width in WIDTHS)
+        return next((width for width, need in needs if need is None or need.gib <= memory), WIDTHS[-1])
+
+    def _need(self, facts: ModelFacts | None, args: Mapping[str, Any], gpus: int) -> MemoryEstimate | None:
+        if facts is None:
+            return None
+        length = args.get("max_model_len") or args.get("max_length")
+        return memory_per_gpu_gib(facts, _text(args.get("dtype")), gpus, max_length=length)
+
+    def _explain(self, args: Mapping[str, Any], facts: ModelFacts | None, gpus: int) -> None:
+        need = self._need(facts, args, gpus)
+        if need is None:
+            self.explanation.append("how much memory the model takes is not known before it is loaded")
+            return
+        self.memory_per_gpu_gib = need.gib
+        self.explanation += need.explanation
+        memory = self._device_gib()
+        if memory is not None and need.gib > memory:
+            arithmetic = "; ".join(need.explanation)
+            message = f"the model does not fit: {arithmetic}; the largest device has {memory:.1f} GiB"
+            self._reader.fault("model_args.pretrained", message)
+
+    def _device_gib(self) -> float | None:
+        """Memory of the largest usable device; None where none reports any."""
+        sizes = [
+            device.memory_bytes for group in self._groups for device in group.devices if device.memory_bytes
+        ]
+        return max(sizes) / GIB if sizes else None
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
