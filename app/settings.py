@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     schedule_seconds: float = Field(0.5, description="Pause between two turns of the scheduler.")
     poll_seconds: float = Field(0.2, description="Pause between two looks of a worker at the database.")
     max_batch_size: int = Field(64, description="Upper bound of an automatic batch size.")
-    coordinator_jobs: int = Field(4, description="Jobs one coordinator worker runs at once.")
+    coordinator_jobs: int = Field(8, description="Jobs one coordinator worker runs at once.")
     database_pool: int = Field(10, description="Database connections of one process, at most.")
     worker_role: str = Field("", description="Set by `evalq worker`: coordinator or gpu.")
     worker_group: str = Field("", description="Set by `evalq worker`: name of the GPU group.")

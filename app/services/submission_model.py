@@ -9,6 +9,8 @@ from typing import Any, Self
 from app.backends import BACKENDS
 from app.db.groups import GroupView
 from app.domain.engine_spec import EngineSpec
+from app.harnesses.model_folder import ModelFacts, inspect_model, is_local, within
+from app.harnesses.model_memory import MemoryEstimate, head_faults, memory_per_gpu_gib
 from app.harnesses.parallelism import HF_MODELS, Parallelism, read_parallelism
 from app.services.submission_fields import FieldReader
 from app.settings import Settings
@@ -87,13 +89,14 @@ class EngineReader:
             return model
         return self._local(model)
 
-    def _local(self, model: str) -> str:
+    def _local(self, model: str) -> str | None:
         path = Path(model).expanduser()
         roots = self._settings.model_paths
         if not self._settings.any_model_path and not within(path, roots):
             allowed = tuple(str(root) for root in roots)
             message = f"{model} is outside the operator's model folders (EVALQ_MODEL_PATHS)"
             self._reader.fault("model_args.pretrained", message, allowed)
+            return None
         return str(path.resolve())
 
     def _trust(self, args: dict[str, Any]) -> None:
@@ -105,7 +108,7 @@ class EngineReader:
 
     def _facts(self, model: str) -> ModelFacts | None:
         """What a local folder says of the model; None for hub names and where the folder is at fault."""
-        if not is_local(model) or self._reader.faults or self._backend == "echo":
+        if not is_local(model) or self._backend == "echo":
             return None
         facts = inspect_model(Path(model))
         self._reader.faults += facts.faults
