@@ -1,0 +1,100 @@
+"""What there is: tasks, GPU groups, the queue."""
+
+from __future__ import annotations
+
+import click
+
+from app.cli.client import Api, Json
+from app.cli.describe import duration
+from app.cli.jobs import age
+from app.cli.output import Output, columns, short, talks
+
+
+@click.command(name="tasks")
+@click.argument("search", required=False)
+@click.option(
+    "-n", "--limit", type=click.IntRange(1), default=50, show_default=True, help="How many, at most."
+)
+@talks
+def tasks(api: Api, out: Output, search: str | None, limit: int) -> None:
+    """List lm-eval's tasks, groups and tags whose name contains SEARCH."""
+    found = list(api.pages("/v1/tasks", limit=limit, search=search))
+    if out.as_json:
+        out.json(found)
+    elif out.ids_only:
+        _print(out, [task["name"] for task in found])
+    elif found:
+        rows = [
+            [t["name"], t["kind"], t.get("output_type") or "", ",".join(t.get("tags") or ())] for t in found
+        ]
+        _print(out, columns(("NAME", "KIND", "ASKS FOR", "TAGS"), rows))
+    if len(found) == limit:
+        out.say(f"the first {limit}; see more with -n, or narrow the search")
+
+
+@click.command(name="groups")
+@talks
+def groups(api: Api, out: Output) -> None:
+    """Show the GPU groups, their devices and what is warm."""
+    found = api.get("/v1/groups")["data"]
+    if out.as_json:
+        out.json(found)
+    elif out.ids_only:
+        _print(out, [group["name"] for group in found])
+    else:
+        for group in found:
+            _print(out, _group_lines(group))
+    if not found:
+        out.say("no worker has reported yet; start one with `evalq worker --group NAME --devices 0,1`")
+
+
+@click.command(name="queue")
+@talks
+def queue(api: Api, out: Output) -> None:
+    """Show what waits, in the order it is served, and for what."""
+    found = api.get("/v1/queue")["data"]
+    if out.as_json:
+        out.json(found)
+    elif out.ids_only:
+        _print(out, [job["id"] for job in found])
+    elif found:
+        rows = [_queue_row(job) for job in found]
+        _print(out, columns(("#", "ID", "MODEL", "PRIORITY", "AGE", "STARTS IN", "WAITING FOR"), rows))
+    if not found:
+        out.say("nothing waits")
+
+
+def _queue_row(job: Json) -> list[str]:
+    starts = duration(job.get("estimated_start_seconds"))
+    place = [str(job["position"]), short(job["id"]), job["model"], str(job["priority"])]
+    return [*place, age(job["created_at"]), starts, job["waiting_for"]]
+
+
+def _group_lines(group: Json) -> list[str]:
+    state = "draining" if group["draining"] else "alive" if group["alive"] else "silent"
+    heard = f"heard of {age(group['heartbeat_at'])} ago"
+    lines = [
+        f"{group['name']} on {group['host']}: {state}, {heard}, backends {', '.join(group['backends']) or 'none'}"
+    ]
+    lines += [f"  {device['index']}  {_device(device)}" for device in group["devices"]]
+    for replica in group["replicas"]:
+        kept = "warm" if replica["idle_since"] else replica["status"]
+        lines.append(f"  {kept}: {replica['engine']['model']} on {len(replica['devices'])} devices")
+    return lines
+
+
+def _device(device: Json) -> str:
+    parts = [device["name"], device["state"] + (f" ({device['reason']})" if device["reason"] else "")]
+    if device["memory_bytes"]:
+        used = (device["memory_used_bytes"] or 0) / 2**30
+        parts.append(f"{used:.1f}/{device['memory_bytes'] / 2**30:.1f} GiB")
+    if device["utilization_percent"] is not None:
+        parts.append(f"{device['utilization_percent']:.0f} % busy")
+    if device["temperature_celsius"] is not None:
+        parts.append(f"{device['temperature_celsius']:.0f} °C")
+    return "  ".join(parts)
+
+
+def _print(out: Output, lines: list[str]) -> None:
+    for line in lines:
+        out.data(line)

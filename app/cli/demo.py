@@ -1,0 +1,142 @@
+"""`evalq demo`: a real evaluation, from nothing to a table of results, on this machine's CPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from app.cli.client import Api, Json, UnreachableError
+from app.cli.exits import CliError, Exit
+from app.cli.output import Output
+from app.cli.table import markdown
+from app.cli.watch import follow_to_end
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+START_SECONDS = 180.0
+STOP_SECONDS = 90.0
+MODEL = "SmolLM2-135M-Instruct"
+
+
+@click.command(name="demo")
+@click.option("--data", type=click.Path(path_type=Path), help="Keep everything here; else it is thrown away.")
+def demo(data: Path | None) -> None:
+    """Evaluate a small real model on two example tasks, on two CPU slots, and show the results.
+
+    The first run makes the engine's environment and the model, which takes minutes; later runs start at once.
+    """
+    if not EXAMPLES.is_dir():
+        raise CliError(f"the demo needs evalq's source folder: {EXAMPLES} is not there")
+    with tempfile.TemporaryDirectory(prefix="evalq-demo-", ignore_cleanup_errors=True) as scratch:
+        sys.exit(_run(data or Path(scratch), kept=data is not None))
+
+
+def _run(data: Path, *, kept: bool) -> Exit:
+    from app.settings import current
+
+    out = Output()
+    model = _model(out, current().cache_dir)
+    job = json.loads((EXAMPLES / "requests" / "demo.json").read_text(encoding="utf-8"))
+    job["model_args"]["pretrained"] = str(model)
+    with _service(out, data, model.parent) as api:
+        out.say(f"submitting {', '.join(job['tasks'])} with {MODEL}")
+        job_id = api.post("/v1/jobs", job)["id"]
+        code = follow_to_end(api, Output(ids_only=True), job_id, show=True)
+        if code in {Exit.OK, Exit.PARTIALLY_FAILED}:
+            out.data(markdown(api.get(f"/v1/jobs/{job_id}/results")))
+        _say_how_it_went(out, api.job(job_id))
+    _say_next(out, data if kept else None)
+    return code
+
+
+def _model(out: Output, cache: Path) -> Path:
+    """The demo's model, and the environment that runs it; made on first use."""
+    from app.backends import install, is_installed, python_of
+
+    if not is_installed("hf", cache):
+        out.say("making the environment of the hf backend, once (a few minutes)")
+        install(
+            "hf", cache, progress=lambda line: out.say(f"  {line}") if line.startswith("Collecting") else None
+        )
+    out.say(f"the model: {MODEL}, made on first use")
+    command = [str(python_of("hf", cache)), str(EXAMPLES / "models" / "smollm2.py"), str(cache)]
+    answer = subprocess.run(command, env=_quiet_env(), stdout=subprocess.PIPE, text=True, check=False)
+    if answer.returncode != 0:
+        raise CliError(f"the model could not be made: {' '.join(command)} failed")
+    return Path(answer.stdout.strip().splitlines()[-1])
+
+
+@contextmanager
+def _service(out: Output, data: Path, models: Path) -> Iterator[Api]:
+    """A whole evalq on a free port with two CPU slots; stopped at the end."""
+    from app.local.parts import evalq_command
+    from app.local.ports import free_port
+    from app.local.processes import spawn
+
+    port = free_port()
+    data.mkdir(parents=True, exist_ok=True)
+    env = _quiet_env() | {"EVALQ_TASK_PATHS": str(EXAMPLES / "tasks"), "EVALQ_MODEL_PATHS": str(models)}
+    log = data / "up.log"
+    out.say("starting Postgres, Valkey, api, scheduler, coordinator and a worker with two CPU slots")
+    options = ("--port", str(port), "--data", str(data), "--group", "demo=cpu:2")
+    process = spawn(evalq_command("up", *options), log=log, env=env, if_orphaned=signal.SIGTERM)
+    try:
+        api = Api(f"http://127.0.0.1:{port}")
+        _await_ready(api, process, log)
+        yield api
+    finally:
+        out.say("stopping everything")
+        _stop(process)
+
+
+def _await_ready(api: Api, process: subprocess.Popen[bytes], log: Path) -> None:
+    from app.local.processes import last_line
+
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise CliError(last_line(log).removeprefix("evalq: ") or "the service did not start")
+        try:
+            api.get("/readyz")
+        except UnreachableError:
+            time.sleep(0.1)
+        else:
+            return
+    raise CliError(f"the service was not ready within {START_SECONDS:.0f} s (log: {log})")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def _quiet_env() -> dict[str, str]:
+    """No hub is asked, and two replicas share two cores."""
+    return {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def _say_how_it_went(out: Output, job: Json) -> None:
+    progress, replicas = job["progress"], len(job.get("replicas") or ())
+    spent = f"{job['gpu_seconds']:.0f} device-seconds" if job.get("gpu_seconds") else "no device time"
+    out.say(f"{progress['done']} requests on {replicas} replicas, {spent}")
+
+
+def _say_next(out: Output, kept: Path | None) -> None:
+    out.say("next:")
+    out.say("  evalq up                                           the service, until Ctrl-C")
+    out.say("  evalq submit examples/requests/demo.json --watch   the same job, by hand")
+    out.say("  README.md, docs/                                   what else there is")
+    if kept:
+        out.say(f"  evalq up --data {kept}   what this demo left behind")

@@ -1,0 +1,102 @@
+"""A job in words: pure text from what the API says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Json = dict[str, Any]
+
+COLOURS = {
+    "succeeded": "green",
+    "running": "cyan",
+    "failed": "red",
+    "partially_failed": "yellow",
+    "cancelled": "bright_black",
+    "paused": "yellow",
+}
+
+
+def duration(seconds: float | None) -> str:
+    """`1:02:03`, `2:03`, or nothing where it is unknown."""
+    if seconds is None:
+        return ""
+    minutes, left = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
+
+
+def where(job: Json) -> str:
+    """The phase of a running job, else its status."""
+    text: str = job.get("phase") or job["status"] if job["status"] == "running" else job["status"]
+    return text.replace("_", " ")
+
+
+def rate(job: Json) -> str:
+    """Requests a second, or nothing where it is unknown."""
+    per_second = job["progress"].get("requests_per_second")
+    return "" if per_second is None else f"{per_second:.1f}/s"
+
+
+def left(job: Json) -> str:
+    """Time left, or nothing where it is unknown."""
+    seconds = job["progress"].get("eta_seconds")
+    return "" if seconds is None else f"{duration(seconds)} left"
+
+
+def percent(job: Json) -> float:
+    """How far it is; 0 until that can be told."""
+    return float(job["progress"].get("percent") or 0.0)
+
+
+def progress_line(job: Json) -> str:
+    """`evaluating  22 %  1234/5600 requests  61.2/s  1:11 left`."""
+    progress = job["progress"]
+    if not progress.get("total"):
+        return f"{where(job)}: {job['reason']}" if job.get("reason") else where(job)
+    counted = f"{progress['done']}/{progress['total']} requests"
+    return "  ".join(
+        part for part in (where(job), f"{percent(job):.0f} %", counted, rate(job), left(job)) if part
+    )
+
+
+def changes(old: Json | None, new: Json, step: float = 5.0) -> list[str]:
+    """A line for each thing worth saying since `old`: where it is, tasks that ended, every few percent."""
+    before = {task["name"]: task["status"] for task in (old or new)["tasks"]}
+    lines = [
+        task_line(task)
+        for task in new["tasks"]
+        if task["status"] in {"succeeded", "failed"} and before.get(task["name"]) != task["status"]
+    ]
+    moved = old is None or where(old) != where(new) or old.get("reason") != new.get("reason")
+    if moved or percent(new) // step != percent(old or new) // step:
+        lines.append(progress_line(new))
+    return lines
+
+
+def task_line(task: Json) -> str:
+    """A task and what came of it."""
+    if task["status"] == "failed":
+        return f"{task['name']}: failed: {(task.get('error') or {}).get('message', '')}"
+    return f"{task['name']}: {score(task) or task['status']}"
+
+
+def score(task: Json) -> str:
+    """The first metric of a finished task, as `acc 0.5000 ± 0.0123`."""
+    metrics: Json = task.get("metrics") or {}
+    for name, value in metrics.items():
+        metric, _, filtered = name.partition(",")
+        if not isinstance(value, int | float) or not filtered or metric.endswith("_stderr"):
+            continue
+        error = metrics.get(f"{metric}_stderr,{filtered}")
+        return f"{metric} {value:.4f}" + (f" ± {error:.4f}" if isinstance(error, float) else "")
+    return ""
+
+
+def failure_lines(error: Json | None) -> list[str]:
+    """What went wrong, what was tried, the last lines of the log, and what helps."""
+    if not error:
+        return []
+    lines = [f"{error['code']}: {error['message']}"]
+    lines += [f"  tried {attempt['change']}: {attempt['outcome']}" for attempt in error.get("attempts") or ()]
+    lines += [f"  | {line}" for line in error.get("log_tail") or ()]
+    return lines + ([f"hint: {error['hint']}"] if error.get("hint") else [])

@@ -1,0 +1,125 @@
+"""Verbs about jobs: list, show, cancel, pause, resume, retry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from app.cli.client import Api, Json
+from app.cli.describe import COLOURS, duration, failure_lines, percent, progress_line, task_line, where
+from app.cli.output import Output, columns, short, talks
+
+
+@click.command(name="jobs")
+@click.option("--status", help="queued, running, paused, succeeded, partially_failed, failed or cancelled.")
+@click.option("--model", help="Part of the model's name.")
+@click.option("--task", help="A task of the job.")
+@click.option("--tag", help="A tag of the job.")
+@click.option("--owner", help="Who submitted it.")
+@click.option("--created-after", metavar="TIME", help="RFC 3339, such as 2026-11-22T08:00:00Z.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(1), default=20, show_default=True, help="How many, at most."
+)
+@talks
+def jobs(api: Api, out: Output, limit: int, **filters: str | None) -> None:
+    """List jobs, newest first."""
+    found = list(api.pages("/v1/jobs", limit=limit, **filters))
+    out.jobs(found, lambda listed: _print_list(out, listed))
+    if not found:
+        out.say("no job matches; submit one with `evalq submit FILE.json`")
+
+
+@click.command(name="show")
+@click.argument("job")
+@talks
+def show(api: Api, out: Output, job: str) -> None:
+    """Show a job: where it is and why, its tasks, its replicas, and what went wrong."""
+    document = api.job(api.job_id(job))
+    if out.as_json:
+        out.json(document)
+    else:
+        out.jobs([document], lambda _: _print_job(out, document))
+
+
+def _asks(verb: str, line: str) -> click.Command:
+    """A verb that asks something of one or more jobs."""
+
+    @click.command(name=verb, help=line)
+    @click.argument("job_ids", metavar="ID...", nargs=-1, required=True)
+    @talks
+    def ask(api: Api, out: Output, job_ids: Sequence[str]) -> None:
+        full = [api.job_id(job_id) for job_id in job_ids]
+        answered = [api.post(f"/v1/jobs/{job_id}/{verb}") for job_id in full]
+        out.jobs(answered, lambda listed: _print_list(out, listed))
+
+    return ask
+
+
+cancel = _asks("cancel", "Cancel jobs. Safe to repeat; a running job stops within seconds.")
+pause = _asks("pause", "Hold jobs. A running job stops at a chunk boundary and keeps every answer it has.")
+resume = _asks("resume", "Let paused jobs go on.")
+retry = _asks("retry", "Send failed or cancelled jobs back to the queue, with every answer they have.")
+
+
+def _print_list(out: Output, listed: Sequence[Json]) -> None:
+    rows = [
+        [
+            short(job["id"]),
+            job["status"],
+            f"{percent(job):.0f} %" if job["progress"].get("total") else "",
+            job.get("name") or str(job["spec"].get("model", "")),
+            ",".join(task["name"] for task in job["tasks"][:3]) + (",..." if len(job["tasks"]) > 3 else ""),
+            age(job["created_at"]),
+            job.get("reason") or "",
+        ]
+        for job in listed
+    ]
+    header = ("ID", "STATUS", "DONE", "NAME", "TASKS", "AGE", "REASON")
+    for line in columns(header, rows, [COLOURS.get(job["status"]) for job in listed]) if rows else ():
+        out.data(line)
+
+
+def _print_job(out: Output, job: Json) -> None:
+    spent = f"{job['gpu_seconds']:.0f} device-seconds" if job.get("gpu_seconds") else ""
+    facts: dict[str, Any] = {
+        "job": job["id"],
+        "name": job.get("name"),
+        "status": where(job) if job["status"] == "running" else job["status"],
+        "reason": job.get("reason"),
+        "progress": progress_line(job) if job["progress"].get("total") else None,
+        "reused": job["progress"].get("reused") or None,
+        "ran": f"{_ran(job)} {spent}".strip() or None,
+        "command": (job.get("plan") or {}).get("command"),
+    }
+    for name, value in facts.items():
+        if value is not None:
+            out.data(f"{name:<10}{value}")
+    for task in job["tasks"]:
+        total = f"{task['done']}/{task['total']}" if task.get("total") else ""
+        out.data(f"  {task_line(task)}  {total}".rstrip())
+    for replica in job.get("replicas") or ():
+        devices = ",".join(replica["devices"])
+        out.data(
+            f"  replica on {replica['group']} ({devices}): {replica['status']}, {replica['requests_done']} requests"
+        )
+    for line in failure_lines(job.get("error")):
+        out.data(line)
+
+
+def _ran(job: Json) -> str:
+    if not job.get("started_at"):
+        return ""
+    end = datetime.fromisoformat(job["ended_at"]) if job.get("ended_at") else datetime.now(UTC)
+    return duration((end - datetime.fromisoformat(job["started_at"])).total_seconds())
+
+
+def age(created_at: str, now: datetime | None = None) -> str:
+    """How long ago: 40s, 12m, 3h or 5d."""
+    seconds = ((now or datetime.now(UTC)) - datetime.fromisoformat(created_at)).total_seconds()
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size:
+            return f"{seconds // size:.0f}{unit}"
+    return f"{max(seconds, 0):.0f}s"

@@ -1,0 +1,78 @@
+"""The entry point. It imports Click and nothing else, so that completion and `--help` are quick."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+# Verb: the module that has it and its one line of help, kept here so that `evalq --help` imports no verb.
+VERBS = {
+    "up": ("local", "Run the whole service on this machine until Ctrl-C."),
+    "demo": ("demo", "Evaluate a small real model here and show the results."),
+    "submit": ("submit", "Post a job from a JSON file, or - for stdin."),
+    "watch": ("watch", "Follow a job live until it ends."),
+    "wait": ("wait", "Wait for jobs to end; a gate for CI."),
+    "jobs": ("jobs", "List jobs, newest first."),
+    "show": ("jobs", "Show a job."),
+    "results": ("results", "Print a job's results as lm-eval would."),
+    "samples": ("results", "Print lm-eval's sample rows, one JSON object a line."),
+    "logs": ("logs", "Print a job's logs."),
+    "cancel": ("jobs", "Cancel jobs."),
+    "pause": ("jobs", "Hold jobs; they keep every answer they have."),
+    "resume": ("jobs", "Let paused jobs go on."),
+    "retry": ("jobs", "Send ended jobs back to the queue with the answers they have."),
+    "tasks": ("catalogue", "Search lm-eval's tasks, groups and tags."),
+    "groups": ("catalogue", "Show the GPU groups, their devices and what is warm."),
+    "queue": ("catalogue", "Show what waits, and for what."),
+    "backends": ("backends", "Engine backends of this machine."),
+    "api": ("parts", "Run the HTTP API."),
+    "scheduler": ("parts", "Run the scheduler."),
+    "worker": ("parts", "Run a coordinator or the worker of one GPU group."),
+    "migrate": ("parts", "Bring the database to this version's schema."),
+}
+
+
+class LazyVerbs(click.Group):
+    """A group whose verbs are imported when they are called, not when they are listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - Click's
+        """In the order of `VERBS`: what people use first."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The verb, imported."""
+        if cmd_name not in VERBS:
+            return None
+        module = import_module(f"app.cli.{VERBS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The verbs and their lines, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
+
+
+@click.command(cls=LazyVerbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="evalq", prog_name="evalq")
+def cli() -> None:
+    """Queue LLM evaluations and run them on GPUs.
+
+    Start with `evalq demo`, or `evalq up` and then `evalq submit FILE.json --watch`.
+
+    Exit codes: 0 done, 1 error, 2 wrong usage, 4 not allowed, 100 job failed, 101 not finished, 102 not found,
+    103 cancelled, 104 partially failed, 105 gate not met.
+    """
+
+
+def main() -> None:
+    """Run a verb; an error that evalq raises on purpose becomes one line and exit code 1."""
+    from app.errors import EvalqError
+
+    try:
+        cli()
+    except EvalqError as error:
+        click.echo(f"evalq: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,101 @@
+"""The parts of a deployment, one process each: api, scheduler, worker, migrate."""
+
+from __future__ import annotations
+
+import os
+import sys
+from secrets import token_hex
+
+import click
+
+CELERY = (
+    *("-m", "celery", "-A", "workers.celery_app", "worker", "--pool", "threads", "--loglevel", "INFO"),
+    *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+)
+GRACE_SECONDS = 5
+
+
+@click.command(name="api")
+@click.option("--host", help="Address to listen on (EVALQ_HOST).")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on (EVALQ_PORT).")
+@click.option(
+    "--processes", type=click.IntRange(1), default=1, show_default=True, help="Processes that answer."
+)
+def api(host: str | None, port: int | None, processes: int) -> None:
+    """Run the HTTP API."""
+    if host:
+        os.environ["EVALQ_HOST"] = host
+    if port:
+        os.environ["EVALQ_PORT"] = str(port)
+
+    import uvicorn
+
+    from app.db.session import check_schema
+    from app.local.ports import check_port_is_free
+    from app.settings import current
+
+    check_port_is_free(current().host, current().port)
+    check_schema(current())
+    uvicorn.run(
+        "app.main:create_app",
+        factory=True,
+        host=current().host,
+        port=current().port,
+        workers=processes,
+        # An open event stream would otherwise hold the process for ever.
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+
+
+@click.command(name="scheduler")
+def scheduler() -> None:
+    """Run the scheduler. Several may run; one leads, the others stand by."""
+    import logging
+
+    from app.scheduler import run
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    run()
+
+
+@click.command(name="worker")
+@click.option("--role", type=click.Choice(["coordinator"]), help="Run jobs' CPU side instead of a GPU group.")
+@click.option("--group", metavar="NAME", help="The GPU group that this worker owns.")
+@click.option("--devices", metavar="DEVICES", help="Its devices: GPU indices 0,1,2,3 or cpu:2.")
+def worker(role: str | None, group: str | None, devices: str | None) -> None:
+    """Run a coordinator (--role coordinator) or the worker of one GPU group (--group NAME --devices 0,1)."""
+    from app.db.session import check_schema
+    from app.local.parts import parse_groups
+    from app.settings import current
+
+    if bool(role) == bool(group or devices):
+        raise click.UsageError("give either --role coordinator, or --group NAME with --devices")
+    if role:
+        check_schema(current())
+        _exec_celery("coordinator", current().coordinator_jobs, EVALQ_WORKER_ROLE="coordinator")
+    [owned] = parse_groups([f"{group or ''}={devices or ''}"])
+    check_schema(current())
+    _exec_celery(
+        f"group.{owned.name}",
+        owned.size,
+        EVALQ_WORKER_ROLE="gpu",
+        EVALQ_WORKER_GROUP=owned.name,
+        EVALQ_WORKER_DEVICES=owned.devices,
+    )
+
+
+@click.command(name="migrate")
+def migrate() -> None:
+    """Bring the database to this version's schema. Safe to repeat and to run twice at once."""
+    from app.local.schema import migrate as bring_up_to_date
+    from app.settings import current
+
+    done = bring_up_to_date(current())
+    click.echo("migrated" if done else "the schema is up to date", err=True)
+
+
+def _exec_celery(queue: str, concurrency: int, **env: str) -> None:
+    """Become the Celery worker of one queue; the process id stays, so whoever started us ends it."""
+    name = f"{queue}.{token_hex(4)}@%h"
+    arguments = [sys.executable, *CELERY, "-Q", queue, "-c", str(concurrency), "-n", name]
+    os.execve(sys.executable, arguments, os.environ | env)  # noqa: S606 - an argument list, no shell
