@@ -31,7 +31,7 @@ $(STAMP):
 backends: setup
 	@$(BIN)/evalq backends install hf
 
-demo: backends ## evaluate a real model on two CPU replicas and show the results
+demo: setup ## evaluate a real model on two CPU replicas and show the results
 	@$(BIN)/evalq demo
 
 test: backends ## run the tests, real Postgres, Valkey and models included
