@@ -40,6 +40,14 @@ class BrokerLM(LM):  # type: ignore[misc]
 
     chat_template = TemplateLM.chat_template
 
+    def template(self, asked: bool | str) -> str | None:
+        """The chat template that shapes the prompts, if one is asked for."""
+        try:
+            chosen: str | None = self.chat_template(asked) if asked else None
+        except ValueError as error:  # the tokenizer has no template of that name
+            raise JobFailedError(TOKENIZER_ERROR, str(error)) from error
+        return chosen
+
     def _resolve_prefix(self) -> int:
         candidates = (
             self._args.get("prefix_token_id"),

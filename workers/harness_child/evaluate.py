@@ -85,8 +85,9 @@ class Evaluation:
     def _prepare(self) -> None:
         job = self._job
         self._lm = BrokerLM(job.engine, self._ledger.answer)
+        template = self._lm.template(job.spec.apply_chat_template)
         sha = commit(job.engine.model, job.engine.revision) or ""
-        self._report = Report(job, self._lm, sha)
+        self._report = Report(job, self._lm, chat_template=template, model_sha=sha)
         scoring.seed(job.spec)
         self._load()
         self._build()
@@ -95,7 +96,7 @@ class Evaluation:
             "prepared",
             fingerprint=fingerprint(job.engine, job.backend_key),
             tasks=[{"name": name, "total": self._ledger.totals[name]} for name in self._tasks],
-            provenance=provenance(job, self._tasks, self._report.chat_template),
+            provenance=provenance(job, self._tasks, template),
         )
 
     def _load(self) -> None:

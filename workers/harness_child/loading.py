@@ -86,6 +86,8 @@ class _TolerantTaskManager(TaskManager):  # type: ignore[misc]
         self._factory = _TolerantFactory(self.failures, metadata)
 
     def _load_spec(self, spec: str) -> Any:
+        if spec not in self._index:  # lm-eval would take it for the path of a YAML file
+            return self.failures.missing(spec, TaskFailedError(TASK_ERROR, f"no task is called {spec!r}"))
         try:
             return super()._load_spec(spec)
         except Exception as error:  # noqa: BLE001 - as above, for a group's own YAML

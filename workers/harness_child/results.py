@@ -31,7 +31,7 @@ class Report:
     own figures the number of parameters and the dtype.
     """
 
-    def __init__(self, job: Job, lm: BrokerLM, model_sha: str) -> None:
+    def __init__(self, job: Job, lm: BrokerLM, *, chat_template: str | None, model_sha: str) -> None:
         self._job = job
         self._lm = lm
         self._model_sha = model_sha
@@ -43,16 +43,9 @@ class Report:
             model_source=job.spec.model,
             model_args=dict(job.spec.model_args),
             system_instruction=job.spec.system_instruction,
-            chat_template=self.chat_template,
+            chat_template=chat_template,
             fewshot_as_multiturn=job.spec.multiturn,
         )
-
-    @property
-    def chat_template(self) -> str | None:
-        """The template that shapes the job's prompts, if any."""
-        asked = self._job.spec.apply_chat_template
-        template: str | None = self._lm.chat_template(asked) if asked else None
-        return template
 
     @property
     def model_name_sanitized(self) -> str:

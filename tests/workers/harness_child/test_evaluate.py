@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from . import reference
-from .conftest import MAX_LENGTH
+from .conftest import MAX_LENGTH, documents, write_data
 from .coordinator import Order, Run
 from .reference import ReferenceLM
 
@@ -154,6 +154,29 @@ def test_a_seed_is_the_same_for_the_same_job(order: Orders) -> None:
 
     assert seeds == [chunk["seed"] for chunk in Run().serve(order("sampled")).of("chunk")]
     assert seeds != [chunk["seed"] for chunk in Run().serve(order("sampled", seed=[0, 0, 0, 0])).of("chunk")]
+
+
+def test_a_question_of_two_tasks_is_one_request_of_both(order: Orders) -> None:
+    job = order("sums", "more_sums", num_fewshot=0)
+    sums = job.folder / "sums.yaml"
+    sums.write_text(sums.read_text().replace("num_fewshot: 2", "num_fewshot: 0"))
+    run = Run().serve(job)
+
+    assert [task["total"] for task in run.one("prepared")["tasks"]] == [36, 36]
+    assert sum(len(chunk["keys"]) for chunk in run.of("chunk")) == 36
+    assert all(
+        chunk["tasks"] == {"sums": n, "more_sums": n}
+        for chunk in run.of("chunk")
+        if (n := len(chunk["keys"]))
+    )
+
+
+def test_equal_prompts_of_two_documents_are_two_requests_as_in_a_batch(order: Orders) -> None:
+    job = order("generated")
+    write_data(job.folder / "test.jsonl", documents(4) * 2)
+    run = Run().serve(job)
+
+    assert run.one("prepared")["tasks"] == [{"name": "generated", "total": 4 * 2 * 2}]
 
 
 def test_samples_stay_away_where_nobody_wants_them(order: Orders) -> None:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .conftest import documents, write_data
 from .coordinator import Order, Run
 
 Orders = Callable[..., Order]
@@ -135,6 +136,26 @@ def test_a_model_that_is_not_there_fails_the_job(order: Orders) -> None:
     assert error["code"] in {"model_not_found", "tokenizer_error"}
 
 
+def test_a_file_is_not_a_task(order: Orders) -> None:
+    job = order("sums")
+    run = Run().serve(order("sums", str(job.folder / "greedy.yaml")))
+
+    assert list(run.failures.values()) == ["task_error"]
+
+
+def test_a_chat_template_must_be_one_the_tokenizer_has(order: Orders, tmp_path: Path) -> None:
+    job = order("sums", apply_chat_template="absent")
+    job.model = tmp_path / "model"
+    shutil.copytree(order("sums").model, job.model)
+    named = tmp_path / "model" / "additional_chat_templates"
+    named.mkdir()
+    (named / "tools.jinja").write_text("{{ messages }}")
+    error = Run().serve(job).one("failed")["error"]
+
+    assert error["code"] == "tokenizer_error"
+    assert "absent" in error["message"]
+
+
 def test_a_repository_that_cannot_be_reached_is_not_found(order: Orders) -> None:
     job = order("sums")
     frame = job.frame()
@@ -142,13 +163,3 @@ def test_a_repository_that_cannot_be_reached_is_not_found(order: Orders) -> None
     job.frame = lambda: frame  # type: ignore[method-assign]
 
     assert Run().serve(job).one("failed")["error"]["code"] == "model_not_found"
-
-
-def test_a_question_asked_by_two_tasks_is_one_request(order: Orders) -> None:
-    job = order("sums", "more_sums", num_fewshot=None)
-    write_data(job.folder / "test.jsonl", documents(6))
-    run = Run().serve(order("more_sums", "mutual"))
-    totals = {task["name"]: task["total"] for task in run.one("prepared")["tasks"]}
-
-    asked = [key for chunk in run.of("chunk") for key in chunk["keys"]]
-    assert len(asked) == len(set(asked)) <= sum(totals.values())

@@ -30,10 +30,15 @@ def fork_and_linger(dataset):
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[HarnessServer]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HarnessServer]:
     """One for all tests: preloading takes seconds."""
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
-    server = HarnessServer(env=environment | {"HOME": os.environ.get("HOME", "/")})
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT),
+        "HF_HOME": str(tmp_path_factory.mktemp("hf")),
+        "HF_HUB_OFFLINE": "1",
+    }
+    server = HarnessServer(env=environment)
     server.start()
     yield server
     server.stop()
@@ -117,6 +122,12 @@ def test_children_of_two_jobs_do_not_hear_each_other(server: HarnessServer, tmp_
 
     assert "-2" in frames(second)[0]["error"]["message"]
     assert "-1" in frames(first)[0]["error"]["message"]
+
+
+def test_the_server_forks_from_a_single_thread(hanging: tuple[Connection, list[int]]) -> None:
+    _, pids = hanging
+
+    assert len(list(Path(f"/proc/{_parent(pids[0])}/task").iterdir())) == 1
 
 
 def test_a_killed_child_is_told(
