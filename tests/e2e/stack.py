@@ -98,7 +98,9 @@ class Stack:
         found: dict[str, Any] = answer.json()
         return found
 
-    def until(self, job_id: str, holds: Callable[[dict[str, Any]], bool], seconds: float = 120) -> dict[str, Any]:
+    def until(
+        self, job_id: str, holds: Callable[[dict[str, Any]], bool], seconds: float = 120
+    ) -> dict[str, Any]:
         """The job once something holds of it; the API may be down meanwhile."""
 
         def look() -> dict[str, Any] | None:

@@ -1,0 +1,97 @@
+"""One stack and one reference run for all end-to-end tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.settings import Settings
+from tests.e2e.stack import Stack
+from tests.models import hf_python, tiny_llama
+from tests.servers import Postgres
+
+TASKS = Path(__file__).parent / "tasks"
+JOB_TASKS = ["e2e_group", "e2e_generate"]
+BATCH_SIZE = 4
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What `lm_eval run` wrote."""
+
+    results: dict[str, Any]
+    samples: dict[str, list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="session")
+def model() -> Path:
+    return tiny_llama(Settings().cache_dir)
+
+
+@pytest.fixture(scope="session")
+def reference(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Reference:
+    """The job as `lm_eval run` does it, in one process."""
+    output = tmp_path_factory.mktemp("reference")
+    command = [
+        *(str(hf_python(Settings().cache_dir)), "-m", "lm_eval", "run", "--model", "hf", "--device", "cpu"),
+        *("--model_args", f"pretrained={model},dtype=float32", "--tasks", ",".join(JOB_TASKS)),
+        *("--include_path", str(TASKS), "--batch_size", str(BATCH_SIZE)),
+        *("--log_samples", "--output_path", str(output)),
+    ]
+    env = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (results,) = output.rglob("results_*.json")
+    samples = {
+        task: [
+            json.loads(line)
+            for line in next(output.rglob(f"samples_{task}_*.jsonl")).read_text().splitlines()
+        ]
+        for task in ("e2e_choice", "e2e_rolling", "e2e_generate")
+    }
+    return Reference(json.loads(results.read_text()), samples)
+
+
+@pytest.fixture(scope="module")
+def stack(postgres: Postgres, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The service with two CPU slots, on a database of its own."""
+    folder = tmp_path_factory.mktemp("stack")
+    with postgres.database() as database_url, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        env = {
+            "EVALQ_DATABASE_URL": database_url,
+            "EVALQ_REDIS_URL": redis_url,
+            "EVALQ_DATA_DIR": str(folder / "data"),
+            "EVALQ_TASK_PATHS": str(TASKS),
+            "EVALQ_MODEL_PATHS": str(Settings().cache_dir / "models"),
+            "EVALQ_LEASE_SECONDS": "8",
+            "EVALQ_RESEND_SECONDS": "2",
+            "EVALQ_SCHEDULE_SECONDS": "0.2",
+            "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1",
+        }
+        with Stack(env, folder, port) as running:
+            yield running
+
+
+@pytest.fixture
+def body(model: Path) -> dict[str, Any]:
+    """The reference job, as it is posted; it reuses nothing, so that engines answer every request."""
+    return {
+        "model": "hf",
+        "model_args": {"pretrained": str(model), "dtype": "float32"},
+        "tasks": JOB_TASKS,
+        "batch_size": BATCH_SIZE,
+        "replicas": 2,
+        "reuse_responses": False,
+    }

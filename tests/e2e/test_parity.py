@@ -1,0 +1,70 @@
+"""The same job through evalq and through `lm_eval run`: bit-identical, however it is spread and interrupted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.e2e.comparison import assert_same
+from tests.e2e.conftest import Reference
+from tests.e2e.stack import Stack
+
+Body = dict[str, Any]
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_the_document_is_lm_evals_own(stack: Stack, body: Body, reference: Reference, replicas: int) -> None:
+    job = stack.run(body | {"replicas": replicas})
+    assert job["progress"]["done"] == job["progress"]["total"] > 0
+    assert_same(stack, job["id"], reference)
+
+
+def test_both_replicas_answer_and_stay_warm(stack: Stack, body: Body) -> None:
+    jobs = [stack.run(body) for _ in range(2)]
+    first, second = ({replica["id"] for replica in job["replicas"]} for job in jobs)
+    assert len(first) == 2
+    assert second == first
+
+
+def test_a_killed_engine_costs_nothing_but_time(stack: Stack, body: Body, reference: Reference) -> None:
+    job_id = begun(stack, body)
+    engine = next(p for p in psutil.process_iter(["cmdline"]) if is_engine(p, stack.job(job_id)))
+    engine.kill()
+    job = stack.finished(job_id)
+    assert job["status"] == "succeeded", job
+    assert_same(stack, job_id, reference)
+
+
+@pytest.mark.parametrize("part", ["worker", "coordinator", "api", "scheduler"])
+def test_a_killed_part_costs_nothing_but_time(
+    stack: Stack, body: Body, reference: Reference, part: str
+) -> None:
+    job_id = begun(stack, body)
+    stack.kill(part)
+    stack.start(part)
+    job = stack.finished(job_id)
+    assert job["status"] == "succeeded", job
+    assert_same(stack, job_id, reference)
+    events = stack.http.get(f"/jobs/{job_id}/events", headers={"Accept": "application/json"}).json()["data"]
+    assert [event["id"] for event in events] == list(range(1, len(events) + 1))
+    assert events[-1]["type"] == "job.succeeded"
+
+
+def begun(stack: Stack, body: Body) -> str:
+    """A job some of whose requests are answered, and not all."""
+    job_id = stack.submit(body)
+    job = stack.until(job_id, lambda job: job["progress"]["done"] > 0 or job["status"] != "running", 90)
+    while job["status"] == "queued":
+        job = stack.until(job_id, lambda job: job["progress"]["done"] > 0 or job["status"] == "failed", 90)
+    assert job["status"] == "running", job
+    return job_id
+
+
+def is_engine(process: psutil.Process, job: dict[str, Any]) -> bool:
+    """Whether this is an engine child of one of the job's replicas; its shim is not."""
+    command = " ".join(process.info["cmdline"] or ())
+    if "bootstrap.py" not in command or "shim.py" in command:
+        return False
+    return process.environ().get("EVALQ_REPLICA") in {replica["id"] for replica in job["replicas"]}

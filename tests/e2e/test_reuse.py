@@ -1,0 +1,70 @@
+"""Answers are paid for once; failing tasks fail alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.e2e.stack import Stack
+
+Body = dict[str, Any]
+
+
+def test_an_identical_job_touches_no_engine(stack: Stack, body: Body) -> None:
+    again = body | {"reuse_responses": True, "tasks": ["e2e_generate", "e2e_choice"], "limit": 20}
+    first, second = stack.run(again), stack.run(again)
+    assert first["progress"]["reused"] == 0
+    assert first["gpu_seconds"] > 0
+    assert second["progress"]["reused"] == second["progress"]["total"] == first["progress"]["total"]
+    assert second["gpu_seconds"] == 0
+    assert stack.results(first["id"])["results"] == stack.results(second["id"])["results"]
+
+
+def test_a_larger_limit_pays_only_for_the_new_documents(stack: Stack, body: Body) -> None:
+    rolling = body | {"reuse_responses": True, "tasks": ["e2e_rolling"]}
+    small, large = stack.run(rolling | {"limit": 5}), stack.run(rolling | {"limit": 8})
+    assert large["progress"]["reused"] == small["progress"]["total"] < large["progress"]["total"]
+
+
+def test_sampled_generations_are_never_reused(stack: Stack, body: Body) -> None:
+    sampled = body | {
+        "reuse_responses": True,
+        "tasks": ["e2e_generate"],
+        "limit": 4,
+        "gen_kwargs": {"do_sample": True, "temperature": 1.0},
+    }
+    assert [stack.run(sampled)["progress"]["reused"] for _ in range(2)] == [0, 0]
+
+
+def test_a_task_without_data_fails_alone(stack: Stack, body: Body) -> None:
+    job = stack.finished(stack.submit(body | {"tasks": ["e2e_lost", "e2e_generate"], "limit": 4}))
+    assert job["status"] == "partially_failed"
+    tasks = {task["name"]: task for task in job["tasks"]}
+    assert tasks["e2e_generate"]["status"] == "succeeded"
+    assert tasks["e2e_lost"]["status"] == "failed"
+    assert tasks["e2e_lost"]["error"]["code"] == "dataset_error"
+    assert "gone" in tasks["e2e_lost"]["error"]["message"]
+    assert list(stack.results(job["id"])["results"]) == ["e2e_generate"]
+
+
+def test_a_running_job_stops_when_it_is_cancelled(stack: Stack, body: Body) -> None:
+    job_id = stack.submit(body)
+    stack.until(job_id, lambda job: job["status"] == "running")
+    assert stack.http.post(f"/jobs/{job_id}/cancel").status_code == 200
+    assert stack.finished(job_id, 30)["status"] == "cancelled"
+
+
+def test_a_paused_job_goes_on_with_what_it_has(stack: Stack, body: Body) -> None:
+    job_id = stack.submit(body)
+    stack.until(job_id, lambda job: job["status"] == "running")
+    assert stack.http.post(f"/jobs/{job_id}/pause").status_code == 200
+    stack.until(job_id, lambda job: job["status"] == "paused", 30)
+    assert stack.http.post(f"/jobs/{job_id}/resume").status_code == 200
+    assert stack.finished(job_id)["status"] == "succeeded"
+
+
+def test_a_model_that_cannot_be_loaded_fails_the_job_with_its_cause(stack: Stack, body: Body) -> None:
+    broken = body | {"model_args": body["model_args"] | {"dtype": "float33"}, "tasks": ["e2e_generate"]}
+    job = stack.finished(stack.submit(broken))
+    assert job["status"] == "failed"
+    assert job["error"]["code"] == "engine_start_failed"
+    assert job["error"]["log_tail"]
