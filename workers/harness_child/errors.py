@@ -14,6 +14,9 @@ MODEL_NOT_FOUND = "model_not_found"
 MODEL_GATED = "model_gated"
 INTERNAL = "internal"
 
+NAMED_TASKS = 5
+"""Tasks whose messages stand in the error of a job that lost them all."""
+
 
 class CodedError(Exception):
     """An error whose code says what kind of fault it is."""
@@ -54,9 +57,11 @@ def loading_code(error: BaseException) -> str:
 
 
 def all_failed(failures: Mapping[str, Mapping[str, Any]]) -> JobFailedError:
-    """The job's error when no task is left: their common code, each with its message."""
+    """The job's error when no task is left: their common code, and what the first ones said."""
     codes = {failure["code"] for failure in failures.values()}
-    message = "; ".join(f"{name}: {failure['message']}" for name, failure in failures.items())
+    named = [f"{name}: {failure['message']}" for name, failure in failures.items()]
+    more = [f"and {len(named) - NAMED_TASKS} more"] if len(named) > NAMED_TASKS else []
+    message = "; ".join(named[:NAMED_TASKS] + more)
     return JobFailedError(codes.pop() if len(codes) == 1 else TASK_ERROR, f"every task failed: {message}")
 
 
