@@ -41,6 +41,12 @@ class Api:
             base_url=self.url, headers=headers, timeout=timeout, follow_redirects=True
         )
 
+    def __enter__(self) -> Api:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
     def get(self, path: str, **params: Any) -> Any:
         """The JSON of a GET; parameters that are None are left out."""
         return self._json("GET", path, params=_given(params))

@@ -90,9 +90,9 @@ def _service(out: Output, data: Path, models: Path) -> Iterator[Api]:
     options = ("--port", str(port), "--data", str(data), "--group", "demo=cpu:2")
     process = spawn(evalq_command("up", *options), log=log, env=env, if_orphaned=signal.SIGTERM)
     try:
-        api = Api(f"http://127.0.0.1:{port}")
-        _await_ready(api, process, log)
-        yield api
+        with Api(f"http://127.0.0.1:{port}") as api:
+            _await_ready(api, process, log)
+            yield api
     finally:
         out.say("stopping everything")
         _stop(process)

@@ -97,7 +97,7 @@ def talks(verb: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(verb)
     def with_api(as_json: bool, ids_only: bool, url: str, **options: Any) -> Any:
         # A token on a command line is seen by everybody on the machine, so it has no option.
-        api = Api(url, os.environ.get("EVALQ_TOKEN"))
-        return verb(api=api, out=Output(as_json=as_json, ids_only=ids_only), **options)
+        with Api(url, os.environ.get("EVALQ_TOKEN")) as api:
+            return verb(api=api, out=Output(as_json=as_json, ids_only=ids_only), **options)
 
     return with_api

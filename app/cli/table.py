@@ -108,7 +108,7 @@ def _table(first: str, listed: list[Score]) -> str:
         f"{'-' * (width - 1)}{':' if name in RIGHT else '-'}"
         for name, width in zip(header, widths, strict=True)
     ]
-    lines = [[name.center(width) for name, width in zip(header, widths, strict=True)], rules]
+    lines = [[f"{name:^{width}}" for name, width in zip(header, widths, strict=True)], rules]
     lines += [[_aligned(*cell) for cell in zip(row, header, widths, strict=True)] for row in rows]
     return "\n".join(f"|{'|'.join(line)}|" for line in lines)
 
