@@ -19,9 +19,18 @@ from app.domain.plan import Plan
 from app.errors import StaleJobError, UnknownJobError
 
 SWAPPED = (
-    "name status phase reason priority version started_at ended_at deadline_at cancel_requested_at "
-    "pause_requested_at"
-).split()
+    "name",
+    "status",
+    "phase",
+    "reason",
+    "priority",
+    "version",
+    "started_at",
+    "ended_at",
+    "deadline_at",
+    "cancel_requested_at",
+    "pause_requested_at",
+)
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,16 @@ class JobRepository:
         """The job first posted with this key, and the hash of its body."""
         row = self._session.scalar(select(JobRow).where(JobRow.owner == owner, JobRow.idempotency_key == key))
         return (self._with_tasks([row])[0], row.body_hash) if row else None
+
+    def reserve(self, owner: str, key: str) -> bool:
+        """Hold an idempotency key until the transaction ends; False while another one holds it."""
+        name = func.hashtextextended(f"{owner} {key}", 0)
+        return bool(self._session.scalar(select(func.pg_try_advisory_xact_lock(name))))
+
+    def counts(self) -> dict[str, int]:
+        """Jobs by status."""
+        query = select(JobRow.status, func.count()).group_by(JobRow.status)
+        return {row.status: row[1] for row in self._session.execute(query)}
 
     def page(self, wanted: JobFilter, limit: int, before: tuple[datetime, UUID] | None) -> list[Job]:
         """Newest first, after the cursor."""

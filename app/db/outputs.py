@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, true, tuple_
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
 from app.db.tables import LogRow, SampleRow
+
+ERROR_MARK = '"evalq_error": '
+"""In a line of JSON an unescaped quote before a colon ends a key: this text is there only as one."""
+
+
+class SampleFilter(StrEnum):
+    """Which sample lines to read."""
+
+    ALL = "all"
+    CORRECT = "correct"
+    INCORRECT = "incorrect"
+    ERROR = "error"
+
+    @property
+    def condition(self) -> ColumnElement[bool]:
+        """As SQL."""
+        match self:
+            case SampleFilter.ALL:
+                return true()
+            case SampleFilter.ERROR:
+                return SampleRow.row.contains(ERROR_MARK)
+            case _:
+                return SampleRow.correct.is_(self is SampleFilter.CORRECT)
 
 
 class SampleRepository:
@@ -42,18 +66,14 @@ class SampleRepository:
         self._session.execute(delete(SampleRow).where(SampleRow.job_id == job_id))
 
     def page(
-        self, job_id: UUID, task: str | None, correct: bool | None, after: tuple[str, int] | None, limit: int
+        self, job_id: UUID, task: str | None, which: SampleFilter, after: tuple[str, int] | None, limit: int
     ) -> list[SampleRow]:
-        """Lines after the cursor, by task and position; `correct` None means any."""
-        query = select(SampleRow).where(SampleRow.job_id == job_id)
+        """Lines after the cursor, by task and position."""
+        query = select(SampleRow).where(SampleRow.job_id == job_id, which.condition)
         if task:
             query = query.where(SampleRow.task == task)
-        if correct is not None:
-            query = query.where(SampleRow.correct.is_(correct))
         if after:
-            query = query.where(
-                (SampleRow.task > after[0]) | ((SampleRow.task == after[0]) & (SampleRow.position > after[1]))
-            )
+            query = query.where(tuple_(SampleRow.task, SampleRow.position) > after)
         return list(self._session.scalars(query.order_by(SampleRow.task, SampleRow.position).limit(limit)))
 
     def tasks(self, job_id: UUID) -> list[str]:
@@ -72,10 +92,16 @@ class LogRepository:
         """Append a piece."""
         self._session.execute(insert(LogRow).values(owner_id=owner_id, text=text.replace("\x00", "")))
 
-    def after(self, owner_ids: Sequence[UUID], number: int, limit: int) -> list[LogRow]:
-        """Pieces with a greater number, oldest first."""
-        query = select(LogRow).where(LogRow.owner_id.in_(owner_ids), LogRow.number > number)
-        return list(self._session.scalars(query.order_by(LogRow.number).limit(limit)))
+    def after(self, seen: Mapping[UUID, int], limit: int) -> list[LogRow]:
+        """Pieces of each owner after the last one seen of it, oldest first.
+
+        One number for all would lose a piece that was numbered early and committed late: only the
+        pieces of one owner, who has one writer, appear in the order of their numbers.
+        """
+        unseen = [and_(LogRow.owner_id == owner, LogRow.number > number) for owner, number in seen.items()]
+        return list(
+            self._session.scalars(select(LogRow).where(or_(*unseen)).order_by(LogRow.number).limit(limit))
+        )
 
     def last(self, owner_ids: Sequence[UUID], limit: int) -> list[LogRow]:
         """The newest pieces, oldest first."""

@@ -242,15 +242,17 @@ class ReplicaRepository:
         return [to_replica(row) for row in rows]
 
     def of_job(self, job_id: UUID, engine_key: str) -> list[Replica]:
-        """Replicas that answered for the job, and live ones of its engine spec."""
-        answered = select(ChunkRow.replica_id).where(
-            ChunkRow.job_id == job_id, ChunkRow.replica_id.is_not(None)
-        )
-        alive = and_(ReplicaRow.engine_key == engine_key, ReplicaRow.status.in_(LIVE))
+        """Replicas of the job's engine spec that lived while it ran, those that failed to start included."""
         query = (
-            select(ReplicaRow).where(or_(ReplicaRow.id.in_(answered), alive)).order_by(ReplicaRow.placed_at)
+            select(ReplicaRow)
+            .join(JobRow, JobRow.id == job_id)
+            .where(
+                ReplicaRow.engine_key == engine_key,
+                ReplicaRow.placed_at <= func.coalesce(JobRow.ended_at, func.now()),
+                func.coalesce(ReplicaRow.ended_at, func.now()) >= JobRow.started_at,
+            )
         )
-        return [to_replica(row) for row in self._session.scalars(query)]
+        return [to_replica(row) for row in self._session.scalars(query.order_by(ReplicaRow.placed_at))]
 
     def failures_since(self, engine_key: str, since: datetime) -> list[Replica]:
         """Failed starts of an engine spec after its last good one, newest first."""
@@ -301,9 +303,7 @@ class ReplicaRepository:
         for row in self._session.scalars(select(DeviceRow).order_by(DeviceRow.index)):
             devices.setdefault(row.group_name, []).append(to_device(row))
         fresh = GroupRow.heartbeat_at > func.now() - alive_within
-        rows = self._session.execute(
-            select(GroupRow, fresh).order_by(GroupRow.name)
-        ).all()
+        rows = self._session.execute(select(GroupRow, fresh).order_by(GroupRow.name)).all()
         return [
             Group(
                 name=row.name,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from threading import BoundedSemaphore
 from typing import Any
 from uuid import UUID
 
@@ -20,10 +22,17 @@ from app.db.session import Sessions
 from app.domain.ids import uuid7
 from app.domain.job import Job, JobStatus, JobTask
 from app.domain.replica import Replica
-from app.errors import IdempotencyConflictError, IllegalMoveError, StaleJobError
+from app.errors import (
+    IdempotencyConflictError,
+    IdempotencyInFlightError,
+    IllegalMoveError,
+    StaleJobError,
+)
 from app.services.submission import Submission
 
 SWAP_ATTEMPTS = 20
+RESERVATIONS = 5
+"""Keys held at once in a process: each holds a connection of the pool while its job is checked."""
 
 
 def utc_now() -> datetime:
@@ -40,6 +49,15 @@ class JobView:
     rates: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class News:
+    """What happened to a job after a number."""
+
+    events: Sequence[Event]
+    ended: bool
+    """The job is over and these are its last events."""
+
+
 class JobService:
     """One transaction per method; the doorbell rings after the commit."""
 
@@ -49,6 +67,25 @@ class JobService:
         self._sessions = sessions
         self._doorbell = doorbell
         self._now = now
+        self._reservations = BoundedSemaphore(RESERVATIONS)
+
+    def submit_once(
+        self, check: Callable[[], Submission], owner: str, idempotency_key: str, body_hash: str
+    ) -> tuple[Job, bool]:
+        """Check and store a job unless its key is known; IdempotencyInFlightError while another call does."""
+        with self._reserved(owner, idempotency_key):
+            if known := self.known(owner, idempotency_key, body_hash):
+                return known, False
+            return self.submit(check(), owner, idempotency_key, body_hash)
+
+    @contextmanager
+    def _reserved(self, owner: str, idempotency_key: str) -> Iterator[None]:
+        with self._reservations, self._sessions.begin() as session:
+            if not JobRepository(session).reserve(owner, idempotency_key):
+                raise IdempotencyInFlightError(
+                    f"a request with idempotency key {idempotency_key!r} is still being answered; ask again"
+                )
+            yield
 
     def submit(
         self,
@@ -64,6 +101,7 @@ class JobService:
             job, created = self._submit(submission, owner, idempotency_key, body_hash)
         if created:
             self._doorbell.ring_job(job.id)
+            self._doorbell.wake(job.id)
         return job, created
 
     def known(self, owner: str, idempotency_key: str, body_hash: str) -> Job | None:
@@ -116,16 +154,24 @@ class JobService:
             rates = JobRepository(session).rates([job.id for job in jobs])
         return [JobView(job, [], rates[job.id]) for job in jobs]
 
-    def waiting(self) -> list[Job]:
-        """Jobs that wait for a coordinator or for devices, in the order they are served."""
-        with self._sessions.begin() as session:
-            return JobRepository(session).waiting()
-
     def events(self, job_id: UUID, after: int, limit: int = 1000) -> Sequence[Event]:
         """The job's events after a number, oldest first; UnknownJobError."""
         with self._sessions.begin() as session:
             JobRepository(session).get(job_id)
             return EventRepository(session).after(job_id, after, limit)
+
+    def news(self, job_id: UUID, after: int, limit: int = 1000) -> News:
+        """The job's events after a number, and whether there will be more; UnknownJobError."""
+        with self._sessions.begin() as session:
+            job = JobRepository(session).get(job_id)  # first: what is terminal here has all its events there
+            events = EventRepository(session).after(job_id, after, limit)
+        return News(events, ended=job.status.terminal and len(events) < limit)
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs are in each status."""
+        with self._sessions.begin() as session:
+            found = JobRepository(session).counts()
+        return {status: found.get(status, 0) for status in JobStatus}
 
     def change(
         self,
@@ -170,6 +216,7 @@ class JobService:
             jobs.reset_tasks(job_id)
             ChunkRepository(session).drop(job_id)
             EventRepository(session).append(job_id, "job.queued", {"reason": job.reason})
+        self._doorbell.wake(job_id)
         return self._ring_if_queued(job)
 
     def delete(self, job_id: UUID) -> None:
@@ -184,9 +231,11 @@ class JobService:
         """Apply a pure change, again where somebody else wrote the row in between."""
         for _ in range(SWAP_ATTEMPTS):
             try:
-                return self._swap_once(job_id, change)
+                job = self._swap_once(job_id, change)
             except StaleJobError:
                 continue
+            self._doorbell.wake(job_id)
+            return job
         raise StaleJobError(f"job {job_id} changes too quickly; ask again")
 
     def _swap_once(self, job_id: UUID, change: Callable[[Job], Job]) -> Job:

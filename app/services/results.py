@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy.orm import Session
+
 from app.db.jobs import JobRepository
-from app.db.outputs import LogRepository, SampleRepository
+from app.db.outputs import LogRepository, SampleFilter, SampleRepository
 from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
+from app.db.tables import LogRow
+from app.domain.job import Job
 from app.errors import NoResultsYetError, UnknownArtifactError
 
 PAGE = 1000
@@ -28,10 +32,19 @@ class Sample:
 
 @dataclass(frozen=True)
 class LogPiece:
-    """A piece of a log; numbers grow."""
+    """A piece of the log of a job or a replica; an owner's numbers grow."""
 
+    owner: UUID
     number: int
     text: str
+
+
+@dataclass(frozen=True)
+class LogPage:
+    """Pieces of a job's logs; `ended` when the job is over and these are the last."""
+
+    pieces: list[LogPiece]
+    ended: bool
 
 
 class ResultService:
@@ -70,14 +83,14 @@ class ResultService:
         job_id: UUID,
         *,
         task: str | None,
-        correct: bool | None,
+        which: SampleFilter = SampleFilter.ALL,
         after: tuple[str, int] | None,
         limit: int,
     ) -> list[Sample]:
         """Sample lines after the cursor."""
         with self._sessions.begin() as session:
             JobRepository(session).get(job_id)
-            rows = SampleRepository(session).page(job_id, task, correct, after, limit)
+            rows = SampleRepository(session).page(job_id, task, which, after, limit)
         return [Sample(row.task, row.position, row.row) for row in rows]
 
     def artifacts(self, job_id: UUID) -> list[str]:
@@ -103,16 +116,29 @@ class ResultService:
 
     def _sample_lines(self, job_id: UUID, task: str) -> Iterator[str]:
         after: tuple[str, int] | None = None
-        while page := self.samples(job_id, task=task, correct=None, after=after, limit=PAGE):
+        while page := self.samples(job_id, task=task, after=after, limit=PAGE):
             yield "".join(sample.row + "\n" for sample in page)
             after = (page[-1].task, page[-1].position)
 
-    def logs(self, job_id: UUID, *, after: int | None, limit: int = PAGE) -> Sequence[LogPiece]:
-        """Log pieces of the job and of its replicas after a number; the newest ones when None."""
+    def logs(self, job_id: UUID, *, seen: Mapping[UUID, int], limit: int = PAGE) -> LogPage:
+        """Log pieces of the job and of its replicas after the last one seen of each."""
         with self._sessions.begin() as session:
             job = JobRepository(session).get(job_id)
-            replicas = ReplicaRepository(session).of_job(job_id, job.engine.key)
-            owners = [job_id, *(replica.id for replica in replicas)]
-            logs = LogRepository(session)
-            rows = logs.last(owners, limit) if after is None else logs.after(owners, after, limit)
-        return [LogPiece(row.number, row.text) for row in rows]
+            owners = self._log_owners(session, job)
+            rows = LogRepository(session).after({owner: seen.get(owner, 0) for owner in owners}, limit)
+        return _log_page(rows, ended=job.status.terminal and len(rows) < limit)
+
+    def last_logs(self, job_id: UUID, limit: int) -> LogPage:
+        """The newest log pieces of the job and of its replicas, oldest first."""
+        with self._sessions.begin() as session:
+            job = JobRepository(session).get(job_id)
+            rows = LogRepository(session).last(self._log_owners(session, job), limit)
+        return _log_page(rows, ended=job.status.terminal)
+
+    def _log_owners(self, session: Session, job: Job) -> list[UUID]:
+        replicas = ReplicaRepository(session).of_job(job.id, job.engine.key)
+        return [job.id, *(replica.id for replica in replicas)]
+
+
+def _log_page(rows: list[LogRow], *, ended: bool) -> LogPage:
+    return LogPage([LogPiece(row.owner_id, row.number, row.text) for row in rows], ended)
