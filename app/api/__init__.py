@@ -1,0 +1,1 @@
+"""HTTP: bodies in, bodies out, errors as problems; decides nothing."""

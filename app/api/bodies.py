@@ -1,0 +1,128 @@
+"""Bodies: JSON in, every fault of shape out, in words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from email.message import Message
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from app.api.problems import MalformedJsonError, NotJsonError, TooLargeError
+from app.errors import FaultyField, InvalidRequestError
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+MAX_DEPTH = 32
+
+
+async def json_object(request: Request) -> dict[str, Any]:
+    """The body, which must be one JSON object of text that Postgres can keep."""
+    try:
+        body = json.loads(await _read(request), parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise MalformedJsonError(f"the body is not JSON: {error}") from error
+    if not _is_json(request.headers.get("content-type", "")):
+        raise NotJsonError("send JSON with the header `Content-Type: application/json`")
+    if not isinstance(body, dict):
+        raise InvalidRequestError([FaultyField("", "the body must be a JSON object")])
+    if faults := list(_unstorable(body, "")):
+        raise InvalidRequestError(faults)
+    return body
+
+
+async def _read(request: Request) -> bytes:
+    """The whole body, unless it is larger than any job: then no more of it is read."""
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MAX_BODY_BYTES:
+            raise TooLargeError(f"a body has at most {MAX_BODY_BYTES} bytes")
+    return bytes(body)
+
+
+JsonObject = Annotated[dict[str, Any], Depends(json_object)]
+
+
+def request_body(model: type[BaseModel]) -> dict[str, Any]:
+    """OpenAPI's description of a body read by `json_object`."""
+    schema = model.model_json_schema()
+    examples = schema.pop("examples", [])
+    named = {f"example_{number}": {"value": value} for number, value in enumerate(examples, 1)}
+    content = {"application/json": {"schema": schema, "examples": named}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def shape_faults(model: type[BaseModel], fields: Mapping[str, Any]) -> list[FaultyField]:
+    """Every field whose type is wrong or whose name is unknown; a union that fails is one fault."""
+    try:
+        model.model_validate(fields)
+    except ValidationError as error:
+        by_path: dict[str, list[ErrorDetails]] = {}
+        for detail in error.errors():
+            by_path.setdefault(_path(detail["loc"], fields), []).append(detail)
+        return [_fault(path, details, model) for path, details in by_path.items()]
+    return []
+
+
+def root(fault: FaultyField) -> str:
+    """The top-level field of a fault."""
+    return fault.path.partition(".")[0]
+
+
+def _fault(path: str, details: list[ErrorDetails], model: type[BaseModel]) -> FaultyField:
+    if any(detail["type"] == "extra_forbidden" for detail in details):
+        near = get_close_matches(path, model.model_fields, n=3)
+        return FaultyField(path, "there is no such field", tuple(near or model.model_fields))
+    messages = dict.fromkeys(detail["msg"].removeprefix("Input should be ") for detail in details)
+    return FaultyField(path, "should be " + " or ".join(messages))
+
+
+def _path(location: tuple[int | str, ...], fields: Mapping[str, Any]) -> str:
+    """The part of a Pydantic location that exists in the body: the rest names members of a union."""
+    parts: list[str] = []
+    here: Any = fields
+    for step in location:
+        if isinstance(here, Mapping) and (step in here or not parts):
+            here = here.get(step)
+        elif isinstance(here, list) and isinstance(step, int):
+            here = here[step]
+        else:
+            continue
+        parts.append(str(step))
+    return ".".join(parts)
+
+
+def _is_json(content_type: str) -> bool:
+    message = Message()
+    message["content-type"] = content_type
+    return message.get_content_type() == "application/json" or content_type.partition(";")[0].endswith(
+        "+json"
+    )
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a JSON number")
+
+
+def _unstorable(value: Any, path: str, depth: int = 0) -> Iterator[FaultyField]:
+    """What Postgres cannot keep: NUL, halves of surrogate pairs; and nests that no job has."""
+    if isinstance(value, str):
+        if any(char == "\x00" or "\ud800" <= char <= "\udfff" for char in value):
+            yield FaultyField(path, "holds a NUL character or half a surrogate pair")
+    elif depth == MAX_DEPTH:
+        yield FaultyField(path, f"is nested more than {MAX_DEPTH} levels deep")
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _unstorable(key, path)
+            yield from _unstorable(item, _below(path, key.encode(errors="replace").decode()), depth + 1)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _unstorable(item, _below(path, index), depth + 1)
+
+
+def _below(path: str, step: object) -> str:
+    return f"{path}.{step}" if path else str(step)

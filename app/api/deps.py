@@ -1,0 +1,98 @@
+"""What endpoints ask for: services, the owner, a job's id, and a refusal of parameters they do not have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Depends, Path, Query, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from pydantic import BeforeValidator
+
+from app.api.problems import UnknownParameterError
+from app.api.wakeups import WakeUps
+from app.errors import FaultyField, InvalidRequestError, UnknownJobError
+from app.services.groups import GroupService
+from app.services.health import HealthService
+from app.services.jobs import JobService
+from app.services.queue import QueueService
+from app.services.results import ResultService
+from app.services.submission import SubmissionService
+from app.services.tasks import TaskService
+from app.settings import Settings
+
+ANONYMOUS = "anonymous"
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything an endpoint may call; made once per process."""
+
+    settings: Settings
+    jobs: JobService
+    submissions: SubmissionService
+    results: ResultService
+    groups: GroupService
+    queue: QueueService
+    tasks: TaskService
+    health: HealthService
+    wakeups: WakeUps
+
+
+async def services(request: Request) -> Services:
+    """The services of this process."""
+    found: Services = request.app.state.services
+    return found
+
+
+async def owner() -> str:
+    """Who asks."""
+    return ANONYMOUS
+
+
+async def known_parameters(request: Request) -> None:
+    """Refuse query parameters that the call does not have, and text that Postgres cannot compare."""
+    route = request.scope["route"]
+    allowed = tuple(_names(route.dependant)) if isinstance(route, APIRoute) else ()
+    unknown = dict.fromkeys(name for name in request.query_params if name not in allowed)
+    if unknown:
+        message = f"this call knows {', '.join(allowed)}" if allowed else "this call has no parameters"
+        raise UnknownParameterError([FaultyField(f"query.{name}", message, allowed) for name in unknown])
+    given = [*request.query_params.multi_items(), *request.path_params.items()]
+    if faults := [FaultyField(name, "holds a NUL character") for name, text in given if "\x00" in text]:
+        raise InvalidRequestError(faults)
+
+
+def _names(dependant: Dependant) -> Iterator[str]:
+    yield from (parameter.alias for parameter in dependant.query_params)
+    for part in dependant.dependencies:
+        yield from _names(part)
+
+
+async def job_id(job_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})]) -> UUID:
+    """The job named in the path; what is no id names no job."""
+    try:
+        return UUID(job_id)
+    except ValueError:
+        raise UnknownJobError(f"there is no job {job_id!r}: an id looks like {UUID(int=0)}") from None
+
+
+def _blank(value: Any) -> Any:
+    return None if value == "" else value
+
+
+Blank = BeforeValidator(_blank)
+"""`?status=` means the same as no `status` at all."""
+
+ServicesDep = Annotated[Services, Depends(services)]
+OwnerDep = Annotated[str, Depends(owner)]
+JobId = Annotated[UUID, Depends(job_id)]
+Cursor = Annotated[str | None, Query(max_length=2000, description="`next_cursor` of the page before.")]
+
+
+def page_size(default: int, most: int) -> Any:
+    """The type of a `limit` parameter."""
+    return Annotated[int, Query(ge=1, le=most, description=f"At most {most}; {default} unless given.")]

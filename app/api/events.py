@@ -1,0 +1,77 @@
+"""A job's events over HTTP: as a stream that ends with the job, or as a list."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.responses import StreamingResponse
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from starlette.concurrency import run_in_threadpool
+
+from app.api.deps import JobId, Services, ServicesDep, known_parameters, page_size
+from app.api.problems import problems
+from app.api.schemas.job import EventList, EventOut
+from app.api.views import event_out, snapshot
+from app.errors import UnknownJobError
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(known_parameters)])
+
+KEEP_ALIVE_SECONDS = 15.0
+"""Shorter than the patience of common proxies."""
+
+Number = Annotated[int, Query(ge=0, le=2**63 - 1, description="Events with a greater number.")]
+LastEventId = Annotated[
+    int | None,
+    Header(ge=0, le=2**63 - 1, description="Sent by a client that connects again; wins over `after`."),
+]
+
+
+@router.get(
+    "/{job_id}/events",
+    summary="Follow a job",
+    response_model=EventList,
+    responses=problems(UnknownJobError)
+    | {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "The events."}},
+)
+async def read_events(
+    job_id: JobId,
+    services: ServicesDep,
+    request: Request,
+    *,
+    after: Number = 0,
+    last_event_id: LastEventId = None,
+    limit: page_size(1000, 1000) = 1000,  # type: ignore[valid-type]
+) -> EventList | StreamingResponse:
+    """Server-sent events: a snapshot of the job, what happened since, what happens; ends when the job does.
+
+    With `Accept: application/json` the events so far, at most `limit`.
+    """
+    after = after if last_event_id is None else last_event_id
+    if "application/json" in request.headers.get("accept", ""):
+        events = await run_in_threadpool(services.jobs.events, job_id, after, limit)
+        return EventList(data=[event_out(event) for event in events])
+    view = await run_in_threadpool(services.jobs.view, job_id)
+    return StreamingResponse(
+        _stream(services, job_id, after, snapshot(view)),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+    )
+
+
+async def _stream(services: Services, job_id: UUID, after: int, first: EventOut) -> AsyncIterator[bytes]:
+    yield _sse(first)
+    async with aclosing(services.wakeups.follow(job_id, after, KEEP_ALIVE_SECONDS)) as stream:
+        async for news in stream:
+            for event in news.events:
+                yield _sse(event_out(event))
+            if not news.events:
+                yield KEEPALIVE_COMMENT
+
+
+def _sse(event: EventOut) -> bytes:
+    number = None if event.id is None else str(event.id)
+    return format_sse_event(data_str=event.model_dump_json(), event=event.type, id=number)

@@ -1,0 +1,68 @@
+"""GPU groups over HTTP: what they have, what is warm; drain and resume."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from fastapi import APIRouter, Depends
+
+from app.api.deps import Services, ServicesDep, known_parameters
+from app.api.problems import problems
+from app.api.schemas.cluster import DeviceOut, GroupList, GroupOut, GroupReplicaOut
+from app.api.views import failure_out
+from app.domain.replica import Replica
+from app.errors import UnknownGroupError
+from app.services.groups import GroupState
+
+router = APIRouter(prefix="/v1/groups", tags=["groups"], dependencies=[Depends(known_parameters)])
+
+
+@router.get("", summary="List GPU groups", responses=problems())
+def list_groups(services: ServicesDep) -> GroupList:
+    """Devices with memory, utilization and temperature; replicas; what is warm."""
+    return GroupList(data=[_group(services, state) for state in services.groups.all()])
+
+
+@router.post("/{name}/drain", summary="Drain a group", responses=problems(UnknownGroupError))
+def drain_group(name: str, services: ServicesDep) -> GroupOut:
+    """Its replicas finish their chunks; it gets no more work. Safe to repeat."""
+    services.groups.drain(name)
+    return _named(services, name)
+
+
+@router.post("/{name}/resume", summary="Give a group work again", responses=problems(UnknownGroupError))
+def resume_group(name: str, services: ServicesDep) -> GroupOut:
+    """Safe to repeat."""
+    services.groups.resume(name)
+    return _named(services, name)
+
+
+def _named(services: Services, name: str) -> GroupOut:
+    for state in services.groups.all():
+        if state.group.name == name:
+            return _group(services, state)
+    raise UnknownGroupError(f"there is no group {name}")
+
+
+def _group(services: Services, state: GroupState) -> GroupOut:
+    group = state.group
+    silent = datetime.now(UTC) - group.heartbeat_at
+    return GroupOut(
+        name=group.name,
+        host=group.host,
+        kind=group.kind,
+        backends=group.backends,
+        version=group.version,
+        worker_started_at=group.worker_started_at,
+        heartbeat_at=group.heartbeat_at,
+        alive=silent < services.settings.lease,
+        draining=group.drain_requested_at is not None,
+        devices=[DeviceOut.model_validate(device) for device in group.devices],
+        replicas=[_replica(replica) for replica in state.replicas],
+    )
+
+
+def _replica(replica: Replica) -> GroupReplicaOut:
+    fields = {name: getattr(replica, name) for name in GroupReplicaOut.model_fields}
+    fields |= {"devices": list(replica.devices), "error": failure_out(replica.error)}
+    return GroupReplicaOut.model_validate(fields)

@@ -1,0 +1,244 @@
+"""Jobs over HTTP: submit, list, read, change, stop, go on, delete."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from contextlib import aclosing
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+import anyio
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.concurrency import run_in_threadpool
+
+from app.api import cursors
+from app.api.bodies import JsonObject, request_body, root, shape_faults
+from app.api.deps import Blank, Cursor, JobId, OwnerDep, Services, ServicesDep, known_parameters, page_size
+from app.api.problems import (
+    MalformedJsonError,
+    NotJsonError,
+    TooLargeError,
+    problems,
+)
+from app.api.schemas.job import JobOut, JobPage
+from app.api.schemas.submission import DryRunOut, JobIn, JobPatch
+from app.api.text import job_text
+from app.api.views import job_out, job_path, plan_out
+from app.db.jobs import JobFilter
+from app.domain.job import Job, JobStatus
+from app.errors import (
+    IdempotencyConflictError,
+    IdempotencyInFlightError,
+    IllegalMoveError,
+    InvalidJobError,
+    InvalidRequestError,
+    StaleJobError,
+    UnknownJobError,
+)
+from app.services.submission import Submission
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(known_parameters)])
+
+MOST_WAIT_SECONDS = 60
+BODY_PROBLEMS = (MalformedJsonError, NotJsonError, TooLargeError)
+CHANGE_PROBLEMS = (UnknownJobError, IllegalMoveError, StaleJobError)
+
+Key = Annotated[
+    str | None,
+    Header(min_length=1, max_length=255, description="Post again with the same key to get the first job."),
+]
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_model=JobOut,
+    summary="Submit a job",
+    response_description="The job, queued; with `Prefer: wait=N` as it is when it ends or after N seconds.",
+    openapi_extra=request_body(JobIn),
+    responses=problems(*BODY_PROBLEMS, InvalidJobError, IdempotencyConflictError, IdempotencyInFlightError)
+    | {
+        200: {"model": JobOut | DryRunOut, "description": "The job first posted with this key; or a dry run."}
+    },
+)
+async def submit_job(
+    fields: JsonObject,
+    services: ServicesDep,
+    owner: OwnerDep,
+    *,
+    dry_run: Annotated[bool, Query(description="Validate and plan, store nothing.")] = False,
+    idempotency_key: Key = None,
+    prefer: Annotated[str | None, Header(description="`wait=N`, at most 60 seconds.")] = None,
+) -> JSONResponse:
+    """lm-eval's own names; every fault comes at once, and nothing is queued that cannot run."""
+    if dry_run:
+        return await run_in_threadpool(dry_run_out, services, fields)
+    job, created = await run_in_threadpool(_stored, services, fields, owner, idempotency_key)
+    headers = {"Location": job_path(job)}
+    if wait := _wait_seconds(prefer):
+        await _ended(services, job.id, wait)
+        headers["Preference-Applied"] = f"wait={wait}"
+    out = job_out(await run_in_threadpool(services.jobs.view, job.id))
+    return JSONResponse(out.model_dump(mode="json"), 202 if created else 200, headers)
+
+
+def _stored(
+    services: Services, fields: Mapping[str, Any], owner: str, idempotency_key: str | None
+) -> tuple[Job, bool]:
+    def check() -> Submission:
+        return checked(services, fields)
+
+    if idempotency_key is None:
+        return services.jobs.submit(check(), owner)
+    body_hash = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+    return services.jobs.submit_once(check, owner, idempotency_key, body_hash)
+
+
+def checked(services: Services, fields: Mapping[str, Any]) -> Submission:
+    """A job that can run, or InvalidJobError with the faults of shape and of meaning together."""
+    faults = shape_faults(JobIn, fields)
+    misshapen = {root(fault) for fault in faults}
+    try:
+        submission = services.submissions.check({k: v for k, v in fields.items() if k not in misshapen})
+    except InvalidJobError as error:
+        faults += [fault for fault in error.faults if root(fault) not in misshapen]
+    if faults:
+        raise InvalidJobError(faults)
+    return submission
+
+
+def dry_run_out(services: Services, fields: Mapping[str, Any]) -> JSONResponse:
+    """What would become of the job; its faults are the answer, not an error."""
+    try:
+        submission = checked(services, fields)
+    except InvalidJobError as error:
+        faults = [{"path": f.path, "message": f.message, "allowed": f.allowed} for f in error.faults]
+        out = DryRunOut.model_validate(
+            {"valid": False, "plan": None, "errors": faults, "tasks": [], "notes": []}
+        )
+    else:
+        out = DryRunOut(
+            valid=True,
+            plan=plan_out(submission.plan),
+            errors=[],
+            tasks=list(submission.tasks),
+            notes=list(submission.notes),
+        )
+    return JSONResponse(out.model_dump(mode="json"))
+
+
+def _wait_seconds(prefer: str | None) -> int:
+    """N of `Prefer: wait=N`, at most a minute; a preference that is not understood is ignored (RFC 7240)."""
+    for preference in (prefer or "").split(","):
+        name, _, value = preference.partition(";")[0].partition("=")
+        value = value.strip().strip('"')
+        if name.strip().lower() == "wait" and value.isascii() and value.isdigit():
+            return min(int(value[:9]), MOST_WAIT_SECONDS)
+    return 0
+
+
+async def _ended(services: Services, job_id: UUID, seconds: int) -> None:
+    """Return when the job is terminal, or after so many seconds."""
+    with anyio.move_on_after(seconds):
+        async with aclosing(services.wakeups.follow(job_id, 0, seconds)) as stream:
+            async for _ in stream:
+                pass
+
+
+def _before(created_at: str, job_id: str) -> tuple[datetime, UUID]:
+    return datetime.fromisoformat(created_at), UUID(job_id)
+
+
+@router.get("", summary="List jobs", responses=problems())
+def list_jobs(
+    services: ServicesDep,
+    *,
+    status: Annotated[JobStatus | None, Blank, Query()] = None,
+    model: Annotated[str | None, Query(description="`model_args.pretrained`, exactly.")] = None,
+    task: Annotated[str | None, Query(description="Jobs that have this lm-eval task.")] = None,
+    tag: str | None = None,
+    owner: str | None = None,
+    name: str | None = None,
+    created_after: Annotated[datetime | None, Blank, Query()] = None,
+    limit: page_size(50, 500) = 50,  # type: ignore[valid-type]
+    cursor: Cursor = None,
+) -> JobPage:
+    """Newest first, without replicas."""
+    wanted = JobFilter(
+        status=status, owner=owner, model=model, task=task, tag=tag, name=name, created_after=created_after
+    )
+    views = services.jobs.page(wanted, limit + 1, cursors.decoded(cursor, _before))
+    last = views[limit - 1].job if len(views) > limit else None
+    return JobPage(
+        data=[job_out(view) for view in views[:limit]],
+        next_cursor=cursors.encoded(last.created_at.isoformat(), str(last.id)) if last else None,
+    )
+
+
+@router.get(
+    "/{job_id}",
+    summary="Read a job",
+    response_model=JobOut,
+    responses=problems(UnknownJobError)
+    | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "The job."}},
+)
+def read_job(job_id: JobId, services: ServicesDep, request: Request) -> JobOut | Response:
+    """JSON; with `Accept: text/plain` a short table for people."""
+    out = job_out(services.jobs.view(job_id))
+    if "text/plain" in request.headers.get("accept", ""):
+        return PlainTextResponse(job_text(out))
+    return out
+
+
+@router.patch(
+    "/{job_id}",
+    summary="Change name, priority or tags",
+    openapi_extra=request_body(JobPatch),
+    responses=problems(*BODY_PROBLEMS, UnknownJobError, StaleJobError),
+)
+def change_job(job_id: JobId, fields: JsonObject, services: ServicesDep) -> JobOut:
+    """What is absent stays as it is."""
+    if faults := shape_faults(JobPatch, fields):
+        raise InvalidRequestError(faults)
+    services.jobs.change(job_id, **fields)
+    return job_out(services.jobs.view(job_id))
+
+
+@router.post("/{job_id}/cancel", summary="Cancel a job", responses=problems(*CHANGE_PROBLEMS))
+def cancel_job(job_id: JobId, services: ServicesDep) -> JobOut:
+    """A waiting job ends now; a running one stops within seconds. Safe to repeat."""
+    services.jobs.cancel(job_id)
+    return job_out(services.jobs.view(job_id))
+
+
+@router.post("/{job_id}/pause", summary="Pause a job", responses=problems(*CHANGE_PROBLEMS))
+def pause_job(job_id: JobId, services: ServicesDep) -> JobOut:
+    """Hold the job with every answer it has. Safe to repeat."""
+    services.jobs.pause(job_id)
+    return job_out(services.jobs.view(job_id))
+
+
+@router.post("/{job_id}/resume", summary="Resume a paused job", responses=problems(*CHANGE_PROBLEMS))
+def resume_job(job_id: JobId, services: ServicesDep) -> JobOut:
+    """Let the job wait for its turn again. Safe to repeat."""
+    services.jobs.resume(job_id)
+    return job_out(services.jobs.view(job_id))
+
+
+@router.post("/{job_id}/retry", summary="Go on with an ended job", responses=problems(*CHANGE_PROBLEMS))
+def retry_job(job_id: JobId, services: ServicesDep) -> JobOut:
+    """A failed, partially failed or cancelled job goes on, keeping every answer it has."""
+    services.jobs.retry(job_id)
+    return job_out(services.jobs.view(job_id))
+
+
+@router.delete(
+    "/{job_id}", status_code=204, summary="Delete an ended job", responses=problems(*CHANGE_PROBLEMS)
+)
+def delete_job(job_id: JobId, services: ServicesDep) -> None:
+    """Forget the job and all that belongs to it; stored answers stay for other jobs."""
+    services.jobs.delete(job_id)

@@ -1,0 +1,203 @@
+"""Errors as RFC 9457 problems: one table from error to status, used by handlers and by OpenAPI alike."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+
+from app import errors
+from app.errors import EvalqError, FaultyField, InvalidRequestError
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class MalformedJsonError(EvalqError):
+    """The body is not JSON."""
+
+    code = "malformed_json"
+
+
+class NotJsonError(EvalqError):
+    """The body is not declared as JSON."""
+
+    code = "unsupported_media_type"
+
+
+class TooLargeError(EvalqError):
+    """The body is larger than any job."""
+
+    code = "body_too_large"
+
+
+class UnknownParameterError(InvalidRequestError):
+    """A query parameter that this call does not have."""
+
+    code = "unknown_parameter"
+
+
+STATUS: Mapping[type[EvalqError], HTTPStatus] = {
+    MalformedJsonError: HTTPStatus.BAD_REQUEST,
+    UnknownParameterError: HTTPStatus.BAD_REQUEST,
+    errors.UnknownJobError: HTTPStatus.NOT_FOUND,
+    errors.UnknownTaskError: HTTPStatus.NOT_FOUND,
+    errors.UnknownGroupError: HTTPStatus.NOT_FOUND,
+    errors.UnknownArtifactError: HTTPStatus.NOT_FOUND,
+    errors.NoResultsYetError: HTTPStatus.CONFLICT,
+    errors.IllegalMoveError: HTTPStatus.CONFLICT,
+    errors.StaleJobError: HTTPStatus.CONFLICT,
+    errors.IdempotencyInFlightError: HTTPStatus.CONFLICT,
+    TooLargeError: HTTPStatus(413),
+    NotJsonError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.InvalidRequestError: HTTPStatus(422),
+    errors.InvalidJobError: HTTPStatus(422),
+    errors.IdempotencyConflictError: HTTPStatus(422),
+    errors.DatabaseUnreachableError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.BrokerUnreachableError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+
+ANYWHERE: tuple[type[EvalqError], ...] = (
+    UnknownParameterError,
+    InvalidRequestError,
+    errors.DatabaseUnreachableError,
+)
+"""What every call may answer."""
+
+
+class Fault(BaseModel):
+    """One thing wrong with what was sent."""
+
+    path: str = Field(description="Where: a dotted path into the body, or `query.` and a parameter.")
+    message: str
+    allowed: list[str] | None = Field(description="What would be right, where that can be listed.")
+
+
+class Problem(BaseModel):
+    """An RFC 9457 problem; `code` is stable, `detail` is for people."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[Fault]
+
+
+def problem(
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    *,
+    faults: Sequence[FaultyField] = (),
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """The answer that carries an error."""
+    listed = [
+        Fault(path=fault.path, message=fault.message, allowed=list(fault.allowed) if fault.allowed else None)
+        for fault in faults
+    ]
+    body = Problem(
+        type=f"urn:evalq:problem:{code}", title=title, status=status, detail=detail, code=code, errors=listed
+    )
+    content = body.model_dump(mode="json")
+    return JSONResponse(content, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def from_error(error: EvalqError) -> JSONResponse:
+    """An error raised on purpose, as a problem; one without a place in the table is ours: 500."""
+    status = STATUS.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
+    faults = error.faults if isinstance(error, InvalidRequestError) else []
+    return problem(status, error.code, _title(type(error)), str(error), faults=faults)
+
+
+def _title(kind: type[EvalqError]) -> str:
+    return (kind.__doc__ or kind.__name__).partition(".")[0].partition(";")[0]
+
+
+def problems(*kinds: type[EvalqError]) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI's `responses` for these errors, and for those that any call may answer."""
+    answers: dict[int | str, dict[str, Any]] = {}
+    for kind in dict.fromkeys([*kinds, *ANYWHERE]):
+        answer = answers.setdefault(int(STATUS[kind]), {"description": "", "content": {MEDIA_TYPE: {}}})
+        answer["description"] = " ".join(
+            filter(None, [answer["description"], f"`{kind.code}`: {kind.__doc__}"])
+        )
+        content = answer["content"][MEDIA_TYPE]
+        content["schema"] = {"$ref": "#/components/schemas/Problem"}
+        content.setdefault("examples", {})[kind.code] = {"value": _example(kind)}
+    return answers
+
+
+def _example(kind: type[EvalqError]) -> dict[str, Any]:
+    faults = []
+    if issubclass(kind, InvalidRequestError):
+        faults = [{"path": "tasks.0", "message": "there is no task gsm8kk", "allowed": ["gsm8k"]}]
+    return {
+        "type": f"urn:evalq:problem:{kind.code}",
+        "title": _title(kind),
+        "status": int(STATUS[kind]),
+        "detail": "; ".join(f"{fault['path']}: {fault['message']}" for fault in faults) or kind.__doc__,
+        "code": kind.code,
+        "errors": faults,
+    }
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Every error leaves the API as a problem, those of the framework included."""
+    app.add_exception_handler(EvalqError, _on_evalq_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_parameter)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(OperationalError, _on_database_error)
+    app.add_exception_handler(PoolTimeoutError, _on_database_error)
+    app.add_exception_handler(Exception, _on_surprise)
+
+
+async def _on_evalq_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, EvalqError)  # noqa: S101 - narrows what the framework promises
+    return from_error(error)
+
+
+async def _on_invalid_parameter(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - narrows what the framework promises
+    faults = [
+        FaultyField(".".join(map(str, fault["loc"])), fault["msg"], _allowed(fault))
+        for fault in error.errors()
+    ]
+    return from_error(InvalidRequestError(faults))
+
+
+def _allowed(fault: Mapping[str, Any]) -> tuple[str, ...] | None:
+    expected = fault.get("ctx", {}).get("expected")
+    return tuple(expected.replace("' or '", "', '").strip("'").split("', '")) if expected else None
+
+
+async def _on_http_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - narrows what the framework promises
+    status = HTTPStatus(error.status_code)
+    return problem(status, status.name.lower(), status.phrase, error.detail, headers=error.headers)
+
+
+async def _on_database_error(_: Request, error: Exception) -> JSONResponse:
+    log.error("the database did not answer: %s", error)
+    kind = errors.DatabaseUnreachableError
+    detail = "the database does not answer; ask again in a moment"
+    return problem(STATUS[kind], kind.code, _title(kind), detail, headers={"Retry-After": "5"})
+
+
+async def _on_surprise(_: Request, error: Exception) -> JSONResponse:
+    log.error("an unforeseen error", exc_info=error)
+    detail = "an unforeseen error; the server's log has the traceback"
+    return problem(500, "internal", "Internal Server Error", detail)

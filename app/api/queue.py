@@ -1,0 +1,39 @@
+"""The queue over HTTP: what waits, for what, at which place, with an estimate."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends
+
+from app.api.deps import ServicesDep, known_parameters
+from app.api.problems import problems
+from app.api.schemas.cluster import QueueOut, WaitingOut
+from app.api.views import job_path
+from app.services.queue import Waiting
+
+router = APIRouter(prefix="/v1/queue", tags=["queue"], dependencies=[Depends(known_parameters)])
+
+
+@router.get("", summary="Read the queue", responses=problems())
+def read_queue(services: ServicesDep) -> QueueOut:
+    """Jobs that wait for a coordinator or for devices, in the order they are served."""
+    return QueueOut(data=[_waiting(waiting) for waiting in services.queue.waiting()])
+
+
+def _waiting(waiting: Waiting) -> WaitingOut:
+    job = waiting.job
+    return WaitingOut(
+        position=waiting.position,
+        id=job.id,
+        name=job.name,
+        owner=job.owner,
+        status=job.status,
+        phase=job.phase,
+        priority=job.priority,
+        model=job.engine.model,
+        waiting_for=waiting.waiting_for,
+        gpus_per_replica=job.engine.gpus,
+        group=job.plan.group,
+        created_at=job.created_at,
+        estimated_start_seconds=waiting.seconds,
+        href=job_path(job),
+    )

@@ -1,0 +1,137 @@
+"""GPU groups, the queue and lm-eval's tasks, as clients see them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from pydantic import Field
+
+from app.api.schemas.job import FailureOut, Out
+from app.domain.job import JobStatus, Phase
+from app.domain.replica import DeviceState, ReplicaStatus
+
+
+class DeviceOut(Out):
+    """One GPU or CPU slot as its worker saw it last."""
+
+    id: str
+    index: int
+    name: str
+    state: DeviceState
+    reason: str | None
+    replica_id: UUID | None
+    memory_bytes: int | None
+    memory_used_bytes: int | None
+    utilization_percent: float | None
+    temperature_celsius: float | None
+
+
+class EngineOut(Out):
+    """What a replica has loaded."""
+
+    backend: str
+    model: str
+    revision: str | None
+
+
+class GroupReplicaOut(Out):
+    """A live replica of the group; one with `idle_since` is warm and waits for work."""
+
+    id: UUID
+    engine: EngineOut
+    status: ReplicaStatus
+    devices: list[str]
+    requests_done: int
+    placed_at: datetime
+    serving_at: datetime | None
+    idle_since: datetime | None
+    release_requested_at: datetime | None
+    error: FailureOut | None
+
+
+class GroupOut(Out):
+    """The devices of one host that one worker owns."""
+
+    name: str
+    host: str
+    kind: str
+    backends: list[str] = Field(description="Backends installed on that host.")
+    version: str
+    worker_started_at: datetime
+    heartbeat_at: datetime
+    alive: bool = Field(description="The worker was heard of within the time to live of a lease.")
+    draining: bool
+    devices: list[DeviceOut]
+    replicas: list[GroupReplicaOut]
+
+
+class GroupList(Out):
+    """Every GPU group."""
+
+    data: list[GroupOut]
+
+
+class WaitingOut(Out):
+    """A job that waits."""
+
+    position: int = Field(description="1 is served next.")
+    id: UUID
+    name: str | None
+    owner: str
+    status: JobStatus
+    phase: Phase | None
+    priority: int
+    model: str
+    waiting_for: str
+    gpus_per_replica: int
+    group: str | None
+    created_at: datetime
+    estimated_start_seconds: float | None = Field(description="Null where nothing running tells.")
+    href: str
+
+
+class QueueOut(Out):
+    """What waits, in the order it is served."""
+
+    data: list[WaitingOut]
+
+
+class TaskSummaryOut(Out):
+    """A task, group or tag of lm-eval or of the operator."""
+
+    name: str
+    kind: str
+    output_type: str | None
+    tags: list[str]
+    path: str | None
+
+
+class TaskPage(Out):
+    """Tasks by name."""
+
+    data: list[TaskSummaryOut]
+    next_cursor: str | None
+
+
+class TaskDetailOut(TaskSummaryOut):
+    """A task with what its file says."""
+
+    children: list[str]
+    num_fewshot: int | None
+    dataset_path: str | None
+    dataset_name: str | None
+    description: str | None
+
+
+class LiveOut(Out):
+    """The process answers."""
+
+    status: str
+
+
+class ReadyOut(Out):
+    """Whether jobs can be taken: `ok`, or what is wrong, for each thing needed."""
+
+    status: str
+    checks: dict[str, str]

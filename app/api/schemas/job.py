@@ -1,0 +1,143 @@
+"""A job as clients see it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.domain.job import JobStatus, Phase, TaskStatus
+from app.domain.replica import ReplicaStatus
+
+
+class Out(BaseModel):
+    """What is sent: read from domain objects where the names agree."""
+
+    model_config = ConfigDict(from_attributes=True, protected_namespaces=())
+
+
+class PlanOut(Out):
+    """How the job is run, and why."""
+
+    backend: str
+    tensor_parallel_size: int
+    pipeline_parallel_size: int
+    gpus_per_replica: int
+    replicas: int | Literal["auto"]
+    group: str | None
+    memory_per_gpu_gib: float | None
+    explanation: list[str]
+    command: str = Field(description="The equivalent lm_eval command line.")
+
+
+class ProgressOut(Out):
+    """How far the job is, counted in requests."""
+
+    done: int
+    total: int | None = Field(description="Null until all prompts are built.")
+    unit: Literal["requests"] = "requests"
+    percent: float | None
+    reused: int = Field(description="Answered from stored responses.")
+    requests_per_second: float | None
+    tokens_per_second: float | None
+    eta_seconds: float | None
+    stalled_seconds: float = Field(description="How long an evaluating job has answered nothing.")
+
+
+class FailureOut(Out):
+    """Why something failed."""
+
+    code: str
+    message: str
+    task: str | None
+    hint: str | None
+    log_tail: list[str]
+    attempts: list[dict[str, Any]]
+
+
+class TaskOut(Out):
+    """One lm-eval task of the job."""
+
+    name: str
+    status: TaskStatus
+    done: int
+    total: int | None
+    metrics: dict[str, Any] | None
+    error: FailureOut | None
+
+
+class ReplicaOut(Out):
+    """An engine that works, or worked, for the job."""
+
+    id: UUID
+    group: str
+    devices: list[str]
+    status: ReplicaStatus
+    requests_done: int
+    placed_at: datetime
+    serving_at: datetime | None
+    ended_at: datetime | None
+    error: FailureOut | None
+
+
+class LinksOut(Out):
+    """Absolute paths of what belongs to the job."""
+
+    self: str
+    events: str
+    results: str
+    samples: str
+    artifacts: str
+    logs: str
+
+
+class JobOut(Out):
+    """A job: its immutable spec, its plan, and where it stands."""
+
+    id: UUID
+    name: str | None
+    owner: str
+    status: JobStatus
+    phase: Phase | None
+    reason: str | None = Field(description="In words, why the job is where it is.")
+    priority: int
+    tags: list[str]
+    spec: dict[str, Any]
+    plan: PlanOut
+    progress: ProgressOut
+    tasks: list[TaskOut]
+    replicas: list[ReplicaOut] = Field(description="Empty in lists of jobs.")
+    attempt: int
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    deadline_at: datetime | None
+    cancel_requested_at: datetime | None
+    pause_requested_at: datetime | None
+    gpu_seconds: float
+    error: FailureOut | None
+    links: LinksOut
+
+
+class JobPage(Out):
+    """Jobs, newest first."""
+
+    data: list[JobOut]
+    next_cursor: str | None
+
+
+class EventOut(Out):
+    """One entry of a job's log; numbers are dense. A snapshot has no number."""
+
+    id: int | None
+    at: datetime
+    type: str
+    data: dict[str, Any]
+
+
+class EventList(Out):
+    """Events after the number asked for, oldest first."""
+
+    data: list[EventOut]

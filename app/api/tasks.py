@@ -1,0 +1,33 @@
+"""lm-eval's tasks, groups and tags over HTTP, from the stored index."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+
+from app.api.deps import Cursor, ServicesDep, known_parameters, page_size
+from app.api.problems import problems
+from app.api.schemas.cluster import TaskDetailOut, TaskPage, TaskSummaryOut
+from app.errors import UnknownTaskError
+
+router = APIRouter(prefix="/v1/tasks", tags=["tasks"], dependencies=[Depends(known_parameters)])
+
+
+@router.get("", summary="Search tasks", responses=problems())
+def list_tasks(
+    services: ServicesDep,
+    *,
+    search: Annotated[str | None, Query(description="Part of a name or a tag.")] = None,
+    limit: page_size(100, 1000) = 100,  # type: ignore[valid-type]
+    cursor: Cursor = None,
+) -> TaskPage:
+    """Tasks, groups and tags of lm-eval and of the operator's folders."""
+    found, next_cursor = services.tasks.search(search or None, limit, cursor or None)
+    return TaskPage(data=[TaskSummaryOut.model_validate(task) for task in found], next_cursor=next_cursor)
+
+
+@router.get("/{name:path}", summary="Read a task", responses=problems(UnknownTaskError))
+def read_task(name: str, services: ServicesDep) -> TaskDetailOut:
+    """A task, or a group or tag with its children."""
+    return TaskDetailOut.model_validate(services.tasks.get(name))

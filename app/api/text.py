@@ -1,0 +1,44 @@
+"""A job for people at a terminal."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from app.api.schemas.job import JobOut, TaskOut
+
+
+def job_text(job: JobOut) -> str:
+    """A short table: where the job stands and what its tasks are at."""
+    rows = [
+        ("job", str(job.id)),
+        ("name", job.name or "-"),
+        ("status", f"{job.status} ({job.phase})" if job.phase else str(job.status)),
+        ("reason", job.reason or "-"),
+        ("model", str(job.spec.get("model_args", {}).get("pretrained") or job.spec.get("model"))),
+        ("progress", _progress(job)),
+    ]
+    if job.error:
+        rows.append(("error", f"{job.error.code}: {job.error.message}"))
+        rows += [("hint", job.error.hint)] if job.error.hint else []
+    lines = [f"{label:<9} {value}" for label, value in rows]
+    return "\n".join([*lines, "", *(_task(task) for task in job.tasks), ""])
+
+
+def _progress(job: JobOut) -> str:
+    progress = job.progress
+    if progress.total is None:
+        return "prompts are not built yet"
+    text = f"{progress.done}/{progress.total} requests, {progress.percent:.1f} %"
+    if progress.requests_per_second:
+        text += f", {progress.requests_per_second:.1f}/s"
+    if progress.eta_seconds is not None:
+        text += f", {timedelta(seconds=round(progress.eta_seconds))} left"
+    return text
+
+
+def _task(task: TaskOut) -> str:
+    total = "?" if task.total is None else task.total
+    scores = [
+        f"{name} {value:.4f}" for name, value in (task.metrics or {}).items() if isinstance(value, float)
+    ]
+    return f"{task.name:<30} {task.status:<9} {task.done}/{total} {', '.join(scores)}".rstrip()

@@ -1,0 +1,132 @@
+"""The API process: services, routers, and what must hold before it answers."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import signal
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import FrameType
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import RedirectResponse
+
+from app.api import events, groups, health, jobs, queue, results, tasks
+from app.api.deps import Services
+from app.api.problems import Problem, add_handlers
+from app.api.wakeups import WakeUps
+from app.broker import CeleryDoorbell
+from app.db.session import Sessions, check_schema, make_sessions
+from app.errors import UnauthenticatedApiError
+from app.services.groups import GroupService
+from app.services.health import HealthService
+from app.services.jobs import JobService
+from app.services.queue import QueueService
+from app.services.results import ResultService
+from app.services.submission import SubmissionService
+from app.services.tasks import TaskService
+from app.settings import Settings, current
+
+ROUTERS = (jobs, events, results, tasks, groups, queue, health)
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The API over these settings; OldSchemaError, DatabaseUnreachableError or UnauthenticatedApiError."""
+    settings = settings or current()
+    check_start(settings)
+    sessions = make_sessions(settings)
+    app = FastAPI(
+        title="evalq",
+        version=health.VERSION,
+        summary="Queues LLM evaluations and runs them on GPUs.",
+        lifespan=_lifespan,
+    )
+    app.state.sessions = sessions
+    app.state.services = _services(settings, sessions)
+    add_handlers(app)
+    for module in ROUTERS:
+        app.include_router(module.router)
+    app.add_api_route("/", _root, include_in_schema=False)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def check_start(settings: Settings) -> None:
+    """Refuse to listen beyond loopback without keys, or on a schema that is not this version's."""
+    if not (_is_loopback(settings.host) or settings.allow_unauthenticated):
+        raise UnauthenticatedApiError(
+            f"refusing to listen on {settings.host} without keys: "
+            "use 127.0.0.1, or set EVALQ_ALLOW_UNAUTHENTICATED=true behind a gate of your own"
+        )
+    check_schema(settings)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _services(settings: Settings, sessions: Sessions) -> Services:
+    job_service = JobService(sessions=sessions, doorbell=CeleryDoorbell(settings))
+    return Services(
+        settings=settings,
+        jobs=job_service,
+        submissions=SubmissionService(sessions=sessions, settings=settings),
+        results=ResultService(sessions=sessions),
+        groups=GroupService(sessions=sessions),
+        queue=QueueService(sessions=sessions),
+        tasks=TaskService(settings=settings),
+        health=HealthService(settings=settings),
+        wakeups=WakeUps(read=job_service.news, redis_url=settings.redis_url),
+    )
+
+
+async def _root() -> RedirectResponse:
+    return RedirectResponse("/docs")
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    wakeups: WakeUps = app.state.services.wakeups
+    listening = asyncio.create_task(wakeups.listen())
+    _close_on_signal(wakeups)
+    try:
+        yield
+    finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+        await wakeups.wait_closed()
+        app.state.sessions.kw["bind"].dispose()
+
+
+def _close_on_signal(wakeups: WakeUps) -> None:
+    """End streams when the server is told to stop: uvicorn waits for them before it ends the lifespan."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before = signal.getsignal(number)
+
+        def close_first(signum: int, frame: FrameType | None, before: Any = before) -> None:
+            loop.call_soon_threadsafe(wakeups.close)
+            if callable(before):
+                before(signum, frame)
+
+        signal.signal(number, close_first)
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's document with the one schema that no endpoint returns by type."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas = document["components"]["schemas"]
+        schemas |= problem.pop("$defs") | {"Problem": problem}
+        app.openapi_schema = document
+    return app.openapi_schema
