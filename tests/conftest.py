@@ -16,9 +16,11 @@ from tests.servers import Postgres, running_postgres, running_valkey
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """One Postgres for the whole run; its folder has a short name because sockets must."""
-    with tempfile.TemporaryDirectory(prefix="evalq-pg-", ignore_cleanup_errors=True) as folder:
-        with running_postgres(Path(folder)) as server:
-            yield server
+    with (
+        tempfile.TemporaryDirectory(prefix="evalq-pg-", ignore_cleanup_errors=True) as folder,
+        running_postgres(Path(folder)) as server,
+    ):
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,67 @@
+"""The API in process, over the test's own database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from app.db.session import Sessions
+from app.main import create_app
+from app.services.coordination import CoordinationService
+from app.settings import Settings
+from tests.api.fakes import FakeSubmissions, FakeTasks
+
+JOB: dict[str, Any] = {"model": "hf", "model_args": {"pretrained": "/models/tiny"}, "tasks": ["toy"]}
+
+
+@pytest.fixture
+def app(settings: Settings) -> FastAPI:
+    app = create_app(settings)
+    app.state.services = replace(app.state.services, submissions=FakeSubmissions(), tasks=FakeTasks())
+    return app
+
+
+@pytest.fixture
+def api(app: FastAPI) -> Iterator[TestClient]:
+    with TestClient(app) as client:
+        yield client
+
+
+@pytest.fixture
+def job_id(api: TestClient) -> str:
+    """A queued job."""
+    return str(api.post("/v1/jobs", json=JOB).json()["id"])
+
+
+class Coordinator:
+    """Does to a job what a coordinator worker would."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self.service = CoordinationService(sessions=sessions, wake=lambda _: None, ttl=timedelta(seconds=60))
+
+    def claim(self, job_id: str) -> Any:
+        claimed = self.service.claim(UUID(job_id), "test")
+        assert claimed
+        return claimed[0]
+
+    def finish(self, job_id: str, document: str = '{"results": {"toy": {"acc,none": NaN}}}') -> None:
+        lease = self.claim(job_id)
+        self.service.prepared(lease, b"f" * 32, [("toy", 2)], {})
+        self.service.task_finished(lease, "toy", {"acc,none": 0.5})
+        rows = [('{"doc_id": 0, "acc": 1.0}', True), ('{"doc_id": 1, "acc": NaN}', False)]
+        self.service.add_samples(lease, "toy", 0, rows)
+        self.service.add_log(UUID(job_id), "one\ntwo\n")
+        self.service.add_log(UUID(job_id), "three\n")
+        self.service.finish(lease, document, "tiny", "2026-11-22T00-00-00")
+
+
+@pytest.fixture
+def coordinator(sessions: Sessions) -> Coordinator:
+    return Coordinator(sessions)

@@ -1,0 +1,131 @@
+"""Groups, queue, tasks, health, metrics."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from uuid import UUID
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from app.db.groups import DeviceReport
+from app.domain.replica import DeviceState
+from app.services.groups import GroupService
+from app.services.health import HealthService
+from app.settings import Settings
+from tests.api.conftest import JOB, Coordinator
+from tests.servers import Postgres
+
+GIB = 2**30
+
+
+@pytest.fixture
+def group(app: FastAPI) -> UUID:
+    """A group of two GPUs whose worker has just reported."""
+    groups: GroupService = app.state.services.groups
+    reports = [DeviceReport(f"GPU-{index}", index, "H100", 80 * GIB, GIB, 3.0, 40.0) for index in range(2)]
+    token = groups.register(
+        name="node1-a", host="node1", kind="gpu", backends=["hf"], version="0.1.0", reports=reports
+    )
+    groups.beat("node1-a", token, ["hf", "vllm"], reports)
+    groups.mark_device("GPU-0", DeviceState.FREE, None)
+    return token
+
+
+def test_groups_show_devices(api: TestClient, group: UUID) -> None:
+    (found,) = api.get("/v1/groups").json()["data"]
+    assert (found["name"], found["alive"], found["draining"]) == ("node1-a", True, False)
+    assert found["backends"] == ["hf", "vllm"]
+    assert found["replicas"] == []
+    assert found["devices"][0] == {
+        "id": "GPU-0",
+        "index": 0,
+        "name": "H100",
+        "state": "free",
+        "reason": None,
+        "replica_id": None,
+        "memory_bytes": 80 * GIB,
+        "memory_used_bytes": GIB,
+        "utilization_percent": 3.0,
+        "temperature_celsius": 40.0,
+    }
+    assert found["devices"][1]["state"] == "dirty"
+
+
+def test_a_group_is_drained_and_resumed(api: TestClient, group: UUID) -> None:
+    for _ in range(2):
+        assert api.post("/v1/groups/node1-a/drain").json()["draining"] is True
+    for _ in range(2):
+        assert api.post("/v1/groups/node1-a/resume").json()["draining"] is False
+
+
+@pytest.mark.parametrize("verb", ["drain", "resume"])
+def test_an_unknown_group_is_not_found(api: TestClient, verb: str) -> None:
+    answer = api.post(f"/v1/groups/nope/{verb}")
+    assert (answer.status_code, answer.json()["code"]) == (404, "unknown_group")
+
+
+def test_the_queue_says_what_is_waited_for(api: TestClient) -> None:
+    later = api.post("/v1/jobs", json=JOB).json()["id"]
+    first = api.post("/v1/jobs", json=JOB | {"priority": 90}).json()["id"]
+    queue = api.get("/v1/queue").json()["data"]
+    assert [(job["position"], job["id"]) for job in queue] == [(1, first), (2, later)]
+    assert queue[0]["waiting_for"] == "a coordinator, to build its prompts"
+    assert queue[0]["estimated_start_seconds"] is None
+
+
+def test_tasks_are_searched(api: TestClient) -> None:
+    page = api.get("/v1/tasks", params={"limit": 2}).json()
+    assert [task["name"] for task in page["data"]] == ["arc_easy", "gsm8k"]
+    rest = api.get("/v1/tasks", params={"limit": 2, "cursor": page["next_cursor"]}).json()
+    assert [task["name"] for task in rest["data"]] == ["toy"]
+    assert [task["name"] for task in api.get("/v1/tasks?search=arc").json()["data"]] == ["arc_easy"]
+
+
+def test_a_task_can_be_read(api: TestClient) -> None:
+    task = api.get("/v1/tasks/toy").json()
+    assert (task["name"], task["num_fewshot"], task["dataset_path"]) == ("toy", 0, "allenai/ai2_arc")
+    assert api.get("/v1/tasks/nope").json()["code"] == "unknown_task"
+
+
+def test_a_healthy_service_says_so(api: TestClient) -> None:
+    assert api.get("/healthz").json() == {"status": "ok"}
+    ready = api.get("/readyz")
+    assert (ready.status_code, ready.json()["status"]) == (200, "ready")
+    assert ready.json()["checks"] == {"database": "ok", "schema": "ok", "broker": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("change", "down"),
+    [
+        ({"redis_url": "redis://127.0.0.1:1/0"}, ["broker"]),
+        ({"database_url": "postgresql://127.0.0.1:1/evalq"}, ["database", "schema"]),
+    ],
+)
+def test_readiness_names_what_is_down(
+    api: TestClient, app: FastAPI, settings: Settings, change: dict[str, str], down: list[str]
+) -> None:
+    health = HealthService(settings=settings.model_copy(update=change))
+    app.state.services = replace(app.state.services, health=health)
+    answer = api.get("/readyz")
+    assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
+    assert [fault["path"] for fault in answer.json()["errors"]] == down
+
+
+def test_readiness_notices_an_old_schema(postgres: Postgres, settings: Settings) -> None:
+    with postgres.database(template="template0") as url:
+        checks = HealthService(settings=settings.model_copy(update={"database_url": url})).checks()
+    assert "run `evalq migrate`" in checks["schema"]
+
+
+def test_metrics_are_what_prometheus_reads(
+    api: TestClient, job_id: str, group: UUID, coordinator: Coordinator
+) -> None:
+    coordinator.claim(job_id)
+    text = api.get("/metrics").text
+    assert 'evalq_build_info{version="' in text
+    assert 'evalq_jobs{status="running"} 1' in text
+    assert 'evalq_jobs{status="queued"} 0' in text
+    assert 'evalq_gpus{group="node1-a",state="free"} 1' in text
+    assert 'evalq_worker_heartbeat_age_seconds{group="node1-a"} 0.' in text

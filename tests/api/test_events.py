@@ -1,0 +1,126 @@
+"""Events as a stream and as a list."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from app.api.events import _stream
+from app.api.schemas.job import EventOut
+from app.domain.ids import uuid7
+from app.services.jobs import News
+from tests.api.conftest import Coordinator
+from tests.waiting import until
+
+JSON = {"Accept": "application/json"}
+
+
+@dataclass(frozen=True)
+class Sent:
+    id: int | None
+    event: str
+    data: dict[str, Any]
+
+
+def parsed(text: str) -> list[Sent]:
+    sent = []
+    for block in text.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+        if fields:
+            number = int(fields["id"]) if "id" in fields else None
+            sent.append(Sent(number, fields["event"], json.loads(fields["data"])))
+    return sent
+
+
+def test_a_stream_starts_with_a_snapshot_and_ends_with_the_job(
+    api: TestClient, job_id: str, coordinator: Coordinator
+) -> None:
+    coordinator.finish(job_id)
+    answer = api.get(f"/v1/jobs/{job_id}/events")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    snapshot, *events = parsed(answer.text)
+    assert (snapshot.id, snapshot.event) == (None, "job.snapshot")
+    assert snapshot.data["data"]["id"] == job_id
+    assert [event.id for event in events] == list(range(1, len(events) + 1))
+    assert [event.event for event in events] == [
+        "job.queued",
+        "job.phase",
+        "job.task_finished",
+        "job.succeeded",
+    ]
+    assert all((event.data["id"], event.data["type"]) == (event.id, event.event) for event in events)
+
+
+def test_a_client_resumes_where_it_was(api: TestClient, job_id: str, coordinator: Coordinator) -> None:
+    coordinator.finish(job_id)
+    url = f"/v1/jobs/{job_id}/events"
+    for answer in (
+        api.get(url, headers={"Last-Event-ID": "2"}),
+        api.get(url, params={"after": 2}),
+        api.get(url, params={"after": 1}, headers={"Last-Event-ID": "2"}),
+    ):
+        assert [event.id for event in parsed(answer.text)] == [None, 3, 4]
+    assert [event.id for event in parsed(api.get(url, params={"after": 99}).text)] == [None]
+
+
+def test_events_can_be_had_as_a_list(api: TestClient, job_id: str, coordinator: Coordinator) -> None:
+    coordinator.claim(job_id)
+    url = f"/v1/jobs/{job_id}/events"
+    events = api.get(url, headers=JSON).json()["data"]
+    assert [(event["id"], event["type"]) for event in events] == [(1, "job.queued"), (2, "job.phase")]
+    assert api.get(url, headers=JSON, params={"after": 1}).json()["data"] == events[1:]
+    assert api.get(url, headers=JSON, params={"limit": 1}).json()["data"] == events[:1]
+
+
+def test_a_stream_goes_on_while_the_job_does(api: TestClient, job_id: str, coordinator: Coordinator) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        streams = [pool.submit(api.get, f"/v1/jobs/{job_id}/events") for _ in range(8)]
+        coordinator.finish(job_id)
+        for stream in streams:
+            events = parsed(stream.result(timeout=20).text)[1:]
+            assert [event.id for event in events] == [1, 2, 3, 4]
+            assert events[-1].event == "job.succeeded"
+
+
+def test_an_earlier_attempt_does_not_end_the_stream(
+    api: TestClient, job_id: str, coordinator: Coordinator
+) -> None:
+    api.post(f"/v1/jobs/{job_id}/cancel")
+    api.post(f"/v1/jobs/{job_id}/retry")
+    with ThreadPoolExecutor(1) as pool:
+        stream = pool.submit(api.get, f"/v1/jobs/{job_id}/events")
+        coordinator.finish(job_id)
+        names = [event.event for event in parsed(stream.result(timeout=20).text)]
+    assert names[1:4] == ["job.queued", "job.cancelled", "job.queued"]
+    assert names[-1] == "job.succeeded"
+
+
+def test_an_idle_stream_is_kept_alive() -> None:
+    async def follow(*_: Any) -> AsyncIterator[News]:
+        yield News([], ended=False)
+
+    async def read() -> list[bytes]:
+        services: Any = SimpleNamespace(wakeups=SimpleNamespace(follow=follow))
+        first = EventOut(id=None, at=datetime.now(UTC), type="job.snapshot", data={})
+        return [part async for part in _stream(services, uuid7(), 0, first)]
+
+    assert asyncio.run(read())[1:] == [b": ping\n\n"]
+
+
+def test_a_stopping_server_ends_its_streams(api: TestClient, job_id: str, app: FastAPI) -> None:
+    wakeups = app.state.services.wakeups
+    with ThreadPoolExecutor(1) as pool:
+        stream = pool.submit(api.get, f"/v1/jobs/{job_id}/events")
+        until(lambda: wakeups._watches)
+        assert api.portal
+        api.portal.call(wakeups.close)
+        assert [event.id for event in parsed(stream.result(timeout=20).text)] == [None, 1]

@@ -1,0 +1,92 @@
+"""Results, samples, files, logs."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.api.conftest import Coordinator
+
+DATE = "2026-11-22T00-00-00"
+
+
+def test_there_are_no_results_before_a_task_is_scored(api: TestClient, job_id: str) -> None:
+    answer = api.get(f"/v1/jobs/{job_id}/results")
+    assert (answer.status_code, answer.json()["code"]) == (409, "no_results_yet")
+    assert api.get(f"/v1/jobs/{job_id}/samples").json() == {"data": [], "next_cursor": None}
+    assert api.get(f"/v1/jobs/{job_id}/artifacts").json() == {"data": []}
+
+
+def test_a_finished_task_can_be_read_before_the_job_ends(
+    api: TestClient, job_id: str, coordinator: Coordinator
+) -> None:
+    lease = coordinator.claim(job_id)
+    coordinator.service.task_finished(lease, "toy", {"acc,none": 0.5})
+    document = api.get(f"/v1/jobs/{job_id}/results").json()
+    assert document["results"] == {"toy": {"acc,none": 0.5}}
+    assert document["evalq"]["complete"] is False
+
+
+def test_results_are_the_document_with_null_for_nan(
+    api: TestClient, job_id: str, coordinator: Coordinator
+) -> None:
+    coordinator.finish(job_id)
+    document = api.get(f"/v1/jobs/{job_id}/results").json()
+    assert document["results"] == {"toy": {"acc,none": None}}
+    assert document["evalq"]["complete"] is True
+
+
+def test_samples_are_filtered_and_paged(api: TestClient, job_id: str, coordinator: Coordinator) -> None:
+    coordinator.finish(job_id)
+    url = f"/v1/jobs/{job_id}/samples"
+    first = api.get(url, params={"limit": 1}).json()
+    second = api.get(url, params={"limit": 1, "cursor": first["next_cursor"]}).json()
+    assert first["data"] == [{"task": "toy", "doc_id": 0, "acc": 1.0}]
+    assert second == {"data": [{"task": "toy", "doc_id": 1, "acc": None}], "next_cursor": None}
+    for chosen, ids in {"all": [0, 1], "": [0, 1], "correct": [0], "incorrect": [1], "error": []}.items():
+        assert [row["doc_id"] for row in api.get(url, params={"filter": chosen}).json()["data"]] == ids
+    assert api.get(url, params={"task": "other"}).json()["data"] == []
+    assert api.get(url, params={"filter": "wrong"}).status_code == 422
+    assert api.get(url, params={"cursor": "WyJ0b3kiLCAieCJd"}).status_code == 422
+
+
+def test_files_are_as_lm_eval_writes_them(api: TestClient, job_id: str, coordinator: Coordinator) -> None:
+    coordinator.finish(job_id)
+    listed = api.get(f"/v1/jobs/{job_id}/artifacts").json()["data"]
+    assert [file["name"] for file in listed] == [f"results_{DATE}.json", f"samples_toy_{DATE}.jsonl"]
+    results, samples = (api.get(file["href"]) for file in listed)
+    assert results.text == '{"results": {"toy": {"acc,none": NaN}}}'
+    assert samples.text == '{"doc_id": 0, "acc": 1.0}\n{"doc_id": 1, "acc": NaN}\n'
+    assert results.headers["content-type"] == "application/json"
+    assert samples.headers["content-type"] == "application/jsonl"
+    assert samples.headers["content-disposition"].startswith("attachment; filename")
+
+
+def test_an_unknown_file_is_not_found(api: TestClient, job_id: str) -> None:
+    answer = api.get(f"/v1/jobs/{job_id}/artifacts/results_x.json")
+    assert (answer.status_code, answer.json()["code"]) == (404, "unknown_artifact")
+
+
+@pytest.mark.parametrize("part", ["results", "samples", "artifacts", "artifacts/x", "logs", "events"])
+def test_nothing_is_left_of_a_job_that_never_was(api: TestClient, part: str) -> None:
+    answer = api.get(f"/v1/jobs/{UUID(int=1)}/{part}")
+    assert (answer.status_code, answer.json()["code"]) == (404, "unknown_job")
+
+
+def test_logs_are_text(api: TestClient, job_id: str, coordinator: Coordinator) -> None:
+    coordinator.finish(job_id)
+    url = f"/v1/jobs/{job_id}/logs"
+    assert api.get(url).text == "one\ntwo\nthree\n"
+    assert api.get(url).headers["content-type"].startswith("text/plain")
+    assert api.get(url, params={"tail": 2}).text == "two\nthree\n"
+    assert api.get(url, params={"tail": 0}).text == ""
+
+
+def test_a_followed_log_ends_with_the_job(api: TestClient, job_id: str, coordinator: Coordinator) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        followed = pool.submit(api.get, f"/v1/jobs/{job_id}/logs", params={"follow": True})
+        coordinator.finish(job_id)
+        assert followed.result(timeout=20).text == "one\ntwo\nthree\n"
