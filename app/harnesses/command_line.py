@@ -44,7 +44,9 @@ def parse_command(
     words, refusals = _without_subcommand(launch.arguments or [])
     flags = read_flags(words)
     fields = fields_of(flags.given)
-    faults = [*shell.faults, *launch.faults, *refusals, *flags.faults, *fields.faults]
+    said = {fault.message for fault in shell.faults}
+    new = [fault for fault in fields.faults if fault.message not in said]
+    faults = [*shell.faults, *launch.faults, *refusals, *flags.faults, *new]
     notes = [*shell.notes, *launch.notes, *flags.notes, *fields.notes]
     _merge_config(fields, config, faults, notes)
     _add_launch(fields.values, launch, notes)

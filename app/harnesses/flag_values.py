@@ -79,10 +79,8 @@ def _settle(fields: Fields) -> None:
 
 
 def _refuse_placeholders(value: object, path: str, fields: Fields) -> None:
-    for name in _PLACEHOLDER.findall(value) if isinstance(value, str) else []:
-        fault = Fault(path, placeholder_message(name))
-        if Fault("command", fault.message) not in fields.faults and fault not in fields.faults:
-            fields.faults.append(fault)
+    names = _PLACEHOLDER.findall(value) if isinstance(value, str) else []
+    fields.faults += [Fault(path, placeholder_message(name)) for name in names]
 
 
 def _refuse_credentials(values: Mapping[str, Any], path: str, fields: Fields) -> dict[str, Any]:

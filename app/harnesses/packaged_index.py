@@ -18,6 +18,9 @@ from app.harnesses.task_yaml import IndexEntry
 
 INDEX_FILE = Path(__file__).with_name("lm_eval_tasks.json.gz")
 
+_DATASET_PATH = 6
+"""The column of a row that holds `dataset_path`."""
+
 
 @dataclass(frozen=True)
 class PackagedIndex:
@@ -35,6 +38,11 @@ class PackagedIndex:
         absolute = None if path is None else tasks_dir / path
         children = tags if kind == "tag" else children  # the members of a tag are stored once
         return IndexEntry(name, kind, absolute, tuple(tags or ()), tuple(children or ()), *rest)
+
+    def dataset_path(self, name: str) -> str:
+        """The dataset of a task, empty where it has none; cheaper than its whole entry."""
+        row = self.rows.get(name, ())
+        return (row[_DATASET_PATH] or "") if len(row) > _DATASET_PATH else ""
 
 
 def installed_tasks_dir() -> Path:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from app.harnesses.faults import Fault
 from app.harnesses.packaged_index import PackagedIndex, installed_tasks_dir, load_packaged
@@ -123,11 +124,9 @@ class TaskIndex:
             if not self._matches(pattern):
                 faults.append(self._unknown(pattern, f"{path}.{at}"))
         faults += [_ambiguous(duplicates, path) for duplicates in _by_pair(self.duplicates(patterns))]
-        broken = [
-            entry.name for entry in self.closure(patterns) if any(child == {} for child in entry.children)
+        return faults + [
+            Fault(path, message) for entry in self.closure(patterns) for message in self._broken(entry)
         ]
-        message = "cannot be built by lm-eval: a member has neither `task` nor `group`"
-        return faults + [Fault(path, f"the group {name!r} {message}") for name in broken]
 
     def near(self, name: str, n: int = 3) -> list[str]:
         """The names most like a misspelt one, most like first."""
@@ -137,24 +136,22 @@ class TaskIndex:
 
     def search(self, text: str = "", limit: int = 50, cursor: str | None = None) -> SearchPage:
         """Entries whose name or dataset holds every word of `text`: exact, beginnings, the rest, by name."""
-        ranked = sorted(rank for name in self.names if (rank := self._rank(name, text)) is not None)
+        words = text.casefold().split()
+        ranked = sorted(rank for name in self.names if (rank := self._rank(name, words)) is not None)
         rest = [rank for rank in ranked if cursor is None or f"{rank[0]}:{rank[1]}" > cursor]
         page = rest[:limit]
         entries = [entry for _, name in page if (entry := self.get(name))]
         return SearchPage(entries, f"{page[-1][0]}:{page[-1][1]}" if page and len(rest) > limit else None)
 
-    def _rank(self, name: str, text: str) -> tuple[int, str] | None:
-        words = text.casefold().split()
+    def _rank(self, name: str, words: list[str]) -> tuple[int, str] | None:
+        """0 for the name itself, 1 for a beginning, 2 for a part, 3 for a match in name and dataset."""
         low = name.casefold()
-        if [low] == words:
-            return 0, name
-        if words and low.startswith(words[0]) and all(word in low for word in words):
-            return 1, name
         if all(word in low for word in words):
-            return 2, name
-        entry = self.get(name)
-        dataset = f"{low} {entry.dataset_path or ''}".casefold() if entry else low
-        return (3, name) if all(word in dataset for word in words) else None
+            return (0 if [low] == words else 1 if low.startswith(tuple(words[:1])) else 2), name
+        own = self._own.get(name)
+        dataset = (own.dataset_path or "") if own else self._packaged.dataset_path(name)
+        text = f"{low} {dataset.casefold()}"
+        return (3, name) if all(word in text for word in words) else None
 
     def _matches(self, pattern: str) -> list[str]:
         if pattern in self:
@@ -218,6 +215,15 @@ class TaskIndex:
             case _:
                 yield override or name
 
+    def _broken(self, entry: IndexEntry) -> list[str]:
+        """What keeps lm-eval 0.4.13 from building a group, whatever data there is."""
+        inline = list(_inline(entry.children))
+        nameless = ["a member has neither `task` nor `group`"] if {} in inline else []
+        groups = [str(child["group"]) for child in inline if "group" in child and child.get("task")]
+        taken = [name for name in groups if name in self]
+        again = [f"the group {name!r} written inside it is also a name of its own" for name in taken]
+        return [f"lm-eval cannot build the group {entry.name!r}: {reason}" for reason in nameless + again]
+
     def _unknown(self, pattern: str, path: str) -> Fault:
         if pattern.endswith((".yaml", ".yml")):
             message = (
@@ -247,6 +253,14 @@ def _names_in(children: Sequence[Child]) -> Iterator[str]:
             yield from _names_in(child.get("task") or ())
         elif "task" in child:
             yield str(child["task"])
+
+
+def _inline(children: Sequence[Child]) -> Iterator[Mapping[str, Any]]:
+    """The members that are written inside a group, at any depth."""
+    for child in children:
+        if not isinstance(child, str):
+            yield child
+            yield from _inline(child["task"] if "group" in child else ())
 
 
 def _by_pair(duplicates: Sequence[Duplicate]) -> list[list[Duplicate]]:

@@ -1,0 +1,208 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from app.harnesses import task_index
+from app.harnesses.task_index import Duplicate, TaskIndex
+
+_TASK = "task: {name}\ntag: {tag}\ndataset_path: json\noutput_type: multiple_choice\nnum_fewshot: 2\n"
+
+
+@pytest.fixture(scope="module")
+def index() -> TaskIndex:
+    return TaskIndex.load()
+
+
+def _write_task(root: Path, name: str, tag: str = "ours") -> Path:
+    path = root / f"{name}.yaml"
+    path.write_text(_TASK.format(name=name, tag=tag))
+    return path
+
+
+def test_an_entry_says_what_the_harness_needs(index: TaskIndex) -> None:
+    entry = index.get("arc_easy")
+    assert entry is not None
+    assert entry.yaml_path is not None
+    assert entry.yaml_path.is_file()
+    assert (entry.kind, entry.output_type, entry.dataset_name) == ("task", "multiple_choice", "ARC-Easy")
+    assert entry.to_json() == {
+        "name": "arc_easy",
+        "kind": "task",
+        "yaml_path": str(entry.yaml_path),
+        "tags": ["ai2_arc"],
+    }
+
+
+def test_tasks_that_run_model_output_are_marked(index: TaskIndex) -> None:
+    assert [bool(entry and entry.unsafe_code) for entry in map(index.get, ("humaneval", "arc_easy"))] == [
+        True,
+        False,
+    ]
+
+
+def test_groups_tags_and_patterns_become_tasks(index: TaskIndex) -> None:
+    assert len(index.expand(["mmlu"])) == 57
+    assert index.expand(["ai2_arc"]) == ["arc_challenge", "arc_easy"]
+    assert index.expand(["arc_eas[y]", "arc_easy"]) == ["arc_easy"]
+    assert index.resolve(["mmlu_st?m"]) == ["mmlu_stem"]
+
+
+def test_closure_holds_subgroups_tags_and_members(index: TaskIndex) -> None:
+    kinds = {entry.name: entry.kind for entry in index.closure(["mmlu", "ai2_arc"])}
+    assert kinds["mmlu"] == "group"
+    assert kinds["mmlu_stem"] == "group"
+    assert kinds["mmlu_anatomy"] == "task"
+    assert kinds["ai2_arc"] == "tag"
+    assert kinds["arc_easy"] == "task"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("arc_esay", "arc_easy"),
+        ("HellaSwag", "hellaswag"),
+        ("mmlu-pro", "mmlu_pro"),
+        ("gsm8k_ct", "gsm8k_cot"),
+    ],
+)
+def test_a_misspelt_name_finds_its_neighbour(index: TaskIndex, wrong: str, right: str) -> None:
+    assert index.near(wrong)[0] == right
+
+
+def test_all_faults_of_a_list_come_at_once(index: TaskIndex) -> None:
+    faults = index.faults(["arc_esay", "mmlu", "mmlu_anatomy", "/etc/x.yaml", "t0_eval"])
+    assert [fault.path for fault in faults] == ["tasks.0", "tasks.3", "tasks", "tasks"]
+    assert faults[0].allowed is not None
+    assert faults[0].allowed[0] == "arc_easy"
+    assert "EVALQ_TASK_PATHS" in faults[1].message
+    assert "would run twice: under 'mmlu' and under 'mmlu_anatomy'" in faults[2].message
+    assert "neither `task` nor `group`" in faults[3].message
+    assert index.faults(["arc_easy"]) == []
+    assert index.faults([])[0].message == "name at least one task"
+
+
+def test_a_tag_beside_its_own_task_is_no_duplicate(index: TaskIndex) -> None:
+    assert index.duplicates(["ai2_arc", "arc_easy"]) == []
+    assert index.duplicates(["mmlu_stem", "mmlu"])[0] == Duplicate(
+        "mmlu_abstract_algebra", "mmlu_stem", "mmlu"
+    )
+
+
+def test_search_ranks_and_pages(index: TaskIndex) -> None:
+    first = index.search("mmlu anatomy", limit=2)
+    second = index.search("mmlu anatomy", limit=2, cursor=first.next_cursor)
+    names = [entry.name for entry in first.entries + second.entries]
+    assert len(set(names)) == 4
+    assert all("mmlu" in name and "anatomy" in name for name in names)
+    assert index.search("arc_easy", limit=1).entries[0].name == "arc_easy"
+    assert index.search("no such task").next_cursor is None
+    assert index.search("allenai/ai2_arc").entries
+
+
+def test_pages_reach_every_name_once(index: TaskIndex) -> None:
+    seen: list[str] = []
+    cursor: str | None = None
+    while True:
+        page = index.search("hellaswag", limit=7, cursor=cursor)
+        seen += [entry.name for entry in page.entries]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert len(seen) == len(set(seen)) == len(index.search("hellaswag", limit=1000).entries)
+
+
+def test_the_operators_tasks_stand_beside_lm_evals(tmp_path: Path) -> None:
+    _write_task(tmp_path, "ours_a")
+    _write_task(tmp_path, "ours_b")
+    index = TaskIndex.load([tmp_path])
+    entry = index.get("ours_a")
+    assert entry is not None
+    assert (entry.yaml_path, entry.num_fewshot) == (tmp_path / "ours_a.yaml", 2)
+    assert index.expand(["ours"]) == ["ours_a", "ours_b"]
+    assert index.expand(["ours_*", "arc_easy"]) == ["ours_a", "ours_b", "arc_easy"]
+
+
+def test_a_later_folder_overrides_an_earlier_one(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+        _write_task(folder, "arc_easy")
+    index = TaskIndex.load([first, second])
+    assert (entry := index.get("arc_easy")) is not None
+    assert entry.yaml_path == second / "arc_easy.yaml"
+
+
+def test_a_file_is_a_name_only_inside_the_operators_folders(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    path = _write_task(root, "ours_a")
+    outside = _write_task(tmp_path, "outside")
+    index = TaskIndex.load([root])
+    assert index.expand([str(path)]) == ["ours_a"]
+    assert index.unknown([str(path), str(outside)]) == [str(outside)]
+    assert index.unknown([f"{root}/../outside.yaml"]) != []
+
+
+def test_includes_functions_and_inline_members_are_read(tmp_path: Path) -> None:
+    (tmp_path / "_base").write_text(
+        "dataset_path: json\noutput_type: generate_until\ntask_list: [x]\ntask: base\n"
+    )
+    (tmp_path / "a.yaml").write_text("include: _base\ntask: ours_a\ndoc_to_text: !function utils.text\n")
+    (tmp_path / "g.yaml").write_text(
+        "group: ours_g\ntask:\n  - ours_a\n  - task: ours_a\n    num_fewshot: 1\n  - task: own\n"
+        "    dataset_path: json\n  - group: inner\n    task: [ours_a, deep]\n"
+    )
+    index = TaskIndex.load([tmp_path])
+    assert (entry := index.get("ours_a")) is not None
+    assert entry.output_type == "generate_until"
+    assert index.expand(["ours_g"]) == ["ours_a", "ours_g::own", "ours_g::inner::deep"]
+    assert [entry.name for entry in index.closure(["ours_g"])] == ["ours_g", "ours_a"]
+
+
+def test_a_broken_file_hides_itself_only(tmp_path: Path) -> None:
+    (tmp_path / "broken.yaml").write_text("task: [")
+    (tmp_path / "cycle.yaml").write_text("include: cycle.yaml\ntask: cyclic\n")
+    (tmp_path / "list.yaml").write_text("- a\n")
+    (tmp_path / "lost.yaml").write_text("include: nowhere\ntask: lost\n")
+    (tmp_path / "unsafe.yaml").write_text("task: !!python/object/apply:os.getcwd []\n")
+    (tmp_path / "number.yaml").write_text("task: 5\n")
+    _write_task(tmp_path, "fine")
+    index = TaskIndex.load([tmp_path])
+    assert index.resolve(["fine"]) == ["fine"]
+    assert index.unknown(["cyclic", "lost"]) == ["cyclic", "lost"]
+
+
+def test_a_group_inside_itself_ends(tmp_path: Path) -> None:
+    (tmp_path / "g.yaml").write_text("group: ring\ntask: [ring, fine]\n")
+    _write_task(tmp_path, "fine")
+    index = TaskIndex.load([tmp_path])
+    assert index.expand(["ring"]) == ["fine"]
+    assert {entry.name for entry in index.closure(["ring"])} == {"ring", "fine"}
+
+
+def test_a_folder_is_read_again_only_when_it_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "_base").write_text("output_type: generate_until\n")
+    path = tmp_path / "a.yaml"
+    path.write_text("include: _base\ntask: ours_a\n")
+    scans: list[Path] = []
+    real_scan = task_index.scan
+    monkeypatch.setattr(task_index, "scan", lambda root: scans.append(root) or real_scan(root))
+
+    def output_type(name: str) -> str | None:
+        entry = TaskIndex.load([tmp_path]).get(name)
+        return entry.output_type if entry else None
+
+    assert [output_type("ours_a"), output_type("ours_a"), len(scans)] == [
+        "generate_until",
+        "generate_until",
+        1,
+    ]
+    (tmp_path / "_base").write_text("output_type: multiple_choice\n")
+    assert [output_type("ours_a"), len(scans)] == ["multiple_choice", 2]
+    os.utime(path, ns=(1, 1))
+    output_type("ours_a")
+    _write_task(tmp_path, "ours_b")
+    assert [output_type("ours_b"), len(scans)] == ["multiple_choice", 4]
+    path.unlink()
+    assert [output_type("ours_a"), len(scans)] == [None, 5]
