@@ -1,0 +1,225 @@
+"""The hf engine through its real child process, against one HFLM call on the whole list."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+from transformers import AutoTokenizer
+
+from workers.harness_child.cutting import Pair, Prompt, cut_loglikelihoods, cut_prompts, cut_windows
+
+from .supervisor import PATIENCE_SECONDS, Supervisor, engine_child
+
+MAX_LENGTH = 512
+REFERENCE = Path(__file__).with_name("reference.py")
+STARVED = Path(__file__).with_name("starved.py")
+GREEDY = {"until": ["\n"], "do_sample": False, "max_gen_toks": 12}
+
+
+@pytest.fixture(scope="module")
+def engine(python: Path, model: Path) -> Iterator[Supervisor]:
+    with engine_child(python) as supervisor:
+        loaded = supervisor.load("hf", str(model))
+        assert loaded["type"] == "loaded", loaded
+        supervisor.provenance = loaded["provenance"]
+        yield supervisor
+
+
+@pytest.fixture(scope="module")
+def encode(model: Path) -> Any:
+    return AutoTokenizer.from_pretrained(model).encode
+
+
+Reference = Callable[[str, Sequence[Any], int], Any]
+
+
+@pytest.fixture(scope="module")
+def reference(python: Path, model: Path) -> Iterator[Reference]:
+    """HFLM's answers to (kind, requests, batch size), each list in one call."""
+    env = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    command = [str(python), str(REFERENCE)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        answers = msgpack.Unpacker(process.stdout.raw)
+
+        def ask(kind: str, requests: Sequence[Any], batch_size: int) -> Any:
+            order = {"model": str(model), "kind": kind, "requests": requests, "batch_size": batch_size}
+            process.stdin.write(msgpack.packb(order | {"gen_kwargs": GREEDY}))
+            process.stdin.flush()
+            return next(answers)
+
+        yield ask
+        process.kill()
+
+
+def sums(rng: random.Random, count: int) -> list[str]:
+    """Prompts of very different lengths."""
+    sum_ = "Question: What is {} + {}?\nAnswer:"
+    texts = [
+        "\n\n".join(sum_.format(rng.randint(0, 99), rng.randint(0, 99)) for _ in range(rng.randint(1, 8)))
+        for _ in range(count)
+    ]
+    return list(dict.fromkeys(texts))
+
+
+def questions(rng: random.Random, encode: Any) -> list[list[list[int]]]:
+    """300 requests: multiple choices that share a context, of one token and of many, and a few repeated."""
+    pairs: list[list[list[int]]] = []
+    for number, text in enumerate(sums(rng, 75)):
+        context = encode(text)
+        letters = rng.sample(range(2, 390), 4)
+        words = [encode(f" {rng.randint(0, 10 ** rng.randint(1, 6))} apples")[1:] for _ in range(4)]
+        pairs += [
+            [context, [letter] if number % 2 else word] for letter, word in zip(letters, words, strict=True)
+        ]
+    pairs = pairs[:290]
+    return pairs + pairs[:10]
+
+
+def ask_in_chunks(
+    engine: Supervisor, kind: str, requests: Sequence[Any], cuts: Any, **settings: Any
+) -> list[Any]:
+    """All chunks sent ahead, answers put back in the order of the requests."""
+    assert len(cuts) > 2
+    responses: list[Any] = [None] * len(requests)
+    for cut in cuts:
+        engine.send_chunk(kind, [requests[position] for position in cut.positions], **settings)
+    for cut in cuts:
+        answered, _ = engine.settle()
+        assert answered["batch_size"] == settings["batch_size"]
+        for position, response in zip(cut.positions, answered["responses"], strict=True):
+            responses[position] = response
+    return responses
+
+
+def as_pairs(requests: Sequence[Any]) -> list[Pair]:
+    return [Pair(array("I", context), array("I", continuation)) for context, continuation in requests]
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 16])
+def test_loglikelihoods_in_chunks_are_those_of_the_whole_list_to_the_last_bit(
+    engine: Supervisor, reference: Reference, encode: Any, batch_size: int
+) -> None:
+    requests = questions(random.Random(1), encode)
+    assert len(requests) == 300
+    cuts = cut_loglikelihoods(as_pairs(requests), batch_size, grouped=True)
+    responses = ask_in_chunks(engine, "loglikelihood", requests, cuts, batch_size=batch_size)
+    assert responses == reference("loglikelihood", requests, batch_size)
+
+
+def test_rolling_windows_in_chunks_sum_to_those_of_the_whole_list(
+    engine: Supervisor, reference: Reference, encode: Any
+) -> None:
+    rng = random.Random(2)
+    texts = [" ".join(sums(rng, rng.randint(1, 40))) for _ in range(12)]
+    windows, owners = [], []
+    for number, text in enumerate(texts):
+        cut = get_rolling_token_windows(encode(text), encode("")[0], MAX_LENGTH, context_len=1)
+        windows += [list(make_disjoint_window(window)) for window in cut]
+        owners += [number] * (len(windows) - len(owners))
+    assert len(windows) > len(texts)
+    cuts = cut_windows(as_pairs(windows), 4)
+    responses = ask_in_chunks(engine, "loglikelihood_rolling", windows, cuts, batch_size=4)
+    totals = [
+        sum(response[0] for response, owner in zip(responses, owners, strict=True) if owner == number)
+        for number in range(len(texts))
+    ]
+    assert totals == reference("loglikelihood_rolling", texts, 4)
+
+
+def test_generations_in_chunks_are_those_of_the_whole_list(
+    engine: Supervisor, reference: Reference, encode: Any
+) -> None:
+    texts = sums(random.Random(3), 60)
+    prompts = [Prompt(text, len(encode(text)), GREEDY, len(encode(text)) + 12) for text in texts]
+    cuts = cut_prompts(prompts, 6)
+    responses = ask_in_chunks(engine, "generate_until", texts, cuts, batch_size=6, gen_kwargs=GREEDY)
+    assert responses == reference("generate_until", texts, 6)
+    assert len(set(responses)) > 5
+
+
+def test_a_sampled_generation_follows_its_chunks_seed(engine: Supervisor) -> None:
+    texts = sums(random.Random(4), 8)
+    sampled = {"until": ["\n"], "do_sample": True, "temperature": 1.0, "max_gen_toks": 12}
+
+    def ask(seed: int) -> list[str]:
+        return list(engine.ask("generate_until", texts, gen_kwargs=sampled, seed=seed)["responses"])
+
+    assert ask(1) == ask(1) != ask(2)
+
+
+def test_tokens_are_counted(engine: Supervisor, encode: Any) -> None:
+    answer = engine.ask("loglikelihood", [[[0, 5, 6], [7]], [[0, 5], [7, 8, 9]]])
+    assert (answer["prompt_tokens"], answer["generated_tokens"]) == (9, 0)
+    answer = engine.ask("generate_until", ["Question: What is 1 + 1?\nAnswer:"], gen_kwargs=GREEDY)
+    assert answer["prompt_tokens"] == len(encode("Question: What is 1 + 1?\nAnswer:"))
+    assert 1 <= answer["generated_tokens"] <= 13
+
+
+@pytest.mark.parametrize("asked", ["auto", "auto:4"])
+def test_an_automatic_batch_size_is_chosen_once_and_kept(engine: Supervisor, asked: str) -> None:
+    requests = [[[0] * 20, [n]] for n in range(2, 12)]
+    sizes = {engine.ask("loglikelihood", requests, batch_size=asked)["batch_size"] for _ in range(3)}
+    assert len(sizes) == 1
+    assert 1 <= sizes.pop() <= 64
+    generated = engine.ask("generate_until", ["Answer:"] * 3, batch_size=asked, gen_kwargs=GREEDY)
+    assert 1 <= generated["batch_size"] <= 64
+
+
+def test_provenance_says_what_answered(engine: Supervisor) -> None:
+    provenance = engine.provenance
+    assert provenance["versions"]["lm_eval"] == "0.4.13"
+    assert provenance["dtype"] == provenance["softmax_dtype"] == "float32"
+    assert (provenance["max_length"], provenance["device"], provenance["threads"]) == (MAX_LENGTH, "cpu", 1)
+
+
+def test_a_bad_request_fails_its_chunk_and_the_engine_goes_on(engine: Supervisor) -> None:
+    engine.send_chunk("loglikelihood", [[[1], []]])
+    failed, _ = engine.settle()
+    assert (failed["type"], failed["error"]["type"]) == ("failed", "AssertionError")
+    assert engine.ask("loglikelihood", [[[1], [2]]])["type"] == "answered"
+
+
+def test_when_memory_runs_out_batches_are_halved_and_stay_so(python: Path, model: Path) -> None:
+    """Rows are 64 tokens long and 300 tokens fit: batches of 16 and 8 do not, 4 rows do."""
+    requests = [[[5] * 64, [n]] for n in range(2, 4)] + [[[n] * 64, [5]] for n in range(6, 20)]
+    with engine_child(python, STARVED, TOKENS_THAT_FIT="300") as engine:
+        engine.load("hf", str(model))
+        engine.send_chunk("loglikelihood", requests, batch_size=16)
+        answered, before = engine.settle()
+        changes = [frame["change"] for frame in before if frame["type"] == "warning"]
+        assert changes == ["batch size 16 -> 8", "batch size 8 -> 4"]
+        assert answered["batch_size"] == 4
+        assert answered["responses"] == engine.ask("loglikelihood", requests, batch_size=4)["responses"]
+
+        engine.send_chunk("loglikelihood", requests, batch_size=16)
+        answered, before = engine.settle()
+        assert [frame for frame in before if frame["type"] == "warning"] == []
+        assert answered["batch_size"] == 4
+        assert engine.ask("loglikelihood", [[[5] * 10, [6]]], batch_size=16)["batch_size"] == 16
+
+        engine.send_chunk("loglikelihood", [[[5] * 400, [6]]], batch_size=2)
+        failed, before = engine.settle()
+        assert [frame["change"] for frame in before] == ["batch size 2 -> 1"]
+        assert failed["error"]["type"] == "torch.OutOfMemoryError"
+        assert engine.ask("loglikelihood", [[[5] * 10, [6]]])["type"] == "answered"
+
+
+def test_a_missing_model_is_told_before_the_child_ends(python: Path, tmp_path: Path) -> None:
+    with engine_child(python) as engine:
+        failed = engine.load("hf", str(tmp_path / "nothing"))
+        assert (failed["type"], failed["chunk"]) == ("failed", None)
+        assert "nothing" in failed["error"]["message"]
+        assert engine.process.wait(PATIENCE_SECONDS) == 1

@@ -1,0 +1,99 @@
+"""The engine child's side of the socket, with the engine that needs no model."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .supervisor import BOOTSTRAP, PATIENCE_SECONDS, Supervisor, engine_child
+
+PAIRS = [[[1, 2, 3], [n]] for n in range(20)]
+
+
+@pytest.fixture
+def child() -> Iterator[Supervisor]:
+    with engine_child(sys.executable) as supervisor:
+        yield supervisor
+
+
+def test_chunks_sent_ahead_are_answered_in_order(child: Supervisor) -> None:
+    assert child.load("echo")["type"] == "loaded"
+    sent = [child.send_chunk("loglikelihood", PAIRS) for _ in range(5)]
+    answers = [child.settle()[0] for _ in sent]
+    assert [answer["chunk"] for answer in answers] == sent
+    assert all(answer["responses"] == answers[0]["responses"] for answer in answers)
+
+
+def test_an_answer_has_a_response_for_each_request_and_what_they_took(child: Supervisor) -> None:
+    child.load("echo")
+    answer = child.ask("loglikelihood", PAIRS)
+    assert len(answer["responses"]) == len(PAIRS)
+    assert (answer["prompt_tokens"], answer["generated_tokens"]) == (80, 0)
+    answer = child.ask("generate_until", ["one two", "three"], gen_kwargs={"until": ["\n"]})
+    assert [type(response) for response in answer["responses"]] == [str, str]
+    assert answer["generated_tokens"] == 8
+
+
+def test_progress_is_told_a_few_times_a_second(child: Supervisor) -> None:
+    child.load("echo", delay_seconds=0.05)
+    child.send_chunk("loglikelihood", PAIRS)
+    answer, before = child.settle()
+    done = [frame["done"] for frame in before]
+    assert done == sorted(done)
+    assert 1 <= len(done) <= 4 * answer["seconds"] + 1
+
+
+def test_a_failed_chunk_is_told_with_its_error_and_the_next_one_is_answered(child: Supervisor) -> None:
+    child.load("echo", fail_on="poison")
+    guilty = child.send_chunk("generate_until", ["fine", "some poison here"])
+    innocent = child.send_chunk("generate_until", ["fine"])
+    failed, _ = child.settle()
+    assert (failed["type"], failed["chunk"]) == ("failed", guilty)
+    assert failed["error"]["type"] == "workers.engine_child.echo.EchoError"
+    assert "poison" in failed["error"]["message"]
+    assert "Traceback" in failed["error"]["traceback"]
+    assert child.settle()[0]["chunk"] == innocent
+
+
+def test_a_pair_of_tokens_fails_by_its_length(child: Supervisor) -> None:
+    child.load("echo", fail_on=5)
+    child.send_chunk("loglikelihood", [[[1], [2]], [[1, 2, 3], [4, 5]]])
+    assert child.settle()[0]["type"] == "failed"
+    assert child.ask("loglikelihood", [[[1], [2]]])["type"] == "answered"
+
+
+def test_an_engine_that_cannot_load_says_why_and_ends(child: Supervisor) -> None:
+    failed = child.load("no-such-backend")
+    assert (failed["type"], failed["chunk"]) == ("failed", None)
+    assert failed["error"]["type"] == "ValueError"
+    assert child.process.wait(PATIENCE_SECONDS) == 1
+
+
+def test_stop_ends_it_in_the_middle_of_a_chunk(child: Supervisor) -> None:
+    child.load("echo", delay_seconds=600)
+    child.send_chunk("loglikelihood", PAIRS)
+    child.connection.send({"type": "stop"})
+    assert child.process.wait(PATIENCE_SECONDS) == 0
+
+
+def test_the_end_of_the_stream_ends_it_in_the_middle_of_a_chunk(child: Supervisor) -> None:
+    child.load("echo", delay_seconds=600)
+    child.send_chunk("loglikelihood", PAIRS)
+    child.connection.close()
+    assert child.process.wait(PATIENCE_SECONDS) == 0
+
+
+def test_nothing_beside_the_package_is_importable(python: Path, tmp_path: Path) -> None:
+    code = (
+        f"import runpy; runpy.run_path({str(BOOTSTRAP)!r})['load_workers']();"
+        "import importlib.util; import workers.engine_child.main;"
+        "print([name for name in ('app', 'celery', 'sqlalchemy') if importlib.util.find_spec(name)])"
+    )
+    ran = subprocess.run(
+        [str(python), "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.strip() == "[]"
