@@ -1,0 +1,1 @@
+"""What is measured, as commands; the last results are in docs/performance.md."""
