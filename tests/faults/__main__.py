@@ -1,0 +1,33 @@
+"""Run campaigns: `python -m tests.faults --faults 100 --seed 7`. Exit status 1 if anything did not hold."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+from pathlib import Path
+
+from tests.faults.campaign import Plan, run
+
+
+def main() -> int:
+    """Parse, run, print."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--faults", type=int, default=50, help="how many faults to do")
+    parser.add_argument("--seed", type=int, default=None, help="draws the faults; printed where not given")
+    parser.add_argument("--lease", type=float, default=4.0, help="time to live of a lease, in seconds")
+    parser.add_argument("--pause", type=float, default=2.0, help="mean seconds from one fault to the next")
+    parser.add_argument("--only", action="append", default=[], help="do this kind of fault (repeatable)")
+    parser.add_argument("--keep", type=Path, help="keep logs in this (short, new) folder")
+    given = parser.parse_args()
+    seed = secrets.randbelow(10**6) if given.seed is None else given.seed
+    print(f"seed {seed}", flush=True)  # noqa: T201
+    kinds = tuple(given.only[i % len(given.only)] for i in range(given.faults)) if given.only else ()
+    plan = Plan(seed, given.faults, given.lease, given.pause, kinds=kinds)
+    report = run(plan, lambda line: print(line, flush=True), given.keep)  # noqa: T201
+    print("\n".join(report.lines()), flush=True)  # noqa: T201
+    return 1 if report.violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,191 @@
+"""A campaign: an undisturbed run of every kind of job, then faults under load, then rest, then the checks."""
+
+from __future__ import annotations
+
+import heapq
+import random
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+from tests.faults.checker import Checker, Outcome, outcome, unfinished
+from tests.faults.clients import Client, History, Variant, running_clients, variants
+from tests.faults.cluster import Cluster
+from tests.faults.faults import Fault, Saboteur
+from tests.faults.model import make_model
+from tests.faults.servers import Broker, Database, running_servers
+from tests.faults.watch import watching
+
+REST_SECONDS = 150.0
+DISK_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do; the same seed draws the same faults, though not at the same instants of the service."""
+
+    seed: int
+    faults: int
+    lease_seconds: float = 4.0
+    pause_seconds: float = 2.0
+    """Mean time from one fault to the next."""
+    clients: int = 3
+    kinds: tuple[str, ...] = ()
+    """Faults that are done first, by name, before others are drawn."""
+
+
+@dataclass
+class Report:
+    """What was done and what did not hold."""
+
+    plan: Plan
+    faults: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[str] = field(default_factory=Counter)
+    violations: list[str] = field(default_factory=list)
+    reached: int = 0
+    looks: int = 0
+    rest_seconds: float = 0.0
+    folder: Path = Path()
+
+    def lines(self) -> Iterator[str]:
+        """For people."""
+        yield f"seed {self.plan.seed}: {self.faults.total()} faults, {self.statuses.total()} jobs"
+        yield "  faults: " + ", ".join(f"{n} {what}" for what, n in sorted(self.faults.items()))
+        yield f"  fail points reached: {self.reached}; looks at the tables: {self.looks}"
+        yield "  jobs: " + ", ".join(f"{n} {status}" for status, n in sorted(self.statuses.items()))
+        yield f"  at rest {self.rest_seconds:.1f} s after the last fault was undone"
+        yield from (f"  VIOLATION {words}" for words in self.violations)
+
+
+def run(plan: Plan, say: Callable[[str], None] = print, folder: Path | None = None) -> Report:
+    """Run a campaign; logs stay in `folder` where one is given."""
+    with _folder(folder) as place, running_servers(place) as (database, broker):
+        with _small_disk(place / "data"):
+            model = make_model(place / "models" / "bytes")
+            settings = {
+                "EVALQ_LEASE_SECONDS": f"{plan.lease_seconds:g}",
+                "EVALQ_HOLD_SECONDS": "1",
+                "EVALQ_IDLE_SECONDS": "20",
+            }
+            cluster = Cluster(database, broker, place, model, settings)
+            try:
+                cluster.start_all()
+                cluster.await_ready()
+                return _Campaign(plan, cluster, database, broker, variants(str(model)), say).run()
+            finally:
+                cluster.stop()
+
+
+class _Campaign:
+    def __init__(
+        self,
+        plan: Plan,
+        cluster: Cluster,
+        database: Database,
+        broker: Broker,
+        kinds: list[Variant],
+        say: Callable[[str], None],
+    ) -> None:
+        self._plan = plan
+        self._cluster = cluster
+        self._database = database
+        self._kinds = kinds
+        self._say = say
+        self._rng = random.Random(plan.seed)
+        self._saboteur = Saboteur(cluster, database, broker, self._rng, plan.lease_seconds)
+        self._history = History()
+        self._report = Report(plan)
+        self._began = time.monotonic()
+
+    def run(self) -> Report:
+        """Learn what is right, do the faults, wait for rest, check."""
+        plan, report = self._plan, self._report
+        undisturbed = self._undisturbed()
+        with watching(self._database, plan.lease_seconds) as watch:
+            with running_clients(self._cluster, self._kinds, self._history, plan.seed, plan.clients):
+                self._strike()
+            healed_at = time.monotonic()
+            self._cluster.start_all()
+            left = self._rest()
+            report.rest_seconds = time.monotonic() - healed_at
+        report.looks = watch.looks
+        report.reached = self._saboteur.reached
+        report.violations += [f"never came to rest: {what}" for what in left] + watch.violations
+        checker = Checker(self._cluster, self._database, self._history, undisturbed)
+        report.violations += checker.violations()
+        with self._database.connect() as connection:
+            found = connection.execute("SELECT status, count(*) FROM jobs GROUP BY status").fetchall()
+        report.statuses = Counter({str(status): int(str(number)) for status, number in found})
+        return report
+
+    def _undisturbed(self) -> dict[str, Outcome]:
+        """Every kind of job once, before anything happens."""
+        client = Client(self._cluster, self._kinds, self._history, 0, threading.Event())
+        posted = [client.post(kind) for kind in self._kinds]
+        if left := self._rest():
+            raise AssertionError(f"an undisturbed job does not end: {left}")
+        return {job.variant: outcome(self._database, job.id) for job in posted if job}
+
+    def _strike(self) -> None:
+        """Do the faults at drawn times, and undo each after its time; the last undone, return."""
+        undoing: list[tuple[float, int, Fault]] = []
+        order, kinds, left = count(), list(self._plan.kinds), self._plan.faults
+        strike_at = time.monotonic() + 1.0
+        never = threading.Event()
+        while left or undoing:
+            if undoing and (not left or undoing[0][0] <= strike_at):
+                at, _, fault = heapq.heappop(undoing)
+                never.wait(max(0.0, at - time.monotonic()))
+                fault.undo()
+                continue
+            never.wait(max(0.0, strike_at - time.monotonic()))
+            kind = kinds.pop(0) if kinds else None
+            fault = self._saboteur.strike(kind)
+            left -= 1
+            self._tell(fault)
+            now = time.monotonic()
+            heapq.heappush(undoing, (now + fault.seconds, next(order), fault))
+            strike_at = now + self._rng.expovariate(1 / self._plan.pause_seconds)
+
+    def _tell(self, fault: Fault) -> None:
+        self._report.faults[" ".join(fault.what.split(" for ")[0].split("(")[0].split()[:3])] += 1
+        self._say(f"{time.monotonic() - self._began:7.1f} s  {fault.what}")
+
+    def _rest(self) -> list[str]:
+        """Wait until every job has ended and no device is on its way; what is left after a bound."""
+        deadline = time.monotonic() + REST_SECONDS
+        quiet = threading.Event()
+        while (left := unfinished(self._database)) and time.monotonic() < deadline:
+            quiet.wait(0.2)
+        return left
+
+
+@contextmanager
+def _folder(given: Path | None) -> Iterator[Path]:
+    if given is not None:
+        given.mkdir(parents=True, exist_ok=True)
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="evalq-f-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+@contextmanager
+def _small_disk(folder: Path) -> Iterator[None]:
+    """A data folder that can be filled: a file system of its own."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "evalq-faults", str(folder)]
+    subprocess.run(mount, check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        shutil.rmtree(folder, ignore_errors=True)
