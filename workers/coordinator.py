@@ -20,7 +20,7 @@ from app.domain.ids import uuid7
 from app.domain.job import Failure, Job, JobStatus, Phase
 from app.domain.lease import Lease, Order
 from app.domain.replica import Replica, ReplicaStatus
-from app.domain.sample import is_correct
+from app.domain.sample import finite, is_correct
 from app.errors import FailureCode, LeaseLostError
 from app.harnesses.task_index import TaskIndex
 from app.services.coordination import CoordinationService, Progress
@@ -207,7 +207,7 @@ class _Story:
                     raise LeaseLostError(f"the lease on job {self._job.id} was lost")
                 self._relay()
                 self._look(stopping)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: it was killed in the middle of a frame
             raise HarnessDiedError(f"the harness child is gone ({error})") from error
         finally:
             self._upload_log(ended=True)
@@ -376,7 +376,7 @@ class _Story:
     def _on_task_finished(self, frame: Frame) -> None:
         self._tasks[frame["task"]] = self._totals[frame["task"]]
         self._moved = True
-        self._coordination.task_finished(self._lease, frame["task"], frame["metrics"])
+        self._coordination.task_finished(self._lease, frame["task"], finite(frame["metrics"]))
 
     def _on_sample_rows(self, frame: Frame) -> None:
         task, lines = frame["task"], frame["rows"]

@@ -142,8 +142,10 @@ class JobLeaseRepository:
                 )
         self._session.flush()
         for position, (name, total) in enumerate(totals):
-            values = {"position": position, "total": total, "done": 0, "status": TaskStatus.RUNNING}
-            self._update_task(job_id, name, **values)
+            status = TaskStatus.RUNNING
+            self._update_task(
+                job_id, name, position=position, total=total, done=0, status=status, metrics=None, error=None
+            )
         gone = [name for name in existing if name not in names]
         failed = select(JobTaskRow.name).where(
             JobTaskRow.job_id == job_id, JobTaskRow.status == TaskStatus.FAILED

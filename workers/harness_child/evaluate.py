@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 from lm_eval.api.task import Task
@@ -142,9 +143,10 @@ class Evaluation:
 
     def _score_as_answers_come(self) -> None:
         self._score_complete()
+        self._show_progress(self._tasks)
         while self._ledger.is_open():
             frame = self._take_in(self._inbox.next())
-            self._show_progress(frame)
+            self._show_progress(self._touched_by(frame))
             self._score_complete()
 
     def _take_in(self, frame: Frame) -> Frame:
@@ -204,11 +206,14 @@ class Evaluation:
             date=file_date(),
         )
 
-    def _show_progress(self, frame: Frame) -> None:
-        """Say how far the tasks are that a frame brought answers for, at most once a second each."""
+    def _touched_by(self, frame: Frame) -> set[str]:
+        """Tasks that a frame brought answers for."""
+        return {task for key, _ in frame.get("responses", ()) for task in self._ledger.askers(key)}
+
+    def _show_progress(self, names: Iterable[str]) -> None:
+        """Say how far these tasks are, at most once a second each."""
         now = time.monotonic()
-        touched = {task for key, _ in frame.get("responses", ()) for task in self._ledger.askers(key)}
-        for name in touched:
+        for name in names:
             if now - self._progress_at[name] >= PROGRESS_SECONDS:
                 self._progress_at[name] = now
                 self._send("task_progress", task=name, done=self._ledger.done(name))
