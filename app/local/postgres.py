@@ -7,6 +7,7 @@ import pwd
 import signal
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
@@ -56,7 +57,11 @@ class Postgres:
         self._open_the_way()
         if not self._folder.exists():
             self._initialise()
-        end_leftover(self._folder)
+        end_leftover(self._folder, self._stop)
+        for socket in self._sockets.glob(
+            ".s.PGSQL.*"
+        ):  # left with the number of a process that may be another now
+            socket.unlink()
         settings = SETTINGS | {"unix_socket_directories": str(self._sockets)}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return spawn(
@@ -71,7 +76,9 @@ class Postgres:
         if not self._stop.wait_until(lambda: process.poll() is not None or self._answers(), START_SECONDS):
             raise LocalStartError(f"Postgres did not answer within {START_SECONDS:.0f} s (log: {self._log})")
         if process.poll() is not None:
-            raise LocalStartError(f"Postgres did not start: {last_line(self._log)} (log: {self._log})")
+            raise LocalStartError(
+                f"Postgres did not start: {last_line(self._log, 'FATAL')} (log: {self._log})"
+            )
         self._create_database()
 
     def _initialise(self) -> None:
@@ -136,29 +143,32 @@ def unprivileged_account() -> Account | None:
     return Account(entry.pw_uid, entry.pw_gid)
 
 
-def end_leftover(folder: Path) -> None:
+def end_leftover(folder: Path, stop: StopRequest) -> None:
     """Stop a server that a killed `evalq up` left over this folder, and forget it. We hold the folder's lock."""
     pid_file = folder / "postmaster.pid"
     if not pid_file.exists():
         return
     pid = int(pid_file.read_text().split("\n", 1)[0])
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
-        if not _serves(pid, folder):
-            # A server that is gone leaves its number behind, and Postgres takes any process that has it now for one.
+        for process in _working_in(folder):
+            if process.pid == pid or number is signal.SIGKILL:
+                with suppress(psutil.NoSuchProcess):
+                    process.send_signal(number)
+        if stop.wait_until(lambda: not _working_in(folder), END_SECONDS):
+            # Postgres would take any process that has the old number now for a server.
             pid_file.unlink(missing_ok=True)
             return
-        os.kill(pid, number)
-        psutil.wait_procs([psutil.Process(pid)], timeout=END_SECONDS)
-    raise LocalStartError(f"process {pid}, a Postgres left over in {folder}, does not end")
+    raise LocalStartError(f"a Postgres left over in {folder} (process {pid}) does not end")
 
 
-def _serves(pid: int, folder: Path) -> bool:
-    """Whether this process is a server over this folder; it works there."""
-    try:
-        process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()) == folder.resolve()
-    except psutil.Error:
-        return False
+def _working_in(folder: Path) -> list[psutil.Process]:
+    """The processes of a server over this folder; its memory is in use until the last one ends."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()) == folder.resolve():
+                found.append(process)
+    return found
 
 
 def _programs() -> Path:

@@ -59,15 +59,16 @@ def run_as(account: Account | None) -> dict[str, Any]:
     return {"user": account.uid, "group": account.gid, "extra_groups": [], "cwd": "/"}
 
 
-def last_line(log: Path) -> str:
-    """The last line with something in it; empty where there is none."""
+def last_line(log: Path, word: str = "") -> str:
+    """The last line with this word in it, else with anything in it; empty where there is none."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 4096))
             lines = file.read().decode(errors="replace").split("\n")
     except OSError:
         return ""
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    lines = [line.strip() for line in lines if line.strip()]
+    return next(reversed([line for line in lines if word in line] or lines), "")
 
 
 def _tied_to_parent(number: signal.Signals) -> Callable[[], None]:
