@@ -35,20 +35,6 @@ from workers.supervision.log_tail import LogTail
 HARNESS_TRIES = 3
 """A harness child that dies is started again; what was answered is found in the store."""
 
-ENGINE_TRIES = 3
-"""Failed starts of an engine in a row before the job fails."""
-
-FATAL = frozenset(
-    {
-        FailureCode.MODEL_NOT_FOUND,
-        FailureCode.MODEL_GATED,
-        FailureCode.TOKENIZER_ERROR,
-        FailureCode.KV_CACHE_TOO_SMALL,
-        FailureCode.GPU_OUT_OF_MEMORY,
-    }
-)
-"""Failures of an engine's start that another try does not mend."""
-
 LOOK_SECONDS = 1.0
 LOG_BYTES = 1 << 16
 TAIL_LINES = 20
@@ -58,6 +44,14 @@ log = logging.getLogger(__name__)
 
 class HarnessDiedError(Exception):
     """The harness child ended without a result."""
+
+
+class EngineChangedError(Exception):
+    """The job's answers now depend on another engine spec: its prompts are cut anew."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(f"the engine of job {job.id} was changed")
+        self.job = job
 
 
 class JobEndedError(Exception):
@@ -112,10 +106,14 @@ class Coordinator:
         )
         heartbeat.start()
         try:
-            for left in reversed(range(HARNESS_TRIES)):
+            left = HARNESS_TRIES
+            while left:
                 try:
                     self._tell(lease, job, log_path, lost)
+                except EngineChangedError as error:
+                    job = error.job
                 except HarnessDiedError as error:
+                    left -= 1
                     self._after_harness_died(lease, error, log_path, left)
         except JobEndedError:
             return
@@ -290,22 +288,15 @@ class _Story:
             self._check_engine()
 
     def _check_engine(self) -> None:
-        failed = self._coordination.engine_failures(self._job)
-        errors = [replica.error for replica in failed if replica.error]
-        if errors and (len(errors) >= ENGINE_TRIES or errors[0].code in FATAL):
-            last = errors[0]
-            attempts = tuple(
-                {
-                    "at": replica.ended_at.isoformat(),
-                    "outcome": replica.error.code,
-                    "replica": str(replica.id),
-                }
-                for replica in reversed(failed)
-                if replica.ended_at and replica.error
-            )
-            self._coordination.fail(
-                self._lease, Failure(last.code, last.message, None, last.hint, last.log_tail, attempts)
-            )
+        """An engine that fails is tried with other settings where that may mend it; else the job fails with it."""
+        troubles = self._coordination.engine_troubles(self._job)
+        step = troubles.step(self._job.engine)
+        if step is not None and troubles.failed[0].error:
+            self._job = self._coordination.change_engine(self._lease, step, troubles.failed[0].error)
+            if step.changes_answers:
+                raise EngineChangedError(self._job)
+        elif failure := troubles.verdict():
+            self._coordination.fail(self._lease, failure)
             raise JobEndedError
 
     def _report(self) -> None:

@@ -173,10 +173,11 @@ class ChunkRepository:
         )
         return int(done.rowcount)  # type: ignore[attr-defined]
 
-    def drop(self, job_id: UUID) -> None:
-        """Forget a job's chunks that nobody works on: it ended, or its plan is made anew."""
+    def drop(self, job_id: UUID, *, claimed: bool = False) -> None:
+        """Forget a job's chunks: it ended, or its plan is made anew; `claimed` takes those from their replicas too."""
+        statement = delete(ChunkRow).where(ChunkRow.job_id == job_id)
         self._session.execute(
-            delete(ChunkRow).where(ChunkRow.job_id == job_id, ChunkRow.status != ChunkStatus.CLAIMED)
+            statement if claimed else statement.where(ChunkRow.status != ChunkStatus.CLAIMED)
         )
 
     def drop_ended(self) -> int:

@@ -51,7 +51,7 @@ class GroupRepository:
         self._session = session
 
     def register(
-        self, name: str, host: str, kind: str, backends: Sequence[str], version: str, token: UUID
+        self, name: str, *, host: str, kind: str, backends: Sequence[str], version: str, token: UUID
     ) -> None:
         """Take over the group; an older worker's heartbeats are refused from now on."""
         values = {

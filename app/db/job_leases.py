@@ -116,6 +116,12 @@ class JobLeaseRepository:
         known = func.coalesce(JobRow.provenance, cast({}, JSONB))
         self.write(lease, provenance=known.concat(cast(dict(more), JSONB)))
 
+    def add_step(self, lease: Lease, step: Mapping[str, Any]) -> None:
+        """Record a changed engine setting: it may change scores slightly."""
+        known = func.coalesce(JobRow.provenance, cast({}, JSONB))
+        steps = func.coalesce(known["ladder"], cast([], JSONB)).concat(cast([dict(step)], JSONB))
+        self.write(lease, provenance=func.jsonb_set(known, "{ladder}", steps))
+
     def let_go(self, lease: Lease, status: JobStatus, reason: str, error: Failure | None = None) -> None:
         """End the holder's work: the job moves on and nobody holds it."""
         self.write(
@@ -135,7 +141,7 @@ class JobLeaseRepository:
         """Replace the job's tasks by the leaf tasks that were built, in order."""
         names = [name for name, _ in totals]
         existing = set(self._session.scalars(select(JobTaskRow.name).where(JobTaskRow.job_id == job_id)))
-        for position, (name, total) in enumerate(totals):
+        for position, name in enumerate(names):
             if name not in existing:
                 self._session.add(
                     JobTaskRow(job_id=job_id, position=position, name=name, status=TaskStatus.WAITING)

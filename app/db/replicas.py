@@ -191,7 +191,10 @@ class ReplicaRepository:
         self._session.execute(
             update(ReplicaRow)
             .where(ReplicaRow.id == replica_id, ReplicaRow.status.in_(LIVE))
-            .values(release_requested_at=func.coalesce(ReplicaRow.release_requested_at, func.now()))
+            .values(
+                release_requested_at=func.coalesce(ReplicaRow.release_requested_at, func.now()),
+                release_reason=why,
+            )
         )
         gone = self._session.scalars(
             update(ReplicaRow)
@@ -255,15 +258,24 @@ class ReplicaRepository:
         return [to_replica(row) for row in self._session.scalars(query.order_by(ReplicaRow.placed_at))]
 
     def failures_since(self, engine_key: str, since: datetime) -> list[Replica]:
-        """Failed starts of an engine spec after its last good one, newest first."""
-        served = select(func.max(ReplicaRow.serving_at)).where(ReplicaRow.engine_key == engine_key)
+        """Replicas of an engine spec that were placed since and failed, newest first."""
         query = select(ReplicaRow).where(
             ReplicaRow.engine_key == engine_key,
             ReplicaRow.status == ReplicaStatus.FAILED,
             ReplicaRow.placed_at >= since,
-            ReplicaRow.placed_at > func.coalesce(served.scalar_subquery(), since),
         )
         return [to_replica(row) for row in self._session.scalars(query.order_by(ReplicaRow.ended_at.desc()))]
+
+    def last_served_at(self, engine_key: str) -> datetime | None:
+        """When a replica of this engine spec was last loaded."""
+        query = select(func.max(ReplicaRow.serving_at)).where(ReplicaRow.engine_key == engine_key)
+        return self._session.scalar(query)
+
+    def widest(self, backend: str) -> int:
+        """Devices of the largest group with this backend."""
+        count = select(func.count(DeviceRow.id)).join(GroupRow, GroupRow.name == DeviceRow.group_name)
+        query = count.where(GroupRow.backends.contains([backend])).group_by(GroupRow.name)
+        return max(self._session.scalars(query), default=0)
 
     def provenance(self, replica_ids: Sequence[UUID]) -> list[dict[str, Any]]:
         """What these replicas reported when they were loaded."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy import (
@@ -30,7 +30,7 @@ from app.domain.replica import DeviceState, ReplicaStatus
 class Base(DeclarativeBase):
     """Types shared by all tables: times carry their zone, documents are JSONB."""
 
-    type_annotation_map = {
+    type_annotation_map: ClassVar = {
         datetime: DateTime(timezone=True),
         dict[str, Any]: JSONB,
         list[str]: ARRAY(Text),
@@ -237,6 +237,7 @@ class ReplicaRow(Base):
     idle_since: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     release_requested_at: Mapped[datetime | None]
+    release_reason: Mapped[str | None]
     requests_done: Mapped[int] = mapped_column(server_default="0")
     tokens_done: Mapped[int] = mapped_column(server_default="0")
     cost_done: Mapped[float] = mapped_column(server_default="0")

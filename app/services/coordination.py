@@ -22,6 +22,7 @@ from app.domain.ids import uuid7
 from app.domain.job import Failure, Job, JobStatus, Phase, TaskStatus, outcome
 from app.domain.lease import Lease, Order
 from app.domain.replica import Replica
+from app.domain.retry import Step, Troubles
 
 INSERT_AT_ONCE = 100
 
@@ -90,7 +91,8 @@ class CoordinationService:
         with self._sessions.begin() as session:
             leases = JobLeaseRepository(session)
             total = sum(count for _, count in totals)
-            leases.write(lease, fingerprint=fingerprint, requests_total=total, provenance=dict(provenance))
+            leases.write(lease, fingerprint=fingerprint, requests_total=total)
+            leases.add_provenance(lease, provenance)
             leases.set_tasks(lease.id, totals)
 
     def lookup(self, fingerprint: bytes, keys: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
@@ -180,11 +182,28 @@ class CoordinationService:
             live = ReplicaRepository(session).live()
         return [replica for replica in live if replica.engine.key == job.engine.key]
 
-    def engine_failures(self, job: Job) -> list[Replica]:
-        """Failed starts of the job's engine since this attempt began or the engine last served, newest first."""
+    def engine_troubles(self, job: Job) -> Troubles:
+        """What went wrong with the job's engine since this attempt began."""
         since = job.progress_at or job.created_at
         with self._sessions.begin() as session:
-            return ReplicaRepository(session).failures_since(job.engine.key, since)
+            replicas = ReplicaRepository(session)
+            failed = replicas.failures_since(job.engine.key, since)
+            served_at = replicas.last_served_at(job.engine.key)
+            return Troubles(tuple(failed), served_at, replicas.widest(job.engine.backend))
+
+    def change_engine(self, lease: Lease, step: Step, failure: Failure) -> Job:
+        """Go on with another engine spec; where that changes answers, every chunk is cut anew."""
+        with self._sessions.begin() as session:
+            leases = JobLeaseRepository(session)
+            leases.write(lease, engine=step.engine.to_json(), engine_key=step.engine.key)
+            if step.changes_answers:
+                ChunkRepository(session).drop(lease.id, claimed=True)
+            change = {"change": step.change, "code": failure.code, "message": failure.message}
+            leases.add_step(lease, change)
+            EventRepository(session).append(lease.id, "job.retrying", change)
+            job = JobRepository(session).get(lease.id)
+        self._wake(lease.id)
+        return job
 
     def finish(self, lease: Lease, document: str, name: str, date: str) -> JobStatus:
         """Store lm-eval's document and end the job; its status follows from its tasks."""

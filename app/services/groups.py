@@ -49,7 +49,7 @@ class GroupService:
         token = uuid7()
         with self._sessions.begin() as session:
             groups = GroupRepository(session)
-            groups.register(name, host, kind, backends, version, token)
+            groups.register(name, host=host, kind=kind, backends=backends, version=version, token=token)
             groups.set_devices(name, reports)
         return token
 

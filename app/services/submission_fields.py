@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,6 +101,8 @@ def _read_strings(reader: FieldReader) -> None:
             reader.spec[name] = dict(parsed.values)
             reader.faults += parsed.faults
             reader.notes += parsed.notes
+        for path in _not_finite(reader.given(name), name):
+            reader.fault(path, "is not a finite number")
     tasks = reader.given("tasks")
     if isinstance(tasks, str):
         reader.spec["tasks"] = parse_names(tasks)
@@ -107,9 +110,21 @@ def _read_strings(reader: FieldReader) -> None:
         reader.spec["gen_kwargs"] = None
 
 
+def _not_finite(value: Any, path: str) -> Iterator[str]:
+    """Paths of NaN and infinities, which lm-eval's string forms can spell and JSON cannot."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield path
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _not_finite(item, f"{path}.{key}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _not_finite(item, f"{path}.{index}")
+
+
 def _read_numbers(reader: FieldReader) -> None:
     batch_size = reader.given("batch_size")
-    if isinstance(batch_size, str) and batch_size.isdigit():
+    if isinstance(batch_size, str) and re.fullmatch(r"[0-9]{1,9}", batch_size):
         reader.spec["batch_size"] = batch_size = int(batch_size)
     if isinstance(batch_size, str):
         fits = _BATCH_SIZE.fullmatch(batch_size) is not None

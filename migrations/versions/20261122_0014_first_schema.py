@@ -128,6 +128,7 @@ def upgrade() -> None:
         sa.Column("idle_since", sa.DateTime(timezone=True), nullable=True),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("release_requested_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("release_reason", sa.Text(), nullable=True),
         sa.Column("requests_done", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("tokens_done", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("cost_done", sa.Double(), server_default="0", nullable=False),
