@@ -129,14 +129,15 @@ def _quiet_env() -> dict[str, str]:
 
 def _say_how_it_went(out: Output, job: Json) -> None:
     progress, replicas = job["progress"], len(job.get("replicas") or ())
-    spent = f"{job['gpu_seconds']:.0f} device-seconds" if job.get("gpu_seconds") else "no device time"
-    out.say(f"{progress['done']} requests on {replicas} replicas, {spent}")
+    reused = f", {progress['reused']} of them answered before" if progress.get("reused") else ""
+    worked = f", on {replicas} replicas in {job['gpu_seconds']:.0f} device-seconds" if replicas else ""
+    out.say(f"{progress['done']} requests{reused}{worked}")
 
 
 def _say_next(out: Output, kept: Path | None) -> None:
-    out.say("next:")
-    out.say("  evalq up                                           the service, until Ctrl-C")
-    out.say("  evalq submit examples/requests/demo.json --watch   the same job, by hand")
-    out.say("  README.md, docs/                                   what else there is")
-    if kept:
-        out.say(f"  evalq up --data {kept}   what this demo left behind")
+    evalq = sys.argv[0] if Path(sys.argv[0]).name == "evalq" else "evalq"
+    keep = f" --data {kept}" if kept else ""
+    out.say("next, the same by hand (the model then comes from the hub):")
+    out.say(f"  EVALQ_TASK_PATHS={EXAMPLES / 'tasks'} {evalq} up --group local=cpu:2{keep}")
+    out.say(f"  {evalq} submit {EXAMPLES / 'requests' / 'demo.json'} --watch")
+    out.say(f"  {evalq} --help, README.md and docs/ show what else there is")

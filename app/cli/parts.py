@@ -55,6 +55,7 @@ def scheduler() -> None:
     from app.scheduler import run
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     run()
 
 

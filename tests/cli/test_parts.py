@@ -1,0 +1,105 @@
+"""The parts of a deployment refuse what they cannot work with, in one line."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import psycopg
+import pytest
+from click.testing import CliRunner
+
+from app.cli.main import cli
+from app.local.ports import free_port
+from tests.servers import Postgres
+
+
+def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "app.cli", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | env, check=False, timeout=120
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["api"],
+        ["scheduler"],
+        ["worker", "--role", "coordinator"],
+        ["worker", "--group", "a", "--devices", "cpu:1"],
+    ],
+    ids=" ".join,
+)
+def test_a_part_refuses_an_old_schema(postgres: Postgres, arguments: Sequence[str]) -> None:
+    with postgres.database(template="template0") as url:
+        answer = run(*arguments, EVALQ_DATABASE_URL=url, EVALQ_PORT=str(free_port()))
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("evalq: the database is at schema None, this version needs ")
+    assert answer.stderr.endswith(": run `evalq migrate`\n")
+    assert len(answer.stderr.splitlines()) == 1
+
+
+def test_migrate_brings_a_database_up_to_date_and_is_safe_to_repeat(postgres: Postgres) -> None:
+    with postgres.database(template="template0") as url:
+        first, second = (run("migrate", EVALQ_DATABASE_URL=url) for _ in range(2))
+    assert (first.returncode, first.stderr) == (0, "migrated\n")
+    assert (second.returncode, second.stderr) == (0, "the schema is up to date\n")
+
+
+def test_a_database_of_a_newer_version_is_left_alone(postgres: Postgres) -> None:
+    with postgres.database() as url:
+        with psycopg.connect(url) as connection:
+            connection.execute("UPDATE alembic_version SET version_num = 'from the future'")
+        answer = run("migrate", EVALQ_DATABASE_URL=url)
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("evalq: a newer evalq has migrated this database: ")
+    assert len(answer.stderr.splitlines()) == 1
+
+
+def test_the_api_refuses_to_listen_beyond_loopback_without_keys(database_url: str) -> None:
+    answer = run("api", "--host", "0.0.0.0", "--port", str(free_port()), EVALQ_DATABASE_URL=database_url)  # noqa: S104
+    assert answer.returncode == 1
+    assert answer.stderr.splitlines()[-1].startswith("evalq: refusing to listen on 0.0.0.0 without keys")
+    assert "Traceback" not in answer.stderr
+
+
+def test_the_api_names_a_taken_port(database_url: str) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        answer = run("api", "--port", str(port), EVALQ_DATABASE_URL=database_url)
+    assert answer.returncode == 1
+    assert answer.stderr == f"evalq: port {port} on 127.0.0.1 is taken: choose another with --port\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--role", "coordinator", "--group", "a"], ["--devices", "0", "--role", "coordinator"]]
+)
+def test_a_worker_is_either_a_coordinator_or_of_a_group(arguments: Sequence[str]) -> None:
+    answer = CliRunner().invoke(cli, ["worker", *arguments])
+    assert answer.exit_code == 2
+    assert "either --role coordinator, or --group NAME" in answer.stderr
+
+
+def test_a_group_needs_devices() -> None:
+    answer = run("worker", "--group", "a")
+    assert answer.returncode == 1
+    assert "expected NAME=cpu:2 or NAME=0,1,2,3" in answer.stderr
+
+
+def test_an_unknown_backend_is_wrong_usage() -> None:
+    answer = CliRunner().invoke(cli, ["backends", "install", "vlllm"])
+    assert answer.exit_code == 2
+    assert "there are hf" in answer.stderr
+
+
+def test_the_backends_are_listed_with_their_environments() -> None:
+    answer = CliRunner().invoke(cli, ["backends", "list"])
+    assert answer.exit_code == 0
+    assert answer.stdout.splitlines()[0].split() == ["NAME", "STATE", "ENVIRONMENT"]
+    assert "hf" in answer.stdout
