@@ -123,10 +123,10 @@ class HFEngine:
         return size
 
     def _seconds(self, size: int, shape: Shape) -> float:
-        """The better of two forward passes; a generation's time goes into passes over one token a row."""
+        """The best of three forward passes; a generation's time goes into passes over one token a row."""
         batch = torch.ones((size, 1 if shape.generating else shape.length), dtype=torch.long)
         more = {"attn_mask": batch, "labels": batch} if self._lm.backend == "seq2seq" else {}
-        return min(_timed(lambda: self._lm._model_call(batch, **more)) for _ in range(2))
+        return min(_timed(lambda: self._lm._model_call(batch, **more)) for _ in range(3))
 
 
 class _Counter:

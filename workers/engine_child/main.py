@@ -33,11 +33,15 @@ def main() -> int:
 
 
 def _read(connection: Connection, frames: queue.SimpleQueue[Frame]) -> None:
+    status = 1
     try:
         while (frame := connection.receive()) is not None and frame["type"] != "stop":
             frames.put(frame)
+        status = 0
+    except Exception:
+        log.exception("the socket cannot be read")
     finally:
-        os._exit(0)
+        os._exit(status)
 
 
 def _load(connection: Connection, frame: Frame) -> Engine | None:
