@@ -23,7 +23,7 @@ from app.cli.watch import follow_to_end
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 START_SECONDS = 180.0
-STOP_SECONDS = 90.0
+STOP_SECONDS = 150.0
 MODEL = "SmolLM2-135M-Instruct"
 
 

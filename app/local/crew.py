@@ -95,13 +95,14 @@ class Crew:
             ):
                 time.sleep(PAUSE_SECONDS)
             for member in members:
-                self._kill(member)
+                self._kill(member, quietly=request.hurried)
         self._members.clear()
 
-    def _kill(self, member: Member) -> None:
+    def _kill(self, member: Member, *, quietly: bool) -> None:
         if member.alive:
-            self._say(f"{member.part.name} did not end in time: killed")
             member.process.kill()
+            if not quietly:
+                self._say(f"{member.part.name} did not end in time: killed")
         member.process.wait()
 
 

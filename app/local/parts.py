@@ -14,6 +14,8 @@ from app.local.processes import Process, spawn
 
 GPU_LIST = re.compile(r"\d+(,\d+)*")
 CPU_SLOTS = re.compile(r"cpu:[1-9]\d*")
+SERVICES, WORKERS = 2, 3  # ranks; 0 and 1 are Postgres and Valkey
+DRAIN_SECONDS = 60.0  # a worker finishes the chunks it has; the first ones of a model are the longest
 GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -76,13 +78,19 @@ def evalq_parts(
 
     def part(name: str, rank: int, *arguments: str) -> Part:
         log = logs / f"{name}.log"
-        return Part(name, lambda: spawn(evalq_command(*arguments), log=log, env=env), log, rank)
+        grace = DRAIN_SECONDS if rank == WORKERS else 20.0
+        return Part(
+            name, lambda: spawn(evalq_command(*arguments), log=log, env=env), log, rank, grace_seconds=grace
+        )
 
     return [
-        part("api", 2, "api", "--host", host, "--port", str(port)),
-        part("scheduler", 2, "scheduler"),
-        part("coordinator", 3, "worker", "--role", "coordinator"),
-        *(part(f"worker-{g.name}", 3, "worker", "--group", g.name, "--devices", g.devices) for g in groups),
+        part("api", SERVICES, "api", "--host", host, "--port", str(port)),
+        part("scheduler", SERVICES, "scheduler"),
+        part("coordinator", WORKERS, "worker", "--role", "coordinator"),
+        *(
+            part(f"worker-{g.name}", WORKERS, "worker", "--group", g.name, "--devices", g.devices)
+            for g in groups
+        ),
     ]
 
 

@@ -65,7 +65,7 @@ def run(service: LocalService, *, say: Say, ready: Say) -> int:
         except StopAskedError:
             pass
         finally:
-            say("stopping")
+            say("stopping; a second Ctrl-C stops at once")
             crew.stop(request)
     return 130 if request.hurried else 0
 

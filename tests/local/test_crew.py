@@ -147,3 +147,4 @@ def test_in_a_hurry_nothing_is_waited_for(stage: Stage) -> None:
     request.ask()
     stage.crew.stop(request)
     assert gone(child)
+    assert stage.said == []
