@@ -99,9 +99,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        listening.cancel()
-        await asyncio.gather(listening, return_exceptions=True)
-        await wakeups.wait_closed()
+        await wakeups.wait_closed(listening)
         app.state.sessions.kw["bind"].dispose()
 
 

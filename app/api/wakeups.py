@@ -50,8 +50,8 @@ class WakeUps:
         self._closed = False
 
     async def listen(self) -> None:
-        """Hear wake-ups until cancelled, across any outage of Redis."""
-        while True:
+        """Hear wake-ups until closed, across any outage of Redis."""
+        while not self._closed:
             try:
                 await self._listen_once()
             except (RedisError, OSError) as error:
@@ -81,13 +81,14 @@ class WakeUps:
         for watch in self._watches.values():
             self._end(watch)
 
-    async def wait_closed(self) -> None:
-        """Close, and return when nothing reads the database any more."""
+    async def wait_closed(self, listening: asyncio.Task[None]) -> None:
+        """Close, and return when nothing listens to Redis or reads the database any more."""
         self.close()
-        tasks = [watch.task for watch in self._watches.values() if watch.task]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        tasks = {listening, *(watch.task for watch in self._watches.values() if watch.task)}
+        while tasks:
+            for task in tasks:
+                task.cancel()  # again and again: a connection that breaks while it is closed swallows the first
+            _, tasks = await asyncio.wait(tasks, timeout=1.0)
 
     async def follow(self, job_id: UUID, after: int, idle_seconds: float) -> AsyncGenerator[News, None]:
         """The job's events after a number as they are committed, until it ends.

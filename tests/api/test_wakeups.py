@@ -51,9 +51,7 @@ async def listening(log: Log, url: str, poll_seconds: float) -> AsyncIterator[Wa
     try:
         yield wakeups
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await wakeups.wait_closed()
+        await wakeups.wait_closed(task)
 
 
 async def collect(wakeups: WakeUps, after: int = 0) -> list[int]:
@@ -149,5 +147,20 @@ def test_nobody_is_left_waiting_when_the_last_reader_goes() -> None:
             async with asyncio.timeout(10):
                 while wakeups._watches:
                     await asyncio.sleep(0)
+
+    asyncio.run(story())
+
+
+def test_closing_ends_a_listener_whose_connection_breaks_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def listen_once(_: WakeUps) -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            raise ConnectionError("while closing")
+
+    async def story() -> None:
+        monkeypatch.setattr(WakeUps, "_listen_once", listen_once)
+        async with listening(Log(), NOWHERE, poll_seconds=60), asyncio.timeout(10):
+            await asyncio.sleep(0)
 
     asyncio.run(story())
