@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from email.message import Message
@@ -109,10 +110,13 @@ def _refuse(constant: str) -> None:
 
 
 def _unstorable(value: Any, path: str, depth: int = 0) -> Iterator[FaultyField]:
-    """What Postgres cannot keep: NUL, halves of surrogate pairs; and nests that no job has."""
+    """What Postgres cannot keep: NUL, halves of surrogate pairs, infinities; and nests that no job has."""
     if isinstance(value, str):
         if any(char == "\x00" or "\ud800" <= char <= "\udfff" for char in value):
             yield FaultyField(path, "holds a NUL character or half a surrogate pair")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            yield FaultyField(path, "is too large for a number")
     elif depth == MAX_DEPTH:
         yield FaultyField(path, f"is nested more than {MAX_DEPTH} levels deep")
     elif isinstance(value, Mapping):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -123,6 +124,8 @@ def _limit(words: list[str]) -> int | float:
         limit = float(words[0])
     except ValueError:
         raise ValueError(f"{words[0]!r} is neither a number of documents nor a fraction") from None
+    if not math.isfinite(limit):
+        raise ValueError(f"{words[0]!r} is neither a number of documents nor a fraction")
     return int(limit) if limit.is_integer() else limit
 
 

@@ -83,7 +83,15 @@ def test_malformed_json_is_a_bad_request(api: TestClient, body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", ['"text"', "[]", '{"name": "a\\u0000"}', '{"tags": ["\\ud800"]}', '{"\\ud800": {"a": "\\u0000"}}']
+    "body",
+    [
+        '"text"',
+        "[]",
+        '{"limit": 1e999}',
+        '{"name": "a\\u0000"}',
+        '{"tags": ["\\ud800"]}',
+        '{"\\ud800": {"a": "\\u0000"}}',
+    ],
 )
 def test_what_cannot_be_a_job_is_unprocessable(api: TestClient, body: str) -> None:
     answer = api.post("/v1/jobs", content=body, headers={"content-type": "application/json"})
