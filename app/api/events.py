@@ -23,6 +23,13 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(known
 KEEP_ALIVE_SECONDS = 15.0
 """Shorter than the patience of common proxies."""
 
+SENT = {
+    "type": "object",
+    "description": "One event as sent; `data` is the event as JSON. A snapshot of the job has no `id`.",
+    "properties": {"id": {"type": "string"}, "event": {"type": "string"}, "data": {"type": "string"}},
+    "required": ["event", "data"],
+}
+
 Number = Annotated[int, Query(ge=0, le=2**63 - 1, description="Events with a greater number.")]
 LastEventId = Annotated[
     int | None,
@@ -35,7 +42,7 @@ LastEventId = Annotated[
     summary="Follow a job",
     response_model=EventList,
     responses=problems(UnknownJobError)
-    | {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "The events."}},
+    | {200: {"content": {"text/event-stream": {"schema": SENT}}, "description": "The events."}},
 )
 async def read_events(
     job_id: JobId,
