@@ -13,11 +13,13 @@ from typing import Any
 from uuid import UUID
 
 import msgpack
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.backends import backend_key
+from app.db.outages import is_outage, patiently
 from app.domain.chunk import Chunk
 from app.domain.ids import uuid7
-from app.domain.job import Failure, Job, JobStatus, Phase
+from app.domain.job import LATE, Failure, Job, JobStatus, Phase
 from app.domain.lease import Lease, Order
 from app.domain.replica import Replica, ReplicaStatus
 from app.domain.sample import finite, is_correct
@@ -34,6 +36,9 @@ from workers.supervision.log_tail import LogTail
 
 HARNESS_TRIES = 3
 """A harness child that dies is started again; what was answered is found in the store."""
+
+OUTAGES = 20
+"""How often in one attempt the database may fail under a job before the job itself is suspected."""
 
 LOOK_SECONDS = 1.0
 LOG_BYTES = 1 << 16
@@ -95,6 +100,9 @@ class Coordinator:
         except LeaseLostError as error:
             log.warning("job %s: %s", job_id, error)
         except Exception as error:
+            if is_outage(error):
+                log.warning("job %s waits for its lease to end: %s", job_id, error)
+                return
             log.exception("job %s failed", job_id)
             self._coordination.fail(lease, Failure(FailureCode.INTERNAL, f"{type(error).__name__}: {error}"))
 
@@ -115,6 +123,7 @@ class Coordinator:
                 except HarnessDiedError as error:
                     left -= 1
                     self._after_harness_died(lease, error, log_path, left)
+                    job = self._coordination.held(lease)
         except JobEndedError:
             return
         finally:
@@ -128,6 +137,19 @@ class Coordinator:
         self._coordination.fail(lease, Failure(FailureCode.INTERNAL, str(error), log_tail=tail))
 
     def _tell(self, lease: Lease, job: Job, log_path: Path, lost: threading.Event) -> None:
+        """Tell the job's story; where the database fails on the way, from the beginning, with what is stored."""
+        for left in reversed(range(OUTAGES)):
+            try:
+                self._tell_once(lease, job, log_path, lost)
+            except SQLAlchemyError as error:
+                if not left:
+                    raise HarnessDiedError(f"the database fails whenever this job runs: {error}") from error
+                if not is_outage(error):
+                    raise
+                log.warning("job %s: the database failed under it: %s", job.id, error)
+                job = patiently(lambda: self._coordination.held(lease), lost.is_set)
+
+    def _tell_once(self, lease: Lease, job: Job, log_path: Path, lost: threading.Event) -> None:
         connection = self._server.spawn(str(job.id), log_path)
         try:
             story = _Story(
@@ -237,7 +259,7 @@ class _Story:
     def _collect(self) -> None:
         if not self._planned:
             return
-        found = self._coordination.collect(self._job.id, self._fingerprint)
+        found = self._coordination.collect(self._lease, self._fingerprint)
         self._gpu_seconds += found.seconds * self._job.engine.gpus
         self._rates.add_tokens(found.cost)
         if found.responses:
@@ -264,11 +286,10 @@ class _Story:
         if order is Order.CANCEL:
             coordination.stop(lease, JobStatus.CANCELLED, "cancelled by its user")
         elif order is Order.PAUSE:
-            coordination.stop(lease, JobStatus.PAUSED, "paused by its user")
+            if not coordination.pause(lease):
+                return
         elif order is Order.DEADLINE:
-            coordination.fail(
-                lease, Failure(FailureCode.DEADLINE_EXCEEDED, "the job did not end by its deadline")
-            )
+            coordination.fail(lease, LATE)
         elif stopping.is_set():
             coordination.stop(lease, JobStatus.QUEUED, "its coordinator is shutting down")
         else:

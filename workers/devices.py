@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.backends import installed, python_of
 from app.db.groups import DeviceReport
@@ -93,7 +93,7 @@ class GroupDevices:
         env = dict(replica.engine.env) | visible_devices(block)
         if self.kind == "cpu":
             env.setdefault("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
-        return EngineCommand((str(python), str(BOOTSTRAP)), env, self.kind)
+        return EngineCommand((str(python), "-E", str(BOOTSTRAP)), env, self.kind)
 
     def is_clean(self, identity: str) -> bool:
         """Whether the device may be given out: its memory is seen free."""
@@ -158,5 +158,5 @@ class GroupKeeper:
                 self.beat_once()
             except LeaseLostError as error:
                 log.warning("%s; this worker goes on serving what it holds", error)
-            except (DBAPIError, GpuUnavailableError, TimeoutError) as error:
+            except (SQLAlchemyError, GpuUnavailableError, TimeoutError) as error:
                 log.warning("no heartbeat for group %s: %s", self._devices.group, error)

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
 from app.db.tables import JobRow, JobTaskRow
-from app.domain.job import Failure, JobStatus, Phase, TaskStatus
+from app.domain.job import LATE, Failure, JobStatus, Phase, TaskStatus
 from app.domain.lease import Lease, Order
 from app.errors import LeaseLostError
 
@@ -64,6 +64,7 @@ class JobLeaseRepository:
                 started_at=func.coalesce(JobRow.started_at, func.now()),
                 progress_at=func.now(),
                 requests_done=0,
+                results=None,
             )
         )
         return bool(done.rowcount)  # type: ignore[attr-defined]
@@ -95,9 +96,10 @@ class JobLeaseRepository:
             requests_reused=case((first, reused), else_=JobRow.requests_reused),
         )
 
-    def order(self, lease: Lease) -> Order:
-        """What the job's user wants of the holder; LeaseLostError."""
-        row = self._session.execute(select(*_WISHES).where(_held(lease))).one_or_none()
+    def order(self, lease: Lease, *, lock: bool = False) -> Order:
+        """What the job's user wants of the holder, until the transaction ends if locked; LeaseLostError."""
+        asked = select(*_WISHES).where(_held(lease))
+        row = self._session.execute(asked.with_for_update(key_share=True) if lock else asked).one_or_none()
         return _order(lease, row)
 
     def advance(self, lease: Lease, done: int, rates: dict[str, Any], gpu_seconds: float) -> None:
@@ -178,14 +180,31 @@ class JobLeaseRepository:
             self._session.flush()
         self._update_task(job_id, name, status=TaskStatus.FAILED, error=error.to_json())
 
+    def fail_late(self) -> list[UUID]:
+        """End waiting jobs whose deadline has passed; returns them. A running one is ended by its holder."""
+        rows = self._session.scalars(
+            update(JobRow)
+            .where(JobRow.status.in_([JobStatus.QUEUED, JobStatus.PAUSED]), JobRow.deadline_at < func.now())
+            .values(
+                status=JobStatus.FAILED,
+                reason=LATE.message,
+                error=LATE.to_json(),
+                ended_at=func.now(),
+                version=JobRow.version + 1,
+            )
+            .returning(JobRow.id)
+        )
+        return list(rows)
+
     def requeue_expired(self, reason: str, held_by: Sequence[str] | None = None) -> list[UUID]:
         """Running jobs whose lease is over (or whose holder is known dead) wait again; returns them."""
         over = JobRow.lease_expires_at < func.now()
         if held_by is not None:
             over = or_(over, JobRow.lease_holder.in_(held_by))
+        found = select(JobRow.id).where(JobRow.status == JobStatus.RUNNING, over)
         rows = self._session.scalars(
             update(JobRow)
-            .where(JobRow.status == JobStatus.RUNNING, over)
+            .where(JobRow.id.in_(found.with_for_update(skip_locked=True, key_share=True)))
             .values(
                 status=JobStatus.QUEUED,
                 phase=None,

@@ -102,6 +102,9 @@ class Failure:
         )
 
 
+LATE = Failure("deadline_exceeded", "the job did not end by its deadline", hint="retry it with a later one")
+
+
 @dataclass(frozen=True)
 class JobTask:
     """One lm-eval task of a job; `done` and `total` count requests."""

@@ -14,6 +14,7 @@ from app.db.job_leases import JobLeaseRepository
 from app.db.jobs import JobRepository
 from app.db.replicas import ReplicaRepository, WaitingWork
 from app.db.session import Sessions
+from app.domain.job import LATE
 from app.domain.placement import Demand, Policy, Release, Start, place
 from app.services.jobs import utc_now
 from app.settings import Settings
@@ -63,7 +64,7 @@ def _joined(first: Demand, second: Demand) -> Demand:
 
 
 class SchedulingService:
-    """place_once, announce_once, expire_once: the scheduler's turn, one transaction each."""
+    """place_once, announce_once, expire_once: the scheduler's turn, in short transactions."""
 
     def __init__(
         self,
@@ -112,6 +113,7 @@ class SchedulingService:
         with self._sessions.begin() as session:
             lost = ReplicaRepository(session).expire()
             ChunkRepository(session).give_back(lost)
+        with self._sessions.begin() as session:
             jobs = JobLeaseRepository(session).requeue_expired(
                 "its coordinator was lost; going on from what is stored"
             )
@@ -119,7 +121,10 @@ class SchedulingService:
                 EventRepository(session).append(
                     job_id, "job.retrying", {"reason": "its coordinator was lost"}
                 )
-        return lost + jobs
+            late = JobLeaseRepository(session).fail_late()
+            for job_id in late:
+                EventRepository(session).append(job_id, "job.failed", {"error": LATE.to_json()})
+        return [*lost, *jobs, *late]
 
     def tidy_once(self) -> int:
         """Forget chunks of ended jobs; returns how many."""
