@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 from celery import Celery, signals
 
 from app.broker import make_celery
+from app.db.outages import is_outage
+from app.errors import DatabaseUnreachableError
 from app.settings import current
 from workers.tasks import Role, make_role, register
 
+AGAIN_SECONDS = 2.0
+
 logging.getLogger("celery.redirected").setLevel(logging.WARNING)
+
+log = logging.getLogger(__name__)
 
 app: Celery = make_celery(current())
 _role: Role | None = None
@@ -29,7 +36,16 @@ register(app, role)
 
 
 def _begin(**_: Any) -> None:
-    role().begin()
+    """Begin once the database answers; a worker that cannot begin ends: it would take messages and do nothing."""
+    while True:
+        try:
+            return role().begin()
+        except Exception as error:
+            if not (is_outage(error) or isinstance(error, DatabaseUnreachableError)):
+                log.exception("this worker cannot begin")
+                raise SystemExit(1) from error
+            log.warning("this worker cannot begin yet: %s", error)
+            time.sleep(AGAIN_SECONDS)
 
 
 def _wind_down(**_: Any) -> None:

@@ -7,21 +7,24 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgpack
+from sqlalchemy.exc import SQLAlchemyError
 
+from app.db.outages import is_outage, patiently
 from app.domain.chunk import Chunk
 from app.domain.job import Failure
 from app.domain.lease import Lease, Order
 from app.domain.replica import Replica, ReplicaStatus
-from app.errors import LeaseLostError
-from app.services.serving import Answer, Claimed, ServingService
+from app.errors import ChildStartError, FailureCode, LeaseLostError
+from app.services.serving import Answer, Claimed, ServingService, Work
 from app.settings import Settings
 from workers.devices import GroupDevices
 from workers.frames import Frame, pack_requests, unpack_requests
@@ -43,6 +46,8 @@ CLAIM_MOST = 64
 STOP_GRACE_SECONDS = 5.0
 LOG_BYTES = 1 << 16
 TAIL_LINES = 20
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -112,9 +117,20 @@ class ReplicaSupervisor:
         log.info("replica %s: %s on %s", replica.id, replica.engine.model, ", ".join(replica.devices))
         try:
             status, failure = self._serve(lease, replica, claimed_at)
-            self._serving.end(lease, status, failure)
         except LeaseLostError as error:
             log.warning("replica %s: %s", replica.id, error)
+            status, failure = ReplicaStatus.LOST, Failure(FailureCode.LOST, str(error))
+        except (OSError, ChildStartError) as error:
+            log.exception("replica %s: its engine could not be started", replica.id)
+            message = f"the engine could not be started: {error}"
+            status, failure = ReplicaStatus.FAILED, Failure(FailureCode.ENGINE_START_FAILED, message)
+        self._end(lease, status, failure)
+
+    def _end(self, lease: Lease, status: ReplicaStatus, failure: Failure | None) -> None:
+        """Give the devices back now, if the lease still holds: its processes are gone."""
+        over_at = time.monotonic() + self._settings.lease_seconds
+        with suppress(LeaseLostError):
+            patiently(lambda: self._serving.end(lease, status, failure), lambda: time.monotonic() > over_at)
 
     def _serve(
         self, lease: Lease, replica: Replica, claimed_at: float
@@ -148,8 +164,10 @@ class ReplicaSupervisor:
                 return ReplicaStatus.FAILED, error.failure
             finally:
                 child.stop(STOP_GRACE_SECONDS)
-                engine.upload_log(ended=True)
-                heartbeat.stop()
+                try:
+                    engine.upload_log(ended=True)
+                finally:
+                    heartbeat.stop()
                 if heartbeat.lost:
                     raise LeaseLostError(f"the lease on replica {replica.id} was lost")
             return ReplicaStatus.RELEASED, None
@@ -206,7 +224,7 @@ class _Engine:
 
     def load(self) -> None:
         """Load the model; EngineError if it cannot be."""
-        self._child.connection.send(
+        self._send(
             {
                 "type": "load",
                 "spec": self._replica.engine.to_json(),
@@ -221,7 +239,8 @@ class _Engine:
                     return
                 continue
             if frame["type"] == "loaded":
-                self._serving.loaded(self._lease, frame["provenance"] | {"load_seconds": frame["seconds"]})
+                provenance = frame["provenance"] | {"load_seconds": frame["seconds"]}
+                self._ask(partial(self._serving.loaded, self._lease, provenance))
                 return
             if frame["type"] == "failed":
                 raise self._failed(frame["error"], loading=True)
@@ -244,15 +263,32 @@ class _Engine:
         if self._hand.seconds_left(self._speed, now) > AHEAD_SECONDS:
             return True
         budget = CLAIM_SECONDS * (self._speed.value or 0.0)
-        idle = not self._hand.claimed
-        work = self._serving.next(self._lease, self._replica.engine.key, budget, CLAIM_MOST, idle=idle)
+        work = self._claim(budget, idle=not self._hand.claimed)
         for claimed in work.chunks:
             if not self._hand.claimed:
                 self._hand.head_since = now
             self._hand.claimed.append(claimed)
-            with suppress(OSError):  # the engine is gone: the next look at its frames says so
-                self._child.connection.send(_chunk_frame(claimed.chunk))
+            self._send(_chunk_frame(claimed.chunk))
         return work.order is not Order.RELEASE
+
+    def _claim(self, budget: float, *, idle: bool) -> Work:
+        """More chunks; after an outage none yet, since chunks may have been claimed whose names were lost."""
+        try:
+            return self._serving.next(self._lease, self._replica.engine.key, budget, CLAIM_MOST, idle=idle)
+        except SQLAlchemyError as error:
+            if not is_outage(error):
+                raise
+            in_hand = [claimed.chunk.id for claimed in self._hand.claimed]
+            self._ask(lambda: self._serving.keep_only(self._lease, in_hand))
+            return Work(Order.GO_ON)
+
+    def _ask(self, call: Callable[[], T]) -> T:
+        """What the database answers, waited for as long as the lease lasts."""
+        return patiently(call, lambda: self._heartbeat.lost)
+
+    def _send(self, frame: Frame) -> None:
+        with suppress(OSError):  # the engine is gone: the next look at its frames says so
+            self._child.connection.send(frame)
 
     def _receive(self, *, loading: bool) -> Frame | None:
         """The next frame, or None when there was none for a while; EngineError if the engine is gone or stalled."""
@@ -262,13 +298,16 @@ class _Engine:
         except TimeoutError:
             self._check_stalled(loading=loading)
             return None
+        except (OSError, ValueError):  # it was killed in the middle of a frame
+            frame = None
         if self._heartbeat.lost:
             raise LeaseLostError(f"the lease on replica {self._replica.id} was lost")
         if frame is None:
             raise self._died(loading=loading)
         self._heard_at = time.monotonic()
         if frame["type"] == "warning":
-            self._serving.warn(self._lease, {key: value for key, value in frame.items() if key != "type"})
+            warning = {key: value for key, value in frame.items() if key != "type"}
+            self._ask(lambda: self._serving.warn(self._lease, warning))
         return frame
 
     def _settle(self, frame: Frame) -> None:
@@ -280,14 +319,17 @@ class _Engine:
             self._speed.learn(claimed.chunk.cost, frame["seconds"])
             values = [msgpack.packb(response) for response in frame["responses"]]
             tokens = frame["prompt_tokens"] + frame["generated_tokens"]
-            self._serving.answer(self._lease, claimed, Answer(values, frame["seconds"], tokens))
+            answer = Answer(values, frame["seconds"], tokens)
+            self._ask(lambda: self._serving.answer(self._lease, claimed, answer))
         else:
             failure = self._failed(frame["error"], loading=False).failure
             self._give_up(claimed.chunk, failure, interrupted=False)
 
     def _give_up(self, chunk: Chunk, failure: Failure, *, interrupted: bool) -> None:
-        fate = self._serving.chunk_failed(
-            self._lease, chunk, _halves(chunk), failure, interrupted=interrupted
+        fate = self._ask(
+            lambda: self._serving.chunk_failed(
+                self._lease, chunk, _halves(chunk), failure, interrupted=interrupted
+            )
         )
         log.warning("replica %s: chunk %s failed (%s): %s", self._replica.id, chunk.id, fate, failure.message)
 
@@ -324,7 +366,7 @@ class _Engine:
             return
         self._logged_at = now
         while text := self._log.read_new(LOG_BYTES, ended=ended):
-            self._serving.add_log(self._replica.id, text)
+            self._ask(partial(self._serving.add_log, self._replica.id, text))
 
 
 def _chunk_frame(chunk: Chunk) -> Frame:

@@ -19,15 +19,32 @@ from app.settings import Settings
 
 Sessions: TypeAlias = sessionmaker[Session]
 
+VANISHED_HOST = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""A server whose host is gone is noticed within half a minute; libpq's own patience is hours."""
+
 
 def make_engine(settings: Settings) -> Engine:
-    """A pool of connections that notices a restarted server."""
+    """A pool of connections that notices a restarted server.
+
+    A process that freezes inside a transaction must not hold its locks for ever: the server ends the session.
+    """
+    frozen_ms = int(settings.lease_seconds / 2 * 1000)
     return create_engine(
         settings.sqlalchemy_url,
         pool_size=settings.database_pool,
         max_overflow=settings.database_pool,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": 10, "application_name": "evalq", "options": "-c timezone=UTC"},
+        connect_args={
+            "connect_timeout": 10,
+            "application_name": "evalq",
+            "options": f"-c timezone=UTC -c idle_in_transaction_session_timeout={frozen_ms}",
+            **VANISHED_HOST,
+        },
     )
 
 

@@ -63,6 +63,12 @@ class CoordinationService:
         with self._sessions.begin() as session:
             return JobLeaseRepository(session).renew(lease, self._ttl)
 
+    def held(self, lease: Lease) -> Job:
+        """The job as it is now, if the lease still holds; LeaseLostError."""
+        with self._sessions.begin() as session:
+            JobLeaseRepository(session).order(lease)
+            return JobRepository(session).get(lease.id)
+
     def order(self, lease: Lease) -> Order:
         """What the job's user wants."""
         with self._sessions.begin() as session:
@@ -121,10 +127,14 @@ class CoordinationService:
             JobLeaseRepository(session).planned(lease, reused)
         return count
 
-    def collect(self, job_id: UUID, fingerprint: bytes) -> Collected:
-        """Answers and failures that came since the last look. Taken once: a crash after it is made good by lookup."""
+    def collect(self, lease: Lease, fingerprint: bytes) -> Collected:
+        """Answers and failures that came since the last look. Taken once: a crash after it is made good by lookup.
+
+        Fenced: a holder whose lease is over would take them from the next one.
+        """
         with self._sessions.begin() as session:
-            return ChunkRepository(session).collect(job_id, fingerprint)
+            JobLeaseRepository(session).order(lease, lock=True)
+            return ChunkRepository(session).collect(lease.id, fingerprint)
 
     def progress(self, lease: Lease, progress: Progress, data: Mapping[str, Any], gpu_seconds: float) -> None:
         """Write how far the job is, with an event."""
@@ -231,6 +241,15 @@ class CoordinationService:
         with self._sessions.begin() as session:
             self._end(session, lease, status, reason, None)
         self._wake(lease.id)
+
+    def pause(self, lease: Lease) -> bool:
+        """Put the job aside; False where its user wants it to go on after all, or to end."""
+        with self._sessions.begin() as session:
+            if JobLeaseRepository(session).order(lease, lock=True) is not Order.PAUSE:
+                return False
+            self._end(session, lease, JobStatus.PAUSED, "paused by its user", None)
+        self._wake(lease.id)
+        return True
 
     def _end(
         self, session: Session, lease: Lease, status: JobStatus, reason: str, error: Failure | None
