@@ -163,11 +163,15 @@ class ChunkRepository:
         if not done.rowcount:  # type: ignore[attr-defined]
             raise LeaseLostError(f"chunk {chunk_id} is not held by replica {lease.id} any more")
 
-    def give_back(self, replica_ids: Sequence[UUID]) -> int:
-        """Claimed chunks of replicas that are over wait again; returns how many."""
+    def give_back(self, replica_ids: Sequence[UUID], keep: Sequence[UUID] = ()) -> int:
+        """Claimed chunks of these replicas wait again, but for those to keep; returns how many."""
         done = self._session.execute(
             update(ChunkRow)
-            .where(ChunkRow.replica_id.in_(replica_ids), ChunkRow.status == ChunkStatus.CLAIMED)
+            .where(
+                ChunkRow.replica_id.in_(replica_ids),
+                ChunkRow.status == ChunkStatus.CLAIMED,
+                ChunkRow.id.not_in(keep),
+            )
             .values(status=ChunkStatus.WAITING, replica_id=None, token=None)
             .execution_options(synchronize_session=False)
         )

@@ -177,6 +177,7 @@ class JobRepository:
         """Of the first `among` queued jobs, mark as sent those not announced lately; returns them."""
         first = select(JobRow.id).where(JobRow.status == JobStatus.QUEUED)
         first = first.order_by(JobRow.priority.desc(), JobRow.created_at).limit(among)
+        first = first.with_for_update(skip_locked=True, key_share=True)
         lately = JobRow.sent_at > func.now() - resend_after
         rows = self._session.scalars(
             update(JobRow)

@@ -44,6 +44,12 @@ def _held(lease: Lease) -> ColumnElement[bool]:
     )
 
 
+def _unlocked(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Replicas that nobody is writing at the moment: the others are looked at in the next turn."""
+    found = select(ReplicaRow.id).where(*conditions).with_for_update(skip_locked=True, key_share=True)
+    return ReplicaRow.id.in_(found)
+
+
 class ReplicaRepository:
     """Place, claim, renew, write, end; a device is held by at most one live replica."""
 
@@ -79,8 +85,10 @@ class ReplicaRepository:
         rows = self._session.execute(
             update(ReplicaRow)
             .where(
-                ReplicaRow.status == ReplicaStatus.PLACED,
-                or_(ReplicaRow.sent_at.is_(None), ReplicaRow.sent_at < func.now() - resend_after),
+                _unlocked(
+                    ReplicaRow.status == ReplicaStatus.PLACED,
+                    or_(ReplicaRow.sent_at.is_(None), ReplicaRow.sent_at < func.now() - resend_after),
+                )
             )
             .values(sent_at=func.now(), sends=ReplicaRow.sends + 1)
             .returning(ReplicaRow.id, ReplicaRow.group_name)
@@ -116,8 +124,9 @@ class ReplicaRepository:
         return Order.RELEASE if released[0] else Order.GO_ON
 
     def order(self, lease: Lease) -> Order:
-        """What the scheduler wants of the holder; LeaseLostError."""
-        row = self._session.execute(select(ReplicaRow.release_requested_at).where(_held(lease))).one_or_none()
+        """What the scheduler wants of the holder; locks the replica before its chunks; LeaseLostError."""
+        asked = select(ReplicaRow.release_requested_at).where(_held(lease)).with_for_update(key_share=True)
+        row = self._session.execute(asked).one_or_none()
         if row is None:
             raise LeaseLostError(f"the lease on replica {lease.id} is lost")
         return Order.RELEASE if row[0] else Order.GO_ON
@@ -146,10 +155,10 @@ class ReplicaRepository:
         return row is not None and not ReplicaStatus(row.status).live
 
     def jobs_served(self, replica_id: UUID) -> list[UUID]:
-        """Running jobs of the replica's engine spec."""
+        """Running jobs of the replica's engine spec, locked: none of them ends before the transaction does."""
         key = select(ReplicaRow.engine_key).where(ReplicaRow.id == replica_id).scalar_subquery()
         query = select(JobRow.id).where(JobRow.engine_key == key, JobRow.status == JobStatus.RUNNING)
-        return list(self._session.scalars(query.order_by(JobRow.id)))
+        return list(self._session.scalars(query.order_by(JobRow.id).with_for_update(key_share=True)))
 
     def write(self, lease: Lease, **values: Any) -> None:
         """Write columns of the replica under the lease; LeaseLostError."""
@@ -214,7 +223,7 @@ class ReplicaRepository:
         lost = list(
             self._session.scalars(
                 update(ReplicaRow)
-                .where(or_(*conditions))
+                .where(_unlocked(or_(*conditions)))
                 .values(
                     status=ReplicaStatus.LOST,
                     ended_at=func.now(),

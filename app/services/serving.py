@@ -67,11 +67,13 @@ class ServingService:
             return ReplicaRepository(session).renew(lease, self._ttl)
 
     def loaded(self, lease: Lease, provenance: Mapping[str, Any]) -> None:
-        """The engine is up."""
+        """The engine is up; its jobs hear of it in a transaction of its own, which may have to wait for theirs."""
         with self._sessions.begin() as session:
             replicas = ReplicaRepository(session)
             replicas.serving(lease, dict(provenance))
-            self._tell(session, lease, "replica.started", {"group": replicas.get(lease.id).group})
+            group = replicas.get(lease.id).group
+        with self._sessions.begin() as session:
+            self._tell(session, lease, "replica.started", {"group": group})
 
     def next(self, lease: Lease, engine_key: str, cost: float, most: int, *, idle: bool) -> Work:
         """Claim chunks worth about `cost` tokens, unless the scheduler wants the devices back."""
@@ -89,10 +91,10 @@ class ServingService:
         """Store the answers of a chunk, all or none; the first answer to a request stands."""
         chunk = claimed.chunk
         with self._sessions.begin() as session:
-            ChunkRepository(session).answer(lease, chunk, claimed.fingerprint, answer.values, answer.seconds)
             ReplicaRepository(session).count(
                 lease, len(chunk.keys), answer.tokens, chunk.cost, answer.seconds
             )
+            ChunkRepository(session).answer(lease, chunk, claimed.fingerprint, answer.values, answer.seconds)
 
     def chunk_failed(
         self, lease: Lease, chunk: Chunk, halves: Sequence[Chunk], error: Failure, *, interrupted: bool
@@ -110,6 +112,12 @@ class ServingService:
                 case AfterFailure.GIVE_UP:
                     chunks.close(lease, counted, ChunkStatus.FAILED, error)
         return fate
+
+    def keep_only(self, lease: Lease, in_hand: Sequence[UUID]) -> int:
+        """After a claim whose answer was lost: chunks of the lease that are not in hand wait again; how many."""
+        with self._sessions.begin() as session:
+            ReplicaRepository(session).order(lease)
+            return ChunkRepository(session).give_back([lease.id], keep=in_hand)
 
     def put_back(self, lease: Lease, chunks: Sequence[Chunk]) -> None:
         """Chunks that were claimed and not begun wait again."""
@@ -130,10 +138,11 @@ class ServingService:
     def end(self, lease: Lease, status: ReplicaStatus, error: Failure | None = None) -> None:
         """End the replica; claimed chunks wait again, its devices are dirty until seen clean."""
         with self._sessions.begin() as session:
+            ReplicaRepository(session).end(lease, status, error)
+            ChunkRepository(session).give_back([lease.id])
+        with self._sessions.begin() as session:
             data = {"status": status} | ({"error": error.to_json()} if error else {})
             self._tell(session, lease, "replica.ended", data)
-            ChunkRepository(session).give_back([lease.id])
-            ReplicaRepository(session).end(lease, status, error)
 
     def release_holders(self, holders: Sequence[str]) -> list[UUID]:
         """Replicas of holders known dead are lost at once; their chunks wait again."""
