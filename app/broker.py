@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 from uuid import UUID
@@ -18,6 +19,9 @@ RUN_JOB = "evalq.run_job"
 RUN_REPLICA = "evalq.run_replica"
 COORDINATOR_QUEUE = "coordinator"
 EVENTS_CHANNEL = "evalq:events"
+
+RING_SECONDS = 5
+"""Patience with a broker that hangs; after a failed ring nobody is rung for as long."""
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +75,11 @@ class CeleryDoorbell:
 
     def __init__(self, settings: Settings) -> None:
         self._celery = make_celery(settings)
-        self._redis = Redis.from_url(settings.redis_url, socket_timeout=5, socket_connect_timeout=5)
+        self._celery.conf.broker_transport_options["socket_timeout"] = RING_SECONDS
+        self._redis = Redis.from_url(
+            settings.redis_url, socket_timeout=RING_SECONDS, socket_connect_timeout=RING_SECONDS
+        )
+        self._silent_until = 0.0
 
     def ring_job(self, job_id: UUID) -> None:
         """Tell a coordinator worker that this job waits."""
@@ -84,15 +92,25 @@ class CeleryDoorbell:
     def wake(self, job_id: UUID) -> None:
         """Tell whoever reads this job's events that there are new ones; a lost wake-up costs them one poll."""
         try:
-            self._redis.publish(EVENTS_CHANNEL, str(job_id))
+            if self._may_ring():
+                self._redis.publish(EVENTS_CHANNEL, str(job_id))
         except RedisError as error:
-            log.debug("could not wake readers: %s", error)
+            self._fall_silent(error)
 
     def _send(self, name: str, subject: UUID, queue: str) -> Any:
         return self._celery.send_task(name, args=[str(subject)], queue=queue, retry=False)
 
     def _ring(self, send: Callable[[], Any]) -> None:
         try:
-            send()
-        except (OperationalError, OSError) as error:
-            log.warning("could not ring, the scheduler will ring again: %s", error)
+            if self._may_ring():
+                send()
+        except (OperationalError, RedisError, OSError) as error:
+            self._fall_silent(error)
+
+    def _may_ring(self) -> bool:
+        return time.monotonic() >= self._silent_until
+
+    def _fall_silent(self, error: Exception) -> None:
+        """Callers wait once for a broker that hangs, not once for each message."""
+        self._silent_until = time.monotonic() + RING_SECONDS
+        log.warning("could not ring, the scheduler will ring again: %s", error)
