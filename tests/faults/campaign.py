@@ -67,21 +67,20 @@ class Report:
 
 def run(plan: Plan, say: Callable[[str], None] = print, folder: Path | None = None) -> Report:
     """Run a campaign; logs stay in `folder` where one is given."""
-    with _folder(folder) as place, running_servers(place) as (database, broker):
-        with _small_disk(place / "data"):
-            model = make_model(place / "models" / "bytes")
-            settings = {
-                "EVALQ_LEASE_SECONDS": f"{plan.lease_seconds:g}",
-                "EVALQ_HOLD_SECONDS": "1",
-                "EVALQ_IDLE_SECONDS": "20",
-            }
-            cluster = Cluster(database, broker, place, model, settings)
-            try:
-                cluster.start_all()
-                cluster.await_ready()
-                return _Campaign(plan, cluster, database, broker, variants(str(model)), say).run()
-            finally:
-                cluster.stop()
+    with _folder(folder) as place, running_servers(place) as servers, _small_disk(place / "data"):
+        model = make_model(place / "models" / "bytes")
+        settings = {
+            "EVALQ_LEASE_SECONDS": f"{plan.lease_seconds:g}",
+            "EVALQ_HOLD_SECONDS": "1",
+            "EVALQ_IDLE_SECONDS": "20",
+        }
+        cluster = Cluster(*servers, place, model, settings)
+        try:
+            cluster.start_all()
+            cluster.await_ready()
+            return _Campaign(plan, cluster, *servers, kinds=variants(str(model)), say=say).run()
+        finally:
+            cluster.stop()
 
 
 class _Campaign:
@@ -91,6 +90,7 @@ class _Campaign:
         cluster: Cluster,
         database: Database,
         broker: Broker,
+        *,
         kinds: list[Variant],
         say: Callable[[str], None],
     ) -> None:

@@ -38,7 +38,9 @@ def variants(model: str) -> list[Variant]:
         Variant("choice", base | {"model_args": usual, "tasks": ["e2e_choice"], "limit": 30, "replicas": 2}),
         Variant("generate", base | {"model_args": usual, "tasks": ["e2e_generate"]}),
         Variant("group", base | {"model_args": other, "tasks": ["e2e_group"], "limit": 12}),
-        Variant("poisoned", base | {"model_args": poisoned, "tasks": ["e2e_generate"], "limit": 20}),
+        Variant(
+            "poisoned", base | {"model_args": poisoned, "tasks": ["e2e_generate", "e2e_choice"], "limit": 8}
+        ),
     ]
 
 
@@ -124,7 +126,7 @@ class Client(threading.Thread):
         job.asked.add(action)
         while not self._give_up.is_set():
             answer = self._request("POST", f"/jobs/{job.id}/{action}")
-            if answer is not None and (answer.status_code == 200 or answer.status_code == 409):
+            if answer is not None and answer.status_code in {200, 409}:
                 return
             if answer is not None and answer.status_code not in AGAIN:
                 self._history.complain(f"{action} {job.id}: {answer.status_code} {answer.text}")

@@ -59,23 +59,23 @@ class Database:
         """SIGKILL the postmaster; its backends follow when they notice."""
         os.kill(self._server.get_pid(), signal.SIGKILL)
 
-    def restart(self) -> None:
+    def restart(self) -> object:
         """Start it again over the same files, as soon as the last backend has left."""
         deadline = time.monotonic() + RESTART_SECONDS
         while True:
             try:
-                self._server.ensure_postgres_running()
-                return
+                return self._server.ensure_postgres_running()
             except Exception:
                 if time.monotonic() > deadline:
                     raise
 
     def terminate_backends(self, most: int) -> int:
         """Terminate some of evalq's backends; returns how many."""
-        pick = "SELECT pid FROM pg_stat_activity WHERE application_name = 'evalq' ORDER BY random() LIMIT %s"
+        query = """WITH picked AS MATERIALIZED (SELECT pid FROM pg_stat_activity
+            WHERE application_name = 'evalq' ORDER BY random() LIMIT %s)
+            SELECT pg_terminate_backend(pid) FROM picked"""
         with self.connect() as connection:
-            done = connection.execute(f"SELECT pg_terminate_backend(pid) FROM ({pick}) AS some", [most])
-            return done.rowcount
+            return connection.execute(query, [most]).rowcount
 
     def close(self) -> None:
         """Stop the server."""
