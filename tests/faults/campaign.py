@@ -37,7 +37,7 @@ class Plan:
     lease_seconds: float = 4.0
     pause_seconds: float = 2.0
     """Mean time from one fault to the next."""
-    clients: int = 3
+    clients: int = 5
     kinds: tuple[str, ...] = ()
     """Faults that are done first, by name, before others are drawn."""
 
@@ -50,7 +50,7 @@ class Report:
     faults: Counter[str] = field(default_factory=Counter)
     statuses: Counter[str] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
-    reached: int = 0
+    reached: list[str] = field(default_factory=list)
     looks: int = 0
     rest_seconds: float = 0.0
     folder: Path = Path()
@@ -59,7 +59,8 @@ class Report:
         """For people."""
         yield f"seed {self.plan.seed}: {self.faults.total()} faults, {self.statuses.total()} jobs"
         yield "  faults: " + ", ".join(f"{n} {what}" for what, n in sorted(self.faults.items()))
-        yield f"  fail points reached: {self.reached}; looks at the tables: {self.looks}"
+        yield f"  fail points reached: {len(self.reached)}: {', '.join(self.reached)}"
+        yield f"  looks at the tables: {self.looks}"
         yield "  jobs: " + ", ".join(f"{n} {status}" for status, n in sorted(self.statuses.items()))
         yield f"  at rest {self.rest_seconds:.1f} s after the last fault was undone"
         yield from (f"  VIOLATION {words}" for words in self.violations)
@@ -156,7 +157,7 @@ class _Campaign:
             strike_at = now + self._rng.expovariate(1 / self._plan.pause_seconds)
 
     def _tell(self, fault: Fault) -> None:
-        self._report.faults[" ".join(fault.what.split(" for ")[0].split("(")[0].split()[:3])] += 1
+        self._report.faults[fault.name] += 1
         self._say(f"{time.monotonic() - self._began:7.1f} s  {fault.what}")
 
     def _rest(self) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,7 +21,7 @@ from tests.faults.cluster import CHILDREN, GROUPS, PARTS, Cluster, send
 from tests.faults.servers import Broker, Database
 
 FAILPOINTS = {
-    "api": ["jobs._submit", "jobs.submit_once"],
+    "api": ["jobs._submit", "jobs._reserved"],
     "scheduler-1": ["scheduling.place_once", "scheduling.announce_once", "scheduling.expire_once"],
     "scheduler-2": ["scheduling.place_once", "scheduling.announce_once", "scheduling.expire_once"],
     "coordinator": [
@@ -40,6 +41,9 @@ FAILPOINTS = {
 }
 """Where a part is killed: before and after the commit of each of these methods."""
 
+FAILPOINT_SECONDS = 12.0
+"""A part has so long to start and to reach its fail point."""
+
 Undo = Callable[[], object]
 
 
@@ -50,6 +54,12 @@ class Fault:
     what: str
     seconds: float
     undo: Undo
+
+    @property
+    def name(self) -> str:
+        """What was done, without the particulars."""
+        words = re.split(r" for | by | of | before:| after:| \(", self.what)[0]
+        return re.sub(r"(?<= )\d+ |-[12ab]$", "", words)
 
 
 class Saboteur:
@@ -64,6 +74,9 @@ class Saboteur:
         self._rng = rng
         self._lease = lease_seconds
         self._busy: set[str] = set()
+        self._points: list[tuple[str, str, str]] = []
+        self.reached: list[str] = []
+        """Fail points at which a part did die."""
         self._bell = CeleryDoorbell(Settings(redis_url=broker.url))
         self._kinds: dict[str, tuple[int, Callable[[], Fault | None]]] = {
             "kill a part": (6, self._kill_part),
@@ -74,7 +87,7 @@ class Saboteur:
             "broker restart": (2, self._restart_broker),
             "broker flush": (1, self._flush_broker),
             "broker freeze": (2, self._freeze_broker),
-            "broker out of memory": (2, self._starve_broker),
+            "starved broker": (2, self._starve_broker),
             "lost message": (2, self._lose_message),
             "delayed message": (2, self._delay_message),
             "doubled messages": (2, self._double_messages),
@@ -176,11 +189,13 @@ class Saboteur:
 
     def _failpoint(self) -> Fault | None:
         """Start a part so that it dies at a commit; one that is not reached in time is lifted by a restart."""
-        part = self._part()
-        if part is None:
+        if not self._points:
+            self._points = all_points()
+            self._rng.shuffle(self._points)
+        part, when, method = self._points.pop()
+        if self._take([part]) is None:
             return None
-        when, number = self._rng.choice(["before", "after"]), self._rng.choice([1, 1, 2, 5])
-        point = f"{when}:{self._rng.choice(FAILPOINTS[part])}:{number}"
+        point = f"{when}:{method}:{self._rng.choice([1, 1, 2, 4])}"
         self._cluster.kill(part)
         self._cluster.start(part, point)
 
@@ -188,12 +203,10 @@ class Saboteur:
             reached = self._cluster.parts[part].poll() is not None
             self._cluster.kill(part)
             self._start(part)
-            self.reached += reached
+            if reached:
+                self.reached.append(f"{part} {point}")
 
-        return Fault(f"fail point {part} {point}", self._lease * 2.5, lift)
-
-    reached = 0
-    """Fail points at which a part did die."""
+        return Fault(f"fail point {part} {point}", FAILPOINT_SECONDS, lift)
 
     def _server(self, name: str, what: str, seconds: float, do: Undo, undo: Undo) -> Fault | None:
         if self._take([name]) is None:
@@ -212,7 +225,9 @@ class Saboteur:
 
     def _freeze_broker(self) -> Fault | None:
         seconds, broker = self._seconds(), self._broker
-        return self._server("broker", f"broker freeze {seconds:.1f} s", seconds, broker.freeze, broker.thaw)
+        return self._server(
+            "broker", f"broker freeze for {seconds:.1f} s", seconds, broker.freeze, broker.thaw
+        )
 
     def _flush_broker(self) -> Fault | None:
         return self._server("broker", "broker flush", 0.0, self._broker.client.flushall, lambda: None)
@@ -220,7 +235,7 @@ class Saboteur:
     def _starve_broker(self) -> Fault | None:
         """Every message sent meanwhile is refused, and so lost."""
         broker, seconds = self._broker, self._seconds()
-        what = f"broker out of memory for {seconds:.1f} s"
+        what = f"starved broker for {seconds:.1f} s"
         return self._server(
             "broker", what, seconds, lambda: broker.limit_memory(1), lambda: broker.limit_memory(0)
         )
@@ -279,7 +294,7 @@ class Saboteur:
 
     def _freeze_database(self) -> Fault | None:
         seconds, database = self._seconds(), self._database
-        what = f"database freeze {seconds:.1f} s"
+        what = f"database freeze for {seconds:.1f} s"
         return self._server("database", what, seconds, database.freeze, database.thaw)
 
     def _terminate_backends(self) -> Fault | None:
@@ -292,6 +307,16 @@ class Saboteur:
         """Fill the file system of the workers' data folder."""
         ballast = Path(self._cluster.settings["EVALQ_DATA_DIR"]) / "ballast"
         return self._server("disk", "full disk", self._seconds(), lambda: fill(ballast), ballast.unlink)
+
+
+def all_points() -> list[tuple[str, str, str]]:
+    """Every part's fail points: before and after each commit."""
+    return [
+        (part, when, method)
+        for part, methods in FAILPOINTS.items()
+        for method in methods
+        for when in ("before", "after")
+    ]
 
 
 def fill(path: Path) -> None:
