@@ -117,6 +117,12 @@ class LeaseLostError(EvalqError):
     code = "lease_lost"
 
 
+class ChunkLostError(EvalqError):
+    """The chunk was dropped or is settled already: its answer is not needed, the replica goes on."""
+
+    code = "chunk_lost"
+
+
 class OldSchemaError(EvalqError):
     """The database's schema is not the one this version needs."""
 

@@ -23,7 +23,7 @@ from app.domain.chunk import Chunk
 from app.domain.job import Failure
 from app.domain.lease import Lease, Order
 from app.domain.replica import Replica, ReplicaStatus
-from app.errors import ChildStartError, FailureCode, LeaseLostError
+from app.errors import ChildStartError, ChunkLostError, FailureCode, LeaseLostError
 from app.services.serving import Answer, Claimed, ServingService, Work
 from app.settings import Settings
 from workers.devices import GroupDevices
@@ -254,7 +254,8 @@ class _Engine:
                 return
             frame = self._receive(loading=False)
             if frame is not None and frame["type"] in {"answered", "failed"}:
-                self._settle(frame)
+                with suppress(ChunkLostError):  # told twice, or dropped meanwhile
+                    self._settle(frame)
                 answered_since_release = releasing
 
     def _refill(self) -> bool:
@@ -344,7 +345,8 @@ class _Engine:
         found = classify(status, None, None, self._log.head(), loading=loading, oom_killed=killed)
         failure = self._failure(found.code, found.message, found.hint)
         if self._hand.claimed and not self._heartbeat.lost:
-            self._give_up(self._hand.claimed.popleft().chunk, failure, interrupted=True)
+            with suppress(ChunkLostError):
+                self._give_up(self._hand.claimed.popleft().chunk, failure, interrupted=True)
         return EngineError(failure)
 
     def _check_stalled(self, *, loading: bool) -> None:

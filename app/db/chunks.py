@@ -16,7 +16,7 @@ from app.domain.chunk import Chunk, ChunkStatus
 from app.domain.job import TERMINAL, Failure, JobStatus, Phase
 from app.domain.lease import Lease
 from app.domain.replica import LIVE
-from app.errors import LeaseLostError
+from app.errors import ChunkLostError, LeaseLostError
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class ChunkRepository:
     def answer(
         self, lease: Lease, chunk: Chunk, fingerprint: bytes, values: Sequence[bytes], seconds: float
     ) -> None:
-        """Store the answers and close the chunk, together; LeaseLostError when it is not ours any more."""
+        """Store the answers and close the chunk, together; ChunkLostError when it is not ours any more."""
         self._close(lease, chunk.id, status=ChunkStatus.ANSWERED, seconds=seconds)
         unique = dict(zip(chunk.keys, values, strict=True))
         rows = [
@@ -161,7 +161,7 @@ class ChunkRepository:
             .execution_options(synchronize_session=False)
         )
         if not done.rowcount:  # type: ignore[attr-defined]
-            raise LeaseLostError(f"chunk {chunk_id} is not held by replica {lease.id} any more")
+            raise ChunkLostError(f"chunk {chunk_id} is not held by replica {lease.id} any more")
 
     def give_back(self, replica_ids: Sequence[UUID], keep: Sequence[UUID] = ()) -> int:
         """Claimed chunks of these replicas wait again, but for those to keep; returns how many."""

@@ -88,7 +88,7 @@ class ServingService:
             return Work(order, [Claimed(chunk, fingerprint) for chunk, fingerprint in found])
 
     def answer(self, lease: Lease, claimed: Claimed, answer: Answer) -> None:
-        """Store the answers of a chunk, all or none; the first answer to a request stands."""
+        """Store the answers of a chunk, all or none; the first answer to a request stands; ChunkLostError."""
         chunk = claimed.chunk
         with self._sessions.begin() as session:
             ReplicaRepository(session).count(
@@ -99,9 +99,10 @@ class ServingService:
     def chunk_failed(
         self, lease: Lease, chunk: Chunk, halves: Sequence[Chunk], error: Failure, *, interrupted: bool
     ) -> AfterFailure:
-        """The chunk was not answered: once more, as `halves`, or never again. `halves` is empty for one request."""
+        """The chunk was not answered: once more, as `halves` (none of one request), or never again; ChunkLostError."""
         counted, fate = after_failure(chunk, interrupted=interrupted)
         with self._sessions.begin() as session:
+            ReplicaRepository(session).order(lease)
             chunks = ChunkRepository(session)
             match fate:
                 case AfterFailure.AGAIN:
@@ -120,8 +121,9 @@ class ServingService:
             return ChunkRepository(session).give_back([lease.id], keep=in_hand)
 
     def put_back(self, lease: Lease, chunks: Sequence[Chunk]) -> None:
-        """Chunks that were claimed and not begun wait again."""
+        """Chunks that were claimed and not begun wait again; ChunkLostError."""
         with self._sessions.begin() as session:
+            ReplicaRepository(session).order(lease)
             for chunk in chunks:
                 ChunkRepository(session).put_back(lease, chunk)
 
