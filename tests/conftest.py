@@ -11,6 +11,7 @@ import pytest
 from app.db.session import Sessions, make_sessions
 from app.settings import Settings
 from tests.servers import Postgres, running_postgres, running_valkey
+from tests.world import World, make_world
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +50,9 @@ def sessions(settings: Settings) -> Iterator[Sessions]:
     made = make_sessions(settings)
     yield made
     made.kw["bind"].dispose()
+
+
+@pytest.fixture
+def world(sessions: Sessions, settings: Settings) -> World:
+    """Every service over the test's database."""
+    return make_world(sessions, settings)

@@ -1,0 +1,48 @@
+"""GPU groups: one worker at a time reports them, people drain them."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.db.groups import DeviceReport
+from app.domain.replica import DeviceState
+from app.errors import LeaseLostError, UnknownGroupError
+from tests.world import World
+
+REPORT = DeviceReport("GPU-0", 0, "H100")
+
+
+def test_a_worker_that_was_replaced_is_refused(world: World) -> None:
+    def register() -> object:
+        return world.groups.register(
+            name="a", host="node1", kind="gpu", backends=["hf"], version="0", reports=[REPORT]
+        )
+
+    old, new = register(), register()
+    with pytest.raises(LeaseLostError):
+        world.groups.beat("a", old, ["hf"], [REPORT])  # type: ignore[arg-type]
+    assert world.groups.beat("a", new, ["hf"], [REPORT]) == ["GPU-0"]  # type: ignore[arg-type]
+
+
+def test_a_device_that_a_replica_holds_keeps_its_state(world: World) -> None:
+    device = world.devices(1)[0]
+    world.replica(device)
+    world.groups.mark_device(device, DeviceState.FREE, None)
+    (state,) = world.groups.all()
+    assert [found.state for found in state.group.devices] == [DeviceState.HELD]
+    assert [replica.devices for replica in state.replicas] == [(device,)]
+
+
+def test_draining_is_remembered_from_the_first_time(world: World) -> None:
+    world.devices(1)
+    world.groups.drain("a")
+    first = world.groups.all()[0].group.drain_requested_at
+    world.groups.drain("a")
+    assert world.groups.all()[0].group.drain_requested_at == first
+    world.groups.resume("a")
+    assert world.groups.all()[0].group.drain_requested_at is None
+
+
+def test_an_unknown_group_cannot_be_drained(world: World) -> None:
+    with pytest.raises(UnknownGroupError):
+        world.groups.drain("nope")

@@ -1,0 +1,149 @@
+"""Jobs as their users handle them."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+
+from app.db.jobs import JobFilter
+from app.domain.ids import uuid7
+from app.domain.job import Failure, JobStatus
+from app.domain.replica import ReplicaStatus
+from app.errors import (
+    IdempotencyConflictError,
+    IdempotencyInFlightError,
+    IllegalMoveError,
+    UnknownJobError,
+)
+from app.services.jobs import JobService
+from app.services.submission import Submission
+from tests.jobs import submission
+from tests.world import World
+
+
+def test_the_doorbell_rings_after_the_commit(world: World) -> None:
+    class Listening(type(world.bell)):  # type: ignore[misc]
+        def ring_job(self, job_id: UUID) -> None:
+            assert world.jobs.view(job_id).job.status is JobStatus.QUEUED
+            super().ring_job(job_id)
+
+    bell = Listening()
+    job, created = JobService(sessions=world.sessions, doorbell=bell).submit(submission(), "alice")
+    assert created
+    assert bell.jobs == bell.woken == [job.id]
+
+
+def test_a_job_is_stored_as_it_was_submitted(world: World) -> None:
+    job_id = world.submit(name="n", priority=7, tags=["a"], tasks=("x", "y"))
+    job = world.jobs.view(job_id).job
+    assert (job.name, job.priority, job.tags, job.owner) == ("n", 7, ("a",), "alice")
+    assert [task.name for task in job.tasks] == ["x", "y"]
+    assert job.engine == submission().engine
+
+
+def test_a_key_belongs_to_its_owner(world: World) -> None:
+    first, _ = world.jobs.submit_once(submission, "alice", "k", "h")
+    other, created = world.jobs.submit_once(submission, "bob", "k", "h")
+    assert created
+    assert other.id != first.id
+
+
+def test_a_key_with_another_body_is_refused(world: World) -> None:
+    world.jobs.submit_once(submission, "alice", "k", "h")
+    with pytest.raises(IdempotencyConflictError):
+        world.jobs.submit_once(submission, "alice", "k", "other")
+
+
+def test_a_key_is_free_again_when_its_job_was_refused(world: World) -> None:
+    def refuse() -> Submission:
+        raise UnknownJobError("any error will do")
+
+    with pytest.raises(UnknownJobError):
+        world.jobs.submit_once(refuse, "alice", "k", "h")
+    assert world.jobs.submit_once(submission, "alice", "k", "h")[1]
+
+
+def test_a_key_is_held_while_its_job_is_checked(world: World) -> None:
+    def post_again() -> Submission:
+        with pytest.raises(IdempotencyInFlightError):
+            world.jobs.submit_once(submission, "alice", "k", "h")
+        return submission()
+
+    assert world.jobs.submit_once(post_again, "alice", "k", "h")[1]
+
+
+def test_a_retry_keeps_answers_and_counts_on(world: World) -> None:
+    lease = world.running(chunks=1)
+    world.coordination.fail(lease, Failure("internal", "broken"))
+    failed = world.jobs.view(lease.id).job
+    assert (failed.status, failed.error and failed.error.code) == (JobStatus.FAILED, "internal")
+    retried = world.jobs.retry(lease.id)
+    assert (retried.status, retried.error, retried.ended_at) == (JobStatus.QUEUED, None, None)
+    assert world.bell.jobs[-1] == lease.id
+    claimed = world.coordination.claim(lease.id, "c")
+    assert claimed
+    assert claimed[1].attempt == 2
+    with pytest.raises(IllegalMoveError):
+        world.jobs.retry(lease.id)
+
+
+def test_changing_nothing_writes_nothing(world: World) -> None:
+    job_id = world.submit(name="n")
+    before = world.jobs.view(job_id).job
+    assert world.jobs.change(job_id, name="n").version == before.version
+    assert world.jobs.change(job_id, name="m").version == before.version + 1
+
+
+def test_deleting_removes_what_belongs_to_the_job(world: World) -> None:
+    job_id = world.submit()
+    with pytest.raises(IllegalMoveError):
+        world.jobs.delete(job_id)
+    world.jobs.cancel(job_id)
+    world.jobs.delete(job_id)
+    for read in (world.jobs.view, world.jobs.delete, world.jobs.cancel):
+        with pytest.raises(UnknownJobError):
+            read(job_id)
+    with pytest.raises(UnknownJobError):
+        world.jobs.news(job_id, 0)
+
+
+def test_news_says_when_a_job_has_ended(world: World) -> None:
+    job_id = world.submit()
+    assert not world.jobs.news(job_id, 0).ended
+    world.jobs.cancel(job_id)
+    assert not world.jobs.news(job_id, 0, limit=2).ended  # there may be more than one page
+    assert world.jobs.news(job_id, 2, limit=2).ended
+
+
+def test_jobs_are_counted_by_status(world: World) -> None:
+    world.submit()
+    world.running()
+    counts = world.jobs.counts()
+    assert counts == {status: int(status in {"queued", "running"}) for status in JobStatus}
+
+
+def test_a_list_has_no_unknown_owner(world: World) -> None:
+    world.submit()
+    assert world.jobs.page(JobFilter(owner="bob"), 10, None) == []
+
+
+def test_an_unknown_job_has_no_events(world: World) -> None:
+    with pytest.raises(UnknownJobError):
+        world.jobs.events(uuid7(), 0)
+
+
+def test_a_job_keeps_the_replicas_that_lived_while_it_ran(world: World) -> None:
+    devices = world.devices(2)
+    lease = world.running(chunks=1)
+    broken = world.replica(devices[0])
+    world.serving.end(broken, ReplicaStatus.FAILED, Failure("engine_start_failed", "no"))
+    serving = world.replica(devices[1])
+    world.coordination.stop(lease, JobStatus.CANCELLED, "cancelled")
+    world.serving.end(serving, ReplicaStatus.RELEASED)
+    replicas = world.jobs.view(lease.id).replicas
+    assert [(replica.id, replica.status) for replica in replicas] == [
+        (broken.id, ReplicaStatus.FAILED),
+        (serving.id, ReplicaStatus.RELEASED),
+    ]
+    assert world.jobs.view(world.submit()).replicas == []

@@ -1,0 +1,89 @@
+"""What a job leaves behind."""
+
+from __future__ import annotations
+
+import json
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+
+from app.db.outputs import SampleFilter
+from app.domain.job import Failure, JobStatus
+from app.errors import NoResultsYetError, UnknownArtifactError
+from tests.world import World
+
+
+def number_of(world: World, owner: UUID, number: int, piece: str) -> None:
+    """A log piece that took its number earlier than it is committed."""
+    with world.sessions.begin() as session:
+        session.execute(
+            text(
+                "INSERT INTO log_pieces (owner_id, number, text) OVERRIDING SYSTEM VALUE VALUES (:o, :n, :t)"
+            ),
+            {"o": owner, "n": number, "t": piece},
+        )
+
+
+def test_a_log_piece_that_is_committed_late_is_not_lost(world: World) -> None:
+    device = world.devices(1)[0]
+    job = world.running()
+    replica = world.replica(device)
+    number_of(world, job.id, 1002, "late number\n")
+    first = world.results.logs(job.id, seen={})
+    number_of(world, replica.id, 1001, "late commit\n")
+    second = world.results.logs(job.id, seen={piece.owner: piece.number for piece in first.pieces})
+    assert [piece.text for piece in first.pieces] == ["late number\n"]
+    assert [piece.text for piece in second.pieces] == ["late commit\n"]
+
+
+def test_logs_end_with_the_job(world: World) -> None:
+    job = world.running()
+    world.coordination.add_log(job.id, "a\n")
+    assert not world.results.logs(job.id, seen={}).ended
+    world.coordination.stop(job, JobStatus.CANCELLED, "cancelled")
+    assert world.results.logs(job.id, seen={}).ended
+    assert not world.results.logs(job.id, seen={}, limit=1).ended
+    assert [piece.text for piece in world.results.last_logs(job.id, 1).pieces] == ["a\n"]
+
+
+def test_a_failed_task_is_named_beside_the_results_of_the_others(world: World) -> None:
+    job = world.running()
+    with pytest.raises(NoResultsYetError):
+        world.results.document(job.id)
+    world.coordination.prepared(job, b"f" * 32, [("good", 1), ("bad", 1)], {"lm_eval": "0.4.13"})
+    world.coordination.task_failed(job, "bad", Failure("dataset_error", "no docs"))
+    world.coordination.task_finished(job, "good", {"acc,none": 0.25})
+    assert world.results.document(job.id)["evalq"]["complete"] is False
+    status = world.coordination.finish(job, '{"results": {"good": {"acc,none": 0.25}}}', "m", "d")
+    document = world.results.document(job.id)
+    assert status is JobStatus.PARTIALLY_FAILED
+    assert document["evalq"]["complete"] is True
+    assert [(error["task"], error["code"]) for error in document["evalq"]["errors"]] == [
+        ("bad", "dataset_error")
+    ]
+
+
+def test_a_file_of_samples_is_given_back_to_the_byte(world: World) -> None:
+    job = world.running()
+    lines = [json.dumps({"doc_id": index, "text": "é\\n"}, ensure_ascii=False) for index in range(2100)]
+    world.coordination.add_samples(
+        job, "toy", 0, [(line, index % 2 == 0) for index, line in enumerate(lines)]
+    )
+    assert world.results.artifacts(job.id) == []
+    with pytest.raises(UnknownArtifactError):
+        world.results.artifact(job.id, "samples_toy_d.jsonl")
+    world.coordination.finish(job, "{}", "m", "d")
+    assert world.results.artifacts(job.id) == ["results_d.json", "samples_toy_d.jsonl"]
+    assert "".join(world.results.artifact(job.id, "samples_toy_d.jsonl")) == "".join(
+        line + "\n" for line in lines
+    )
+
+
+def test_samples_that_evalq_marked_are_errors(world: World) -> None:
+    job = world.running()
+    marked = json.dumps({"doc_id": 1, "evalq_error": {"code": "engine_died"}})
+    quoting = json.dumps({"doc_id": 2, "text": '"evalq_error": 1'})
+    world.coordination.add_samples(job, "toy", 0, [(marked, None), (quoting, True)])
+    found = world.results.samples(job.id, task=None, which=SampleFilter.ERROR, after=None, limit=10)
+    assert [sample.row for sample in found] == [marked]

@@ -1,0 +1,125 @@
+"""Every service over the test's own database, and the shortest ways to the states that tests start from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import text
+
+from app.db.groups import DeviceReport
+from app.db.replicas import ReplicaRepository
+from app.db.session import Sessions
+from app.domain.chunk import Chunk
+from app.domain.ids import uuid7
+from app.domain.job import Phase
+from app.domain.lease import Lease
+from app.domain.placement import Start
+from app.domain.replica import DeviceState
+from app.services.coordination import CoordinationService
+from app.services.groups import GroupService
+from app.services.jobs import JobService
+from app.services.results import ResultService
+from app.services.scheduling import SchedulingService
+from app.services.serving import ServingService
+from app.settings import Settings
+from tests.jobs import Bell, submission
+
+TTL = timedelta(seconds=60)
+FINGERPRINT = b"f" * 32
+ENGINE = submission().engine
+
+
+def ignore(_: UUID) -> None:
+    """Nobody is to be woken."""
+
+
+@dataclass
+class World:
+    """Every service; a method for each state."""
+
+    sessions: Sessions
+    bell: Bell
+    jobs: JobService
+    coordination: CoordinationService
+    serving: ServingService
+    scheduling: SchedulingService
+    groups: GroupService
+    results: ResultService
+
+    def submit(self, **spec: object) -> UUID:
+        job, _ = self.jobs.submit(submission(**spec), "alice")  # type: ignore[arg-type]
+        return job.id
+
+    def running(self, chunks: int = 0) -> Lease:
+        """A job in a coordinator's hands, evaluating, with so many chunks of two requests."""
+        claimed = self.coordination.claim(self.submit(), "coordinator")
+        assert claimed
+        lease, _ = claimed
+        self.coordination.prepared(lease, FINGERPRINT, [("toy", 2 * chunks)], {})
+        self.coordination.store_plan(lease, (chunk(lease.id, position) for position in range(chunks)), 0)
+        self.coordination.enter(lease, Phase.EVALUATING, "evaluating")
+        return lease
+
+    def devices(self, count: int) -> list[str]:
+        """A group of free devices."""
+        reports = [DeviceReport(f"GPU-{index}", index, "H100") for index in range(count)]
+        self.groups.register(
+            name="a", host="node1", kind="gpu", backends=["hf"], version="0", reports=reports
+        )
+        for report in reports:
+            self.groups.mark_device(report.id, DeviceState.FREE, None)
+        return [report.id for report in reports]
+
+    def replica(self, device: str) -> Lease:
+        """A replica on this device, in a worker's hands."""
+        claimed = self.serving.claim(self.placed(device), "worker")
+        assert claimed
+        return claimed[0]
+
+    def placed(self, *devices: str) -> UUID:
+        with self.sessions.begin() as session:
+            replica_id = ReplicaRepository(session).place(Start("a", devices, ENGINE))
+        assert replica_id
+        return replica_id
+
+    def expire(self, lease: Lease) -> None:
+        """The lease is over by the database's clock."""
+        with self.sessions.begin() as session:
+            for table in ("jobs", "replicas"):
+                statement = f"UPDATE {table} SET lease_expires_at = now() - interval '1s' WHERE id = :id"  # noqa: S608
+                session.execute(text(statement), {"id": lease.id})
+
+    def events(self, job_id: UUID) -> list[tuple[int, str]]:
+        return [(event.id, event.type) for event in self.jobs.events(job_id, 0)]
+
+
+def chunk(job_id: UUID, position: int) -> Chunk:
+    return Chunk(
+        id=uuid7(),
+        job_id=job_id,
+        position=position,
+        kind="loglikelihood",
+        batch_size=1,
+        gen_kwargs=None,
+        seed=None,
+        cost=10.0,
+        keys=(b"%d/0" % position, b"%d/1" % position),
+        payload=b"...",
+    )
+
+
+def make_world(sessions: Sessions, settings: Settings) -> World:
+    """Every service over this database."""
+    bell = Bell()
+    return World(
+        sessions=sessions,
+        bell=bell,
+        jobs=JobService(sessions=sessions, doorbell=bell),
+        coordination=CoordinationService(sessions=sessions, wake=ignore, ttl=TTL),
+        serving=ServingService(sessions=sessions, ttl=TTL),
+        scheduling=SchedulingService(sessions=sessions, doorbell=bell, settings=settings),
+        groups=GroupService(sessions=sessions),
+        results=ResultService(sessions=sessions),
+    )
