@@ -29,7 +29,7 @@ $(STAMP):
 	@touch $@
 
 backends: setup
-	@$(BIN)/evalq backends install hf
+	@$(BIN)/evalq backends install hf > /dev/null
 
 demo: setup ## evaluate a real model on two CPU replicas and show the results
 	@$(BIN)/evalq demo
@@ -43,7 +43,7 @@ lint: setup
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --diff --quiet .; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
-	@$(BIN)/lint-imports --quiet
+	@$(BIN)/lint-imports --no-logo | tail -n 1
 
 bench: backends ## measure evalq beside lm_eval (docs/performance.md)
 	@$(BIN)/python benchmarks/main_job.py
