@@ -43,7 +43,7 @@ lint: setup
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --diff --quiet .; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
-	@$(BIN)/lint-imports --no-logo | tail -n 1
+	@$(BIN)/lint-imports --no-logo
 
 bench: backends ## measure evalq beside lm_eval (docs/performance.md)
 	@$(BIN)/python benchmarks/main_job.py
