@@ -83,6 +83,7 @@ def _turns(
             _attempt(service.expire_once)
         if turn % TIDY_TURNS == 0:
             _attempt(service.tidy_once)
+        _attempt(service.sweep_once)
         turn += 1
         stop.wait(settings.schedule_seconds)
 

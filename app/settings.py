@@ -74,6 +74,18 @@ class Settings(BaseSettings):
     poll_seconds: float = Field(0.2, description="Pause between two looks of a worker at the database.")
     max_batch_size: int = Field(64, description="Upper bound of an automatic batch size.")
     coordinator_jobs: int = Field(8, description="Jobs one coordinator worker runs at once.")
+    keep_jobs_days: float = Field(
+        0.0,
+        ge=0,
+        description="Days an ended job is kept with its events, samples and logs; 0 keeps it for ever.",
+    )
+    keep_responses_days: float = Field(
+        0.0, ge=0, description="Days a stored answer is kept for jobs to come; 0 keeps it for ever."
+    )
+    keep_logs_days: float = Field(
+        30.0, ge=0, description="Days logs are kept, in the database and on each host; 0 keeps them for ever."
+    )
+    log_mib: float = Field(16.0, gt=0, description="Most that is kept of one log; the oldest lines go first.")
     database_pool: int = Field(10, description="Database connections of one process, at most.")
     worker_role: str = Field("", description="Set by `evalq worker`: coordinator or gpu.")
     worker_group: str = Field("", description="Set by `evalq worker`: name of the GPU group.")

@@ -65,6 +65,9 @@ class Steps:
     def tidy_once(self) -> None:
         """Nothing is left over."""
 
+    def sweep_once(self) -> None:
+        """Nothing is old."""
+
     def expire_once(self) -> None:
         self.expired_at = time.monotonic()
         self._stop.set()

@@ -17,6 +17,7 @@ from app.db.session import Sessions
 from app.domain.job import LATE
 from app.domain.placement import Demand, Policy, Release, Start, place
 from app.services.jobs import utc_now
+from app.services.retention import Ages, RetentionService, Sweeper
 from app.settings import Settings
 
 ANNOUNCE_AMONG = 50
@@ -64,7 +65,7 @@ def _joined(first: Demand, second: Demand) -> Demand:
 
 
 class SchedulingService:
-    """place_once, announce_once, expire_once: the scheduler's turn, in short transactions."""
+    """place_once, announce_once, expire_once, ...: the scheduler's turn, in short transactions."""
 
     def __init__(
         self,
@@ -78,6 +79,8 @@ class SchedulingService:
         self._doorbell = doorbell
         self._settings = settings
         self._now = now
+        retention = RetentionService(sessions=sessions, settings=settings)
+        self._sweeper = Sweeper(retention, Ages.of(settings))
 
     def place_once(self) -> int:
         """Start and release replicas as the rules say; returns how many decisions were carried out."""
@@ -130,3 +133,7 @@ class SchedulingService:
         """Forget chunks of ended jobs; returns how many."""
         with self._sessions.begin() as session:
             return ChunkRepository(session).drop_ended()
+
+    def sweep_once(self) -> None:
+        """Forget a piece of what is older than the operator keeps, if an hourly sweep is on its way."""
+        self._sweeper.sweep_some()
