@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
-from app.db.tables import JobRow, JobTaskRow
+from app.db.tables import JobRow, JobTaskRow, LogRow
 from app.domain.engine_spec import EngineSpec
 from app.domain.job import Failure, Job, JobStatus, JobTask, Phase, TaskStatus
 from app.domain.plan import Plan
@@ -155,6 +155,7 @@ class JobRepository:
 
     def delete(self, job_id: UUID) -> None:
         """Remove the job and all that belongs to it."""
+        self._session.execute(delete(LogRow).where(LogRow.owner_id == job_id))
         self._session.execute(delete(JobRow).where(JobRow.id == job_id))
 
     def document(self, job_id: UUID) -> tuple[str | None, str | None, str | None, dict[str, Any] | None]:
