@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
-import msgpack
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.backends import backend_key
 from app.db.outages import is_outage, patiently
-from app.domain.chunk import Chunk
-from app.domain.ids import uuid7
-from app.domain.job import LATE, Failure, Job, JobStatus, Phase
+from app.domain.job import Failure, Job
 from app.domain.lease import Lease, Order
-from app.domain.replica import Replica, ReplicaStatus
-from app.domain.sample import finite, is_correct
 from app.errors import FailureCode, LeaseLostError
-from app.harnesses.task_index import TaskIndex
-from app.services.coordination import CoordinationService, Progress
+from app.services.coordination import CoordinationService
 from app.settings import Settings
-from workers.frames import Connection, Frame
-from workers.rates import Rates
+from workers.story import TAIL_LINES, EngineChangedError, HarnessDiedError, JobEndedError, Story
 from workers.supervision.environment import child_environment
 from workers.supervision.fork_server import HarnessServer
 from workers.supervision.heartbeat import Heartbeat
@@ -40,27 +29,7 @@ HARNESS_TRIES = 3
 OUTAGES = 20
 """How often in one attempt the database may fail under a job before the job itself is suspected."""
 
-LOOK_SECONDS = 1.0
-LOG_BYTES = 1 << 16
-TAIL_LINES = 20
-
 log = logging.getLogger(__name__)
-
-
-class HarnessDiedError(Exception):
-    """The harness child ended without a result."""
-
-
-class EngineChangedError(Exception):
-    """The job's answers now depend on another engine spec: its prompts are cut anew."""
-
-    def __init__(self, job: Job) -> None:
-        super().__init__(f"the engine of job {job.id} was changed")
-        self.job = job
-
-
-class JobEndedError(Exception):
-    """The job was brought to an end on the way; there is nothing more to do."""
 
 
 class Coordinator:
@@ -152,7 +121,7 @@ class Coordinator:
     def _tell_once(self, lease: Lease, job: Job, log_path: Path, lost: threading.Event) -> None:
         connection = self._server.spawn(str(job.id), log_path)
         try:
-            story = _Story(
+            story = Story(
                 coordination=self._coordination,
                 settings=self._settings,
                 lease=lease,
@@ -169,277 +138,3 @@ class Coordinator:
             return self._coordination.renew(lease)
         except LeaseLostError:
             return None
-
-
-class _Story:
-    """One try at a job with one harness child."""
-
-    def __init__(
-        self,
-        *,
-        coordination: CoordinationService,
-        settings: Settings,
-        lease: Lease,
-        job: Job,
-        connection: Connection,
-        log_tail: LogTail,
-    ) -> None:
-        self._coordination = coordination
-        self._settings = settings
-        self._lease = lease
-        self._job = job
-        self._connection = connection
-        self._log = log_tail
-        self._fingerprint = b""
-        self._totals: dict[str, int] = {}
-        self._reused = 0
-        self._pending: set[bytes] | None = None
-        self._planned = False
-        self._tasks: dict[str, int] = {}
-        self._moved = False
-        self._samples: dict[str, int] = {}
-        self._rates = Rates()
-        self._phase = Phase.PREPARING
-        self._reason = ""
-        self._gpu_seconds = 0.0
-        self._looked_at = 0.0
-        self._handlers: dict[str, Callable[[Frame], None]] = {
-            "phase": self._on_phase,
-            "prepared": self._on_prepared,
-            "lookup": self._on_lookup,
-            "chunk": self._on_plan,
-            "planned": self._on_plan,
-            "task_progress": self._on_task_progress,
-            "task_failed": self._on_task_failed,
-            "task_finished": self._on_task_finished,
-            "sample_rows": self._on_sample_rows,
-            "results": self._on_results,
-            "failed": self._on_failed,
-            "exited": self._on_exited,
-        }
-
-    def run(self, lost: threading.Event, stopping: threading.Event) -> None:
-        """Relay until the job has ended; LeaseLostError, HarnessDiedError, JobEndedError."""
-        try:
-            self._connection.send(self._order_to_evaluate())
-            while True:
-                if lost.is_set():
-                    raise LeaseLostError(f"the lease on job {self._job.id} was lost")
-                self._relay()
-                self._look(stopping)
-        except (OSError, ValueError) as error:  # ValueError: it was killed in the middle of a frame
-            raise HarnessDiedError(f"the harness child is gone ({error})") from error
-        finally:
-            self._upload_log(ended=True)
-
-    def _order_to_evaluate(self) -> Frame:
-        spec = dict(self._job.spec)
-        index = TaskIndex.load(self._settings.task_paths)
-        return {
-            "type": "evaluate",
-            "job_id": str(self._job.id),
-            "spec": spec,
-            "engine": self._job.engine.to_json(),
-            "tasks": [entry.to_json() for entry in index.closure(spec["tasks"])],
-            "backend_key": backend_key(self._job.engine.backend),
-            "salt": None if spec["reuse_responses"] else str(self._job.id),
-        }
-
-    def _relay(self) -> None:
-        """Hand on what the harness says, else what the engines answered."""
-        try:
-            frame = self._connection.receive(self._settings.poll_seconds)
-        except TimeoutError:
-            self._collect()
-            return
-        if frame is None:
-            raise HarnessDiedError("the harness child died")
-        self._handlers[frame["type"]](frame)
-
-    def _collect(self) -> None:
-        if not self._planned:
-            return
-        found = self._coordination.collect(self._lease, self._fingerprint)
-        self._gpu_seconds += found.seconds * self._job.engine.gpus
-        self._rates.add_tokens(found.cost)
-        if found.responses:
-            responses = [[key, msgpack.unpackb(value)] for key, value in found.responses]
-            self._connection.send({"type": "responses", "responses": responses})
-        for key, failure in found.failures:
-            error = {"code": failure.code, "message": failure.message}
-            self._connection.send({"type": "request_failed", "key": key, "error": error})
-
-    def _look(self, stopping: threading.Event) -> None:
-        """Once a second: what the user wants, how far the job is, where it waits."""
-        now = time.monotonic()
-        if now - self._looked_at < LOOK_SECONDS:
-            return
-        self._looked_at = now
-        self._obey(self._coordination.order(self._lease), stopping)
-        self._upload_log(ended=False)
-        if self._planned and self._phase is not Phase.SCORING:
-            self._explain()
-        self._report()
-
-    def _obey(self, order: Order, stopping: threading.Event) -> None:
-        coordination, lease = self._coordination, self._lease
-        if order is Order.CANCEL:
-            coordination.stop(lease, JobStatus.CANCELLED, "cancelled by its user")
-        elif order is Order.PAUSE:
-            if not coordination.pause(lease):
-                return
-        elif order is Order.DEADLINE:
-            coordination.fail(lease, LATE)
-        elif stopping.is_set():
-            coordination.stop(lease, JobStatus.QUEUED, "its coordinator is shutting down")
-        else:
-            return
-        raise JobEndedError
-
-    def _explain(self) -> None:
-        """Follow the replicas: the job waits, loads or is evaluated; engines that cannot start end it."""
-        replicas = self._coordination.engines(self._job)
-        phase, reason = where(replicas, self._job)
-        if phase is not self._phase:
-            self._enter(phase, reason)
-        elif reason != self._reason:
-            self._reason = reason
-            self._coordination.explain(self._lease, reason)
-        if phase is not Phase.EVALUATING:
-            self._check_engine()
-
-    def _check_engine(self) -> None:
-        """An engine that fails is tried with other settings where that may mend it; else the job fails with it."""
-        troubles = self._coordination.engine_troubles(self._job)
-        step = troubles.step(self._job.engine)
-        if step is not None and troubles.failed[0].error:
-            self._job = self._coordination.change_engine(self._lease, step, troubles.failed[0].error)
-            if step.changes_answers:
-                raise EngineChangedError(self._job)
-        elif failure := troubles.verdict():
-            self._coordination.fail(self._lease, failure)
-            raise JobEndedError
-
-    def _report(self) -> None:
-        if not (self._moved or self._gpu_seconds):
-            return
-        done = sum(self._tasks.values())
-        total = sum(self._totals.values())
-        rates = self._rates.at(time.monotonic(), done, total)
-        data = {"done": done, "total": total, "percent": percent(done, total), "tasks": self._tasks} | rates
-        self._coordination.progress(self._lease, Progress(done, self._tasks, rates), data, self._gpu_seconds)
-        self._moved = False
-        self._gpu_seconds = 0.0
-
-    def _enter(self, phase: Phase, reason: str) -> None:
-        self._phase, self._reason = phase, reason
-        self._coordination.enter(self._lease, phase, reason)
-
-    def _upload_log(self, *, ended: bool) -> None:
-        while text := self._log.read_new(LOG_BYTES, ended=ended):
-            self._coordination.add_log(self._job.id, text)
-
-    def _on_phase(self, frame: Frame) -> None:
-        if frame["phase"] == "scoring":
-            self._report()
-            self._enter(Phase.SCORING, "scoring on CPU")
-
-    def _on_prepared(self, frame: Frame) -> None:
-        totals = [(task["name"], task["total"]) for task in frame["tasks"]]
-        self._fingerprint = frame["fingerprint"]
-        self._totals = dict(totals)
-        self._tasks = dict.fromkeys(self._totals, 0)
-        self._coordination.prepared(self._lease, self._fingerprint, totals, frame["provenance"])
-
-    def _on_lookup(self, frame: Frame) -> None:
-        if self._pending is None:
-            self._pending = self._coordination.pending_keys(self._job.id)
-        found = self._coordination.lookup(self._fingerprint, frame["keys"])
-        self._reused += len(found)
-        responses = [[key, msgpack.unpackb(value)] for key, value in found]
-        pending = [key for key in frame["keys"] if key in self._pending]
-        self._connection.send({"type": "found", "responses": responses, "pending": pending})
-
-    def _on_plan(self, first: Frame) -> None:
-        self._coordination.store_plan(self._lease, self._chunks(first), self._reused)
-        self._planned = True
-        self._rates.start(time.monotonic(), self._reused)
-
-    def _chunks(self, frame: Frame | None) -> Iterator[Chunk]:
-        """Chunk frames up to the one that says the plan is whole."""
-        position = 0
-        while frame is not None and frame["type"] == "chunk":
-            yield to_chunk(self._job.id, position, frame)
-            position += 1
-            frame = self._connection.receive()
-        if frame is None or frame["type"] != "planned":
-            raise HarnessDiedError("the harness child died while it cut its requests")
-
-    def _on_task_progress(self, frame: Frame) -> None:
-        self._moved = self._moved or self._tasks.get(frame["task"]) != frame["done"]
-        self._tasks[frame["task"]] = frame["done"]
-
-    def _on_task_failed(self, frame: Frame) -> None:
-        error = frame["error"]
-        tail = tuple((error.get("traceback") or "").splitlines()[-TAIL_LINES:])
-        failure = Failure(error["code"], error["message"], task=frame["task"], log_tail=tail)
-        self._coordination.task_failed(self._lease, frame["task"], failure)
-
-    def _on_task_finished(self, frame: Frame) -> None:
-        self._tasks[frame["task"]] = self._totals[frame["task"]]
-        self._moved = True
-        self._coordination.task_finished(self._lease, frame["task"], finite(frame["metrics"]))
-
-    def _on_sample_rows(self, frame: Frame) -> None:
-        task, lines = frame["task"], frame["rows"]
-        rows = [(line, is_correct(json.loads(line))) for line in lines]
-        first = self._samples.get(task, 0)
-        self._coordination.add_samples(self._lease, task, first, rows)
-        self._samples[task] = first + len(rows)
-
-    def _on_results(self, frame: Frame) -> None:
-        self._upload_log(ended=True)
-        name, date = frame["model_name_sanitized"], frame["date"]
-        self._coordination.finish(self._lease, frame["document"], name, date)
-        raise JobEndedError
-
-    def _on_failed(self, frame: Frame) -> None:
-        error = frame["error"]
-        tail = tuple(self._log.tail(TAIL_LINES))
-        self._coordination.fail(self._lease, Failure(error["code"], error["message"], log_tail=tail))
-        raise JobEndedError
-
-    def _on_exited(self, frame: Frame) -> None:
-        raise HarnessDiedError(f"the harness child ended with wait status {frame['status']}")
-
-
-def where(replicas: list[Replica], job: Job) -> tuple[Phase, str]:
-    """What a planned job is waiting for, in a phase and in words."""
-    serving = sum(replica.status is ReplicaStatus.SERVING for replica in replicas)
-    if serving:
-        return Phase.EVALUATING, f"evaluating on {serving} replica{'s' if serving > 1 else ''}"
-    if replicas:
-        return Phase.LOADING, f"loading {job.engine.model} on {replicas[0].group}"
-    gpus = job.engine.gpus
-    return Phase.WAITING_FOR_GPU, f"waiting for {gpus} free device{'s' if gpus > 1 else ''} in one group"
-
-
-def percent(done: int, total: int) -> float:
-    """How much is done; all of nothing is all."""
-    return round(100.0 * done / total, 1) if total else 100.0
-
-
-def to_chunk(job_id: UUID, position: int, frame: dict[str, Any]) -> Chunk:
-    """A chunk as the harness cut it."""
-    return Chunk(
-        id=uuid7(),
-        job_id=job_id,
-        position=position,
-        kind=frame["kind"],
-        batch_size=frame["batch_size"],
-        gen_kwargs=frame["gen_kwargs"],
-        seed=frame["seed"],
-        cost=frame["cost"],
-        keys=tuple(frame["keys"]),
-        payload=frame["payload"],
-    )

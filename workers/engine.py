@@ -1,0 +1,232 @@
+"""An engine child, seen from its supervisor: load it, feed it chunks, store its answers, name its failures."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgpack
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.db.outages import is_outage, patiently
+from app.domain.chunk import Chunk
+from app.domain.job import Failure
+from app.domain.lease import Lease, Order
+from app.domain.replica import Replica
+from app.errors import ChunkLostError, LeaseLostError
+from app.services.serving import Answer, ServingService, Work
+from app.settings import Settings
+from workers.chunk_frames import chunk_frame, halves
+from workers.frames import Frame
+from workers.pace import AHEAD_SECONDS, Hand, Speed
+from workers.supervision.child import Child
+from workers.supervision.failures import classify
+from workers.supervision.heartbeat import Heartbeat
+from workers.supervision.log_tail import LogTail
+from workers.supervision.oom import oom_kills
+
+CLAIM_SECONDS = 2.0
+"""Work claimed at once, by the replica's measured speed: short, so that replicas end together."""
+
+CLAIM_MOST = 64
+STOP_GRACE_SECONDS = 5.0
+LOG_BYTES = 1 << 16
+TAIL_LINES = 20
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class EngineError(Exception):
+    """The engine failed as a whole: it did not start, died or stalled."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class Engine:
+    """An engine child, seen from its supervisor."""
+
+    def __init__(
+        self,
+        *,
+        serving: ServingService,
+        settings: Settings,
+        stopping: threading.Event,
+        lease: Lease,
+        replica: Replica,
+        child: Child,
+        heartbeat: Heartbeat[Order],
+        log_path: Path,
+        device: str,
+    ) -> None:
+        self._serving = serving
+        self._settings = settings
+        self._stopping = stopping
+        self._lease = lease
+        self._replica = replica
+        self._child = child
+        self._heartbeat = heartbeat
+        self._log = LogTail(log_path)
+        self._device = device
+        self._hand = Hand()
+        self._speed = Speed()
+        self._heard_at = time.monotonic()
+        self._logged_at = 0.0
+        self._oom_kills = oom_kills()
+
+    def load(self) -> None:
+        """Load the model; EngineError if it cannot be."""
+        self._send(
+            {
+                "type": "load",
+                "spec": self._replica.engine.to_json(),
+                "device": self._device,
+                "max_batch_size": self._settings.max_batch_size,
+            }
+        )
+        while True:
+            frame = self._receive(loading=True)
+            if frame is None:
+                if self._stopping.is_set() or self._heartbeat.reply is Order.RELEASE:
+                    return
+                continue
+            if frame["type"] == "loaded":
+                provenance = frame["provenance"] | {"load_seconds": frame["seconds"]}
+                self._ask(partial(self._serving.loaded, self._lease, provenance))
+                return
+            if frame["type"] == "failed":
+                raise self._failed(frame["error"], loading=True)
+
+    def serve(self) -> None:
+        """Claim, send, store, until released; then leave at a chunk boundary."""
+        answered_since_release = False
+        while True:
+            releasing = self._stopping.is_set() or not self._refill()
+            if releasing and (not self._hand.claimed or answered_since_release):
+                return
+            frame = self._receive(loading=False)
+            if frame is not None and frame["type"] in {"answered", "failed"}:
+                with suppress(ChunkLostError):  # told twice, or dropped meanwhile
+                    self._settle(frame)
+                answered_since_release = releasing
+
+    def _refill(self) -> bool:
+        """Claim more work in time; False when the scheduler wants the devices back."""
+        now = time.monotonic()
+        if self._hand.seconds_left(self._speed, now) > AHEAD_SECONDS:
+            return True
+        budget = CLAIM_SECONDS * (self._speed.value or 0.0)
+        work = self._claim(budget, idle=not self._hand.claimed)
+        for claimed in work.chunks:
+            if not self._hand.claimed:
+                self._hand.head_since = now
+            self._hand.claimed.append(claimed)
+            self._send(chunk_frame(claimed.chunk))
+        return work.order is not Order.RELEASE
+
+    def _claim(self, budget: float, *, idle: bool) -> Work:
+        """More chunks; after an outage none yet, since chunks may have been claimed whose names were lost."""
+        try:
+            return self._serving.next(self._lease, self._replica.engine.key, budget, CLAIM_MOST, idle=idle)
+        except SQLAlchemyError as error:
+            if not is_outage(error):
+                raise
+            in_hand = [claimed.chunk.id for claimed in self._hand.claimed]
+            self._ask(lambda: self._serving.keep_only(self._lease, in_hand))
+            return Work(Order.GO_ON)
+
+    def _ask(self, call: Callable[[], T]) -> T:
+        """What the database answers, waited for as long as the lease lasts."""
+        return patiently(call, lambda: self._heartbeat.lost)
+
+    def _send(self, frame: Frame) -> None:
+        with suppress(OSError):  # the engine is gone: the next look at its frames says so
+            self._child.connection.send(frame)
+
+    def _receive(self, *, loading: bool) -> Frame | None:
+        """The next frame, or None when there was none for a while; EngineError if the engine is gone or stalled."""
+        self.upload_log(ended=False)
+        try:
+            frame = self._child.connection.receive(self._settings.poll_seconds)
+        except TimeoutError:
+            self._check_stalled(loading=loading)
+            return None
+        except (OSError, ValueError):  # it was killed in the middle of a frame
+            frame = None
+        if self._heartbeat.lost:
+            raise LeaseLostError(f"the lease on replica {self._replica.id} was lost")
+        if frame is None:
+            raise self._died(loading=loading)
+        self._heard_at = time.monotonic()
+        if frame["type"] == "warning":
+            warning = {key: value for key, value in frame.items() if key != "type"}
+            self._ask(lambda: self._serving.warn(self._lease, warning))
+        return frame
+
+    def _settle(self, frame: Frame) -> None:
+        claimed = self._hand.claimed.popleft()
+        self._hand.head_since = time.monotonic()
+        if frame["chunk"] != str(claimed.chunk.id):
+            raise EngineError(Failure("internal", f"the engine answered chunk {frame['chunk']} out of turn"))
+        if frame["type"] == "answered":
+            self._speed.learn(claimed.chunk.cost, frame["seconds"])
+            values = [msgpack.packb(response) for response in frame["responses"]]
+            tokens = frame["prompt_tokens"] + frame["generated_tokens"]
+            answer = Answer(values, frame["seconds"], tokens)
+            self._ask(lambda: self._serving.answer(self._lease, claimed, answer))
+        else:
+            failure = self._failed(frame["error"], loading=False).failure
+            self._give_up(claimed.chunk, failure, interrupted=False)
+
+    def _give_up(self, chunk: Chunk, failure: Failure, *, interrupted: bool) -> None:
+        fate = self._ask(
+            lambda: self._serving.chunk_failed(
+                self._lease, chunk, halves(chunk), failure, interrupted=interrupted
+            )
+        )
+        log.warning("replica %s: chunk %s failed (%s): %s", self._replica.id, chunk.id, fate, failure.message)
+
+    def _failed(self, error: Mapping[str, Any], *, loading: bool) -> EngineError:
+        found = classify(None, error["type"], error["message"], error.get("traceback") or "", loading=loading)
+        return EngineError(self._failure(found.code, found.message, found.hint))
+
+    def _died(self, *, loading: bool) -> EngineError:
+        """The engine is gone: name the cause; the chunk it worked on counts the interruption."""
+        status = self._child.wait(STOP_GRACE_SECONDS)
+        killed = oom_kills() > self._oom_kills
+        found = classify(status, None, None, self._log.head(), loading=loading, oom_killed=killed)
+        failure = self._failure(found.code, found.message, found.hint)
+        if self._hand.claimed and not self._heartbeat.lost:
+            with suppress(ChunkLostError):
+                self._give_up(self._hand.claimed.popleft().chunk, failure, interrupted=True)
+        return EngineError(failure)
+
+    def _check_stalled(self, *, loading: bool) -> None:
+        patience = self._settings.stall_seconds
+        if not (loading or self._hand.claimed):
+            self._heard_at = time.monotonic()
+        elif time.monotonic() - self._heard_at > patience:
+            what = "load its model" if loading else "answer a chunk"
+            hint = "see the log; a larger EVALQ_STALL_SECONDS gives slow engines more time"
+            raise EngineError(self._failure("stalled", f"the engine did not {what} in {patience:g} s", hint))
+
+    def _failure(self, code: str, message: str, hint: str | None) -> Failure:
+        return Failure(code, message, hint=hint, log_tail=tuple(self._log.tail(TAIL_LINES)))
+
+    def upload_log(self, *, ended: bool) -> None:
+        """Bring the child's new lines to Postgres, at most once a second."""
+        now = time.monotonic()
+        if not ended and now - self._logged_at < 1.0:
+            return
+        self._logged_at = now
+        while text := self._log.read_new(LOG_BYTES, ended=ended):
+            self._ask(partial(self._serving.add_log, self._replica.id, text))

@@ -1,0 +1,48 @@
+"""How much work a replica has in hand, and how long that lasts. Pure."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+from app.services.serving import Claimed
+
+AHEAD_SECONDS = 0.5
+"""The next claim comes this long before the engine would idle."""
+
+
+@dataclass
+class Speed:
+    """Tokens a second, as measured; recent chunks count more."""
+
+    value: float | None = None
+
+    def learn(self, cost: float, seconds: float) -> None:
+        """Add a chunk to the average."""
+        now = cost / max(seconds, 1e-3)
+        self.value = now if self.value is None else 0.7 * self.value + 0.3 * now
+
+    def seconds(self, cost: float) -> float | None:
+        """How long this much work takes; None while nothing was measured."""
+        return cost / self.value if self.value else None
+
+
+@dataclass
+class Hand:
+    """Chunks that were sent to the engine and not answered, in order."""
+
+    claimed: deque[Claimed] = field(default_factory=deque)
+    head_since: float = field(default_factory=time.monotonic)
+
+    @property
+    def cost(self) -> float:
+        """Tokens in hand."""
+        return sum(item.chunk.cost for item in self.claimed)
+
+    def seconds_left(self, speed: Speed, now: float) -> float:
+        """Until the engine idles, as far as can be told; without a measurement it is busy while it has a chunk."""
+        if not self.claimed:
+            return 0.0
+        total = speed.seconds(self.cost)
+        return AHEAD_SECONDS * 2 if total is None else total - (now - self.head_since)
