@@ -28,8 +28,9 @@ log = logging.getLogger(__name__)
 
 def lead(connection: Connection, frozen_seconds: float = FROZEN_SECONDS) -> bool:
     """Try to become the leader; the lock lives as long as the connection, which a leader that freezes loses."""
-    connection.execute(text(f"SET idle_session_timeout = {int(frozen_seconds * 1000)}"))
     leading = bool(connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": LEADER_LOCK}))
+    if leading:
+        connection.execute(text(f"SET idle_session_timeout = {int(frozen_seconds * 1000)}"))
     connection.commit()
     return leading
 
