@@ -7,6 +7,7 @@ import secrets
 import sys
 from pathlib import Path
 
+from tests.faults import hf_kills, recovery
 from tests.faults.campaign import Plan, run
 
 
@@ -19,9 +20,18 @@ def main() -> int:
     parser.add_argument("--pause", type=float, default=2.0, help="mean seconds from one fault to the next")
     parser.add_argument("--only", action="append", default=[], help="do this kind of fault (repeatable)")
     parser.add_argument("--keep", type=Path, help="keep logs in this (short, new) folder")
+    parser.add_argument("--hf", action="store_true", help="twenty SIGKILLs over one job of the HF engine")
+    parser.add_argument("--recovery", action="store_true", help="measure the table of docs/faults.md")
     given = parser.parse_args()
+    if given.recovery:
+        recovery.run(lambda line: print(line, flush=True), given.keep)  # noqa: T201
+        return 0
     seed = secrets.randbelow(10**6) if given.seed is None else given.seed
     print(f"seed {seed}", flush=True)  # noqa: T201
+    if given.hf:
+        wrong = hf_kills.run(seed, lambda line: print(line, flush=True), given.keep)  # noqa: T201
+        print("\n".join(f"VIOLATION {words}" for words in wrong))  # noqa: T201
+        return 1 if wrong else 0
     kinds = tuple(given.only[i % len(given.only)] for i in range(given.faults)) if given.only else ()
     plan = Plan(seed, given.faults, given.lease, given.pause, kinds=kinds)
     report = run(plan, lambda line: print(line, flush=True), given.keep)  # noqa: T201

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import random
-import shutil
 import subprocess
 import tempfile
 import threading
@@ -68,18 +67,24 @@ class Report:
 
 def run(plan: Plan, say: Callable[[str], None] = print, folder: Path | None = None) -> Report:
     """Run a campaign; logs stay in `folder` where one is given."""
-    with _folder(folder) as place, running_servers(place) as servers, _small_disk(place / "data"):
+    with (
+        campaign_folder(folder) as place,
+        running_servers(place) as servers,
+        _small_disk(place / "data") as small,
+    ):
         model = make_model(place / "models" / "bytes")
         settings = {
             "EVALQ_LEASE_SECONDS": f"{plan.lease_seconds:g}",
             "EVALQ_HOLD_SECONDS": "1",
             "EVALQ_IDLE_SECONDS": "20",
         }
-        cluster = Cluster(*servers, place, model, settings)
+        cluster = Cluster(*servers, place, model=model, settings=settings)
         try:
             cluster.start_all()
             cluster.await_ready()
-            return _Campaign(plan, cluster, *servers, kinds=variants(str(model)), say=say).run()
+            return _Campaign(
+                plan, cluster, *servers, kinds=variants(str(model)), small_disk=small, say=say
+            ).run()
         finally:
             cluster.stop()
 
@@ -93,6 +98,7 @@ class _Campaign:
         broker: Broker,
         *,
         kinds: list[Variant],
+        small_disk: bool,
         say: Callable[[str], None],
     ) -> None:
         self._plan = plan
@@ -102,6 +108,8 @@ class _Campaign:
         self._say = say
         self._rng = random.Random(plan.seed)
         self._saboteur = Saboteur(cluster, database, broker, self._rng, plan.lease_seconds)
+        if not small_disk:
+            self._saboteur.forgo("full disk")
         self._history = History()
         self._report = Report(plan)
         self._began = time.monotonic()
@@ -170,7 +178,8 @@ class _Campaign:
 
 
 @contextmanager
-def _folder(given: Path | None) -> Iterator[Path]:
+def campaign_folder(given: Path | None) -> Iterator[Path]:
+    """The given folder, or one that is gone afterwards; its name is short because sockets' must be."""
     if given is not None:
         given.mkdir(parents=True, exist_ok=True)
         yield given
@@ -180,13 +189,13 @@ def _folder(given: Path | None) -> Iterator[Path]:
 
 
 @contextmanager
-def _small_disk(folder: Path) -> Iterator[None]:
-    """A data folder that can be filled: a file system of its own."""
+def _small_disk(folder: Path) -> Iterator[bool]:
+    """A data folder on a file system of its own, which can be filled; False where we may not mount one."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "evalq-faults", str(folder)]
-    subprocess.run(mount, check=True)
+    mounted = subprocess.run(mount, check=False, capture_output=True).returncode == 0
     try:
-        yield
+        yield mounted
     finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-        shutil.rmtree(folder, ignore_errors=True)
+        if mounted:
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)

@@ -39,7 +39,14 @@ class Cluster:
     """Parts and children of one campaign, told from everybody else's by a mark in their environment."""
 
     def __init__(
-        self, database: Database, broker: Broker, folder: Path, model: Path, settings: Mapping[str, str]
+        self,
+        database: Database,
+        broker: Broker,
+        folder: Path,
+        *,
+        model: Path,
+        settings: Mapping[str, str],
+        journal: Path | None = None,
     ) -> None:
         self.run_id = secrets.token_hex(8)
         self._folder = folder
@@ -65,7 +72,7 @@ class Cluster:
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": str(HOOKS),
             MARK: self.run_id,
-        }
+        } | ({"FAULTS_JOURNAL": str(journal)} if journal else {})
 
     def start(self, part: str, failpoint: str | None = None) -> None:
         """Start a part that does not run, to die at a commit if one is named."""

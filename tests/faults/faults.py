@@ -102,6 +102,10 @@ class Saboteur:
         """Names of all faults."""
         return list(self._kinds)
 
+    def forgo(self, kind: str) -> None:
+        """Leave a kind of fault out."""
+        del self._kinds[kind]
+
     def strike(self, kind: str | None = None) -> Fault:
         """Do one fault, of a kind or drawn; one that finds no victim is drawn again."""
         while True:

@@ -1,7 +1,7 @@
-"""Loaded by a part under test: SIGKILLs it at a named commit, EVALQ_FAILPOINT=before:serving.answer:3.
+"""Loaded by processes under test, which know nothing of it: they find this folder on PYTHONPATH.
 
-The name is the service's module and method; the number says at which of its commits. Production code knows
-nothing of this: the part finds this file on PYTHONPATH.
+EVALQ_FAILPOINT=before:serving.answer:3 makes a part SIGKILL itself at a named commit: the service's module and
+method, and at which of its commits. FAULTS_JOURNAL=FILE makes engines write down what they have answered.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ import os
 import signal
 import sys
 from collections import Counter
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from typing import Any
 
 POINT = os.environ.get("EVALQ_FAILPOINT")
+JOURNAL = os.environ.get("FAULTS_JOURNAL")
 
 
 def _service_method() -> str:
@@ -26,7 +29,7 @@ def _service_method() -> str:
     return ""
 
 
-def _install(when: str, method: str, number: int) -> None:
+def _die_at(when: str, method: str, number: int) -> None:
     from sqlalchemy import event
     from sqlalchemy.orm import Session
 
@@ -42,6 +45,39 @@ def _install(when: str, method: str, number: int) -> None:
     event.listen(Session, f"{when}_commit", reached)
 
 
+class _JournalFinder:
+    """Imports `workers.frames` so that answers are written down before they are sent."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if name != "workers.frames":
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is None or spec.loader is None:
+            return None
+        execute = spec.loader.exec_module
+
+        def exec_module(module: Any) -> None:
+            execute(module)
+            _journal(module.Connection)
+
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
+def _journal(connection: Any) -> None:
+    send = connection.send
+
+    def sending(self: Any, frame: dict[str, Any]) -> None:
+        if frame["type"] == "answered":
+            with Path(str(JOURNAL)).open("a", encoding="ascii") as file:
+                file.write(f"{frame['chunk']} {len(frame['responses'])}\n")
+        send(self, frame)
+
+    connection.send = sending
+
+
 if POINT:
     _when, _method, _number = POINT.split(":")
-    _install(_when, _method, int(_number))
+    _die_at(_when, _method, int(_number))
+if JOURNAL:
+    sys.meta_path.insert(0, _JournalFinder())  # type: ignore[arg-type]
