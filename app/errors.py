@@ -129,6 +129,12 @@ class OldSchemaError(EvalqError):
     code = "old_schema"
 
 
+class BreakingMigrationError(EvalqError):
+    """Processes of an older version run that could not go on after the migration."""
+
+    code = "breaking_migration"
+
+
 class DatabaseUnreachableError(EvalqError):
     """The database did not answer."""
 

@@ -1,11 +1,20 @@
 """Runs migrations under an advisory lock, with bounds on how long they may hold up others."""
 
+from collections.abc import Collection
+
 from alembic import context
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
+from app.db.schema import note_usable_by
 from app.db.tables import Base
 
 LOCK = 0x6576616C71  # "evalq"
+
+
+def note(ctx: MigrationContext, heads: Collection[str], **_: object) -> None:
+    """Part of each migration: which versions may use the schema that it leaves."""
+    note_usable_by(ctx.connection, context.script, next(iter(heads), None))
 
 
 def run() -> None:
@@ -17,7 +26,10 @@ def run() -> None:
         connection.execute(text("SET statement_timeout = '10min'"))
         connection.commit()
         context.configure(
-            connection=connection, target_metadata=Base.metadata, transaction_per_migration=True
+            connection=connection,
+            target_metadata=Base.metadata,
+            transaction_per_migration=True,
+            on_version_apply=note,
         )
         with context.begin_transaction():
             context.run_migrations()

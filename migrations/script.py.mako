@@ -13,6 +13,7 @@ revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 branch_labels = None
 depends_on = None
+additive = False  # True: the code before this revision goes on working on the schema that it leaves
 
 
 def upgrade() -> None:

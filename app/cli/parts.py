@@ -86,12 +86,13 @@ def worker(role: str | None, group: str | None, devices: str | None) -> None:
 
 
 @click.command(name="migrate")
-def migrate() -> None:
+@click.option("--force", is_flag=True, help="Even where running processes of the old version break by it.")
+def migrate(force: bool) -> None:
     """Bring the database to this version's schema. Safe to repeat and to run twice at once."""
     from app.local.schema import migrate as bring_up_to_date
     from app.settings import current
 
-    done = bring_up_to_date(current())
+    done = bring_up_to_date(current(), force=force)
     click.echo("migrated" if done else "the schema is up to date", err=True)
 
 

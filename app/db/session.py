@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 import migrations
-from app.errors import DatabaseUnreachableError, OldSchemaError
+from app.db.schema import APPLICATION, check_revision
+from app.errors import DatabaseUnreachableError
 from app.settings import Settings
 
 Sessions: TypeAlias = sessionmaker[Session]
@@ -41,7 +43,7 @@ def make_engine(settings: Settings) -> Engine:
         pool_pre_ping=True,
         connect_args={
             "connect_timeout": 10,
-            "application_name": "evalq",
+            "application_name": APPLICATION,
             "options": f"-c timezone=UTC -c idle_in_transaction_session_timeout={frozen_ms}",
             **VANISHED_HOST,
         },
@@ -62,19 +64,26 @@ def alembic_config(settings: Settings) -> Config:
 
 
 def check_schema(settings: Settings) -> None:
-    """Raise OldSchemaError unless the database is at this version's newest migration."""
-    wanted = ScriptDirectory.from_config(alembic_config(settings)).get_current_head()
+    """Raise OldSchemaError unless this version can work with the database's schema (see app.db.schema)."""
+    with connected(settings) as connection:
+        check_revision(connection, scripts_of(settings))
+
+
+def scripts_of(settings: Settings) -> ScriptDirectory:
+    """The migrations of this version."""
+    return ScriptDirectory.from_config(alembic_config(settings))
+
+
+@contextmanager
+def connected(settings: Settings) -> Iterator[Connection]:
+    """One connection for a moment, kept in no pool; DatabaseUnreachableError."""
     engine = make_engine(settings)
     try:
         with engine.connect() as connection:
-            found = MigrationContext.configure(connection).get_current_revision()
+            yield connection
     except OperationalError as error:
         url = engine.url.render_as_string(hide_password=True)
         cause = str(error.orig).strip().splitlines()[-1]
         raise DatabaseUnreachableError(f"no database at {url}: {cause}") from error
     finally:
         engine.dispose()
-    if found != wanted:
-        raise OldSchemaError(
-            f"the database is at schema {found}, this version needs {wanted}: run `evalq migrate`"
-        )
