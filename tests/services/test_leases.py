@@ -17,8 +17,8 @@ from app.domain.replica import ReplicaStatus
 from app.errors import ChunkLostError, LeaseLostError
 from app.services.serving import Answer, Claimed
 from app.settings import Settings
-from tests.world import ENGINE, FINGERPRINT, World
 from tests.waiting import until
+from tests.world import ENGINE, FINGERPRINT, World
 
 ANSWER = Answer([b"a", b"b"], 0.1, 1)
 FAILURE = Failure("task_error", "the engine cannot answer this")
