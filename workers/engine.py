@@ -205,10 +205,14 @@ class Engine:
         killed = oom_kills() > self._oom_kills
         found = classify(status, None, None, self._log.head(), loading=loading, oom_killed=killed)
         failure = self._failure(found.code, found.message, found.hint)
+        self._blame_head(failure, interrupted=True)
+        return EngineError(failure)
+
+    def _blame_head(self, failure: Failure, *, interrupted: bool) -> None:
+        """Count the engine's end against the chunk it worked on, so that none ends engine after engine."""
         if self._hand.claimed and not self._heartbeat.lost:
             with suppress(ChunkLostError):
-                self._give_up(self._hand.claimed.popleft().chunk, failure, interrupted=True)
-        return EngineError(failure)
+                self._give_up(self._hand.claimed.popleft().chunk, failure, interrupted=interrupted)
 
     def _check_stalled(self, *, loading: bool) -> None:
         patience = self._settings.stall_seconds
@@ -217,7 +221,9 @@ class Engine:
         elif time.monotonic() - self._heard_at > patience:
             what = "load its model" if loading else "answer a chunk"
             hint = "see the log; a larger EVALQ_STALL_SECONDS gives slow engines more time"
-            raise EngineError(self._failure("stalled", f"the engine did not {what} in {patience:g} s", hint))
+            failure = self._failure("stalled", f"the engine did not {what} in {patience:g} s", hint)
+            self._blame_head(failure, interrupted=False)
+            raise EngineError(failure)
 
     def _failure(self, code: str, message: str, hint: str | None) -> Failure:
         return Failure(code, message, hint=hint, log_tail=tuple(self._log.tail(TAIL_LINES)))

@@ -77,9 +77,9 @@ class _Kills:
         return [*self._compare(undisturbed, found, len(killed)), *self._count(len(killed))]
 
     def _job(self, meanwhile: Callable[[str], None]) -> Outcome:
-        client = Client(self._cluster, [self._kind], History(), 0, threading.Event())
-        job = client.post(self._kind)
-        assert job
+        history = History()
+        job = Client(self._cluster, [self._kind], history, 0, threading.Event()).post(self._kind)
+        assert job, history.faults
         meanwhile(job.id)
         until(lambda: self._row(job.id)["status"] in TERMINAL, JOB_SECONDS)
         self._row_now = self._row(job.id)
