@@ -70,15 +70,15 @@ class _Kills:
 
     def run(self, rng: random.Random) -> list[str]:
         """The job undisturbed, then under fire; the difference."""
-        undisturbed = self._job(lambda _: None)
+        undisturbed = self._job(1, lambda _: None)
         self._journal.write_text("")
         killed: list[str] = []
-        found = self._job(lambda job_id: killed.extend(self._fire(job_id, rng)))
+        found = self._job(2, lambda job_id: killed.extend(self._fire(job_id, rng)))
         return [*self._compare(undisturbed, found, len(killed)), *self._count(len(killed))]
 
-    def _job(self, meanwhile: Callable[[str], None]) -> Outcome:
+    def _job(self, number: int, meanwhile: Callable[[str], None]) -> Outcome:
         history = History()
-        job = Client(self._cluster, [self._kind], history, 0, threading.Event()).post(self._kind)
+        job = Client(self._cluster, [self._kind], history, number, threading.Event()).post(self._kind)
         assert job, history.faults
         meanwhile(job.id)
         until(lambda: self._row(job.id)["status"] in TERMINAL, JOB_SECONDS)
@@ -127,7 +127,7 @@ class _Kills:
 
     def _count(self, kills: int) -> list[str]:
         """Requests answered twice: at most one chunk for each kill."""
-        sizes = [int(line.split()[1]) for line in self._journal.read_text().splitlines()]
+        sizes = [int(line.split()[1]) for line in self._journal.read_text().splitlines()] or [0]
         total, answered = int(self._row_now["requests_total"]), sum(sizes)
         twice, bound = answered - total, kills * max(sizes)
         self._say(f"{answered} requests answered for {total} asked: {twice} twice, at most {bound} allowed")
