@@ -18,12 +18,12 @@ import transformers
 from accelerate.utils.memory import should_reduce_batch_size
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import CacheHook
-from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.models.utils_hf import clear_torch_cache
 
 from workers.engine_child.batch_size import BatchSizes, Shape, double_until_no_faster
 from workers.engine_child.engine import GENERATE, ROLLING, Answer, Chunk, Progress, Reports, Spec
+from workers.engine_child.quantized import hflm
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +151,7 @@ def load(spec: Spec, device: str, max_batch_size: int) -> HFEngine:
     args["parallelize"] = device == "cuda" and (
         bool(args.get("parallelize")) or spec.tensor_parallel_size * spec.pipeline_parallel_size > 1
     )
-    lm = HFLM(spec.model, revision=spec.revision or "main", device=device, batch_size=1, **args)
+    lm = hflm(spec.model, args, revision=spec.revision or "main", device=device, batch_size=1)
     return HFEngine(lm, max_batch_size)
 
 
@@ -182,7 +182,7 @@ def _provenance(lm: Any) -> dict[str, Any]:
 
 def _versions() -> dict[str, str]:
     versions = {"python": python_version()}
-    for package in ("torch", "transformers", "accelerate", "tokenizers", "lm_eval", "peft"):
+    for package in ("torch", "transformers", "accelerate", "tokenizers", "lm_eval", "peft", "bitsandbytes"):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:

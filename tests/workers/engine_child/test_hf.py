@@ -223,3 +223,11 @@ def test_a_missing_model_is_told_before_the_child_ends(python: Path, tmp_path: P
         assert (failed["type"], failed["chunk"]) == ("failed", None)
         assert "nothing" in failed["error"]["message"]
         assert engine.process.wait(PATIENCE_SECONDS) == 1
+
+
+@pytest.mark.parametrize("switch", ["load_in_8bit", "load_in_4bit"])
+def test_weights_are_quantized_where_the_arguments_ask_for_it(python: Path, model: Path, switch: str) -> None:
+    with engine_child(python) as supervisor:
+        loaded = supervisor.load("hf", str(model), **{switch: True})
+    assert loaded["type"] == "loaded", loaded
+    assert f"'{switch}': True" in loaded["provenance"]["quantization"]
