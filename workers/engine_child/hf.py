@@ -172,12 +172,18 @@ def _provenance(lm: Any) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "dtype": str(lm.model.dtype).removeprefix("torch."),
         "softmax_dtype": str(lm.softmax_dtype).removeprefix("torch."),
-        "quantization": str(getattr(config, "quantization_config", None) or "none"),
+        "quantization": _quantization(config),
         "attention": getattr(config, "_attn_implementation", None),
         "max_length": lm.max_length,
         "parameters": lm.model.num_parameters(),
         "model_commit": getattr(config, "_commit_hash", None),
     }
+
+
+def _quantization(config: Any) -> Any:
+    """The settings the weights were quantized with, or "none"."""
+    found = getattr(config, "quantization_config", None)
+    return found.to_dict() if hasattr(found, "to_dict") else found or "none"
 
 
 def _versions() -> dict[str, str]:
