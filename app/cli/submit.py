@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from typing import IO
 
@@ -15,7 +16,7 @@ from app.cli.watch import follow_to_end
 
 
 @click.command(name="submit")
-@click.argument("file", type=click.File("r", encoding="utf-8"))
+@click.argument("words", nargs=-1, required=True, metavar="FILE | -- lm_eval ...")
 @click.option("--watch", is_flag=True, help="Follow the job live; exit with its code.")
 @click.option("--wait", is_flag=True, help="Wait for the job in silence; exit with its code.")
 @click.option("--dry-run", is_flag=True, help="Check and plan, store nothing.")
@@ -27,17 +28,19 @@ def submit(
     *,
     api: Api,
     out: Output,
-    file: IO[str],
+    words: tuple[str, ...],
     watch: bool,
     wait: bool,
     dry_run: bool,
     idempotency_key: str | None,
 ) -> None:
-    """Post the job in FILE (JSON; - is stdin), with lm-eval's own names. Prints its id.
+    """Post the job in FILE (JSON; - is stdin), or the one that an lm_eval command says. Prints its id.
 
     FILE holds what `lm_eval run` takes: {"model": "hf", "model_args": {"pretrained": "..."}, "tasks": ["gsm8k"]}
+
+    evalq submit -- lm_eval run --model hf --model_args pretrained=... --tasks gsm8k
     """
-    body = _read(file)
+    body = {"command": shlex.join(words)} if len(words) > 1 else _read_file(words[0])
     if dry_run:
         _plan(api, out, body)
         return
@@ -50,6 +53,14 @@ def submit(
     if watch or wait:
         sys.exit(follow_to_end(api, out, job["id"], show=watch))
     out.say(f"{job['status']}: {job.get('reason') or ''}; follow it with `evalq watch {short(job['id'])}`")
+
+
+def _read_file(name: str) -> Json:
+    try:
+        with click.open_file(name, encoding="utf-8") as file:
+            return _read(file)
+    except OSError as error:
+        raise CliError(f"{name} cannot be read: {error.strerror}", Exit.USAGE) from None
 
 
 def _read(file: IO[str]) -> Json:

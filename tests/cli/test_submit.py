@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 from tests.cli.conftest import Evalq
@@ -22,6 +23,19 @@ def test_a_job_is_read_from_stdin(evalq: Evalq, api: FakeApi) -> None:
     api.answers["POST /v1/jobs"] = (202, job(1, "queued"))
     assert evalq("submit", "-", "-q", stdin=json.dumps(SPEC)).stdout.strip() == job_id(1)
     assert api.seen[0].body == SPEC
+
+
+def test_a_pasted_command_is_sent_as_it_was_typed(evalq: Evalq, api: FakeApi) -> None:
+    api.answers["POST /v1/jobs"] = (202, job(1, "queued"))
+    words = ["lm_eval", "run", "--model", "hf", "--tasks", "gsm8k", "--gen_kwargs", "until=Bob's"]
+    assert evalq("submit", "-q", "--", *words).stdout.strip() == job_id(1)
+    assert api.seen[0].body == {"command": shlex.join(words)}
+
+
+def test_a_file_that_is_not_there_is_wrong_usage(evalq: Evalq, api: FakeApi) -> None:
+    answer = evalq("submit", "nowhere.json")
+    assert answer.exit_code == 2
+    assert "nowhere.json cannot be read" in answer.stderr
 
 
 def test_every_fault_of_a_job_has_a_line(evalq: Evalq, api: FakeApi) -> None:
