@@ -84,11 +84,12 @@ class WakeUps:
     async def wait_closed(self, listening: asyncio.Task[None]) -> None:
         """Close, and return when nothing listens to Redis or reads the database any more."""
         self.close()
-        tasks = {listening, *(watch.task for watch in self._watches.values() if watch.task)}
-        while tasks:
-            for task in tasks:
-                task.cancel()  # again and again: a connection that breaks while it is closed swallows the first
-            _, tasks = await asyncio.wait(tasks, timeout=1.0)
+        while not listening.done():
+            listening.cancel()  # again: a connection that breaks while it is closed swallows the first
+            await asyncio.wait({listening}, timeout=RECONNECT_SECONDS)
+        # Not cancelled: their reads would go on in threads, with connections of the pool.
+        tasks = [watch.task for watch in self._watches.values() if watch.task]
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def follow(self, job_id: UUID, after: int, idle_seconds: float) -> AsyncGenerator[News, None]:
         """The job's events after a number as they are committed, until it ends.
@@ -139,7 +140,7 @@ class WakeUps:
 
     async def _watch(self, job_id: UUID, watch: _Watch) -> None:
         try:
-            while watch.readers and not await self._look(job_id, watch):
+            while watch.readers and not self._closed and not await self._look(job_id, watch):
                 pass
         finally:
             self._end(watch)
@@ -176,5 +177,6 @@ class WakeUps:
 
     @staticmethod
     def _end(watch: _Watch) -> None:
+        watch.woken.set()
         for queue in watch.readers:
             queue.put_nowait(None)
