@@ -111,6 +111,40 @@ class IdempotencyInFlightError(EvalqError):
     code = "idempotency_in_flight"
 
 
+class UnauthenticatedError(EvalqError):
+    """A key is needed, and none or no valid one was sent."""
+
+    code = "unauthenticated"
+
+
+class ForbiddenError(EvalqError):
+    """The key's role does not allow this."""
+
+    code = "forbidden"
+
+
+class CrossSiteError(EvalqError):
+    """A browser sent this from another site, or under a name that is not this service's."""
+
+    code = "cross_site"
+
+
+class TooManyRequestsError(EvalqError):
+    """The key's requests of this minute are used up."""
+
+    code = "too_many_requests"
+
+    def __init__(self, message: str, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class QuotaExceededError(TooManyRequestsError):
+    """The team has as many jobs that have not ended as it may have."""
+
+    code = "quota_exceeded"
+
+
 class LeaseLostError(EvalqError):
     """The lease is over or another holder has it: stop, kill the child, write nothing more."""
 
@@ -145,6 +179,12 @@ class BrokerUnreachableError(EvalqError):
     """The broker did not answer."""
 
     code = "broker_unreachable"
+
+
+class UnknownKeyError(EvalqError):
+    """No API key has this id."""
+
+    code = "unknown_key"
 
 
 class UnauthenticatedApiError(EvalqError):

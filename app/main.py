@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import signal
 import threading
 from collections.abc import AsyncIterator
@@ -11,21 +10,23 @@ from contextlib import asynccontextmanager
 from types import FrameType
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import RedirectResponse
 
 from app.api import events, groups, health, jobs, queue, results, tasks
+from app.api.auth import OPEN, SECURITY_SCHEME, authenticate
 from app.api.deps import Services
 from app.api.problems import Problem, add_handlers
 from app.api.wakeups import WakeUps
 from app.broker import CeleryDoorbell
 from app.db.session import Sessions, check_schema, make_sessions
-from app.errors import UnauthenticatedApiError
 from app.services.groups import GroupService
 from app.services.health import HealthService
 from app.services.jobs import JobService
+from app.services.keys import KeyService, check_exposure
 from app.services.queue import QueueService
+from app.services.rate_limit import RateLimit
 from app.services.results import ResultService
 from app.services.submission import SubmissionService
 from app.services.tasks import TaskService
@@ -37,13 +38,15 @@ ROUTERS = (jobs, events, results, tasks, groups, queue, health)
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The API over these settings; OldSchemaError, DatabaseUnreachableError or UnauthenticatedApiError."""
     settings = settings or current()
-    check_start(settings)
+    check_schema(settings)
+    check_exposure(settings)
     sessions = make_sessions(settings)
     app = FastAPI(
         title="evalq",
         version=health.VERSION,
         summary="Queues LLM evaluations and runs them on GPUs.",
         lifespan=_lifespan,
+        dependencies=[Depends(authenticate)],
     )
     app.state.sessions = sessions
     app.state.services = _services(settings, sessions)
@@ -55,25 +58,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def check_start(settings: Settings) -> None:
-    """Refuse to listen beyond loopback without keys, or on a schema that is not this version's."""
-    if not (_is_loopback(settings.host) or settings.allow_unauthenticated):
-        raise UnauthenticatedApiError(
-            f"refusing to listen on {settings.host} without keys: "
-            "use 127.0.0.1, or set EVALQ_ALLOW_UNAUTHENTICATED=true behind a gate of your own"
-        )
-    check_schema(settings)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _services(settings: Settings, sessions: Sessions) -> Services:
-    job_service = JobService(sessions=sessions, doorbell=CeleryDoorbell(settings))
+    job_service = JobService(
+        sessions=sessions, doorbell=CeleryDoorbell(settings), team_jobs=settings.team_jobs
+    )
     return Services(
         settings=settings,
         jobs=job_service,
@@ -84,6 +72,8 @@ def _services(settings: Settings, sessions: Sessions) -> Services:
         tasks=TaskService(settings=settings),
         health=HealthService(settings=settings),
         wakeups=WakeUps(read=job_service.news, redis_url=settings.redis_url),
+        keys=KeyService(sessions=sessions),
+        rates=RateLimit(settings),
     )
 
 
@@ -101,6 +91,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     finally:
         await wakeups.wait_closed(listening)
         app.state.sessions.kw["bind"].dispose()
+        app.state.services.rates.close()
 
 
 def _close_on_signal(wakeups: WakeUps) -> None:
@@ -126,5 +117,9 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas = document["components"]["schemas"]
         schemas |= problem.pop("$defs") | {"Problem": problem}
+        document["components"]["securitySchemes"] = {"key": SECURITY_SCHEME}
+        document["security"] = [{"key": []}, {}]
+        for path in OPEN & document["paths"].keys():
+            document["paths"][path]["get"]["security"] = []
         app.openapi_schema = document
     return app.openapi_schema

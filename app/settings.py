@@ -25,6 +25,12 @@ class Settings(BaseSettings):
     allow_unauthenticated: bool = Field(
         default=False, description="Let the API listen beyond loopback without keys (behind your own gate)."
     )
+    requests_per_minute: int = Field(
+        1200, ge=0, description="Requests of one API key in a minute; 0 for no limit."
+    )
+    team_jobs: int = Field(
+        1000, ge=0, description="Jobs of one team that have not ended, at most; 0 for no limit."
+    )
     data_dir: Path = Field(
         Path("~/.local/share/evalq").expanduser(),
         description="Where this host keeps logs and embedded servers.",

@@ -11,20 +11,22 @@ from fastapi import Depends, Path, Query, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic import BeforeValidator
+from starlette.concurrency import run_in_threadpool
 
 from app.api.problems import UnknownParameterError
 from app.api.wakeups import WakeUps
+from app.domain.keys import Caller
 from app.errors import FaultyField, InvalidRequestError, UnknownJobError
 from app.services.groups import GroupService
 from app.services.health import HealthService
 from app.services.jobs import JobService
+from app.services.keys import KeyService
 from app.services.queue import QueueService
+from app.services.rate_limit import RateLimit
 from app.services.results import ResultService
 from app.services.submission import SubmissionService
 from app.services.tasks import TaskService
 from app.settings import Settings
-
-ANONYMOUS = "anonymous"
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Services:
     tasks: TaskService
     health: HealthService
     wakeups: WakeUps
+    keys: KeyService
+    rates: RateLimit
 
 
 async def services(request: Request) -> Services:
@@ -48,9 +52,16 @@ async def services(request: Request) -> Services:
     return found
 
 
-async def owner() -> str:
-    """Who asks."""
-    return ANONYMOUS
+ServicesDep = Annotated[Services, Depends(services)]
+
+
+async def caller(request: Request) -> Caller:
+    """Who asks, as `app.api.auth` found out before."""
+    found: Caller = request.state.caller
+    return found
+
+
+CallerDep = Annotated[Caller, Depends(caller)]
 
 
 async def known_parameters(request: Request) -> None:
@@ -72,12 +83,19 @@ def _names(dependant: Dependant) -> Iterator[str]:
         yield from _names(part)
 
 
-async def job_id(job_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})]) -> UUID:
-    """The job named in the path; what is no id names no job."""
+async def job_id(
+    job_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})],
+    services: ServicesDep,
+    caller: CallerDep,
+) -> UUID:
+    """The job named in the path; what is no id names no job, and a job of another team is none to this caller."""
     try:
-        return UUID(job_id)
+        found = UUID(job_id)
     except ValueError:
         raise UnknownJobError(f"there is no job {job_id!r}: an id looks like {UUID(int=0)}") from None
+    if caller.sees is not None:
+        await run_in_threadpool(services.jobs.check_seen, found, caller.sees)
+    return found
 
 
 def _blank(value: Any) -> Any:
@@ -87,8 +105,6 @@ def _blank(value: Any) -> Any:
 Blank = BeforeValidator(_blank)
 """`?status=` means the same as no `status` at all."""
 
-ServicesDep = Annotated[Services, Depends(services)]
-OwnerDep = Annotated[str, Depends(owner)]
 JobId = Annotated[UUID, Depends(job_id)]
 Cursor = Annotated[str | None, Query(max_length=2000, description="`next_cursor` of the page before.")]
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 from fastapi import APIRouter, Depends
 
-from app.api.deps import Services, ServicesDep, known_parameters
+from app.api.deps import CallerDep, Services, ServicesDep, known_parameters
 from app.api.problems import problems
-from app.api.schemas.cluster import DeviceOut, GroupList, GroupOut, GroupReplicaOut
+from app.api.schemas.cluster import DeviceOut, EngineOut, GroupList, GroupOut, GroupReplicaOut
 from app.api.views import failure_out
 from app.domain.replica import Replica
 from app.errors import UnknownGroupError
@@ -18,9 +18,9 @@ router = APIRouter(prefix="/v1/groups", tags=["groups"], dependencies=[Depends(k
 
 
 @router.get("", summary="List GPU groups", responses=problems())
-def list_groups(services: ServicesDep) -> GroupList:
+def list_groups(services: ServicesDep, caller: CallerDep) -> GroupList:
     """Devices with memory, utilization and temperature; replicas; what is warm."""
-    return GroupList(data=[_group(services, state) for state in services.groups.all()])
+    return GroupList(data=[_group(services, state) for state in services.groups.all(caller.sees)])
 
 
 @router.post("/{name}/drain", summary="Drain a group", responses=problems(UnknownGroupError))
@@ -58,11 +58,15 @@ def _group(services: Services, state: GroupState) -> GroupOut:
         alive=silent < services.settings.lease,
         draining=group.drain_requested_at is not None,
         devices=[DeviceOut.model_validate(device) for device in group.devices],
-        replicas=[_replica(replica) for replica in state.replicas],
+        replicas=[
+            _replica(replica, known=replica.engine.key in state.known_engines) for replica in state.replicas
+        ],
     )
 
 
-def _replica(replica: Replica) -> GroupReplicaOut:
+def _replica(replica: Replica, *, known: bool) -> GroupReplicaOut:
     fields = {name: getattr(replica, name) for name in GroupReplicaOut.model_fields}
     fields |= {"devices": list(replica.devices), "error": failure_out(replica.error)}
+    if not known:
+        fields |= {"engine": EngineOut(backend=replica.engine.backend), "error": None}
     return GroupReplicaOut.model_validate(fields)

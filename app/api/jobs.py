@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app.api import cursors
 from app.api.bodies import JsonObject, request_body, root, shape_faults
-from app.api.deps import Blank, Cursor, JobId, OwnerDep, Services, ServicesDep, known_parameters, page_size
+from app.api.deps import Blank, CallerDep, Cursor, JobId, Services, ServicesDep, known_parameters, page_size
 from app.api.problems import (
     MalformedJsonError,
     NotJsonError,
@@ -30,12 +30,14 @@ from app.api.text import job_text
 from app.api.views import job_out, job_path, plan_out
 from app.db.jobs import JobFilter
 from app.domain.job import Job, JobStatus
+from app.domain.keys import Caller
 from app.errors import (
     IdempotencyConflictError,
     IdempotencyInFlightError,
     IllegalMoveError,
     InvalidJobError,
     InvalidRequestError,
+    QuotaExceededError,
     StaleJobError,
     UnknownJobError,
 )
@@ -60,7 +62,13 @@ Key = Annotated[
     summary="Submit a job",
     response_description="The job, queued; with `Prefer: wait=N` as it is when it ends or after N seconds.",
     openapi_extra=request_body(JobIn),
-    responses=problems(*BODY_PROBLEMS, InvalidJobError, IdempotencyConflictError, IdempotencyInFlightError)
+    responses=problems(
+        *BODY_PROBLEMS,
+        InvalidJobError,
+        IdempotencyConflictError,
+        IdempotencyInFlightError,
+        QuotaExceededError,
+    )
     | {
         200: {"model": JobOut | DryRunOut, "description": "The job first posted with this key; or a dry run."}
     },
@@ -68,7 +76,7 @@ Key = Annotated[
 async def submit_job(
     fields: JsonObject,
     services: ServicesDep,
-    owner: OwnerDep,
+    caller: CallerDep,
     *,
     dry_run: Annotated[bool, Query(description="Validate and plan, store nothing.")] = False,
     idempotency_key: Key = None,
@@ -77,7 +85,7 @@ async def submit_job(
     """lm-eval's own names; every fault comes at once, and nothing is queued that cannot run."""
     if dry_run:
         return await run_in_threadpool(dry_run_out, services, fields)
-    job, created = await run_in_threadpool(_stored, services, fields, owner, idempotency_key)
+    job, created = await run_in_threadpool(_stored, services, fields, caller, idempotency_key)
     headers = {"Location": job_path(job)}
     if wait := _wait_seconds(prefer):
         await _ended(services, job.id, wait)
@@ -87,15 +95,15 @@ async def submit_job(
 
 
 def _stored(
-    services: Services, fields: Mapping[str, Any], owner: str, idempotency_key: str | None
+    services: Services, fields: Mapping[str, Any], caller: Caller, idempotency_key: str | None
 ) -> tuple[Job, bool]:
     def check() -> Submission:
         return checked(services, fields)
 
     if idempotency_key is None:
-        return services.jobs.submit(check(), owner)
+        return services.jobs.submit(check(), caller.name, team=caller.team)
     body_hash = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
-    return services.jobs.submit_once(check, owner, idempotency_key, body_hash)
+    return services.jobs.submit_once(check, caller.name, idempotency_key, body_hash, caller.team)
 
 
 def checked(services: Services, fields: Mapping[str, Any]) -> Submission:
@@ -156,6 +164,7 @@ def _before(created_at: str, job_id: str) -> tuple[datetime, UUID]:
 @router.get("", summary="List jobs", responses=problems())
 def list_jobs(
     services: ServicesDep,
+    caller: CallerDep,
     *,
     status: Annotated[JobStatus | None, Blank, Query()] = None,
     model: Annotated[str | None, Query(description="`model_args.pretrained`, exactly.")] = None,
@@ -169,7 +178,14 @@ def list_jobs(
 ) -> JobPage:
     """Newest first, without replicas."""
     wanted = JobFilter(
-        status=status, owner=owner, model=model, task=task, tag=tag, name=name, created_after=created_after
+        status=status,
+        owner=owner,
+        team=caller.sees,
+        model=model,
+        task=task,
+        tag=tag,
+        name=name,
+        created_after=created_after,
     )
     views = services.jobs.page(wanted, limit + 1, cursors.decoded(cursor, _before))
     last = views[limit - 1].job if len(views) > limit else None
@@ -229,7 +245,11 @@ def resume_job(job_id: JobId, services: ServicesDep) -> JobOut:
     return job_out(services.jobs.view(job_id))
 
 
-@router.post("/{job_id}/retry", summary="Go on with an ended job", responses=problems(*CHANGE_PROBLEMS))
+@router.post(
+    "/{job_id}/retry",
+    summary="Go on with an ended job",
+    responses=problems(*CHANGE_PROBLEMS, QuotaExceededError),
+)
 def retry_job(job_id: JobId, services: ServicesDep) -> JobOut:
     """A failed, partially failed or cancelled job goes on, keeping every answer it has."""
     services.jobs.retry(job_id)

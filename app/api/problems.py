@@ -16,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
 from app import errors
+from app.domain.redaction import redact
 from app.errors import EvalqError, FaultyField, InvalidRequestError
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,9 @@ class UnknownParameterError(InvalidRequestError):
 STATUS: Mapping[type[EvalqError], HTTPStatus] = {
     MalformedJsonError: HTTPStatus.BAD_REQUEST,
     UnknownParameterError: HTTPStatus.BAD_REQUEST,
+    errors.UnauthenticatedError: HTTPStatus.UNAUTHORIZED,
+    errors.ForbiddenError: HTTPStatus.FORBIDDEN,
+    errors.CrossSiteError: HTTPStatus.FORBIDDEN,
     errors.UnknownJobError: HTTPStatus.NOT_FOUND,
     errors.UnknownTaskError: HTTPStatus.NOT_FOUND,
     errors.UnknownGroupError: HTTPStatus.NOT_FOUND,
@@ -63,6 +67,8 @@ STATUS: Mapping[type[EvalqError], HTTPStatus] = {
     errors.InvalidRequestError: HTTPStatus(422),
     errors.InvalidJobError: HTTPStatus(422),
     errors.IdempotencyConflictError: HTTPStatus(422),
+    errors.TooManyRequestsError: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.QuotaExceededError: HTTPStatus.TOO_MANY_REQUESTS,
     errors.DatabaseUnreachableError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.BrokerUnreachableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
@@ -71,6 +77,10 @@ STATUS: Mapping[type[EvalqError], HTTPStatus] = {
 ANYWHERE: tuple[type[EvalqError], ...] = (
     UnknownParameterError,
     InvalidRequestError,
+    errors.UnauthenticatedError,
+    errors.ForbiddenError,
+    errors.CrossSiteError,
+    errors.TooManyRequestsError,
     errors.DatabaseUnreachableError,
 )
 """What every call may answer."""
@@ -104,14 +114,17 @@ def problem(
     faults: Sequence[FaultyField] = (),
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    """The answer that carries an error."""
+    """The answer that carries an error; it repeats no secret of what was sent."""
     listed = [
-        Fault(path=fault.path, message=fault.message, allowed=list(fault.allowed) if fault.allowed else None)
+        Fault(
+            path=redact(fault.path),
+            message=redact(fault.message),
+            allowed=list(fault.allowed) if fault.allowed else None,
+        )
         for fault in faults
     ]
-    body = Problem(
-        type=f"urn:evalq:problem:{code}", title=title, status=status, detail=detail, code=code, errors=listed
-    )
+    kind = f"urn:evalq:problem:{code}"
+    body = Problem(type=kind, title=title, status=status, detail=redact(detail), code=code, errors=listed)
     content = body.model_dump(mode="json")
     return JSONResponse(content, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
@@ -120,7 +133,19 @@ def from_error(error: EvalqError) -> JSONResponse:
     """An error raised on purpose, as a problem; one without a place in the table is ours: 500."""
     status = STATUS.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
     faults = error.faults if isinstance(error, InvalidRequestError) else []
-    return problem(status, error.code, _title(type(error)), str(error), faults=faults)
+    return problem(
+        status, error.code, _title(type(error)), str(error), faults=faults, headers=_headers(error)
+    )
+
+
+def _headers(error: EvalqError) -> Mapping[str, str]:
+    match error:
+        case errors.UnauthenticatedError():
+            return {"WWW-Authenticate": 'Bearer realm="evalq"'}
+        case errors.TooManyRequestsError():
+            return {"Retry-After": str(error.retry_after_seconds)}
+        case _:
+            return {}
 
 
 def _title(kind: type[EvalqError]) -> str:

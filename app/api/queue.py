@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends
 
-from app.api.deps import ServicesDep, known_parameters
+from app.api.deps import CallerDep, ServicesDep, known_parameters
 from app.api.problems import problems
 from app.api.schemas.cluster import QueueOut, WaitingOut
 from app.api.views import job_path
+from app.domain.keys import Caller
 from app.services.queue import Waiting
+
+PRIVATE = ("id", "name", "owner", "model", "href")
 
 router = APIRouter(prefix="/v1/queue", tags=["queue"], dependencies=[Depends(known_parameters)])
 
 
 @router.get("", summary="Read the queue", responses=problems())
-def read_queue(services: ServicesDep) -> QueueOut:
-    """Jobs that wait for a coordinator or for devices, in the order they are served."""
-    return QueueOut(data=[_waiting(waiting) for waiting in services.queue.waiting()])
+def read_queue(services: ServicesDep, caller: CallerDep) -> QueueOut:
+    """Jobs that wait, in the order they are served; those of other teams without what they are."""
+    return QueueOut(data=[_waiting(waiting, caller) for waiting in services.queue.waiting()])
 
 
-def _waiting(waiting: Waiting) -> WaitingOut:
+def _waiting(waiting: Waiting, caller: Caller) -> WaitingOut:
     job = waiting.job
-    return WaitingOut(
+    shown = WaitingOut(
         position=waiting.position,
         id=job.id,
         name=job.name,
@@ -37,3 +40,4 @@ def _waiting(waiting: Waiting) -> WaitingOut:
         estimated_start_seconds=waiting.seconds,
         href=job_path(job),
     )
+    return shown if caller.sees in (None, job.team) else shown.model_copy(update=dict.fromkeys(PRIVATE))

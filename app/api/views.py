@@ -55,6 +55,7 @@ _COPIED = (
     "id",
     "name",
     "owner",
+    "team",
     "status",
     "phase",
     "reason",

@@ -56,7 +56,7 @@ def queue(api: Api, out: Output) -> None:
     if out.as_json:
         out.json(found)
     elif out.ids_only:
-        _print(out, [job["id"] for job in found])
+        _print(out, [job["id"] for job in found if job["id"]])
     elif found:
         rows = [_queue_row(job) for job in found]
         _print(out, columns(("#", "ID", "MODEL", "PRIORITY", "AGE", "STARTS IN", "WAITING FOR"), rows))
@@ -66,7 +66,8 @@ def queue(api: Api, out: Output) -> None:
 
 def _queue_row(job: Json) -> list[str]:
     starts = duration(job.get("estimated_start_seconds"))
-    place = [str(job["position"]), short(job["id"]), job["model"], str(job["priority"])]
+    place = [str(job["position"]), short(job["id"]) if job["id"] else "(other team)"]
+    place += [job["model"] or "", str(job["priority"])]
     return [*place, age(job["created_at"]), starts, job["waiting_for"]]
 
 
@@ -79,7 +80,8 @@ def _group_lines(group: Json) -> list[str]:
     lines += [f"  {device['index']}  {_device(device)}" for device in group["devices"]]
     for replica in group["replicas"]:
         kept = "warm" if replica["idle_since"] else replica["status"]
-        lines.append(f"  {kept}: {replica['engine']['model']} on {len(replica['devices'])} devices")
+        model = replica["engine"]["model"] or "a model of another team"
+        lines.append(f"  {kept}: {model} on {len(replica['devices'])} devices")
     return lines
 
 

@@ -39,6 +39,7 @@ class JobFilter:
 
     status: str | None = None
     owner: str | None = None
+    team: str | None = None
     model: str | None = None
     task: str | None = None
     tag: str | None = None
@@ -50,6 +51,7 @@ class JobFilter:
         given: list[ColumnElement[bool] | None] = [
             JobRow.status == self.status if self.status else None,
             JobRow.owner == self.owner if self.owner else None,
+            JobRow.team == self.team if self.team else None,
             JobRow.name == self.name if self.name else None,
             JobRow.engine["model"].astext == self.model if self.model else None,
             JobRow.tags.contains([self.tag]) if self.tag else None,
@@ -72,6 +74,7 @@ class JobRepository:
         row = JobRow(
             id=job.id,
             owner=job.owner,
+            team=job.team,
             spec=dict(job.spec),
             engine=job.engine.to_json(),
             engine_key=job.engine.key,
@@ -96,14 +99,31 @@ class JobRepository:
             raise UnknownJobError(f"there is no job {job_id}")
         return self._with_tasks([row])[0]
 
-    def by_idempotency_key(self, owner: str, key: str) -> tuple[Job, str | None] | None:
+    def has_team(self, job_id: UUID, team: str) -> bool:
+        """Whether there is such a job and it is this team's."""
+        return self._session.scalar(select(JobRow.team).where(JobRow.id == job_id)) == team
+
+    def engines_of(self, team: str, engine_keys: Iterable[str]) -> set[str]:
+        """Of these engines, those that a job of the team asks for or asked for."""
+        query = select(JobRow.engine_key).where(JobRow.team == team, JobRow.engine_key.in_(list(engine_keys)))
+        return set(self._session.scalars(query.distinct()))
+
+    def unended(self, team: str) -> int:
+        """How many jobs of a team have not ended; holds the number until the transaction ends."""
+        self._session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"quota {team}", 0))))
+        query = select(func.count()).select_from(JobRow)
+        return self._session.scalar(query.where(JobRow.team == team, JobRow.ended_at.is_(None))) or 0
+
+    def by_idempotency_key(self, team: str, owner: str, key: str) -> tuple[Job, str | None] | None:
         """The job first posted with this key, and the hash of its body."""
-        row = self._session.scalar(select(JobRow).where(JobRow.owner == owner, JobRow.idempotency_key == key))
+        row = self._session.scalar(
+            select(JobRow).where(JobRow.team == team, JobRow.owner == owner, JobRow.idempotency_key == key)
+        )
         return (self._with_tasks([row])[0], row.body_hash) if row else None
 
-    def reserve(self, owner: str, key: str) -> bool:
+    def reserve(self, team: str, owner: str, key: str) -> bool:
         """Hold an idempotency key until the transaction ends; False while another one holds it."""
-        name = func.hashtextextended(f"{owner} {key}", 0)
+        name = func.hashtextextended(f"{team} {owner} {key}", 0)
         return bool(self._session.scalar(select(func.pg_try_advisory_xact_lock(name))))
 
     def counts(self) -> dict[str, int]:
@@ -219,6 +239,7 @@ def to_job(row: JobRow, tasks: tuple[JobTask, ...]) -> Job:
     return Job(
         id=row.id,
         owner=row.owner,
+        team=row.team,
         name=row.name,
         spec=row.spec,
         engine=EngineSpec.from_json(row.engine),

@@ -24,6 +24,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from app.domain.chunk import ChunkStatus
 from app.domain.job import JobStatus, Phase, TaskStatus
+from app.domain.keys import DEFAULT_TEAM, Role
 from app.domain.replica import DeviceState, ReplicaStatus
 
 
@@ -54,8 +55,10 @@ class JobRow(Base):
     __table_args__ = (
         one_of("status", JobStatus),
         one_of("phase", Phase, nullable=True),
-        UniqueConstraint("owner", "idempotency_key", name="jobs_idempotency"),
+        UniqueConstraint("team", "owner", "idempotency_key", name="jobs_idempotency"),
         Index("jobs_newest", text("created_at DESC"), text("id DESC")),
+        Index("jobs_of_team", "team", text("created_at DESC"), text("id DESC")),
+        Index("jobs_unended", "team", postgresql_where=text("ended_at IS NULL")),
         Index("jobs_live", "status", postgresql_where=text("status IN ('queued', 'running')")),
         CheckConstraint(
             "(ended_at IS NOT NULL) = (status IN ('succeeded', 'partially_failed', 'failed', 'cancelled'))",
@@ -65,6 +68,7 @@ class JobRow(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     owner: Mapped[str]
+    team: Mapped[str] = mapped_column(server_default=DEFAULT_TEAM)
     name: Mapped[str | None]
     status: Mapped[str]
     phase: Mapped[str | None]
@@ -103,6 +107,24 @@ class JobRow(Base):
     result_name: Mapped[str | None]
     result_date: Mapped[str | None]
     results: Mapped[str | None]
+
+
+class KeyRow(Base):
+    """An API key: its hash, and what its holder may do."""
+
+    __tablename__ = "api_keys"
+    __table_args__ = (one_of("role", Role),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    role: Mapped[str]
+    team: Mapped[str]
+    prefix: Mapped[str]
+    digest: Mapped[bytes] = mapped_column(unique=True)
+    created_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
 
 
 class JobTaskRow(Base):

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from app.domain.engine_spec import EngineSpec
+from app.domain.keys import DEFAULT_TEAM
 from app.domain.plan import Plan
 from app.errors import IllegalMoveError
 
@@ -134,6 +135,8 @@ class Job:
     reason: str | None = None
     priority: int = 50
     tags: tuple[str, ...] = ()
+    team: str = DEFAULT_TEAM
+    """Who sees the job: its owner's team, for good."""
     attempt: int = 0
     version: int = 0
     started_at: datetime | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from app.db.groups import DeviceReport, GroupRepository, GroupView
+from app.db.jobs import JobRepository
 from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
 from app.domain.ids import uuid7
@@ -19,6 +20,8 @@ class GroupState:
 
     group: GroupView
     replicas: list[Replica]
+    known_engines: frozenset[str] = frozenset()
+    """Keys of the engines that whoever asks may know of."""
 
 
 class GroupService:
@@ -27,13 +30,18 @@ class GroupService:
     def __init__(self, *, sessions: Sessions) -> None:
         self._sessions = sessions
 
-    def all(self) -> list[GroupState]:
-        """Every group with devices and live replicas."""
+    def all(self, seen_by: str | None = None) -> list[GroupState]:
+        """Every group with devices and live replicas; with a team, its own engines are marked as known."""
         with self._sessions.begin() as session:
             groups = GroupRepository(session).views()
             replicas = ReplicaRepository(session).live()
+            keys = {replica.engine.key for replica in replicas}
+            known = keys if seen_by is None else JobRepository(session).engines_of(seen_by, keys)
             session.expunge_all()
-        return [GroupState(group, [r for r in replicas if r.group == group.name]) for group in groups]
+        return [
+            GroupState(group, [r for r in replicas if r.group == group.name], frozenset(known))
+            for group in groups
+        ]
 
     def register(
         self,

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from app.broker import Doorbell
 from app.db.chunks import ChunkRepository
@@ -21,18 +22,23 @@ from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
 from app.domain.ids import uuid7
 from app.domain.job import Job, JobStatus, JobTask
+from app.domain.keys import DEFAULT_TEAM
 from app.domain.replica import Replica
 from app.errors import (
     IdempotencyConflictError,
     IdempotencyInFlightError,
     IllegalMoveError,
+    QuotaExceededError,
     StaleJobError,
+    UnknownJobError,
 )
 from app.services.submission import Submission
 
 SWAP_ATTEMPTS = 20
 RESERVATIONS = 5
 """Keys held at once in a process: each holds a connection of the pool while its job is checked."""
+QUOTA_SECONDS = 60
+"""When to ask again for a place among the team's jobs: nobody knows when one of them ends."""
 
 
 def utc_now() -> datetime:
@@ -62,26 +68,38 @@ class JobService:
     """One transaction per method; the doorbell rings after the commit."""
 
     def __init__(
-        self, *, sessions: Sessions, doorbell: Doorbell, now: Callable[[], datetime] = utc_now
+        self,
+        *,
+        sessions: Sessions,
+        doorbell: Doorbell,
+        now: Callable[[], datetime] = utc_now,
+        team_jobs: int = 0,
     ) -> None:
+        """`team_jobs` is the most that may not have ended of one team; 0 for no limit."""
         self._sessions = sessions
+        self._team_jobs = team_jobs
         self._doorbell = doorbell
         self._now = now
         self._reservations = BoundedSemaphore(RESERVATIONS)
 
     def submit_once(
-        self, check: Callable[[], Submission], owner: str, idempotency_key: str, body_hash: str
+        self,
+        check: Callable[[], Submission],
+        owner: str,
+        idempotency_key: str,
+        body_hash: str,
+        team: str = DEFAULT_TEAM,
     ) -> tuple[Job, bool]:
         """Check and store a job unless its key is known; IdempotencyInFlightError while another call does."""
-        with self._reserved(owner, idempotency_key):
-            if known := self.known(owner, idempotency_key, body_hash):
+        with self._reserved(team, owner, idempotency_key):
+            if known := self.known(team, owner, idempotency_key, body_hash):
                 return known, False
-            return self.submit(check(), owner, idempotency_key, body_hash)
+            return self.submit(check(), owner, idempotency_key, body_hash, team)
 
     @contextmanager
-    def _reserved(self, owner: str, idempotency_key: str) -> Iterator[None]:
+    def _reserved(self, team: str, owner: str, idempotency_key: str) -> Iterator[None]:
         with self._reservations, self._sessions.begin() as session:
-            if not JobRepository(session).reserve(owner, idempotency_key):
+            if not JobRepository(session).reserve(team, owner, idempotency_key):
                 raise IdempotencyInFlightError(
                     f"a request with idempotency key {idempotency_key!r} is still being answered; ask again"
                 )
@@ -93,21 +111,22 @@ class JobService:
         owner: str,
         idempotency_key: str | None = None,
         body_hash: str | None = None,
+        team: str = DEFAULT_TEAM,
     ) -> tuple[Job, bool]:
-        """Store a queued job; with a known idempotency key return the first one and False."""
+        """Store a queued job, or QuotaExceededError; a known idempotency key gives its first job and False."""
         try:
-            job, created = self._submit(submission, owner, idempotency_key, body_hash)
+            job, created = self._submit(submission, owner, idempotency_key, body_hash, team)
         except IntegrityError:  # the same key, posted at the same moment: the other one is stored by now
-            job, created = self._submit(submission, owner, idempotency_key, body_hash)
+            job, created = self._submit(submission, owner, idempotency_key, body_hash, team)
         if created:
             self._doorbell.ring_job(job.id)
             self._doorbell.wake(job.id)
         return job, created
 
-    def known(self, owner: str, idempotency_key: str, body_hash: str) -> Job | None:
+    def known(self, team: str, owner: str, idempotency_key: str, body_hash: str) -> Job | None:
         """The job first posted with this key; another body raises IdempotencyConflictError."""
         with self._sessions.begin() as session:
-            found = JobRepository(session).by_idempotency_key(owner, idempotency_key)
+            found = JobRepository(session).by_idempotency_key(team, owner, idempotency_key)
         if found and found[1] != body_hash:
             raise IdempotencyConflictError(
                 f"idempotency key {idempotency_key!r} was used for job {found[0].id} with another body"
@@ -115,14 +134,20 @@ class JobService:
         return found[0] if found else None
 
     def _submit(
-        self, submission: Submission, owner: str, idempotency_key: str | None, body_hash: str | None
+        self,
+        submission: Submission,
+        owner: str,
+        idempotency_key: str | None,
+        body_hash: str | None,
+        team: str,
     ) -> tuple[Job, bool]:
-        if idempotency_key and (known := self.known(owner, idempotency_key, body_hash or "")):
+        if idempotency_key and (known := self.known(team, owner, idempotency_key, body_hash or "")):
             return known, False
         now = self._now()
         job = Job(
             id=uuid7(),
             owner=owner,
+            team=team,
             name=submission.name,
             spec=submission.spec,
             engine=submission.engine,
@@ -135,9 +160,27 @@ class JobService:
             tasks=tuple(JobTask(name) for name in submission.tasks),
         )
         with self._sessions.begin() as session:
+            self._check_quota(session, team)
             JobRepository(session).add(job, idempotency_key, body_hash)
             EventRepository(session).append(job.id, "job.queued", {"reason": job.reason})
         return job, True
+
+    def _check_quota(self, session: Session, team: str) -> None:
+        """QuotaExceededError unless one more job of the team may wait or run."""
+        if self._team_jobs and JobRepository(session).unended(team) >= self._team_jobs:
+            raise QuotaExceededError(
+                f"team {team} has {self._team_jobs} jobs that have not ended, the most it may have (EVALQ_TEAM_JOBS):"
+                " wait for one to end, or cancel one",
+                QUOTA_SECONDS,
+            )
+
+    def check_seen(self, job_id: UUID, team: str | None) -> None:
+        """UnknownJobError where a team has no such job, whoever else may have it; None sees every job."""
+        if team is None:
+            return
+        with self._sessions.begin() as session:
+            if not JobRepository(session).has_team(job_id, team):
+                raise UnknownJobError(f"there is no job {job_id}")
 
     def view(self, job_id: UUID) -> JobView:
         """The job with its replicas and rates; UnknownJobError."""
@@ -211,6 +254,7 @@ class JobService:
         with self._sessions.begin() as session:
             jobs = JobRepository(session)
             old = jobs.get(job_id)
+            self._check_quota(session, old.team)
             retried = replace(old.retried(now), deadline_at=deadline(now, old.spec.get("deadline_seconds")))
             job = jobs.swap(old, retried)
             jobs.reset_tasks(job_id)

@@ -35,7 +35,7 @@ def test_errors_are_problems(api: TestClient, method: str, path: str, status: in
 
 def test_a_surprise_is_a_problem_too(app: FastAPI) -> None:
     app.state.services = replace(app.state.services, jobs=None)
-    with TestClient(app, raise_server_exceptions=False) as broken:
+    with TestClient(app, "http://127.0.0.1", raise_server_exceptions=False) as broken:
         answer = broken.get("/v1/jobs")
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
 

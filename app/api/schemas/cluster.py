@@ -31,8 +31,8 @@ class EngineOut(Out):
     """What a replica has loaded."""
 
     backend: str
-    model: str
-    revision: str | None
+    model: str | None = Field(None, description="Null for a model that only other teams use.")
+    revision: str | None = None
 
 
 class GroupReplicaOut(Out):
@@ -73,22 +73,22 @@ class GroupList(Out):
 
 
 class WaitingOut(Out):
-    """A job that waits."""
+    """A job that waits; of another team's job neither id, name, owner, model nor address is told."""
 
     position: int = Field(description="1 is served next.")
-    id: UUID
+    id: UUID | None
     name: str | None
-    owner: str
+    owner: str | None
     status: JobStatus
     phase: Phase | None
     priority: int
-    model: str
+    model: str | None
     waiting_for: str
     gpus_per_replica: int
     group: str | None
     created_at: datetime
     estimated_start_seconds: float | None = Field(description="Null where nothing running tells.")
-    href: str
+    href: str | None
 
 
 class QueueOut(Out):

@@ -99,6 +99,7 @@ class JobOut(Out):
     id: UUID
     name: str | None
     owner: str
+    team: str
     status: JobStatus
     phase: Phase | None
     reason: str | None = Field(description="In words, why the job is where it is.")

@@ -1,0 +1,95 @@
+"""Who may call what: keys, roles, and browsers that were sent here from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fastapi import Request
+from starlette.concurrency import run_in_threadpool
+
+from app.api.deps import Services, ServicesDep
+from app.domain.keys import ANONYMOUS, Caller, Role
+from app.errors import CrossSiteError, ForbiddenError, UnauthenticatedError
+from app.services.keys import is_loopback
+from app.settings import Settings
+
+OPEN = frozenset({"/", "/healthz", "/readyz"})
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+SECURITY_SCHEME = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "evq_...",
+    "description": "A key made by `evalq keys create`. Not needed on a loopback address while there are no keys.",
+}
+NO_KEY = (
+    "this service needs a key: send it as `Authorization: Bearer evq_...` (the evalq command takes it from"
+    " EVALQ_TOKEN); an operator makes one with `evalq keys create`"
+)
+NO_SUCH_KEY = "this key is unknown, has expired or was revoked: ask an operator for a new one"
+
+
+def needed_role(method: str, path: str) -> Role | None:
+    """The role that a call needs, by its path as routers write it; None where no key is asked for.
+
+    What is not thought of here needs the most: only the changes a submitter may make are listed.
+    """
+    if path in OPEN:
+        return None
+    if method in SAFE or path == "/v1/comparisons":
+        return Role.VIEWER
+    return Role.SUBMITTER if path.startswith("/v1/jobs") else Role.OPERATOR
+
+
+async def authenticate(request: Request, services: ServicesDep) -> None:
+    """Runs before everything else of a call; says in `request.state.caller` who asks."""
+    if cross_site(request.method, request.headers):
+        raise CrossSiteError("a browser sent this from a page of another site: use this service's own pages")
+    path = request.scope["route"].path
+    needed = needed_role(request.method, path)
+    if needed is None:
+        return
+    caller = await run_in_threadpool(_caller, services, request.headers)
+    if not caller.role.permits(needed):
+        raise ForbiddenError(
+            f"{request.method} {path} needs a key with role {needed}; {caller.name} is a {caller.role}"
+        )
+    request.state.caller = caller
+
+
+def _caller(services: Services, headers: Mapping[str, str]) -> Caller:
+    """Whose key was sent; anonymous where there are no keys and only this machine can call."""
+    settings = services.settings
+    if not services.keys.needed() and (is_loopback(settings.host) or settings.allow_unauthenticated):
+        if not settings.allow_unauthenticated and not own_name(headers.get("host", ""), settings):
+            raise CrossSiteError(
+                "without keys this service answers under a loopback name only, such as 127.0.0.1 or localhost:"
+                " any page in a browser here could call it under a name of its own"
+            )
+        return ANONYMOUS
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise UnauthenticatedError(NO_KEY)
+    key = services.keys.holder(token.strip())
+    if key is None:
+        raise UnauthenticatedError(NO_SUCH_KEY)
+    services.rates.count(key.id)
+    return key.caller
+
+
+def cross_site(method: str, headers: Mapping[str, str]) -> bool:
+    """Whether a browser was made to send a change by another site's page.
+
+    Programs send neither header; a page cannot change what its browser says of it.
+    """
+    if method in SAFE:
+        return False
+    if site := headers.get("sec-fetch-site"):
+        return site not in {"same-origin", "none"}
+    origin = headers.get("origin")
+    return origin is not None and origin.partition("://")[2].lower() != headers.get("host", "").lower()
+
+
+def own_name(host: str, settings: Settings) -> bool:
+    """Whether a Host header names this machine: a page whose name was bound to our address keeps its own."""
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    return is_loopback(name) or name.lower() == settings.host.lower()

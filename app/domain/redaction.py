@@ -1,0 +1,66 @@
+"""What a secret looks like, in a name and in a text, and the text without it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_SECRETS = (
+    (re.compile(r"\bhf_[A-Za-z0-9]{16,}"), "hf_***"),
+    (re.compile(r"\bevq_[A-Za-z0-9_-]{8,}"), "evq_***"),
+    (re.compile(r"\bsk-[A-Za-z0-9_-]{16,}"), "sk-***"),
+    (re.compile(r"\b(Bearer|Authorization: Basic)\s+[A-Za-z0-9+/=._~-]{8,}", re.IGNORECASE), r"\1 ***"),
+    (re.compile(r"(\w+://[^\s:/@]*:)[^\s@]+@"), r"\1***@"),
+    (
+        re.compile(r"\b([A-Z0-9_]*(?:TOKEN|SECRET|PASSWORD|API_KEY))(['\"]?\s*[=:]\s*['\"]?)[^\s'\",}]+"),
+        r"\1\2***",
+    ),
+)
+_UNMISTAKABLE = re.compile(
+    r"\bhf_[A-Za-z0-9]{30,}|\bevq_[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])|\w+://[^\s:/@]*:[^\s/@]+@"
+)
+"""Only what nobody writes by chance: a prompt may well hold `sk-learn-...` or `TOKEN=`."""
+_NAMES = re.compile(
+    r"(?:.*_)?(?:api_?key|secret|passw(?:or)?d|credentials?)(?:_.*)?"
+    r"|(?:(?:hf|hub|use_auth|auth|access|huggingface|hugging_face_hub|bearer)_)?token",
+    re.IGNORECASE,
+)
+"""Names that hold credentials. Not `add_bos_token` and its like, which are settings of a tokenizer."""
+
+
+def redact(text: str) -> str:
+    """The text with tokens, keys and passwords replaced by asterisks."""
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def redacted(value: Any) -> Any:
+    """A document with every text in it redacted."""
+    match value:
+        case str():
+            return redact(value)
+        case Mapping():
+            return {key: redacted(item) for key, item in value.items()}
+        case list() | tuple():
+            return [redacted(item) for item in value]
+        case _:
+            return value
+
+
+def secrets_in(value: Any, path: str) -> Iterator[str]:
+    """Paths at which a document holds a credential, by its name or by what it looks like."""
+    match value:
+        case str() if _UNMISTAKABLE.search(value):
+            yield path
+        case Mapping():
+            for key, item in value.items():
+                below = f"{path}.{redact(str(key))}" if path else redact(str(key))
+                if _NAMES.fullmatch(str(key)) and isinstance(item, str) and item:
+                    yield below
+                else:
+                    yield from secrets_in(item, below)
+        case list() | tuple():
+            for index, item in enumerate(value):
+                yield from secrets_in(item, f"{path}.{index}")
