@@ -17,8 +17,8 @@ import psutil
 from tests.faults.servers import Broker, Database, free_port
 from tests.waiting import until
 
-HOOKS = Path(__file__).parent / "hooks"
-TASKS = Path(__file__).parents[1] / "e2e" / "tasks"
+HERE = Path(__file__).parent
+TASKS = (HERE.parent / "e2e" / "tasks", HERE / "tasks")
 GROUPS = ("a", "b")
 MARK = "FAULTS_RUN"
 READY_SECONDS = 90.0
@@ -57,7 +57,7 @@ class Cluster:
             "EVALQ_DATABASE_URL": database.url,
             "EVALQ_REDIS_URL": broker.url,
             "EVALQ_DATA_DIR": str(folder / "data"),
-            "EVALQ_TASK_PATHS": str(TASKS),
+            "EVALQ_TASK_PATHS": ":".join(map(str, TASKS)),
             "EVALQ_MODEL_PATHS": str(model.parent),
             "EVALQ_ECHO_ENGINE": "true",
             "EVALQ_RESEND_SECONDS": "2",
@@ -70,7 +70,7 @@ class Cluster:
             **self.settings,
             "HF_HUB_OFFLINE": "1",
             "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": str(HOOKS),
+            "PYTHONPATH": str(HERE / "hooks"),
             MARK: self.run_id,
         } | ({"FAULTS_JOURNAL": str(journal)} if journal else {})
 

@@ -29,7 +29,8 @@ VICTIMS = (
     *("api", "scheduler-1", "scheduler-2"),
 )
 JOB_SECONDS = 600.0
-PAUSE_SECONDS = 2.0
+TOTAL = 6000
+"""About what the job asks."""
 
 
 def run(seed: int, say: Callable[[str], None], folder: Path | None = None) -> list[str]:
@@ -38,17 +39,14 @@ def run(seed: int, say: Callable[[str], None], folder: Path | None = None) -> li
     body = {
         "model": "hf",
         "model_args": {"pretrained": str(model), "dtype": "float32"},
-        "tasks": ["e2e_group", "e2e_generate"],
+        "tasks": ["faults_long", "e2e_rolling", "e2e_generate"],
         "batch_size": 1,
         "reuse_responses": False,
         "replicas": 3,
     }
     with campaign_folder(folder) as place, running_servers(place) as (database, broker):
         journal = place / "answered"
-        settings = {
-            "EVALQ_LEASE_SECONDS": "4",
-            "EVALQ_CHILD_ENV": "HF_HUB_OFFLINE,OMP_NUM_THREADS,FAULTS_RUN,FAULTS_JOURNAL",
-        }
+        settings = {"EVALQ_LEASE_SECONDS": "4"}
         cluster = Cluster(database, broker, place, model=model, settings=settings, journal=journal)
         try:
             cluster.start_all()
@@ -86,17 +84,24 @@ class _Kills:
         return outcome(self._database, job.id)
 
     def _fire(self, job_id: str, rng: random.Random) -> list[str]:
-        """Kill while the job runs; a part is started again at once."""
+        """Kill all along the job, the next one after another share of it is answered; parts start again at once."""
         victims = rng.sample(VICTIMS, len(VICTIMS))
-        pause = threading.Event()
-        for number, victim in enumerate(victims, 1):
-            pause.wait(rng.uniform(0.5, 1.5) * PAUSE_SECONDS)
+        before = self._stored()
+        for number, victim in enumerate(victims):
+            due = before + number * TOTAL // len(victims)
+            until(lambda due=due: self._stored() > due or self._over(job_id), JOB_SECONDS)  # type: ignore[misc]
             until(lambda victim=victim: self._is_there(victim) or self._over(job_id), 60)  # type: ignore[misc]
             if self._over(job_id):
-                return victims[: number - 1]
+                return victims[:number]
             self._kill(victim, rng)
-            self._say(f"{number:3} SIGKILL {victim}, {self._row(job_id)['requests_done']} requests done")
+            self._say(f"{number + 1:3} SIGKILL {victim} after {self._stored() - before} answers")
         return victims
+
+    def _stored(self) -> int:
+        """Answers that replicas have stored so far, of all jobs."""
+        with self._database.connect() as connection:
+            (found,) = connection.execute("SELECT sum(requests_done) FROM replicas").fetchone() or (0,)
+            return int(str(found))
 
     def _is_there(self, victim: str) -> bool:
         return victim not in CHILDREN or bool(self._cluster.children(victim))

@@ -1,7 +1,7 @@
 """Loaded by processes under test, which know nothing of it: they find this folder on PYTHONPATH.
 
 EVALQ_FAILPOINT=before:serving.answer:3 makes a part SIGKILL itself at a named commit: the service's module and
-method, and at which of its commits. FAULTS_JOURNAL=FILE makes engines write down what they have answered.
+method, and at which of its commits. FAULTS_JOURNAL=FILE makes gpu workers write down what engines have answered.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _die_at(when: str, method: str, number: int) -> None:
 
 
 class _JournalFinder:
-    """Imports `workers.frames` so that answers are written down before they are sent."""
+    """Imports `workers.frames` so that answers are written down as soon as they are received."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         if name != "workers.frames":
@@ -65,15 +65,16 @@ class _JournalFinder:
 
 
 def _journal(connection: Any) -> None:
-    send = connection.send
+    receive = connection.receive
 
-    def sending(self: Any, frame: dict[str, Any]) -> None:
-        if frame["type"] == "answered":
+    def receiving(self: Any, *args: Any) -> Any:
+        frame = receive(self, *args)
+        if frame and frame["type"] == "answered":
             with Path(str(JOURNAL)).open("a", encoding="ascii") as file:
                 file.write(f"{frame['chunk']} {len(frame['responses'])}\n")
-        send(self, frame)
+        return frame
 
-    connection.send = sending
+    connection.receive = receiving
 
 
 if POINT:
