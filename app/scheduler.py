@@ -14,10 +14,10 @@ from sqlalchemy.exc import DBAPIError
 
 from app.broker import CeleryDoorbell
 from app.db.session import check_schema, make_engine, make_sessions
+from app.db.vitals import LEADER_LOCK
 from app.services.scheduling import SchedulingService
 from app.settings import Settings, current
 
-LEADER_LOCK = 0x6576616C72
 FROZEN_SECONDS = 10.0
 """A leader that asks nothing for so long (or half a lease) has lost its lock: a standby leads."""
 STANDBY_SECONDS = 2.0

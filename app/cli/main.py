@@ -27,6 +27,8 @@ VERBS = {
     "groups": ("catalogue", "Show the GPU groups, their devices and what is warm."),
     "queue": ("catalogue", "Show what waits, and for what."),
     "backends": ("backends", "Engine backends of this machine."),
+    "doctor": ("operations", "Say what is wrong with the service, and what to do."),
+    "prune": ("operations", "Remove old jobs, stored answers and logs."),
     "api": ("parts", "Run the HTTP API."),
     "scheduler": ("parts", "Run the scheduler."),
     "worker": ("parts", "Run a coordinator or the worker of one GPU group."),

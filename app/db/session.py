@@ -83,7 +83,7 @@ def connected(settings: Settings) -> Iterator[Connection]:
             yield connection
     except OperationalError as error:
         url = engine.url.render_as_string(hide_password=True)
-        cause = str(error.orig).strip().splitlines()[-1]
+        cause = " ".join(str(error.orig).split())
         raise DatabaseUnreachableError(f"no database at {url}: {cause}") from error
     finally:
         engine.dispose()

@@ -23,6 +23,8 @@ MAJOR_VERSION = 18
 DATABASE = "evalq"
 START_SECONDS = 120.0
 END_SECONDS = 30.0
+SOCKETS_LINE = 4
+"""Of postmaster.pid: process, folder, start, port, socket folder."""
 SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
@@ -131,7 +133,20 @@ class Postgres:
                 connection.execute(f"CREATE DATABASE {DATABASE}")
 
     def _url(self, database: str) -> str:
-        return f"postgresql://postgres@/{database}?host={quote(str(self._sockets), safe='')}"
+        return _url(self._sockets, database)
+
+
+def running_url(folder: Path) -> str | None:
+    """How to reach the server that runs over this folder; None where none does."""
+    try:
+        sockets = (folder / "postmaster.pid").read_text().split("\n")[SOCKETS_LINE]
+    except (OSError, IndexError):
+        return None
+    return _url(Path(sockets), DATABASE)
+
+
+def _url(sockets: Path, database: str) -> str:
+    return f"postgresql://postgres@/{database}?host={quote(str(sockets), safe='')}"
 
 
 def unprivileged_account() -> Account | None:

@@ -38,7 +38,7 @@ class Valkey:
     @property
     def url(self) -> str:
         """A Redis URL, password included."""
-        return f"redis://:{self._password}@{HOST}:{self._port}/0"
+        return _url(self._password, self._port)
 
     def launch(self) -> Process:
         """Start the server."""
@@ -70,6 +70,16 @@ class Valkey:
                 return bool(client.ping())
         except redis.RedisError:
             return False
+
+
+def kept_url(folder: Path) -> str | None:
+    """How to reach the server of this folder, if it runs; None where there has been none."""
+    password, port = _kept(folder / "password"), _kept(folder / "port")
+    return _url(password, port) if password and port else None
+
+
+def _url(password: str, port: str | int) -> str:
+    return f"redis://:{password}@{HOST}:{port}/0"
 
 
 def _kept(path: Path) -> str | None:

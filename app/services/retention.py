@@ -53,6 +53,13 @@ class Ages:
         )
 
 
+def kinds_of(ages: Ages) -> list[Kept]:
+    """What a sweep by these ages removes."""
+    jobs = [Kept.JOBS, Kept.REPLICAS] if ages.jobs is not None else []
+    responses = [Kept.RESPONSES] if ages.responses is not None else []
+    return jobs + responses + ([Kept.LOGS, Kept.FILES] if ages.logs is not None else [])
+
+
 class RetentionService:
     """`sweep` is an iterator, so that whoever drives it decides when the next transaction may be."""
 

@@ -1,0 +1,150 @@
+"""What `evalq doctor` reads of the database: the server itself, and rows that tell that something is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Interval, func, select, text, type_coerce
+from sqlalchemy.orm import Session
+
+from app.db.tables import DeviceRow, GroupRow, JobRow, ReplicaRow
+from app.domain.job import TERMINAL, JobStatus, Phase
+from app.domain.replica import LIVE, DeviceState
+
+LEADER_LOCK = 0x6576616C72
+"""The advisory lock that the leading scheduler holds."""
+
+
+@dataclass(frozen=True)
+class ServerVitals:
+    """The server, as it describes itself."""
+
+    version: str
+    version_number: int
+    now: datetime
+    connections: int
+    connections_most: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class GroupVitals:
+    """A GPU group and how long ago its worker was heard of."""
+
+    name: str
+    host: str
+    version: str
+    backends: tuple[str, ...]
+    silent: timedelta
+    draining: bool
+
+
+@dataclass(frozen=True)
+class DeviceVitals:
+    """A device that cannot be given out."""
+
+    id: str
+    group: str
+    state: DeviceState
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class JobVitals:
+    """A job that waits or runs, with what may be wrong with it; durations by the database's clock."""
+
+    id: UUID
+    backend: str
+    phase: Phase | None
+    waited: timedelta
+    """Since it was posted."""
+    overdue: timedelta | None
+    """Since its lease ended; None where it has none."""
+    quiet: timedelta
+    """Since a request was answered."""
+    ignored: timedelta | None
+    """Since its user asked it to stop; None if nobody did."""
+
+
+class VitalsRepository:
+    """Reads only."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def server(self) -> ServerVitals:
+        """Version, clock, connections and size."""
+        row = self._session.execute(
+            text(
+                """SELECT current_setting('server_version'), current_setting('server_version_num')::int,
+                clock_timestamp(), (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
+                current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
+                pg_database_size(current_database())"""
+            )
+        ).one()
+        return ServerVitals(*row)
+
+    def leads(self) -> bool:
+        """Whether a scheduler holds the lead."""
+        held = text(
+            """SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND classid::bigint = :high AND objid::bigint = :low)"""
+        )
+        high, low = divmod(LEADER_LOCK, 1 << 32)
+        return bool(self._session.scalar(held, {"high": high, "low": low}))
+
+    def groups(self) -> list[GroupVitals]:
+        """Every group that ever registered."""
+        silent = _since(GroupRow.heartbeat_at)
+        rows = self._session.execute(select(GroupRow, silent).order_by(GroupRow.name)).all()
+        return [
+            GroupVitals(
+                row.name,
+                row.host,
+                row.version,
+                tuple(row.backends),
+                since,
+                row.drain_requested_at is not None,
+            )
+            for row, since in rows
+        ]
+
+    def unusable(self) -> list[DeviceVitals]:
+        """Devices that are neither free nor held."""
+        query = select(DeviceRow).where(DeviceRow.state.in_([DeviceState.DIRTY, DeviceState.DRAINED]))
+        rows = self._session.scalars(query.order_by(DeviceRow.group_name, DeviceRow.index))
+        return [DeviceVitals(row.id, row.group_name, DeviceState(row.state), row.reason) for row in rows]
+
+    def jobs(self, status: JobStatus, most: int) -> list[JobVitals]:
+        """Jobs of a status, oldest first."""
+        query = (
+            select(
+                JobRow,
+                _since(JobRow.created_at),
+                _since(JobRow.lease_expires_at),
+                _since(func.coalesce(JobRow.progress_at, JobRow.created_at)),
+                _since(JobRow.cancel_requested_at),
+            )
+            .where(JobRow.status == status)
+            .order_by(JobRow.created_at)
+            .limit(most)
+        )
+        return [
+            JobVitals(row.id, row.engine["backend"], Phase(row.phase) if row.phase else None, *durations)
+            for row, *durations in self._session.execute(query)
+        ]
+
+    def ended(self, owners: Collection[UUID]) -> set[UUID]:
+        """Those of these jobs and replicas that are stored and have ended."""
+        jobs = select(JobRow.id).where(JobRow.id.in_(owners), JobRow.status.in_(TERMINAL))
+        replicas = select(ReplicaRow.id).where(ReplicaRow.id.in_(owners), ReplicaRow.status.not_in(LIVE))
+        return {*self._session.scalars(jobs), *self._session.scalars(replicas)}
+
+
+def _since(moment: Any) -> ColumnElement[timedelta]:
+    return type_coerce(func.now() - moment, Interval)

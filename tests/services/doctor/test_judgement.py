@@ -1,0 +1,167 @@
+"""What counts as well, as a warning and as a fault."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from app.db.vitals import DeviceVitals, GroupVitals, JobVitals, ServerVitals
+from app.domain.job import Phase
+from app.domain.replica import DeviceState
+from app.errors import DatabaseUnreachableError
+from app.services.doctor import Finding, State, look_all
+from app.services.doctor.cluster import (
+    judge_coordinators,
+    judge_devices,
+    judge_groups,
+    judge_jobs,
+    judge_leader,
+)
+from app.services.doctor.host import judge_backends, judge_processes, judge_room, look_at_folder
+from app.services.doctor.servers import judge_broker, judge_queues, judge_server
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+LEASE = timedelta(seconds=60)
+STALL = timedelta(minutes=30)
+NO_TIME = timedelta()
+MIB = 1 << 20
+
+SERVER = ServerVitals("18.1", 180001, NOW, 20, 100, 50 * MIB)
+GROUP = GroupVitals("a", "node1", "1.0", ("hf",), timedelta(seconds=2), draining=False)
+JOB = JobVitals(UUID(int=1), "hf", Phase.EVALUATING, NO_TIME, -LEASE, NO_TIME, None)
+
+
+def states(findings: Sequence[Finding]) -> dict[str, State]:
+    return {finding.check: finding.state for finding in findings}
+
+
+def worst(findings: Sequence[Finding]) -> State:
+    return max((finding.state for finding in findings), key=list(State).index)
+
+
+def test_a_server_as_it_should_be() -> None:
+    assert states(judge_server(SERVER, NOW)) == dict.fromkeys(["database", "clock", "connections"], State.OK)
+
+
+@pytest.mark.parametrize(("seconds", "state"), [(1, "ok"), (-5, "warning"), (120, "fault")])
+def test_clocks_that_differ(seconds: int, state: str) -> None:
+    found = states(judge_server(SERVER, NOW + timedelta(seconds=seconds)))
+    assert found["clock"] == state
+
+
+@pytest.mark.parametrize(("used", "state"), [(79, "ok"), (80, "warning"), (95, "fault")])
+def test_connections_that_run_out(used: int, state: str) -> None:
+    assert states(judge_server(replace(SERVER, connections=used), NOW))["connections"] == state
+
+
+def test_a_server_too_old() -> None:
+    assert states(judge_server(replace(SERVER, version_number=130000), NOW))["database"] == State.WARNING
+
+
+def test_a_broker_that_may_drop_messages() -> None:
+    assert worst(judge_broker({"redis_version": "7.2", "maxmemory_policy": "allkeys-lru"})) == State.WARNING
+    [found] = judge_broker({"valkey_version": "9.0", "maxmemory_policy": "noeviction"})
+    assert (found.state, found.says) == (State.OK, "Valkey 9.0")
+
+
+def test_a_queue_that_nobody_reads() -> None:
+    assert judge_queues({"coordinator": 3}).state is State.OK
+    found = judge_queues({"coordinator": 3, "group.a": 5000})
+    assert found.state is State.WARNING
+    assert "group.a" in found.advice
+
+
+def test_no_leader_is_a_fault() -> None:
+    assert judge_leader(leads=True).state is State.OK
+    assert judge_leader(leads=False).state is State.FAULT
+
+
+@pytest.mark.parametrize(
+    ("group", "state"),
+    [
+        (GROUP, "ok"),
+        (replace(GROUP, version="0.9"), "warning"),
+        (replace(GROUP, draining=True), "warning"),
+        (replace(GROUP, backends=()), "fault"),
+    ],
+)
+def test_groups_whose_worker_runs(group: GroupVitals, state: str) -> None:
+    assert states(judge_groups([group], LEASE, "1.0")) == {"group a": state}
+
+
+def test_a_silent_worker_is_a_warning_and_no_worker_at_all_a_fault() -> None:
+    silent = replace(GROUP, name="b", silent=timedelta(hours=1))
+    assert states(judge_groups([GROUP, silent], LEASE, "1.0")) == {
+        "group a": State.OK,
+        "group b": State.WARNING,
+    }
+    assert worst(judge_groups([silent], LEASE, "1.0")) is State.FAULT
+    assert worst(judge_groups([], LEASE, "1.0")) is State.FAULT
+
+
+def test_jobs_that_no_coordinator_takes() -> None:
+    waiting = replace(JOB, waited=timedelta(minutes=2), phase=None, overdue=None)
+    assert judge_coordinators([], [JOB]).state is State.OK
+    assert judge_coordinators([replace(waiting, waited=NO_TIME)], []).state is State.OK
+    assert judge_coordinators([waiting], [JOB]).state is State.WARNING
+    assert judge_coordinators([waiting], []).state is State.FAULT
+
+
+def test_devices_that_cannot_be_given_out_come_with_their_reason() -> None:
+    drained = DeviceVitals("GPU-1", "a", DeviceState.DRAINED, "memory in use")
+    [found] = judge_devices([drained])
+    assert (found.check, found.state, found.says) == ("device GPU-1", State.WARNING, "drained: memory in use")
+    assert worst(judge_devices([])) is State.OK
+
+
+@pytest.mark.parametrize(
+    ("job", "state"),
+    [
+        (JOB, "ok"),
+        (replace(JOB, overdue=timedelta(minutes=2)), "fault"),
+        (replace(JOB, ignored=timedelta(minutes=2)), "fault"),
+        (replace(JOB, quiet=timedelta(hours=1)), "warning"),
+        (replace(JOB, phase=Phase.WAITING_FOR_GPU, quiet=timedelta(hours=1)), "ok"),
+        (replace(JOB, phase=Phase.WAITING_FOR_GPU, backend="vllm"), "warning"),
+    ],
+)
+def test_jobs_that_do_not_move(job: JobVitals, state: str) -> None:
+    assert worst(judge_jobs([job], [GROUP], LEASE, STALL)) == state
+
+
+def test_disks_and_backends(tmp_path: Path) -> None:
+    assert [judge_room("x", "/", free * MIB).state for free in (4000, 1000, 10)] == ["ok", "warning", "fault"]
+    assert look_at_folder("x", tmp_path / "not" / "yet").check == "x"
+    assert judge_backends(["hf", "echo"]).says == "hf on this host"
+    assert judge_backends(["echo"]).state is State.WARNING
+
+
+def test_a_process_that_has_outlived_its_replica_is_a_fault() -> None:
+    assert worst(judge_processes({})) is State.OK
+    assert states(judge_processes({42: uuid4()})) == {"process 42": State.FAULT}
+
+
+def test_a_look_that_hangs_or_fails_is_a_fault_and_hides_no_other() -> None:
+    release = threading.Event()
+
+    def hang() -> list[Finding]:
+        release.wait(60)
+        return []
+
+    def refuse() -> list[Finding]:
+        raise DatabaseUnreachableError("no database")
+
+    def crash() -> list[Finding]:
+        raise ZeroDivisionError("by zero")
+
+    fine = Finding("fine", State.OK, "fine")
+    found = look_all({"a": hang, "b": refuse, "c": crash, "d": lambda: [fine]}, seconds=0.3)
+    release.set()
+    assert states(found) == {"a": "fault", "b": "fault", "c": "fault", "fine": "ok"}
+    assert [item.says for item in found][:2] == ["no answer within 0.3 s", "no database"]
