@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,28 +10,14 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from app.db.tables import ChunkRow, DeviceRow, GroupRow, JobRow, ReplicaRow
-from app.domain.chunk import ChunkStatus
+from app.db.tables import DeviceRow, JobRow, ReplicaRow
 from app.domain.engine_spec import EngineSpec
 from app.domain.ids import uuid7
-from app.domain.job import Failure, JobStatus, Phase
+from app.domain.job import Failure, JobStatus
 from app.domain.lease import Lease, Order
-from app.domain.placement import Group, Start
-from app.domain.replica import LIVE, Device, DeviceState, Replica, ReplicaStatus
+from app.domain.placement import Start
+from app.domain.replica import LIVE, DeviceState, Replica, ReplicaStatus
 from app.errors import LeaseLostError
-
-
-@dataclass(frozen=True)
-class WaitingWork:
-    """Waiting chunks of one job, as the scheduler weighs them."""
-
-    job_id: UUID
-    engine: EngineSpec
-    priority: int
-    created_at: datetime
-    spec: dict[str, Any]
-    chunks: int
-    cost: float
 
 
 def _held(lease: Lease) -> ColumnElement[bool]:
@@ -280,61 +265,10 @@ class ReplicaRepository:
         query = select(func.max(ReplicaRow.serving_at)).where(ReplicaRow.engine_key == engine_key)
         return self._session.scalar(query)
 
-    def widest(self, backend: str) -> int:
-        """Devices of the largest group with this backend."""
-        count = select(func.count(DeviceRow.id)).join(GroupRow, GroupRow.name == DeviceRow.group_name)
-        query = count.where(GroupRow.backends.contains([backend])).group_by(GroupRow.name)
-        return max(self._session.scalars(query), default=0)
-
     def provenance(self, replica_ids: Sequence[UUID]) -> list[dict[str, Any]]:
         """What these replicas reported when they were loaded."""
         query = select(ReplicaRow.provenance).where(ReplicaRow.id.in_(replica_ids))
         return [found for found in self._session.scalars(query) if found]
-
-    def work(self) -> list[WaitingWork]:
-        """Waiting and claimed chunks per running job, for the scheduler."""
-        pending = ChunkRow.status.in_([ChunkStatus.WAITING, ChunkStatus.CLAIMED])
-        query = (
-            select(JobRow, func.count(ChunkRow.id), func.sum(ChunkRow.cost))
-            .join(ChunkRow, and_(ChunkRow.job_id == JobRow.id, pending))
-            .where(
-                JobRow.status == JobStatus.RUNNING,
-                JobRow.phase != Phase.PREPARING,
-                JobRow.cancel_requested_at.is_(None),
-                JobRow.pause_requested_at.is_(None),
-            )
-            .group_by(JobRow.id)
-        )
-        return [
-            WaitingWork(
-                job.id,
-                EngineSpec.from_json(job.engine),
-                job.priority,
-                job.created_at,
-                job.spec,
-                chunks,
-                float(cost),
-            )
-            for job, chunks, cost in self._session.execute(query)
-        ]
-
-    def groups(self, alive_within: timedelta) -> list[Group]:
-        """Every group with its devices."""
-        devices: dict[str, list[Device]] = {}
-        for row in self._session.scalars(select(DeviceRow).order_by(DeviceRow.index)):
-            devices.setdefault(row.group_name, []).append(to_device(row))
-        fresh = GroupRow.heartbeat_at > func.now() - alive_within
-        rows = self._session.execute(select(GroupRow, fresh).order_by(GroupRow.name)).all()
-        return [
-            Group(
-                name=row.name,
-                devices=tuple(devices.get(row.name, ())),
-                backends=frozenset(row.backends),
-                alive=alive,
-                draining=row.drain_requested_at is not None,
-            )
-            for row, alive in rows
-        ]
 
     def _set_devices(
         self, which: ColumnElement[bool], state: DeviceState, replica_id: UUID | None, reason: str | None
@@ -345,13 +279,6 @@ class ReplicaRepository:
             .values(state=state, replica_id=replica_id, reason=reason)
             .execution_options(synchronize_session=False)
         )
-
-
-def to_device(row: DeviceRow) -> Device:
-    """A row as the rules see it."""
-    return Device(
-        row.id, row.index, row.name, row.memory_bytes, DeviceState(row.state), row.reason, row.replica_id
-    )
 
 
 def to_replica(row: ReplicaRow) -> Replica:

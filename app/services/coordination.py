@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from app.db.capacity import CapacityRepository
 from app.db.chunks import ChunkRepository, Collected
 from app.db.events import EventRepository
 from app.db.job_leases import JobLeaseRepository
@@ -199,7 +200,7 @@ class CoordinationService:
             replicas = ReplicaRepository(session)
             failed = replicas.failures_since(job.engine.key, since)
             served_at = replicas.last_served_at(job.engine.key)
-            return Troubles(tuple(failed), served_at, replicas.widest(job.engine.backend))
+            return Troubles(tuple(failed), served_at, CapacityRepository(session).widest(job.engine.backend))
 
     def change_engine(self, lease: Lease, step: Step, failure: Failure) -> Job:
         """Go on with another engine spec; where that changes answers, every chunk is cut anew."""

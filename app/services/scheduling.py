@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from app.broker import Doorbell
+from app.db.capacity import CapacityRepository, WaitingWork
 from app.db.chunks import ChunkRepository
 from app.db.events import EventRepository
 from app.db.job_leases import JobLeaseRepository
 from app.db.jobs import JobRepository
-from app.db.replicas import ReplicaRepository, WaitingWork
+from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
 from app.domain.job import LATE
 from app.domain.placement import Demand, Policy, Release, Start, place
@@ -86,9 +87,10 @@ class SchedulingService:
         """Start and release replicas as the rules say; returns how many decisions were carried out."""
         with self._sessions.begin() as session:
             replicas = ReplicaRepository(session)
-            groups = replicas.groups(self._settings.lease)
+            capacity = CapacityRepository(session)
+            groups = capacity.groups(self._settings.lease)
             live = replicas.live()
-            decisions = place(self._now(), groups, live, demands(replicas.work()), policy(self._settings))
+            decisions = place(self._now(), groups, live, demands(capacity.work()), policy(self._settings))
             done = 0
             for decision in decisions:
                 match decision:

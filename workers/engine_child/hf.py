@@ -20,6 +20,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import CacheHook
 from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.models.utils_hf import clear_torch_cache
+from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from workers.engine_child.batch_size import BatchSizes, Shape, double_until_no_faster
 from workers.engine_child.engine import GENERATE, ROLLING, Answer, Chunk, Progress, Reports, Spec
@@ -182,8 +183,8 @@ def _provenance(lm: Any) -> dict[str, Any]:
 
 def _quantization(config: Any) -> Any:
     """The settings the weights were quantized with, or "none"."""
-    found = getattr(config, "quantization_config", None)
-    return found.to_dict() if hasattr(found, "to_dict") else found or "none"
+    found: Any = getattr(config, "quantization_config", None)
+    return found.to_dict() if isinstance(found, QuantizationConfigMixin) else found or "none"
 
 
 def _versions() -> dict[str, str]:

@@ -1,0 +1,96 @@
+"""What waits and what there is to run it on, as the scheduler weighs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import and_, func, select
+from sqlalchemy.orm import Session
+
+from app.db.tables import ChunkRow, DeviceRow, GroupRow, JobRow
+from app.domain.chunk import ChunkStatus
+from app.domain.engine_spec import EngineSpec
+from app.domain.job import JobStatus, Phase
+from app.domain.placement import Group
+from app.domain.replica import Device, DeviceState
+
+
+@dataclass(frozen=True)
+class WaitingWork:
+    """Waiting chunks of one job, as the scheduler weighs them."""
+
+    job_id: UUID
+    engine: EngineSpec
+    priority: int
+    created_at: datetime
+    spec: dict[str, Any]
+    chunks: int
+    cost: float
+
+
+class CapacityRepository:
+    """Reads only."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def work(self) -> list[WaitingWork]:
+        """Waiting and claimed chunks per running job, for the scheduler."""
+        pending = ChunkRow.status.in_([ChunkStatus.WAITING, ChunkStatus.CLAIMED])
+        query = (
+            select(JobRow, func.count(ChunkRow.id), func.sum(ChunkRow.cost))
+            .join(ChunkRow, and_(ChunkRow.job_id == JobRow.id, pending))
+            .where(
+                JobRow.status == JobStatus.RUNNING,
+                JobRow.phase != Phase.PREPARING,
+                JobRow.cancel_requested_at.is_(None),
+                JobRow.pause_requested_at.is_(None),
+            )
+            .group_by(JobRow.id)
+        )
+        return [
+            WaitingWork(
+                job.id,
+                EngineSpec.from_json(job.engine),
+                job.priority,
+                job.created_at,
+                job.spec,
+                chunks,
+                float(cost),
+            )
+            for job, chunks, cost in self._session.execute(query)
+        ]
+
+    def groups(self, alive_within: timedelta) -> list[Group]:
+        """Every group with its devices."""
+        devices: dict[str, list[Device]] = {}
+        for row in self._session.scalars(select(DeviceRow).order_by(DeviceRow.index)):
+            devices.setdefault(row.group_name, []).append(to_device(row))
+        fresh = GroupRow.heartbeat_at > func.now() - alive_within
+        rows = self._session.execute(select(GroupRow, fresh).order_by(GroupRow.name)).all()
+        return [
+            Group(
+                name=row.name,
+                devices=tuple(devices.get(row.name, ())),
+                backends=frozenset(row.backends),
+                alive=alive,
+                draining=row.drain_requested_at is not None,
+            )
+            for row, alive in rows
+        ]
+
+    def widest(self, backend: str) -> int:
+        """Devices of the largest group with this backend."""
+        count = select(func.count(DeviceRow.id)).join(GroupRow, GroupRow.name == DeviceRow.group_name)
+        query = count.where(GroupRow.backends.contains([backend])).group_by(GroupRow.name)
+        return max(self._session.scalars(query), default=0)
+
+
+def to_device(row: DeviceRow) -> Device:
+    """A row as the rules see it."""
+    return Device(
+        row.id, row.index, row.name, row.memory_bytes, DeviceState(row.state), row.reason, row.replica_id
+    )
