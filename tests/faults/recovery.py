@@ -63,9 +63,6 @@ def trials(cluster: Cluster, database: Database, broker: Broker) -> list[Trial]:
             lambda: cluster.parts[name].send_signal(signal.SIGCONT),
         )
 
-    def leader() -> str:
-        return "scheduler-1"
-
     def nothing() -> None:
         """It mends itself."""
 
@@ -77,8 +74,8 @@ def trials(cluster: Cluster, database: Database, broker: Broker) -> list[Trial]:
         ),
         part("worker-a"),
         part("coordinator"),
-        part(leader(), 20.0),
-        freeze(leader(), 20.0),
+        part("scheduler-1", 20.0),
+        freeze("scheduler-1", 20.0),
         part("api"),
         Trial("broker restart, its data lost", 0.0, broker.kill, broker.restart),
         Trial("broker flush", 0.0, broker.client.flushall, nothing),
@@ -89,8 +86,6 @@ def trials(cluster: Cluster, database: Database, broker: Broker) -> list[Trial]:
         part("worker-a", 90.0),
         part("coordinator", 30.0),
         freeze("worker-a", 75.0),
-        freeze("coordinator", 75.0),
-        Trial("database freeze for 75 s", 75.0, database.freeze, database.thaw),
     ]
 
 
