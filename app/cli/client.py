@@ -21,7 +21,7 @@ OF_HTTP_STATUS = {
     422: Exit.USAGE,
 }
 
-PASSING = {502, 503, 504}
+PASSING = {429, 502, 503, 504}
 
 Json = dict[str, Any]
 

@@ -29,6 +29,7 @@ VERBS = {
     "backends": ("backends", "Engine backends of this machine."),
     "doctor": ("operations", "Say what is wrong with the service, and what to do."),
     "prune": ("operations", "Remove old jobs, stored answers and logs."),
+    "keys": ("keys", "Make, list and revoke keys of the API."),
     "api": ("parts", "Run the HTTP API."),
     "scheduler": ("parts", "Run the scheduler."),
     "worker": ("parts", "Run a coordinator or the worker of one GPU group."),

@@ -51,7 +51,7 @@ def is_local(pretrained: str) -> bool:
     """Whether a model is named by a path rather than by a repository id; never asks the file system."""
     if pretrained.startswith(("/", "./", "../", "~")) or pretrained in (".", ".."):
         return True
-    return pretrained.count("/") > 1 or pretrained.endswith(_ONE_FILE_MODELS)
+    return pretrained.count("/") > 1 or pretrained.endswith("/..") or pretrained.endswith(_ONE_FILE_MODELS)
 
 
 def within(path: str | Path, roots: Iterable[Path]) -> bool:

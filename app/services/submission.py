@@ -16,6 +16,7 @@ from app.harnesses.command_line import parse_command
 from app.harnesses.equivalent_command import to_command
 from app.services.submission_fields import FieldReader, read_fields
 from app.services.submission_model import EngineReader, known_model_names
+from app.services.submission_safety import refuse_unsafe
 from app.services.submission_tasks import read_tasks
 from app.settings import Settings
 
@@ -64,6 +65,7 @@ class SubmissionService:
     def check(self, fields: Mapping[str, Any]) -> Submission:
         """The complete job, or InvalidJobError with all its faults."""
         reader = read_fields(self._with_command(fields), self._settings)
+        refuse_unsafe(reader, self._settings)
         tasks = read_tasks(reader, self._settings)
         engine = self._engine(reader)
         if reader.faults or engine is None:

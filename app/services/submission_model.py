@@ -9,10 +9,11 @@ from typing import Any, Self
 from app.backends import BACKENDS
 from app.db.groups import GroupView
 from app.domain.engine_spec import EngineSpec
-from app.harnesses.model_folder import ModelFacts, inspect_model, is_local, within
+from app.harnesses.model_folder import ModelFacts, inspect_model, is_local
 from app.harnesses.model_memory import MemoryEstimate, head_faults, memory_per_gpu_gib
 from app.harnesses.parallelism import HF_MODELS, Parallelism, read_parallelism
 from app.services.submission_fields import FieldReader
+from app.services.submission_safety import inside, refuse_path
 from app.settings import Settings
 
 GIB = 1 << 30
@@ -49,7 +50,8 @@ class EngineReader:
         model = self._model(args)
         if model is None:
             return None
-        self._trust(args)
+        if reader.given("trust_remote_code"):
+            args["trust_remote_code"] = True
         facts = self._facts(model)
         gpus = self._gpus(found, args, facts)
         if facts is not None:
@@ -85,26 +87,16 @@ class EngineReader:
         if not isinstance(model, str) or not model:
             self._reader.fault("model_args.pretrained", "is required: a hub name or a model folder")
             return None
-        if not is_local(model):
-            return model
-        return self._local(model)
+        return self._local(name, model) if is_local(model) else model
 
-    def _local(self, model: str) -> str | None:
-        path = Path(model).expanduser()
-        roots = self._settings.model_paths
-        if not self._settings.any_model_path and not within(path, roots):
-            allowed = tuple(str(root) for root in roots)
-            message = f"{model} is outside the operator's model folders (EVALQ_MODEL_PATHS)"
-            self._reader.fault("model_args.pretrained", message, allowed)
+    def _local(self, name: str, model: str) -> str | None:
+        """Where the folder is; the spec names it so from now on, whatever becomes of links on the way."""
+        path = inside(model, self._settings)
+        if path is None:
+            refuse_path(self._reader, "model_args.pretrained", model, self._settings)
             return None
-        return str(path.resolve())
-
-    def _trust(self, args: dict[str, Any]) -> None:
-        if self._reader.given("trust_remote_code"):
-            args["trust_remote_code"] = True
-        allowed = self._settings.allow_unsafe_code or not args.get("trust_remote_code")
-        message = "the operator has not switched this on (EVALQ_ALLOW_UNSAFE_CODE)"
-        self._reader.refuse_unless(allowed, "model_args.trust_remote_code", message)
+        self._reader.spec["model_args"] = {**self._reader.given("model_args"), name: str(path)}
+        return str(path)
 
     def _facts(self, model: str) -> ModelFacts | None:
         """What a local folder says of the model; None for hub names and where the folder is at fault."""

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from app.harnesses.model_folder import is_local, within
 from app.harnesses.task_index import TaskIndex
 from app.services.submission_fields import FieldReader
+from app.services.submission_safety import READ_AS_MODEL
 from app.settings import Settings
+
+RUN_TOKENIZER_CODE = frozenset({"ruler", "babilong"})
+"""Folders of lm-eval 0.4.13 whose tasks do so (tasks/*/common_utils.py, `get_tokenizer`)."""
 
 
 def read_tasks(reader: FieldReader, settings: Settings) -> list[str]:
@@ -19,9 +24,12 @@ def read_tasks(reader: FieldReader, settings: Settings) -> list[str]:
     if faults := index.faults(names):
         reader.faults += faults
         return []
+    _refuse_links(reader, index, names, settings)
     reader.spec["tasks"] = index.resolve(names)
     leaves = index.expand(names)
     _refuse_unsafe(reader, index, leaves)
+    if not settings.allow_unsafe_code:
+        _refuse_tokenizer_code(reader, index, leaves)
     _check_samples(reader, leaves)
     return leaves
 
@@ -35,6 +43,27 @@ def _refuse_unsafe(reader: FieldReader, index: TaskIndex, leaves: list[str]) -> 
             reader.fault(
                 "tasks", f"task {leaf} runs code that the model wrote: it needs confirm_run_unsafe_code"
             )
+
+
+def _refuse_links(reader: FieldReader, index: TaskIndex, names: list[str], settings: Settings) -> None:
+    """A task file is code; one that a link in the operator's folders leads to elsewhere is not the operator's."""
+    for entry in index.closure(names):
+        path = entry.yaml_path
+        listed = path is not None and any(path.is_relative_to(root) for root in settings.task_paths)
+        if path is not None and listed and not within(path, settings.task_paths):
+            reader.fault("tasks", f"the file of {entry.name} lies outside the operator's task folders")
+
+
+def _refuse_tokenizer_code(reader: FieldReader, index: TaskIndex, leaves: list[str]) -> None:
+    """These tasks load a tokenizer with `trust_remote_code=True`, whatever the job says."""
+    arguments = {**reader.given("model_args"), **(reader.given("metadata") or {})}
+    hub_names = [arguments[name] for name in READ_AS_MODEL if not is_local(str(arguments.get(name, "/")))]
+    for leaf in leaves if hub_names else ():
+        entry = index.get(leaf)
+        if entry and entry.yaml_path and RUN_TOKENIZER_CODE.intersection(entry.yaml_path.parts):
+            message = f"task {leaf} lets lm-eval run code of {hub_names[0]}: name a local folder, or"
+            reader.fault("tasks", f"{message} ask the operator for EVALQ_ALLOW_UNSAFE_CODE")
+            return
 
 
 def _check_samples(reader: FieldReader, leaves: list[str]) -> None:

@@ -1,0 +1,112 @@
+"""What a posted job may not bring along: credentials, code, and paths outside the operator's folders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from app.domain.redaction import secrets_in
+from app.harnesses.model_folder import is_local, within
+from app.services.submission_fields import FieldReader
+from app.settings import Settings
+
+SWITCHED_OFF = "the operator has not switched this on (EVALQ_ALLOW_UNSAFE_CODE)"
+RUNS_CODE = frozenset(
+    {
+        "custom_generate",
+        "kv_connector_module_path",
+        "logits_processors",
+        "pickle_module",
+        "reasoning_parser_plugin",
+        "scheduler_cls",
+        "tool_parser_plugin",
+        "trust_remote_code",
+        "use_kernels",
+        "worker_cls",
+        "worker_extension_cls",
+    }
+)
+"""Arguments by which a backend imports, downloads or unpickles code that a user names."""
+MODEL_NAMES = ("pretrained", "path")
+READ_AS_MODEL = ("tokenizer", "pretrained", "model")
+"""What tasks that size their own prompts take a tokenizer from."""
+
+
+def refuse_unsafe(reader: FieldReader, settings: Settings) -> None:
+    """Faults for all of it; paths that may stay are made absolute, with symbolic links followed."""
+    _refuse_credentials(reader)
+    if not settings.allow_unsafe_code:
+        for field in ("model_args", "gen_kwargs", "metadata"):
+            for path in _code_in(reader.given(field), field):
+                reader.fault(path, SWITCHED_OFF)
+    reader.spec["model_args"] = {
+        name: value if name in MODEL_NAMES else _inside(value, f"model_args.{name}", reader, settings)
+        for name, value in reader.given("model_args").items()
+    }
+    if isinstance(metadata := reader.given("metadata"), dict):
+        for name in metadata.keys() & set(READ_AS_MODEL):
+            metadata[name] = _inside(metadata[name], f"metadata.{name}", reader, settings)
+
+
+def inside(path: str, settings: Settings) -> Path | None:
+    """Where a path leads, if that is in the operator's model folders.
+
+    It is resolved once: what is judged is what is stored, and what engine and harness open.
+    """
+    try:
+        resolved = Path(path).expanduser().resolve()
+    except (OSError, RuntimeError):  # a loop of links, an unknown home
+        return None
+    return resolved if settings.any_model_path or within(resolved, settings.model_paths) else None
+
+
+def _refuse_credentials(reader: FieldReader) -> None:
+    message = (
+        "credentials are never taken from a job: the operator gives them to the workers (EVALQ_CHILD_ENV)"
+    )
+    for path in secrets_in(reader.spec, ""):
+        reader.fault(path, message)
+
+
+def _code_in(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if _runs_code(name, item):
+                yield f"{path}.{name}"
+            else:
+                yield from _code_in(item, f"{path}.{name}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _code_in(item, f"{path}.{index}")
+
+
+def _runs_code(name: str, value: Any) -> bool:
+    match name:
+        case "weights_only":
+            return not value
+        case "attn_implementation":  # a kernel from the hub
+            return "/" in str(value)
+        case _:
+            return name in RUNS_CODE and bool(value) and value != "auto"
+
+
+def _inside(value: Any, path: str, reader: FieldReader, settings: Settings) -> Any:
+    """The value with every path in it resolved; faults for those that lead elsewhere."""
+    if isinstance(value, dict):
+        return {name: _inside(item, f"{path}.{name}", reader, settings) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_inside(item, f"{path}.{index}", reader, settings) for index, item in enumerate(value)]
+    if not isinstance(value, str) or "://" in value or not is_local(value):
+        return value
+    resolved = inside(value, settings)
+    if resolved is None:
+        refuse_path(reader, path, value, settings)
+        return value
+    return str(resolved)
+
+
+def refuse_path(reader: FieldReader, path: str, value: str, settings: Settings) -> None:
+    """The fault of a path that leads outside; it does not tell what is there."""
+    allowed = tuple(str(root) for root in settings.model_paths)
+    reader.fault(path, f"{value} is outside the operator's model folders (EVALQ_MODEL_PATHS)", allowed)
