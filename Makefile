@@ -2,7 +2,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup demo test check bench lock clean lint backends
+.PHONY: help setup demo test check faults bench lock clean lint backends
 
 BIN := .venv/bin
 FIND_PYTHON := for p in python3.11 python3.12 python3.13 python3.14 python3; do \
@@ -44,6 +44,9 @@ lint: setup
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo
+
+faults: setup ## break everything at random, N=50 times (SEED=1 for the same faults again), and check
+	@$(BIN)/python -m tests.faults --faults $(or $(N),50) $(if $(SEED),--seed $(SEED))
 
 bench: backends ## measure evalq beside lm_eval (docs/performance.md)
 	@$(BIN)/python benchmarks/main_job.py
