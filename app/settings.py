@@ -117,6 +117,11 @@ class Settings(BaseSettings):
         )
 
     @property
+    def log_bytes(self) -> int:
+        """Most that is kept of one log."""
+        return int(self.log_mib * (1 << 20))
+
+    @property
     def lease(self) -> timedelta:
         """Time to live of a lease."""
         return timedelta(seconds=self.lease_seconds)

@@ -42,7 +42,6 @@ class Coordinator:
         self._settings = settings
         self._stopping = stopping
         logs = settings.data_dir / "logs" / "jobs"
-        logs.mkdir(parents=True, exist_ok=True)
         self._server = HarnessServer(
             env=child_environment(os.environ, settings.child_env), log_path=logs / "server.log"
         )
@@ -127,7 +126,7 @@ class Coordinator:
                 lease=lease,
                 job=job,
                 connection=connection,
-                log_tail=LogTail(log_path),
+                log_tail=LogTail(log_path, self._settings.log_bytes),
             )
             story.run(lost, self._stopping)
         finally:

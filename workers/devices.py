@@ -107,12 +107,20 @@ class GroupKeeper:
     """Takes the group over, beats for it, and gives dirty devices back once they are clean."""
 
     def __init__(
-        self, *, groups: GroupService, serving: ServingService, devices: GroupDevices, interval_seconds: float
+        self,
+        *,
+        groups: GroupService,
+        serving: ServingService,
+        devices: GroupDevices,
+        interval_seconds: float,
+        leaving: threading.Event,
     ) -> None:
         self._groups = groups
         self._serving = serving
         self._devices = devices
         self._interval = interval_seconds
+        self._leaving = leaving
+        self._left = False
         self._looks: dict[str, int] = {}
         self._sweeping = threading.Lock()
 
@@ -133,6 +141,10 @@ class GroupKeeper:
         """Report the devices and look at the dirty ones; LeaseLostError if another worker took the group."""
         with self._sweeping:
             devices = self._devices
+            if (
+                self._leaving.is_set() and not self._left
+            ):  # before its devices come free, to be given out again
+                self._token, self._left = self._groups.leave(devices.group, self._token), True
             dirty = self._groups.beat(devices.group, self._token, devices.backends(), devices.reports())
             if dirty:
                 kill_strays(lambda owner: not self._serving.is_over(owner))
@@ -152,8 +164,13 @@ class GroupKeeper:
             )
 
     def run(self, stop: threading.Event) -> None:
-        """Beat until told to stop; outages of the database or NVML are waited out."""
-        while not stop.wait(self._interval):
+        """Beat until told to stop, and as soon as it leaves; outages of the database or NVML are waited out."""
+        left = False
+        while True:
+            (stop if left else self._leaving).wait(self._interval)
+            left = self._leaving.is_set()
+            if stop.is_set():
+                return
             try:
                 self.beat_once()
             except LeaseLostError as error:

@@ -75,7 +75,7 @@ class Engine:
         self._replica = replica
         self._child = child
         self._heartbeat = heartbeat
-        self._log = LogTail(log_path)
+        self._log = LogTail(log_path, settings.log_bytes)
         self._device = device
         self._hand = Hand()
         self._speed = Speed()
@@ -229,10 +229,12 @@ class Engine:
         return Failure(code, message, hint=hint, log_tail=tuple(self._log.tail(TAIL_LINES)))
 
     def upload_log(self, *, ended: bool) -> None:
-        """Bring the child's new lines to Postgres, at most once a second."""
+        """Bring the child's new lines to Postgres, at most a piece a second until it has ended."""
         now = time.monotonic()
         if not ended and now - self._logged_at < 1.0:
             return
         self._logged_at = now
         while text := self._log.read_new(LOG_BYTES, ended=ended):
             self._ask(partial(self._serving.add_log, self._replica.id, text))
+            if not ended:
+                return

@@ -215,6 +215,8 @@ class Story:
     def _upload_log(self, *, ended: bool) -> None:
         while text := self._log.read_new(LOG_BYTES, ended=ended):
             self._coordination.add_log(self._job.id, text)
+            if not ended:
+                return
 
     def _on_phase(self, frame: Frame) -> None:
         if frame["phase"] == "scoring":

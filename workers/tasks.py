@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from app.broker import RUN_JOB, RUN_REPLICA, CeleryDoorbell
 from app.db.session import Sessions, check_schema, make_sessions
 from app.services.coordination import CoordinationService
 from app.services.groups import GroupService
+from app.services.retention import Ages, old_log_files
 from app.services.serving import ServingService
 from app.settings import Settings
 from workers.coordinator import Coordinator
@@ -44,6 +46,7 @@ class CoordinatorRole:
     """Runs jobs."""
 
     def __init__(self, settings: Settings, sessions: Sessions) -> None:
+        self._settings = settings
         wake = CeleryDoorbell(settings).wake
         self._coordination = CoordinationService(sessions=sessions, wake=wake, ttl=settings.lease)
         self._stopping = threading.Event()
@@ -59,6 +62,7 @@ class CoordinatorRole:
     def run(self, subject: UUID) -> None:
         """Run a job, if it still waits."""
         self._coordinator.run(subject, holder_name())
+        forget_old_logs(self._settings)
 
     def wind_down(self) -> None:
         """Give every job back; another coordinator goes on with it."""
@@ -73,6 +77,7 @@ class GpuRole:
     """Runs replicas on one group's devices."""
 
     def __init__(self, settings: Settings, sessions: Sessions) -> None:
+        self._settings = settings
         self._serving = ServingService(sessions=sessions, ttl=settings.lease)
         self._groups = GroupService(sessions=sessions)
         self._devices = GroupDevices(settings)
@@ -87,7 +92,11 @@ class GpuRole:
         """Replicas of dead workers of this host are lost at once, and their processes killed."""
         self._serving.release_holders(dead_holders(self._serving.holders(holder_prefix())))
         self._keeper = GroupKeeper(
-            groups=self._groups, serving=self._serving, devices=self._devices, interval_seconds=self._interval
+            groups=self._groups,
+            serving=self._serving,
+            devices=self._devices,
+            interval_seconds=self._interval,
+            leaving=self._stopping,
         )
         self._keeper.beat_once()
         keep = threading.Thread(
@@ -101,6 +110,7 @@ class GpuRole:
             return
         self._supervisor.run(subject, holder_name())
         self._keeper.beat_once()
+        forget_old_logs(self._settings)
 
     def wind_down(self) -> None:
         """Every replica leaves at its next chunk boundary."""
@@ -109,6 +119,14 @@ class GpuRole:
     def end(self) -> None:
         """Stop the heartbeat."""
         self._ended.set()
+
+
+def forget_old_logs(settings: Settings) -> None:
+    """Logs on this host that are older than the operator keeps; another account's are left to it."""
+    age = Ages.of(settings).logs
+    if age is not None:
+        with suppress(OSError):
+            old_log_files(settings.data_dir, age)
 
 
 def make_role(settings: Settings) -> Role:

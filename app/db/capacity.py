@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
+from app.db.groups import NOBODY
 from app.db.tables import ChunkRow, DeviceRow, GroupRow, JobRow
 from app.domain.chunk import ChunkStatus
 from app.domain.engine_spec import EngineSpec
@@ -69,7 +70,7 @@ class CapacityRepository:
         devices: dict[str, list[Device]] = {}
         for row in self._session.scalars(select(DeviceRow).order_by(DeviceRow.index)):
             devices.setdefault(row.group_name, []).append(to_device(row))
-        fresh = GroupRow.heartbeat_at > func.now() - alive_within
+        fresh = and_(GroupRow.heartbeat_at > func.now() - alive_within, GroupRow.worker_token != NOBODY)
         rows = self._session.execute(select(GroupRow, fresh).order_by(GroupRow.name)).all()
         return [
             Group(

@@ -15,6 +15,9 @@ from app.db.tables import DeviceRow, GroupRow
 from app.domain.replica import DeviceState
 from app.errors import LeaseLostError, UnknownGroupError
 
+NOBODY = UUID(int=0)
+"""Holds a group whose worker has left: it gets no new replica."""
+
 
 @dataclass(frozen=True)
 class DeviceReport:
@@ -106,6 +109,15 @@ class GroupRepository:
                     temperature_celsius=report.temperature_celsius,
                 )
             )
+
+    def leave(self, name: str, token: UUID) -> bool:
+        """The group has no worker from now on; False if another worker took it, or it was left already."""
+        done = self._session.execute(
+            update(GroupRow)
+            .where(GroupRow.name == name, GroupRow.worker_token == token)
+            .values(worker_token=NOBODY)
+        )
+        return bool(done.rowcount)  # type: ignore[attr-defined]
 
     def dirty(self, name: str) -> list[str]:
         """Devices of the group that nobody may have before they are seen clean."""

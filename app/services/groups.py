@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from app.db.groups import DeviceReport, GroupRepository, GroupView
+from app.db.groups import NOBODY, DeviceReport, GroupRepository, GroupView
 from app.db.jobs import JobRepository
 from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
 from app.domain.ids import uuid7
-from app.domain.replica import DeviceState, Replica
+from app.domain.replica import DeviceState, Replica, ReplicaStatus
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,19 @@ class GroupService:
             groups = GroupRepository(session)
             groups.beat(name, token, backends, reports)
             return groups.dirty(name)
+
+    def leave(self, name: str, token: UUID) -> UUID:
+        """The worker ends: nothing new is placed, and what it has not begun goes elsewhere. Safe to repeat.
+
+        Returns the token of the heartbeats that are left, until its last devices are given back.
+        """
+        with self._sessions.begin() as session:
+            if GroupRepository(session).leave(name, token):
+                replicas = ReplicaRepository(session)
+                for replica in replicas.live():
+                    if replica.group == name and replica.status is ReplicaStatus.PLACED:
+                        replicas.release(replica.id, "its worker is leaving")
+        return NOBODY
 
     def mark_device(self, device_id: str, state: DeviceState, reason: str | None) -> None:
         """What the worker saw of a device that no replica holds."""

@@ -17,7 +17,6 @@ from app.db.session import Sessions
 from app.settings import Settings
 
 SWEEP_SECONDS = 3600.0
-MIB = 1 << 20
 LOG_FOLDERS = ("jobs", "replicas")
 SHARED_LOG = "server.log"
 """Of the process that all jobs of a coordinator are forked from: it never ends."""
@@ -104,7 +103,7 @@ class RetentionService:
             yield Kept.LOGS, self._do(partial(take, age=age, first=first))
 
     def _long_logs(self) -> Iterator[tuple[Kept, int]]:
-        most = int(self._settings.log_mib * MIB)
+        most = self._settings.log_bytes
         with self._sessions.begin() as session:
             owners = RetentionRepository(session).long_logs(most)
         for owner in owners:

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from dataclasses import dataclass
 from itertools import dropwhile, takewhile
 from pathlib import Path
 
+from app.domain.redaction import redact
+
 _TAIL_BYTES = 1 << 18
 _BLOCK_LINES = 120
-
-_SECRETS = (
-    (re.compile(r"\bhf_[A-Za-z0-9]{16,}"), "hf_***"),
-    (re.compile(r"\bevq_[A-Za-z0-9_-]{8,}"), "evq_***"),
-    (re.compile(r"\bsk-[A-Za-z0-9_-]{16,}"), "sk-***"),
-    (re.compile(r"\b(Bearer|Authorization: Basic)\s+[A-Za-z0-9+/=._~-]{8,}", re.IGNORECASE), r"\1 ***"),
-    (re.compile(r"(\w+://[^\s:/@]*:)[^\s@]+@"), r"\1***@"),
-    (
-        re.compile(r"\b([A-Z0-9_]*(?:TOKEN|SECRET|PASSWORD|API_KEY))(['\"]?\s*[=:]\s*['\"]?)[^\s'\",}]+"),
-        r"\1\2***",
-    ),
-)
 
 _PREFIX = re.compile(
     r"(?P<process>\([^()]*pid=\d+[^()]*\) |\[rank\d+\]: ?)?"
@@ -34,10 +26,14 @@ _ERROR = re.compile(
 
 
 class LogTail:
-    """A log file that another process appends to. It may not exist yet, and may be truncated."""
+    """A log file that another process appends to. It may not exist yet, and may be truncated.
 
-    def __init__(self, path: Path) -> None:
+    One that has grown beyond `most_bytes` is emptied by the next `read_new`: what was not read by then is lost.
+    """
+
+    def __init__(self, path: Path, most_bytes: int = sys.maxsize) -> None:
         self._path = path
+        self._most_bytes = most_bytes
         self._offset = 0
 
     def read_new(self, max_bytes: int, *, ended: bool = False) -> str:
@@ -46,6 +42,8 @@ class LogTail:
         With `ended` nothing more will be written: an unfinished last line comes too.
         """
         size = self._size()
+        if size > self._most_bytes:
+            return self._empty(size)
         if size < self._offset:
             self._offset = 0
         raw = self._read(self._offset, max_bytes)
@@ -54,6 +52,12 @@ class LogTail:
             raw = _whole_lines(raw, full=len(raw) == max_bytes)
         self._offset += len(raw)
         return redact(raw.decode(errors="replace"))
+
+    def _empty(self, size: int) -> str:
+        """Its writer appends, and so goes on at the beginning."""
+        os.truncate(self._path, 0)
+        unread, self._offset = size - self._offset, 0
+        return f"[{unread} bytes were left out: the log had grown too long]\n"
 
     def tail(self, lines: int) -> list[str]:
         """The last lines, redacted, whatever has been read."""
@@ -77,13 +81,6 @@ class LogTail:
                 return log.read(max_bytes)
         except FileNotFoundError:
             return b""
-
-
-def redact(text: str) -> str:
-    """The text with tokens, keys and passwords replaced by asterisks."""
-    for pattern, replacement in _SECRETS:
-        text = pattern.sub(replacement, text)
-    return text
 
 
 def first_error_block(text: str) -> str:

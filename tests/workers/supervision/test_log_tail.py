@@ -176,3 +176,15 @@ def test_a_log_without_errors_has_none() -> None:
     assert first_error_block("loading\nUserWarning: slow\n0 errors\n") == ""
     assert first_error_block("") == ""
     assert cause_of("") == ""
+
+
+def test_a_log_that_has_grown_too_long_is_emptied_and_goes_on(log: Path) -> None:
+    tail = LogTail(log, most_bytes=100)
+    with log.open("ab", buffering=0) as writer:
+        writer.write(b"x" * 79 + b"\n")
+        assert tail.read_new(1000) == "x" * 79 + "\n"
+        writer.write(b"y" * 79 + b"\n")
+        assert tail.read_new(1000) == "[80 bytes were left out: the log had grown too long]\n"
+        assert log.stat().st_size == 0
+        writer.write(b"on\n")
+        assert tail.read_new(1000) == "on\n"
