@@ -22,6 +22,7 @@ from pathlib import Path
 import msgpack
 
 from workers.frames import Connection
+from workers.output import open_log
 
 Serve = Callable[[Connection], int]
 """Serve one job on its connection; the exit status of the child."""
@@ -128,9 +129,11 @@ class ForkServer:
         except BaseException:  # noqa: BLE001 - whatever happens, this copy must not go on as a server
             traceback.print_exc()
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(status)
+            try:
+                sys.stdout.flush()
+                sys.stderr.flush()
+            finally:  # a full disk refuses even that
+                os._exit(status)
 
 
 def kill_session(session: int) -> None:
@@ -171,7 +174,7 @@ def _kill(pid: int) -> None:
 
 def _write_to(log_path: Path) -> None:
     """Send stdout and stderr to the job's log."""
-    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    log = open_log(log_path)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.dup2(log, 1)

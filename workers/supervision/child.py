@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from typing import Self
 
 from app.errors import ChildStartError
 from workers import frames
+from workers.output import open_log
 from workers.supervision.janitor import Mark, kill_marked
 
 log = logging.getLogger(__name__)
@@ -159,8 +161,8 @@ class Child:
 def _start_shim(
     command: list[str], env: Mapping[str, str], log_path: Path, fds: tuple[int, int]
 ) -> subprocess.Popen[bytes]:
-    log_path.parent.mkdir(parents=True, exist_ok=True)
-    with log_path.open("ab") as output:
+    output = open_log(log_path)
+    try:
         return subprocess.Popen(
             [sys.executable, "-I", "-S", str(_SHIM), *command],
             env=env,
@@ -170,6 +172,8 @@ def _start_shim(
             pass_fds=fds,
             start_new_session=True,
         )
+    finally:
+        os.close(output)
 
 
 def _first_report(shim: subprocess.Popen[bytes], control: socket.socket) -> int:

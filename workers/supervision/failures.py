@@ -34,6 +34,11 @@ def _sign(pattern: str, code: FailureCode, hint: str, hint_while_loading: str | 
 
 SIGNATURES = (
     _sign(
+        r"No space left on device|Disk quota exceeded",
+        FailureCode.ENGINE_START_FAILED,
+        "a disk of this host is full: `evalq doctor` there says which; /dev/shm of a container is its shm_size",
+    ),
+    _sign(
         r"estimated maximum model length is ([\d,]+)",
         FailureCode.KV_CACHE_TOO_SMALL,
         "set max_model_len={0} (longer prompts are then cut), or give the model more GPUs",

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgpack
 
 from workers.frames import Connection, pair
+from workers.output import open_log
 
 STOP_SECONDS = 5.0
 
@@ -76,9 +77,7 @@ class HarnessServer:
         return self._control
 
     def _launch(self, descriptor: int) -> subprocess.Popen[bytes]:
-        log = (
-            os.open(self._log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644) if self._log_path else None
-        )
+        log = open_log(self._log_path) if self._log_path else None
         try:
             return subprocess.Popen(
                 [sys.executable, "-m", "workers.harness_child.main"],
