@@ -11,6 +11,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.db.tables import EventRow, JobRow
+from app.domain.redaction import redacted
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class EventRepository:
         self._session = session
 
     def append(self, job_id: UUID, event_type: str, data: dict[str, Any]) -> int:
-        """Write the next event in the caller's transaction; returns its number."""
+        """Write the next event in the caller's transaction, without secrets; returns its number."""
         number = self._session.scalar(
             update(JobRow)
             .where(JobRow.id == job_id)
@@ -40,7 +41,7 @@ class EventRepository:
         )
         self._session.execute(
             insert(EventRow).values(
-                job_id=job_id, number=number, at=func.clock_timestamp(), type=event_type, data=data
+                job_id=job_id, number=number, at=func.clock_timestamp(), type=event_type, data=redacted(data)
             )
         )
         return int(number or 0)

@@ -12,6 +12,7 @@ from uuid import UUID
 from app.domain.engine_spec import EngineSpec
 from app.domain.keys import DEFAULT_TEAM
 from app.domain.plan import Plan
+from app.domain.redaction import redact, redacted
 from app.errors import IllegalMoveError
 
 
@@ -80,14 +81,14 @@ class Failure:
     attempts: tuple[Mapping[str, Any], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """As stored and shown."""
+        """As stored and shown: without the secrets that an exception or a log may repeat."""
         return {
             "code": self.code,
-            "message": self.message,
+            "message": redact(self.message),
             "task": self.task,
             "hint": self.hint,
-            "log_tail": list(self.log_tail),
-            "attempts": [dict(attempt) for attempt in self.attempts],
+            "log_tail": [redact(line) for line in self.log_tail],
+            "attempts": [redacted(attempt) for attempt in self.attempts],
         }
 
     @classmethod

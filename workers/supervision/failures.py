@@ -7,8 +7,9 @@ import signal
 from dataclasses import dataclass
 
 from app.domain.job import Failure
+from app.domain.redaction import redact
 from app.errors import FailureCode
-from workers.supervision.log_tail import cause_of, first_error_block, redact
+from workers.supervision.log_tail import cause_of, first_error_block
 
 _MESSAGE_CHARACTERS = 2000
 

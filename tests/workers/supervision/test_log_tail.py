@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from workers.supervision.log_tail import LogTail, cause_of, first_error_block, redact
+from app.domain.redaction import redact
+from workers.supervision.log_tail import LogTail, cause_of, first_error_block
 
 
 @pytest.fixture

@@ -1,0 +1,234 @@
+"""What a posted job may not bring along, tried through the whole check of a submission."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.db.session import Sessions
+from app.domain.keys import new_token
+from app.errors import InvalidJobError
+from app.services.submission import Submission, SubmissionService
+from app.settings import Settings
+from tests.faults.model import make_model
+
+HF_TOKEN = "hf_" + "a1B2c3D4e5" * 4
+TASK = "task: {name}\ndataset_path: json\noutput_type: multiple_choice\n"
+
+
+class Desk:
+    """Takes jobs for one model in the operator's folder."""
+
+    def __init__(self, sessions: Sessions, settings: Settings, root: Path) -> None:
+        self.models, self.tasks, self.outside = root / "models", root / "tasks", root / "outside"
+        for folder in (self.models, self.tasks, self.outside):
+            folder.mkdir()
+        self.model = make_model(self.models / "tiny")
+        (self.model / "model.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
+        (self.tasks / "ours.yaml").write_text(TASK.format(name="ours"))
+        self.settings = settings.model_copy(
+            update={"model_paths": (self.models,), "task_paths": (self.tasks,)}
+        )
+        self._sessions = sessions
+
+    def submit(self, settings: dict[str, Any] | None = None, **fields: Any) -> Submission:
+        service = SubmissionService(
+            sessions=self._sessions, settings=self.settings.model_copy(update=settings or {})
+        )
+        body = {"model": "hf", "model_args": {"pretrained": str(self.model)}, "tasks": ["ours"]} | fields
+        return service.check(body)
+
+    def faults(self, settings: dict[str, Any] | None = None, **fields: Any) -> dict[str, str]:
+        """Where and what; nothing for a job that is taken."""
+        try:
+            self.submit(settings, **fields)
+        except InvalidJobError as error:
+            return {fault.path: fault.message for fault in error.faults}
+        return {}
+
+    def with_args(self, **args: Any) -> dict[str, str]:
+        return self.faults(model_args={"pretrained": str(self.model), **args})
+
+
+@pytest.fixture
+def desk(sessions: Sessions, settings: Settings, tmp_path: Path) -> Iterator[Desk]:
+    return Desk(sessions, settings, tmp_path.resolve())
+
+
+def test_a_job_without_any_of_it_is_taken(desk: Desk) -> None:
+    assert desk.faults() == {}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "{outside}",
+        "{models}/../outside",
+        "{models}/tiny/../../outside",
+        "/etc",
+        "~",
+        "~nobody-is-called-so/x",
+    ],
+)
+def test_a_model_outside_the_operators_folders_is_refused(desk: Desk, path: str) -> None:
+    named = path.format(outside=desk.outside, models=desk.models)
+    assert "outside" in desk.faults(model_args={"pretrained": named})["model_args.pretrained"]
+
+
+def test_a_link_that_leads_outside_is_refused(desk: Desk) -> None:
+    make_model(desk.outside / "theirs")
+    (desk.models / "link").symlink_to(desk.outside / "theirs")
+    (desk.models / "loop").symlink_to(desk.models / "loop")
+    for name in ("link", "loop"):
+        found = desk.faults(model_args={"pretrained": str(desk.models / name)})
+        assert "outside" in found["model_args.pretrained"]
+
+
+def test_a_link_swapped_after_submission_changes_nothing(desk: Desk) -> None:
+    link = desk.models / "latest"
+    link.symlink_to(desk.model)
+    submission = desk.submit(model_args={"pretrained": str(link)})
+    link.unlink()
+    link.symlink_to(desk.outside)
+    assert submission.engine.model == str(desk.model)
+    assert submission.spec["model_args"]["pretrained"] == str(desk.model)
+    assert str(link) not in submission.plan.command
+
+
+def test_whether_a_file_exists_outside_is_not_told(desk: Desk) -> None:
+    there, absent = desk.outside / "there", desk.outside / "absent"
+    there.mkdir()
+    messages = [
+        desk.faults(model_args={"pretrained": str(path)})["model_args.pretrained"].replace(path.name, "x")
+        for path in (there, absent)
+    ]
+    assert messages[0] == messages[1]
+
+
+@pytest.mark.parametrize("name", ["tokenizer", "peft", "delta", "download_dir", "speculative_config"])
+def test_other_paths_of_the_engine_are_held_to_the_same_folders(desk: Desk, name: str) -> None:
+    def wrapped(path: Path) -> Any:
+        return {"model": str(path)} if name == "speculative_config" else str(path)
+
+    [(where, message)] = desk.with_args(**{name: wrapped(desk.outside)}).items()
+    assert where.startswith(f"model_args.{name}")
+    assert "outside" in message
+    (desk.models / "link").symlink_to(desk.model)
+    taken = desk.submit(model_args={"pretrained": str(desk.model), name: wrapped(desk.models / "link")})
+    assert taken.engine.args[name] == wrapped(desk.model)
+    assert taken.spec["model_args"][name] == wrapped(desk.model)
+
+
+def test_the_tokenizer_of_synthetic_tasks_is_held_to_them_too(desk: Desk) -> None:
+    assert "outside" in desk.faults(metadata={"tokenizer": "/etc"})["metadata.tokenizer"]
+
+
+@pytest.mark.parametrize("name", ["{outside}/x.yaml", "../outside/x.yaml", "/etc/passwd", "ours/../../x"])
+def test_a_task_is_named_never_pointed_at(desk: Desk, name: str) -> None:
+    (desk.outside / "x.yaml").write_text(TASK.format(name="x"))
+    assert "tasks.0" in desk.faults(tasks=[name.format(outside=desk.outside, tasks=desk.tasks)])
+
+
+def test_a_task_file_that_is_a_link_to_elsewhere_is_refused(desk: Desk) -> None:
+    (desk.outside / "x.yaml").write_text(TASK.format(name="x"))
+    (desk.tasks / "x.yaml").symlink_to(desk.outside / "x.yaml")
+    (desk.tasks / "again.yaml").symlink_to(desk.tasks / "ours.yaml")
+    assert "outside the operator's task folders" in desk.faults(tasks=["x"])["tasks"]
+    assert desk.faults(tasks=["ours"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"metadata": {"token": "short"}}, "metadata.token"),
+        ({"metadata": "hf_token=short"}, "metadata.hf_token"),
+        ({"env": {"NCCL_DEBUG": HF_TOKEN}}, "env.NCCL_DEBUG"),
+        ({"name": f"with {HF_TOKEN}"}, "name"),
+        ({"tags": [new_token()]}, "tags.0"),
+        ({"system_instruction": HF_TOKEN}, "system_instruction"),
+        ({"command": f"HF_TOKEN={HF_TOKEN} lm_eval run --model hf"}, "command"),
+        ({"command": f"export HF_TOKEN={HF_TOKEN}; lm_eval run --model hf"}, "command"),
+        (
+            {"command": f"lm_eval run --model hf --model_args token={HF_TOKEN} --tasks ours"},
+            "model_args.token",
+        ),
+    ],
+)
+def test_credentials_are_refused_and_not_repeated(desk: Desk, fields: dict[str, Any], path: str) -> None:
+    found = desk.faults(**fields)
+    assert "credentials are never taken" in found[path]
+    assert HF_TOKEN not in str(found)
+    assert "evq_" not in str(found)
+
+
+@pytest.mark.parametrize("name", ["token", "hf_token", "use_auth_token", "api_key"])
+def test_credentials_of_a_model_are_refused(desk: Desk, name: str) -> None:
+    for args in ({name: "short"}, f"pretrained={desk.model},{name}=short"):
+        model_args = {"pretrained": str(desk.model)} | args if isinstance(args, dict) else args
+        found = desk.faults(model_args=model_args)
+        assert list(found) == [f"model_args.{name}"]
+        assert "short" not in found[f"model_args.{name}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("trust_remote_code", True),
+        ("weights_only", False),
+        ("attn_implementation", "kernels-community/flash-attn2"),
+        ("use_kernels", True),
+        ("worker_cls", "somewhere.Else"),
+        ("logits_processors", ["somewhere.Else"]),
+        ("tool_parser_plugin", "x.py"),
+        ("kv_transfer_config", {"kv_connector_module_path": "somewhere.else"}),
+    ],
+)
+def test_code_of_the_users_choice_needs_the_operators_switch(desk: Desk, name: str, value: Any) -> None:
+    [(where, message)] = desk.with_args(**{name: value}).items()
+    assert where.startswith(f"model_args.{name}")
+    assert "EVALQ_ALLOW_UNSAFE_CODE" in message
+    model_args = {"pretrained": str(desk.model), name: value}
+    assert desk.faults({"allow_unsafe_code": True}, model_args=model_args) == {}
+
+
+def test_generation_may_not_load_code_either(desk: Desk) -> None:
+    found = desk.faults(gen_kwargs={"custom_generate": "someone/code", "trust_remote_code": True})
+    assert found.keys() == {"gen_kwargs.custom_generate", "gen_kwargs.trust_remote_code"}
+
+
+def test_ordinary_arguments_are_none_of_that(desk: Desk) -> None:
+    args = {"add_bos_token": True, "weights_only": True, "attn_implementation": "sdpa", "dtype": "float32"}
+    assert desk.with_args(**args, trust_remote_code=False, prefix_token_id=1) == {}
+
+
+def test_tasks_that_run_model_output_need_job_and_operator(desk: Desk) -> None:
+    tasks = {"tasks": ["humaneval"]}
+    assert "confirm_run_unsafe_code" in desk.faults(**tasks)["tasks"]
+    assert "confirm_run_unsafe_code" in desk.faults({"allow_unsafe_code": True}, **tasks)["tasks"]
+    confirmed = tasks | {"confirm_run_unsafe_code": True}
+    assert "EVALQ_ALLOW_UNSAFE_CODE" in desk.faults(**confirmed)["confirm_run_unsafe_code"]
+    assert desk.faults({"allow_unsafe_code": True}, **confirmed) == {}
+
+
+def test_tasks_that_run_code_of_a_tokenizer_take_local_ones(desk: Desk) -> None:
+    assert desk.faults(tasks=["niah_single_1"]) == {}
+    hub = {"tasks": ["niah_single_1"], "metadata": {"tokenizer": "someone/tokenizer"}}
+    assert "EVALQ_ALLOW_UNSAFE_CODE" in desk.faults(**hub)["tasks"]
+    assert desk.faults({"allow_unsafe_code": True}, **hub) == {}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"env": {"LD_PRELOAD": "/tmp/x.so"}},  # noqa: S108 - refused
+        {"command": "LD_PRELOAD=/tmp/x.so lm_eval run --model hf --tasks ours"},
+        {"command": "export LD_PRELOAD=/tmp/x.so && lm_eval run --model hf --tasks ours"},
+    ],
+)
+def test_only_names_on_the_list_reach_an_engines_environment(desk: Desk, fields: dict[str, Any]) -> None:
+    assert "allow-list" in desk.faults(**fields)["env.LD_PRELOAD"]
+    taken = desk.submit(env={"NCCL_DEBUG": "INFO"})
+    assert taken.engine.env == {"NCCL_DEBUG": "INFO"}
