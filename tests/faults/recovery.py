@@ -75,7 +75,7 @@ def trials(cluster: Cluster, database: Database, broker: Broker) -> list[Trial]:
         part("worker-a"),
         part("coordinator"),
         part("scheduler-1", 20.0),
-        freeze("scheduler-1", 20.0),
+        freeze("scheduler-2", 20.0),  # it leads since the first one was killed
         part("api"),
         Trial("broker restart, its data lost", 0.0, broker.kill, broker.restart),
         Trial("broker flush", 0.0, broker.client.flushall, nothing),
