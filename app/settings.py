@@ -25,6 +25,10 @@ class Settings(BaseSettings):
     allow_unauthenticated: bool = Field(
         default=False, description="Let the API listen beyond loopback without keys (behind your own gate)."
     )
+    host_names: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Names the API answers to while there are no keys, besides localhost and addresses; `*` for any.",
+    )
     requests_per_minute: int = Field(
         1200, ge=0, description="Requests of one API key in a minute; 0 for no limit."
     )
@@ -43,7 +47,7 @@ class Settings(BaseSettings):
     task_paths: Folders = Field((), description="Folders of operator tasks, separated by a colon.")
     model_paths: Folders = Field((), description="Folders of local models, separated by a colon.")
     any_model_path: bool = Field(
-        default=False, description="Accept any readable model folder (set by `evalq up` on loopback)."
+        default=False, description="Accept any readable model folder (set by `evalq up` on loopback without keys)."
     )
     allow_unsafe_code: bool = Field(
         default=False, description="Permit tasks that run model output, and trust_remote_code."
@@ -107,7 +111,7 @@ class Settings(BaseSettings):
     def _resolve_folders(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
         return tuple(path.expanduser().resolve() for path in value)
 
-    @field_validator("env_allowed", "child_env", mode="before")
+    @field_validator("env_allowed", "child_env", "host_names", mode="before")
     @classmethod
     def _split_names(cls, value: object) -> object:
         return (

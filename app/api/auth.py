@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from app.api.deps import Services, ServicesDep
 from app.domain.keys import ANONYMOUS, Caller, Role
 from app.errors import CrossSiteError, ForbiddenError, UnauthenticatedError
-from app.services.keys import is_loopback
+from app.services.keys import is_address, is_loopback
 from app.settings import Settings
 
 OPEN = frozenset({"/", "/healthz", "/readyz"})
@@ -60,10 +60,10 @@ def _caller(services: Services, headers: Mapping[str, str]) -> Caller:
     """Whose key was sent; anonymous where there are no keys and only this machine can call."""
     settings = services.settings
     if not services.keys.needed() and (is_loopback(settings.host) or settings.allow_unauthenticated):
-        if not settings.allow_unauthenticated and not own_name(headers.get("host", ""), settings):
+        if not own_name(headers.get("host", ""), settings):
             raise CrossSiteError(
-                "without keys this service answers under a loopback name only, such as 127.0.0.1 or localhost:"
-                " any page in a browser here could call it under a name of its own"
+                "without keys this service answers to localhost, to addresses and to EVALQ_HOST_NAMES only:"
+                " any page in a browser near it could call it under a name of its own"
             )
         return ANONYMOUS
     scheme, _, token = headers.get("authorization", "").partition(" ")
@@ -90,6 +90,10 @@ def cross_site(method: str, headers: Mapping[str, str]) -> bool:
 
 
 def own_name(host: str, settings: Settings) -> bool:
-    """Whether a Host header names this machine: a page whose name was bound to our address keeps its own."""
+    """Whether a Host header is none that a stranger's page can have.
+
+    A page whose name was bound to our address after it was loaded (DNS rebinding) sends that name.
+    """
     name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-    return is_loopback(name) or name.lower() == settings.host.lower()
+    known = {"localhost", settings.host.lower(), *(each.lower() for each in settings.host_names)}
+    return name.lower() in known or "*" in known or is_address(name)

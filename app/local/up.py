@@ -20,6 +20,7 @@ from app.local.processes import last_line
 from app.local.schema import migrate
 from app.local.stopping import StopAskedError, StopRequest
 from app.local.valkey import Valkey
+from app.services.keys import keys_exist
 from app.settings import Settings
 
 READY_SECONDS = 120.0
@@ -120,7 +121,7 @@ def _start_parts(crew: Crew, service: LocalService, data: Path, settings: Settin
         "EVALQ_HOST": service.host,
         "EVALQ_PORT": str(service.port),
     }
-    if service.host in LOOPBACK:
+    if service.host in LOOPBACK and not keys_exist(settings):
         env.setdefault("EVALQ_ANY_MODEL_PATH", "true")
     for part in evalq_parts(
         host=service.host, port=service.port, groups=service.groups, env=env, logs=data / "logs"

@@ -114,21 +114,33 @@ def check_exposure(settings: Settings) -> None:
     """UnauthenticatedApiError where the API would listen beyond loopback and there is no key."""
     if is_loopback(settings.host) or settings.allow_unauthenticated:
         return
-    sessions = make_sessions(settings)
-    try:
-        needed = KeyService(sessions=sessions).needed()
-    finally:
-        sessions.kw["bind"].dispose()
-    if not needed:
+    if not keys_exist(settings):
         raise UnauthenticatedApiError(
             f"refusing to listen on {settings.host} without keys: make one with `evalq keys create`,"
             " use 127.0.0.1, or set EVALQ_ALLOW_UNAUTHENTICATED=true behind a gate of your own"
         )
 
 
+def keys_exist(settings: Settings) -> bool:
+    """Whether a service over this database asks for keys."""
+    sessions = make_sessions(settings)
+    try:
+        return KeyService(sessions=sessions).needed()
+    finally:
+        sessions.kw["bind"].dispose()
+
+
 def is_loopback(host: str) -> bool:
     """Whether an address, or the name `localhost`, can be reached from this machine only."""
-    try:
+    if is_address(host):
         return ipaddress.ip_address(host).is_loopback
+    return host.lower() == "localhost"
+
+
+def is_address(host: str) -> bool:
+    """Whether a host is given by its number."""
+    try:
+        ipaddress.ip_address(host)
     except ValueError:
-        return host.lower() == "localhost"
+        return False
+    return True
