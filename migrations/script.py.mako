@@ -1,4 +1,4 @@
-"""${message}
+"""${message.capitalize()}.
 
 Revision ID: ${up_revision}
 Revises: ${down_revision | comma,n}
@@ -6,8 +6,6 @@ Revises: ${down_revision | comma,n}
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import postgresql
-
 ${imports if imports else ""}
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
