@@ -17,29 +17,9 @@ from redis.exceptions import RedisError
 
 from app.broker import CeleryDoorbell
 from app.settings import Settings
-from tests.faults.cluster import CHILDREN, GROUPS, PARTS, Cluster, send
+from tests.faults.cluster import CHILDREN, PARTS, Cluster, send
+from tests.faults.failpoints import all_points
 from tests.faults.servers import Broker, Database
-
-FAILPOINTS = {
-    "api": ["jobs._submit", "jobs._reserved"],
-    "scheduler-1": ["scheduling.place_once", "scheduling.announce_once", "scheduling.expire_once"],
-    "scheduler-2": ["scheduling.place_once", "scheduling.announce_once", "scheduling.expire_once"],
-    "coordinator": [
-        f"coordination.{method}"
-        for method in (
-            *("claim", "renew", "enter", "prepared", "pending_keys", "lookup", "store_plan", "collect"),
-            *("progress", "task_finished", "add_samples", "finish", "stop", "release_holders"),
-        )
-    ],
-    **{
-        f"worker-{group}": [
-            *(f"serving.{method}" for method in ("claim", "renew", "loaded", "next", "answer", "end")),
-            *("serving.chunk_failed", "serving.release_holders", "groups.register", "groups.beat"),
-        ]
-        for group in GROUPS
-    },
-}
-"""Where a part is killed: before and after the commit of each of these methods."""
 
 FAILPOINT_SECONDS = 12.0
 """A part has so long to start and to reach its fail point."""
@@ -311,16 +291,6 @@ class Saboteur:
         """Fill the file system of the workers' data folder."""
         ballast = Path(self._cluster.settings["EVALQ_DATA_DIR"]) / "ballast"
         return self._server("disk", "full disk", self._seconds(), lambda: fill(ballast), ballast.unlink)
-
-
-def all_points() -> list[tuple[str, str, str]]:
-    """Every part's fail points: before and after each commit."""
-    return [
-        (part, when, method)
-        for part, methods in FAILPOINTS.items()
-        for method in methods
-        for when in ("before", "after")
-    ]
 
 
 def fill(path: Path) -> None:
