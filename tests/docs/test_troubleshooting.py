@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import app.api.problems  # noqa: F401 - its errors are looked for among the subclasses
+import app.api.problems
 import app.local.stopping  # noqa: F401 - the one module beside app.errors that defines an error
 from app.errors import EvalqError, FailureCode
 
