@@ -47,7 +47,8 @@ class Settings(BaseSettings):
     task_paths: Folders = Field((), description="Folders of operator tasks, separated by a colon.")
     model_paths: Folders = Field((), description="Folders of local models, separated by a colon.")
     any_model_path: bool = Field(
-        default=False, description="Accept any readable model folder (set by `evalq up` on loopback without keys)."
+        default=False,
+        description="Accept any readable model folder (set by `evalq up` on loopback without keys).",
     )
     allow_unsafe_code: bool = Field(
         default=False, description="Permit tasks that run model output, and trust_remote_code."

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
 from app.db.tables import JobRow, JobTaskRow
-from app.domain.job import LATE, Failure, JobStatus, Phase, TaskStatus
+from app.domain.job import LATE, LOST, MAX_LOSSES, Failure, JobStatus, Phase, TaskStatus
 from app.domain.lease import Lease, Order
 from app.errors import LeaseLostError
 
@@ -111,6 +111,7 @@ class JobLeaseRepository:
             rates=rates,
             progress_at=moved,
             gpu_seconds=JobRow.gpu_seconds + gpu_seconds,
+            **({"losses": 0} if gpu_seconds else {}),
         )
 
     def add_provenance(self, lease: Lease, more: Mapping[str, Any]) -> None:
@@ -182,13 +183,21 @@ class JobLeaseRepository:
 
     def fail_late(self) -> list[UUID]:
         """End waiting jobs whose deadline has passed; returns them. A running one is ended by its holder."""
+        return self._fail(LATE, JobRow.deadline_at < func.now())
+
+    def fail_lost(self) -> list[UUID]:
+        """End waiting jobs that lost one coordinator after the other; returns them."""
+        return self._fail(LOST, JobRow.losses >= MAX_LOSSES)
+
+    def _fail(self, error: Failure, which: ColumnElement[bool]) -> list[UUID]:
+        found = select(JobRow.id).where(JobRow.status.in_([JobStatus.QUEUED, JobStatus.PAUSED]), which)
         rows = self._session.scalars(
             update(JobRow)
-            .where(JobRow.status.in_([JobStatus.QUEUED, JobStatus.PAUSED]), JobRow.deadline_at < func.now())
+            .where(JobRow.id.in_(found.with_for_update(skip_locked=True, key_share=True)))
             .values(
                 status=JobStatus.FAILED,
-                reason=LATE.message,
-                error=LATE.to_json(),
+                reason=error.message,
+                error=error.to_json(),
                 ended_at=func.now(),
                 version=JobRow.version + 1,
             )
@@ -210,6 +219,7 @@ class JobLeaseRepository:
                 phase=None,
                 reason=reason,
                 version=JobRow.version + 1,
+                losses=JobRow.losses + 1,
                 lease_token=None,
                 lease_expires_at=None,
                 lease_holder=None,

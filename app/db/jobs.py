@@ -166,7 +166,8 @@ class JobRepository:
         return self.get(old.id)
 
     def reset_tasks(self, job_id: UUID) -> None:
-        """Failed and unfinished tasks wait again; scored ones keep their metrics until scored anew."""
+        """Failed and unfinished tasks wait again, and lost coordinators are forgiven."""
+        self._session.execute(update(JobRow).where(JobRow.id == job_id).values(losses=0))
         self._session.execute(
             update(JobTaskRow)
             .where(JobTaskRow.job_id == job_id)

@@ -80,6 +80,7 @@ class JobRow(Base):
     engine_key: Mapped[str]
     plan: Mapped[dict[str, Any]]
     attempt: Mapped[int] = mapped_column(server_default="0")
+    losses: Mapped[int] = mapped_column(server_default="0")
     version: Mapped[int] = mapped_column(server_default="0")
     event_count: Mapped[int] = mapped_column(server_default="0")
     idempotency_key: Mapped[str | None]

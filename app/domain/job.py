@@ -106,6 +106,15 @@ class Failure:
 
 LATE = Failure("deadline_exceeded", "the job did not end by its deadline", hint="retry it with a later one")
 
+MAX_LOSSES = 10
+"""Coordinators that a job may lose in a row without an answer in between, before it is suspected itself."""
+
+LOST = Failure(
+    "lost",
+    f"{MAX_LOSSES} coordinators in a row were lost while they held this job",
+    hint="see the coordinator workers' logs; a retry starts the count anew",
+)
+
 
 @dataclass(frozen=True)
 class JobTask:

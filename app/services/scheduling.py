@@ -15,7 +15,7 @@ from app.db.job_leases import JobLeaseRepository
 from app.db.jobs import JobRepository
 from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
-from app.domain.job import LATE
+from app.domain.job import LATE, LOST
 from app.domain.placement import Demand, Policy, Release, Start, place
 from app.services.jobs import utc_now
 from app.services.retention import Ages, RetentionService, Sweeper
@@ -126,10 +126,11 @@ class SchedulingService:
                 EventRepository(session).append(
                     job_id, "job.retrying", {"reason": "its coordinator was lost"}
                 )
-            late = JobLeaseRepository(session).fail_late()
-            for job_id in late:
-                EventRepository(session).append(job_id, "job.failed", {"error": LATE.to_json()})
-        return [*lost, *jobs, *late]
+            ended = dict.fromkeys(JobLeaseRepository(session).fail_late(), LATE)
+            ended |= dict.fromkeys(JobLeaseRepository(session).fail_lost(), LOST)
+            for job_id, error in ended.items():
+                EventRepository(session).append(job_id, "job.failed", {"error": error.to_json()})
+        return [*lost, *jobs, *ended]
 
     def tidy_once(self) -> int:
         """Forget chunks of ended jobs; returns how many."""

@@ -120,13 +120,6 @@ class ServingService:
             ReplicaRepository(session).order(lease)
             return ChunkRepository(session).give_back([lease.id], keep=in_hand)
 
-    def put_back(self, lease: Lease, chunks: Sequence[Chunk]) -> None:
-        """Chunks that were claimed and not begun wait again; ChunkLostError."""
-        with self._sessions.begin() as session:
-            ReplicaRepository(session).order(lease)
-            for chunk in chunks:
-                ChunkRepository(session).put_back(lease, chunk)
-
     def warn(self, lease: Lease, data: Mapping[str, Any]) -> None:
         """Tell the jobs of this replica something they should know."""
         with self._sessions.begin() as session:

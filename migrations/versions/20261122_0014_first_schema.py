@@ -60,6 +60,7 @@ def upgrade() -> None:
         sa.Column("engine_key", sa.Text(), nullable=False),
         sa.Column("plan", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("attempt", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("losses", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("version", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("event_count", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("idempotency_key", sa.Text(), nullable=True),

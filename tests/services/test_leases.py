@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from app.db.session import Sessions, make_sessions
 from app.domain.chunk import AfterFailure, Chunk
-from app.domain.job import Failure, JobStatus
+from app.domain.job import LOST, MAX_LOSSES, Failure, JobStatus
 from app.domain.lease import Lease, Order
 from app.domain.replica import ReplicaStatus
 from app.errors import ChunkLostError, LeaseLostError
@@ -210,3 +210,19 @@ def someone_waits(sessions: Sessions) -> bool:
     with sessions.begin() as session:
         query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         return bool(session.scalar(text(query)))
+
+
+def test_a_job_that_loses_every_coordinator_fails_and_a_retry_forgives(world: World) -> None:
+    job = world.running()
+    for _ in range(MAX_LOSSES - 1):
+        job = taken_over(world, job)
+    world.expire(job)
+    world.scheduling.expire_once()
+    failed = world.jobs.view(job.id).job
+    assert failed.status is JobStatus.FAILED
+    assert failed.error == LOST
+    assert world.events(job.id)[-1][1] == "job.failed"
+    world.jobs.retry(job.id)
+    claimed = world.coordination.claim(job.id, "another")
+    assert claimed is not None
+    taken_over(world, claimed[0])
