@@ -79,7 +79,7 @@ class Settings(BaseSettings):
         60.0, description="Shortest hold of a busy replica before others may have its block."
     )
     stall_seconds: float = Field(
-        1800.0, description="A busy engine that answers nothing for this long is stalled."
+        1800.0, description="A busy engine or harness that says nothing for this long is stalled."
     )
     schedule_seconds: float = Field(0.5, description="Pause between two turns of the scheduler.")
     poll_seconds: float = Field(0.2, description="Pause between two looks of a worker at the database.")

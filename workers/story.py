@@ -78,6 +78,7 @@ class Story:
         self._rates = Rates()
         self._phase = Phase.PREPARING
         self._reason = ""
+        self._heard_at = time.monotonic()
         self._gpu_seconds = 0.0
         self._looked_at = 0.0
         self._handlers: dict[str, Callable[[Frame], None]] = {
@@ -127,11 +128,20 @@ class Story:
         try:
             frame = self._connection.receive(self._settings.poll_seconds)
         except TimeoutError:
+            self._check_stalled()
             self._collect()
             return
         if frame is None:
             raise HarnessDiedError("the harness child died")
+        self._heard_at = time.monotonic()
         self._handlers[frame["type"]](frame)
+
+    def _check_stalled(self) -> None:
+        """A harness that prepares or scores and says nothing is frozen; while it waits for answers it is silent."""
+        patience = self._settings.stall_seconds
+        busy = self._phase in {Phase.PREPARING, Phase.SCORING}
+        if busy and time.monotonic() - self._heard_at > patience:
+            raise HarnessDiedError(f"the harness child said nothing for {patience:g} s while {self._phase}")
 
     def _collect(self) -> None:
         if not self._planned:
