@@ -47,14 +47,14 @@ def test_a_task_without_data_fails_alone(stack: Stack, body: Body) -> None:
 
 
 def test_a_running_job_stops_when_it_is_cancelled(stack: Stack, body: Body) -> None:
-    job_id = stack.submit(body)
+    job_id = stack.submit(body | {"batch_size": 1, "replicas": 1})  # slow enough to be stopped
     stack.until(job_id, lambda job: job["status"] == "running")
     assert stack.http.post(f"/jobs/{job_id}/cancel").status_code == 200
     assert stack.finished(job_id, 30)["status"] == "cancelled"
 
 
 def test_a_paused_job_goes_on_with_what_it_has(stack: Stack, body: Body) -> None:
-    job_id = stack.submit(body)
+    job_id = stack.submit(body | {"batch_size": 1, "replicas": 1})  # slow enough to be stopped
     stack.until(job_id, lambda job: job["status"] == "running")
     assert stack.http.post(f"/jobs/{job_id}/pause").status_code == 200
     stack.until(job_id, lambda job: job["status"] == "paused", 30)
