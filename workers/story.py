@@ -269,15 +269,13 @@ class Story:
         self._tasks[frame["task"]] = frame["done"]
 
     def _on_task_failed(self, frame: Frame) -> None:
-        error = frame["error"]
-        tail = tuple((error.get("traceback") or "").splitlines()[-TAIL_LINES:])
-        failure = Failure(error["code"], error["message"], task=frame["task"], log_tail=tail)
-        self._coordination.task_failed(self._lease, frame["task"], failure)
+        self._coordination.task_failed(self._lease, frame["task"], _task_failure(frame))
 
     def _on_task_finished(self, frame: Frame) -> None:
-        self._tasks[frame["task"]] = self._totals[frame["task"]]
+        task, error = frame["task"], _task_failure(frame) if frame["error"] else None
+        self._tasks[task] = self._totals[task]
         self._moved = True
-        self._coordination.task_finished(self._lease, frame["task"], finite(frame["metrics"]))
+        self._coordination.task_finished(self._lease, task, finite(frame["metrics"]), error)
 
     def _on_sample_rows(self, frame: Frame) -> None:
         task, lines = frame["task"], frame["rows"]
@@ -300,6 +298,12 @@ class Story:
 
     def _on_exited(self, frame: Frame) -> None:
         raise HarnessDiedError(f"the harness child ended with wait status {frame['status']}")
+
+
+def _task_failure(frame: Frame) -> Failure:
+    error = frame["error"]
+    tail = tuple((error.get("traceback") or "").splitlines()[-TAIL_LINES:])
+    return Failure(error["code"], error["message"], task=frame["task"], log_tail=tail)
 
 
 def where(replicas: list[Replica], job: Job) -> tuple[Phase, str]:

@@ -65,7 +65,7 @@ def changes(old: Json | None, new: Json, step: float = 5.0) -> list[str]:
     lines = [
         task_line(task)
         for task in new["tasks"]
-        if task["status"] in {"succeeded", "failed"} and before.get(task["name"]) != task["status"]
+        if task["status"] not in {"waiting", "running"} and before.get(task["name"]) != task["status"]
     ]
     moved = old is None or where(old) != where(new) or old.get("reason") != new.get("reason")
     if moved or percent(new) // step != percent(old or new) // step:
@@ -75,9 +75,8 @@ def changes(old: Json | None, new: Json, step: float = 5.0) -> list[str]:
 
 def task_line(task: Json) -> str:
     """A task and what came of it."""
-    if task["status"] == "failed":
-        return f"{task['name']}: failed: {(task.get('error') or {}).get('message', '')}"
-    return f"{task['name']}: {score(task) or task['status']}"
+    said = [score(task) or task["status"], (task.get("error") or {}).get("message")]
+    return f"{task['name']}: {': '.join(part for part in said if part)}"
 
 
 def score(task: Json) -> str:

@@ -33,6 +33,8 @@ def results(api: Api, out: Output, job: str, shape: str) -> None:
         out.json(document)
     else:
         out.data(comma_separated(document) if shape == "csv" else markdown(document))
+    for warning in document.get("warnings", ()):
+        out.say(warning)
     if not document.get("evalq", {}).get("complete", True):
         out.say("the job has not finished: these are the tasks that have")
 

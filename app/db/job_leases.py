@@ -169,9 +169,13 @@ class JobLeaseRepository:
         for name, count in done.items():
             self._update_task(job_id, name, done=count)
 
-    def task_finished(self, job_id: UUID, name: str, metrics: Mapping[str, Any]) -> None:
-        """The task is scored."""
-        self._update_task(job_id, name, status=TaskStatus.SUCCEEDED, metrics=json.dumps(metrics))
+    def task_finished(
+        self, job_id: UUID, name: str, metrics: Mapping[str, Any], error: Failure | None
+    ) -> None:
+        """The task is scored; with an error, without some of its documents."""
+        status = TaskStatus.PARTIALLY_FAILED if error else TaskStatus.SUCCEEDED
+        told = error.to_json() if error else None
+        self._update_task(job_id, name, status=status, metrics=json.dumps(metrics), error=told)
 
     def task_failed(self, job_id: UUID, name: str, error: Failure) -> None:
         """The task cannot be scored; a task that failed before it was built is added."""

@@ -49,8 +49,12 @@ class TaskStatus(StrEnum):
     WAITING = "waiting"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
+    PARTIALLY_FAILED = "partially_failed"
+    """Scored without the documents that no engine could answer."""
     FAILED = "failed"
 
+
+SCORED = frozenset({TaskStatus.SUCCEEDED, TaskStatus.PARTIALLY_FAILED})
 
 TERMINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.PARTIALLY_FAILED, JobStatus.FAILED, JobStatus.CANCELLED})
 
@@ -213,7 +217,7 @@ class Job:
 
 def outcome(tasks: tuple[JobTask, ...]) -> JobStatus:
     """How a job ends whose tasks have all been scored or given up."""
-    failed = sum(task.status is TaskStatus.FAILED for task in tasks)
-    if not failed:
-        return JobStatus.SUCCEEDED
-    return JobStatus.FAILED if failed == len(tasks) else JobStatus.PARTIALLY_FAILED
+    statuses = {task.status for task in tasks}
+    if statuses == {TaskStatus.FAILED}:
+        return JobStatus.FAILED
+    return JobStatus.SUCCEEDED if statuses <= {TaskStatus.SUCCEEDED} else JobStatus.PARTIALLY_FAILED

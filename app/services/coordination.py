@@ -20,7 +20,7 @@ from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
 from app.domain.chunk import Chunk
 from app.domain.ids import uuid7
-from app.domain.job import Failure, Job, JobStatus, Phase, TaskStatus, outcome
+from app.domain.job import SCORED, Failure, Job, JobStatus, Phase, outcome
 from app.domain.lease import Lease, Order
 from app.domain.replica import Replica
 from app.domain.retry import Step, Troubles
@@ -153,15 +153,16 @@ class CoordinationService:
             EventRepository(session).append(lease.id, event_type, dict(data))
         self._wake(lease.id)
 
-    def task_finished(self, lease: Lease, task: str, metrics: Mapping[str, Any]) -> None:
-        """The task is scored; its metrics can be read before the job ends."""
+    def task_finished(
+        self, lease: Lease, task: str, metrics: Mapping[str, Any], error: Failure | None = None
+    ) -> None:
+        """The task is scored; its metrics can be read before the job ends. An error says what was left out."""
         with self._sessions.begin() as session:
             leases = JobLeaseRepository(session)
             leases.write(lease)
-            leases.task_finished(lease.id, task, metrics)
-            EventRepository(session).append(
-                lease.id, "job.task_finished", {"task": task, "metrics": dict(metrics)}
-            )
+            leases.task_finished(lease.id, task, metrics, error)
+            data = {"task": task, "metrics": dict(metrics)} | ({"error": error.to_json()} if error else {})
+            EventRepository(session).append(lease.id, "job.task_finished", data)
         self._wake(lease.id)
 
     def task_failed(self, lease: Lease, task: str, error: Failure) -> None:
@@ -222,7 +223,7 @@ class CoordinationService:
             job = JobRepository(session).get(lease.id)
             status = outcome(job.tasks)
             error = next((task.error for task in job.tasks if task.error), None)
-            reason = "done" if status is JobStatus.SUCCEEDED else "some tasks failed"
+            reason = "done" if error is None else f"done, but for {error.task}: {error.message}"
             JobLeaseRepository(session).write(lease, results=document, result_name=name, result_date=date)
             self._end(session, lease, status, reason, error)
         self._wake(lease.id)
@@ -232,7 +233,7 @@ class CoordinationService:
         """End the job as failed; tasks that were scored keep their metrics."""
         with self._sessions.begin() as session:
             tasks = JobRepository(session).get(lease.id).tasks
-            scored = any(task.status is TaskStatus.SUCCEEDED for task in tasks)
+            scored = any(task.status in SCORED for task in tasks)
             status = JobStatus.PARTIALLY_FAILED if scored else JobStatus.FAILED
             self._end(session, lease, status, error.message, error)
         self._wake(lease.id)

@@ -93,6 +93,15 @@ def test_results_of_a_running_job_are_called_unfinished(evalq: Evalq, api: FakeA
     assert "has not finished" in evalq("results", job_id(1)).stderr
 
 
+def test_what_a_reader_of_the_scores_must_know_is_said_beside_them(evalq: Evalq, api: FakeApi) -> None:
+    scored = {
+        "results": {"t": {"acc,none": 0.5}},
+        "warnings": ["task t is scored on 3 of 4 documents: it died"],
+    }
+    api.answers[f"GET /v1/jobs/{job_id(1)}/results"] = (200, scored)
+    assert "3 of 4 documents" in evalq("results", job_id(1)).stderr
+
+
 def test_samples_are_a_line_each_over_all_pages(evalq: Evalq, api: FakeApi) -> None:
     api.answers[f"GET /v1/jobs/{job_id(1)}/samples"] = (200, {"data": [{"doc_id": 0}], "next_cursor": None})
     answer = evalq("samples", job_id(1), "--task", "gsm8k", "--filter", "incorrect", "-n", "5")

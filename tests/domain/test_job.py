@@ -120,3 +120,9 @@ def test_only_what_failed_or_was_cancelled_is_retried(status: JobStatus) -> None
 def test_a_job_ends_as_its_tasks_did(failed: int, scored: int, status: JobStatus) -> None:
     tasks = [JobTask("t", TaskStatus.FAILED)] * failed + [JobTask("t", TaskStatus.SUCCEEDED)] * scored
     assert outcome(tuple(tasks)) is status
+
+
+@pytest.mark.parametrize("beside", [TaskStatus.SUCCEEDED, TaskStatus.PARTIALLY_FAILED, TaskStatus.FAILED])
+def test_a_job_with_a_task_that_lacks_documents_has_partially_failed(beside: TaskStatus) -> None:
+    tasks = (JobTask("a", TaskStatus.PARTIALLY_FAILED), JobTask("b", beside))
+    assert outcome(tasks) is JobStatus.PARTIALLY_FAILED

@@ -77,6 +77,7 @@ def stack(postgres: Postgres, redis_url: str, tmp_path_factory: pytest.TempPathF
             "EVALQ_LEASE_SECONDS": "8",
             "EVALQ_RESEND_SECONDS": "2",
             "EVALQ_SCHEDULE_SECONDS": "0.2",
+            "EVALQ_ECHO_ENGINE": "1",
             "HF_HUB_OFFLINE": "1",
             "OMP_NUM_THREADS": "1",
         }

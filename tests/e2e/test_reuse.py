@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 from tests.e2e.stack import Stack
@@ -44,6 +46,23 @@ def test_a_task_without_data_fails_alone(stack: Stack, body: Body) -> None:
     assert tasks["e2e_lost"]["error"]["code"] == "dataset_error"
     assert "gone" in tasks["e2e_lost"]["error"]["message"]
     assert list(stack.results(job["id"])["results"]) == ["e2e_generate"]
+
+
+def test_a_document_that_no_engine_can_answer_is_named_and_the_others_are_scored(
+    stack: Stack, model: Path
+) -> None:
+    echo = {"pretrained": str(model), "fail_on": "Clara"}
+    job = stack.finished(
+        stack.submit({"model": "echo", "model_args": echo, "tasks": ["e2e_generate"], "limit": 12})
+    )
+    samples = stack.http.get(f"/jobs/{job['id']}/samples", params={"filter": "error"}).json()["data"]
+    document = stack.results(job["id"])
+    assert job["status"] == job["tasks"][0]["status"] == "partially_failed"
+    assert samples
+    assert all("Clara" in json.dumps(row["doc"]) and row["evalq_error"]["code"] for row in samples)
+    assert f"no answer for document {samples[0]['doc_id']}" in job["error"]["message"]
+    assert document["n-samples"]["e2e_generate"]["effective"] == 12 - len(samples)
+    assert f"scored on {12 - len(samples)} of 12 documents" in document["warnings"][0]
 
 
 def test_a_running_job_stops_when_it_is_cancelled(stack: Stack, body: Body) -> None:

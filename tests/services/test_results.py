@@ -64,6 +64,19 @@ def test_a_failed_task_is_named_beside_the_results_of_the_others(world: World) -
     ]
 
 
+def test_a_task_scored_without_some_documents_says_so(world: World) -> None:
+    job = world.running()
+    world.coordination.prepared(job, b"f" * 32, [("toy", 2)], {})
+    missing = Failure("engine_died", "no answer for document 1 (1 of 2): it died", task="toy")
+    world.coordination.task_finished(job, "toy", {"acc,none": 0.25}, missing)
+    status = world.coordination.finish(job, '{"results": {"toy": {"acc,none": 0.25}}}', "m", "d")
+    ended = world.jobs.view(job.id).job
+    assert status is JobStatus.PARTIALLY_FAILED
+    assert ended.tasks[0].metrics == {"acc,none": 0.25}
+    assert ended.error == ended.tasks[0].error == missing
+    assert "document 1" in ended.reason
+
+
 def test_a_file_of_samples_is_given_back_to_the_byte(world: World) -> None:
     job = world.running()
     lines = [json.dumps({"doc_id": index, "text": "é\\n"}, ensure_ascii=False) for index in range(2100)]

@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lm_eval.api.task import Task
@@ -25,16 +25,16 @@ from workers.harness_child.errors import (
     loading_code,
 )
 from workers.harness_child.fingerprint import commit, fingerprint
+from workers.harness_child.gaps import Gaps, leave_out
 from workers.harness_child.job import Job
 from workers.harness_child.planning import Planner
 from workers.harness_child.provenance import provenance
-from workers.harness_child.questions import Asking, Ledger
+from workers.harness_child.questions import Asking, Failure, Ledger
 from workers.harness_child.results import Report, file_date
 
 LOOKUP_KEYS = 5000
 SAMPLE_ROWS = 500
 PROGRESS_SECONDS = 1.0
-NAMED_DOCUMENTS = 10
 
 _log = logging.getLogger(__name__)
 
@@ -66,6 +66,7 @@ class Evaluation:
         self._ledger = Ledger()
         self._failures: dict[str, dict[str, str]] = {}
         self._limits: dict[str, int | None] = {}
+        self._gaps: dict[str, Gaps] = {}
         self._drawers: list[str] = []
         self._progress_at: dict[str, float] = defaultdict(float)
 
@@ -162,9 +163,19 @@ class Evaluation:
     def _score_complete(self) -> None:
         for name in self._ledger.take_complete():
             if failed := self._ledger.failed_documents(self._tasks[name].instances):
-                self._fail(name, _unanswered(failed))
-            else:
+                self._leave_out(name, failed)
+            if name in self._tasks:
                 self._score(name)
+
+    def _leave_out(self, name: str, failed: Mapping[int, Failure]) -> None:
+        """Go on without the documents that have no answer, if there are others."""
+        gaps = leave_out(name, self._tasks[name], failed, (self._job.spec.samples or {}).get(name))
+        self._send_rows(name, gaps.lines)
+        if gaps.whole:
+            self._fail(name, gaps.error)
+        else:
+            _log.warning(gaps.warning)
+            self._gaps[name] = gaps
 
     def _score(self, name: str) -> None:
         try:
@@ -184,10 +195,15 @@ class Evaluation:
                 self._finish(name, results)
 
     def _finish(self, name: str, results: scoring.EvalResults) -> None:
-        rows = self._report.add(name, results)
+        self._send_rows(name, self._report.add(name, results))
+        error = self._gaps[name].error if name in self._gaps else None
+        self._send("task_finished", task=name, metrics=self._report.metrics(name), error=error)
+
+    def _send_rows(self, name: str, rows: list[str]) -> None:
+        if not self._job.spec.keeps_samples:
+            return
         for start in range(0, len(rows), SAMPLE_ROWS):
             self._send("sample_rows", task=name, rows=rows[start : start + SAMPLE_ROWS])
-        self._send("task_finished", task=name, metrics=self._report.metrics(name))
 
     def _fail(self, name: str, error: dict[str, str]) -> None:
         _log.error("task %s failed: %s", name, error["message"])
@@ -199,9 +215,10 @@ class Evaluation:
         if not self._tasks:
             raise all_failed(self._failures)
         lost = loading.lost_groups(self._groups, self._failures)
+        warnings = [gaps.warning for gaps in self._gaps.values() if gaps.task in self._tasks]
         self._send(
             "results",
-            document=self._report.document(self._order, self._groups, lost),
+            document=self._report.document(self._order, self._groups, lost, warnings),
             model_name_sanitized=self._report.model_name_sanitized,
             date=file_date(),
         )
@@ -248,13 +265,3 @@ class _Inbox:
             except OSError:
                 frame = None
             self._frames.put(frame)
-
-
-def _unanswered(failed: dict[int, Any]) -> dict[str, str]:
-    """The error of a task some of whose documents got no answer."""
-    documents = sorted(failed)
-    named = ", ".join(str(document) for document in documents[:NAMED_DOCUMENTS])
-    more = ", ..." if len(documents) > NAMED_DOCUMENTS else ""
-    first = failed[documents[0]]
-    message = f"no answer for document {named}{more} ({len(documents)} in all): {first['message']}"
-    return {"code": first["code"], "message": message, "traceback": ""}

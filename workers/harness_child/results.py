@@ -66,12 +66,14 @@ class Report:
         entry: dict[str, Any] = json.loads(_json(self._scored[task]["results"][task]))
         return entry
 
-    def document(self, order: Iterable[str], groups: Mapping[str, Group], lost: Iterable[str]) -> str:
+    def document(
+        self, order: Iterable[str], groups: Mapping[str, Group], lost: Iterable[str], warnings: Iterable[str]
+    ) -> str:
         """The document for the scored tasks among `order`; `lost` groups get no aggregate."""
         collected = EvalAcc(groups=dict(groups))
         for task in (task for task in order if task in self._scored):
             self._collect(collected, task)
-        warnings = [_drop_aggregate(groups[name]) for name in sorted(lost)]
+        told = [*warnings, *(_drop_aggregate(groups[name]) for name in sorted(lost))]
         results = aggregate_groups(collected)._to_eval_results()
         results["config"] = self._config()
         results["date"] = self._started
@@ -83,7 +85,7 @@ class Report:
         }
         self._tracker.log_end_time()
         results.update(asdict(self._tracker))
-        return _json(results | ({"warnings": warnings} if warnings else {}), indent=2)
+        return _json(results | ({"warnings": told} if told else {}), indent=2)
 
     def _collect(self, collected: EvalAcc, task: str) -> None:
         results = self._scored[task]

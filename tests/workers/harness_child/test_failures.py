@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,10 @@ Orders = Callable[..., Order]
 def message(run: Run, task: str) -> str:
     (error,) = [frame["error"] for frame in run.of("task_failed") if frame["task"] == task]
     return str(error["message"])
+
+
+def rows(run: Run) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in run.rows("generated")]
 
 
 @pytest.mark.parametrize(
@@ -113,12 +118,49 @@ def test_a_task_named_twice_fails_the_job_as_in_lm_eval(order: Orders) -> None:
     assert "Duplicate task 'sums'" in error["message"]
 
 
-def test_a_failed_request_fails_its_task_and_names_the_document(order: Orders) -> None:
+def test_a_document_without_an_answer_is_left_out_of_the_score_and_named(order: Orders) -> None:
     run = Run(refuse="What is 3 plus").serve(order("generated", "sums"))
+    whole = Run().serve(order("generated", "sums"))
+
+    assert not run.failures
+    told = {frame["task"]: frame["error"] for frame in run.of("task_finished")}
+    assert told["sums"] is None
+    assert told["generated"]["code"] == "engine_died"
+    assert told["generated"]["message"].startswith("no answer for document 2 (1 of ")
+    before, after = (r.document["n-samples"]["generated"] for r in (whole, run))
+    assert after == {"original": before["original"], "effective": before["effective"] - 1}
+    assert run.document["results"]["sums"] == whole.document["results"]["sums"]
+    assert run.document["warnings"][0].startswith("task generated is scored on ")
+
+
+def test_the_lines_of_the_other_documents_are_as_if_nothing_had_happened(order: Orders) -> None:
+    missing, *scored = rows(Run(refuse="What is 3 plus").serve(order("generated")))
+    whole = rows(Run().serve(order("generated")))
+
+    assert scored == [row for row in whole if row["doc_id"] != 2]
+    assert missing["doc_id"] == 2
+    assert missing["evalq_error"]["code"] == "engine_died"
+    twin = next(row for row in whole if row["doc_id"] == 2)
+    same = {"doc", "target", "arguments", "doc_hash", "prompt_hash", "target_hash"}
+    assert {name: missing[name] for name in same} == {name: twin[name] for name in same}
+
+
+def test_a_missing_document_is_named_as_the_job_chose_it(order: Orders) -> None:
+    run = Run(refuse="What is 3 plus").serve(order("generated", samples={"generated": [1, 2, 3]}))
+
+    assert [frame["error"]["message"][:35] for frame in run.of("task_finished")] == [
+        "no answer for document 2 (1 of 3): "
+    ]
+    assert sorted(row["doc_id"] for row in rows(run)) == sorted([2, *[1, 3] * 2])
+
+
+def test_a_task_without_any_answer_fails_and_tells_each_document(order: Orders) -> None:
+    run = Run(refuse="What is").serve(order("generated", "sums"))
 
     assert run.failures == {"generated": "engine_died"}
-    assert message(run, "generated").startswith("no answer for document 2 (1 in all)")
-    assert "sums" in run.document["results"]
+    lines = rows(run)
+    assert lines
+    assert all(row["evalq_error"] for row in lines)
 
 
 def test_a_question_no_engine_can_answer_fails_its_task(order: Orders) -> None:
