@@ -29,6 +29,9 @@ HARNESS_TRIES = 3
 OUTAGES = 20
 """How often in one attempt the database may fail under a job before the job itself is suspected."""
 
+LOOK_SECONDS = 5.0
+"""Between two looks at the fork server."""
+
 log = logging.getLogger(__name__)
 
 
@@ -45,14 +48,25 @@ class Coordinator:
         self._server = HarnessServer(
             env=child_environment(os.environ, settings.child_env), log_path=logs / "server.log"
         )
+        self._over = threading.Event()
 
     def start(self) -> None:
         """Start the fork server, so that the first job does not wait for it."""
         self._server.start()
+        threading.Thread(target=self._watch_server, name="fork-server-watch", daemon=True).start()
 
     def stop(self) -> None:
         """Stop the fork server and what it forked."""
+        self._over.set()
         self._server.stop()
+
+    def _watch_server(self) -> None:
+        """A fork server that is frozen would never say that one of its children died."""
+        while not self._over.wait(LOOK_SECONDS):
+            try:
+                self._server.look()
+            except OSError as error:
+                log.warning("the fork server could not be started: %s", error)
 
     def run(self, job_id: UUID, holder: str) -> None:
         """Bring a queued job to its end. A doubled or late message finds nothing to claim."""

@@ -74,9 +74,13 @@ class ForkServer:
         return True
 
     def _take_order(self) -> bool:
+        """Fork a child on the socket that came along; an order without one only asks for a sign of life."""
         order, descriptors, _, _ = socket.recv_fds(self._control, MAX_ORDER_BYTES, 1)
         if not order:
             return False
+        if not descriptors:
+            self._control.send(order)
+            return True
         sock = socket.socket(fileno=descriptors[0])
         log_path = Path(msgpack.unpackb(order)["log_path"])
         pid = os.fork()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import msgpack
@@ -17,12 +19,23 @@ from workers.output import open_log
 
 STOP_SECONDS = 5.0
 
+SILENT_LOOKS = 4
+"""So often in a row the server may leave a question unanswered. Looks, not seconds: time in which this process is
+frozen itself does not count."""
+
+PRELOAD_LOOKS = 120
+"""Likewise until its first answer: it imports for a while, from a slow disk for longer."""
+
+QUESTION = msgpack.packb({"type": "look"})
+
+log = logging.getLogger(__name__)
+
 
 class HarnessServer:
     """Starts a harness child per job in milliseconds, from a process that has imported lm-eval.
 
     The server and all its children end with this object's process. A server that died is started again
-    by the next `spawn`; its children died with it, and each job's connection says so.
+    by the next `spawn` or `look`; its children died with it, and each job's connection says so.
     """
 
     def __init__(self, *, env: Mapping[str, str], log_path: Path | None = None) -> None:
@@ -32,6 +45,8 @@ class HarnessServer:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
+        self._unanswered = 0
+        self._has_answered = False
 
     @property
     def alive(self) -> bool:
@@ -59,6 +74,35 @@ class HarnessServer:
                 self._order(order, theirs)
         return ours
 
+    def look(self) -> bool:
+        """Ask for a sign of life; a server that gave none to several looks is frozen, and another one replaces it.
+
+        Whether it has answered since it was last asked. To be called every few seconds: it does not wait. Nothing
+        is started before `start`, nor after `stop`.
+        """
+        with self._lock:
+            if self._process is None:
+                return False
+            heard = self._hears(self._ensure_started())
+            if not heard and self._unanswered > (SILENT_LOOKS if self._has_answered else PRELOAD_LOOKS):
+                log.error("the fork server %d answers no more: starting another one", self._process.pid)
+                self._process.kill()
+                self._end()
+                self._ensure_started()
+            return heard
+
+    def _hears(self, control: socket.socket) -> bool:
+        """Ask, or see whether the question of an earlier look was answered: one at a time is on its way."""
+        answered = False
+        with suppress(OSError):  # no answer yet; or it died, which the next look sees
+            if self._unanswered:
+                answered = bool(control.recv(len(QUESTION), socket.MSG_DONTWAIT))
+            else:
+                control.send(QUESTION, socket.MSG_DONTWAIT)
+        self._has_answered = self._has_answered or answered
+        self._unanswered = 0 if answered else self._unanswered + 1
+        return answered
+
     def stop(self) -> None:
         """End the server and every child; safe to repeat."""
         with self._lock:
@@ -71,6 +115,7 @@ class HarnessServer:
         if self._control is not None and self.alive:
             return self._control
         self._end()
+        self._unanswered, self._has_answered = 0, False
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = self._launch(theirs.fileno())

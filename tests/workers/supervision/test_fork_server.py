@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import until
+from tests.workers.supervision.conftest import is_running
 from workers.frames import Connection, Frame
+from workers.supervision import fork_server
 from workers.supervision.fork_server import HarnessServer
 
 ROOT = Path(__file__).parents[3]
@@ -164,6 +167,35 @@ def test_a_dead_server_ends_its_jobs_and_is_started_again(
     again.send(order(tmp_path, limit=-1))
     assert frames(again)[-1]["type"] == "exited"
     os.kill(pids[1], signal.SIGKILL)
+
+
+def test_a_frozen_server_is_replaced_and_its_jobs_are_told(
+    server: HarnessServer, hanging: tuple[Connection, list[int]], tmp_path: Path
+) -> None:
+    connection, pids = hanging
+    frozen = _parent(pids[0])
+    os.kill(frozen, signal.SIGSTOP)
+    unheard = server.spawn("job", tmp_path / "unheard")
+
+    until(lambda: server.look() or not is_running(frozen), PATIENCE_SECONDS)
+    assert [frame["type"] for frame in frames(connection)] == ["phase"]
+    assert frames(unheard) == []
+    again = server.spawn("job", tmp_path / "again")
+    again.send(order(tmp_path, limit=-1))
+    assert frames(again)[-1]["type"] == "exited"
+    os.kill(pids[1], signal.SIGKILL)
+
+
+def test_a_server_that_answers_is_left_alone(
+    server: HarnessServer, hanging: tuple[Connection, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, pids = hanging
+    for patience in ("PRELOAD_LOOKS", "SILENT_LOOKS"):  # here looks follow each other within milliseconds
+        monkeypatch.setattr(fork_server, patience, 10_000)
+    for _ in range(3):
+        until(server.look, PATIENCE_SECONDS)
+
+    assert is_running(pids[0])
 
 
 def test_stopping_ends_every_child(
