@@ -185,8 +185,7 @@ class Story:
 
     def _explain(self) -> None:
         """Follow the replicas: the job waits, loads or is evaluated; engines that cannot start end it."""
-        replicas = self._coordination.engines(self._job)
-        phase, reason = where(replicas, self._job)
+        phase, reason = where(*self._coordination.engines(self._job), self._job)
         if phase is not self._phase:
             self._enter(phase, reason)
         elif reason != self._reason:
@@ -197,10 +196,10 @@ class Story:
 
     def _check_engine(self) -> None:
         """An engine that fails is tried with other settings where that may mend it; else the job fails with it."""
-        troubles = self._coordination.engine_troubles(self._job)
+        troubles = self._coordination.ladders.troubles(self._job)
         step = troubles.step(self._job.engine)
         if step is not None and troubles.failed[0].error:
-            self._job = self._coordination.change_engine(self._lease, step, troubles.failed[0].error)
+            self._job = self._coordination.ladders.take(self._lease, step, troubles.failed[0].error)
             if step.changes_answers:
                 raise EngineChangedError(self._job)
         elif failure := troubles.verdict():
@@ -306,15 +305,23 @@ def _task_failure(frame: Frame) -> Failure:
     return Failure(error["code"], error["message"], task=frame["task"], log_tail=tail)
 
 
-def where(replicas: list[Replica], job: Job) -> tuple[Phase, str]:
-    """What a planned job is waiting for, in a phase and in words."""
+def where(replicas: list[Replica], busy: int, job: Job) -> tuple[Phase, str]:
+    """What a planned job is waiting for, in a phase and in words; `busy` replicas answer its own requests."""
     serving = sum(replica.status is ReplicaStatus.SERVING for replica in replicas)
+    if busy:
+        return Phase.EVALUATING, f"evaluating on {_count(busy, 'replica')}"
     if serving:
-        return Phase.EVALUATING, f"evaluating on {serving} replica{'s' if serving > 1 else ''}"
+        return (
+            Phase.EVALUATING,
+            f"waiting for its turn on {_count(serving, 'replica')} shared with other jobs",
+        )
     if replicas:
         return Phase.LOADING, f"loading {job.engine.model} on {replicas[0].group}"
-    gpus = job.engine.gpus
-    return Phase.WAITING_FOR_GPU, f"waiting for {gpus} free device{'s' if gpus > 1 else ''} in one group"
+    return Phase.WAITING_FOR_GPU, f"waiting for {_count(job.engine.gpus, 'free device')} in one group"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' if number > 1 else ''}"
 
 
 def percent(done: int, total: int) -> float:

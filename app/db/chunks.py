@@ -199,6 +199,15 @@ class ChunkRepository:
         )
         return {key for keys in self._session.scalars(query) for key in keys}
 
+    def workers(self, job_id: UUID, replica_ids: Sequence[UUID]) -> set[UUID]:
+        """Those of the replicas that hold a chunk of the job."""
+        query = select(ChunkRow.replica_id).where(
+            ChunkRow.status == ChunkStatus.CLAIMED,
+            ChunkRow.replica_id.in_(replica_ids),
+            ChunkRow.job_id == job_id,
+        )
+        return {replica_id for replica_id in self._session.scalars(query) if replica_id}
+
     def collect(self, job_id: UUID, fingerprint: bytes) -> Collected:
         """Chunks that ended since the last look, with their answers; marks them as seen."""
         rows = self._session.execute(

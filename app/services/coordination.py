@@ -10,9 +10,9 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from app.db.capacity import CapacityRepository
 from app.db.chunks import ChunkRepository, Collected
 from app.db.events import EventRepository
+from app.db.histories import HistoryRepository
 from app.db.job_leases import JobLeaseRepository
 from app.db.jobs import JobRepository
 from app.db.outputs import LogRepository, SampleRepository
@@ -23,7 +23,7 @@ from app.domain.ids import uuid7
 from app.domain.job import SCORED, Failure, Job, JobStatus, Phase, outcome
 from app.domain.lease import Lease, Order
 from app.domain.replica import Replica
-from app.domain.retry import Step, Troubles
+from app.services.ladders import LadderService
 
 INSERT_AT_ONCE = 100
 
@@ -44,6 +44,7 @@ class CoordinationService:
         self._sessions = sessions
         self._wake = wake
         self._ttl = ttl
+        self.ladders = LadderService(sessions=sessions, wake=wake, ttl=ttl)
 
     def claim(self, job_id: UUID, holder: str) -> tuple[Lease, Job] | None:
         """Take a queued job under a new lease; None if it is not queued any more."""
@@ -188,34 +189,13 @@ class CoordinationService:
         with self._sessions.begin() as session:
             LogRepository(session).add(owner_id, text)
 
-    def engines(self, job: Job) -> list[Replica]:
-        """Live replicas of the job's engine spec."""
+    def engines(self, job: Job) -> tuple[list[Replica], int]:
+        """Live replicas of the job's engine spec, and how many of them answer this job's requests now."""
         with self._sessions.begin() as session:
             live = ReplicaRepository(session).live()
-        return [replica for replica in live if replica.engine.key == job.engine.key]
-
-    def engine_troubles(self, job: Job) -> Troubles:
-        """What went wrong with the job's engine since this attempt began."""
-        since = job.progress_at or job.created_at
-        with self._sessions.begin() as session:
-            replicas = ReplicaRepository(session)
-            failed = replicas.failures_since(job.engine.key, since)
-            served_at = replicas.last_served_at(job.engine.key)
-            return Troubles(tuple(failed), served_at, CapacityRepository(session).widest(job.engine.backend))
-
-    def change_engine(self, lease: Lease, step: Step, failure: Failure) -> Job:
-        """Go on with another engine spec; where that changes answers, every chunk is cut anew."""
-        with self._sessions.begin() as session:
-            leases = JobLeaseRepository(session)
-            leases.write(lease, engine=step.engine.to_json(), engine_key=step.engine.key)
-            if step.changes_answers:
-                ChunkRepository(session).drop(lease.id, claimed=True)
-            change = {"change": step.change, "code": failure.code, "message": failure.message}
-            leases.add_step(lease, change)
-            EventRepository(session).append(lease.id, "job.retrying", change)
-            job = JobRepository(session).get(lease.id)
-        self._wake(lease.id)
-        return job
+            replicas = [replica for replica in live if replica.engine.key == job.engine.key]
+            busy = ChunkRepository(session).workers(job.id, [replica.id for replica in replicas])
+        return replicas, len(busy)
 
     def finish(self, lease: Lease, document: str, name: str, date: str) -> JobStatus:
         """Store lm-eval's document and end the job; its status follows from its tasks."""
@@ -256,9 +236,8 @@ class CoordinationService:
     def _end(
         self, session: Session, lease: Lease, status: JobStatus, reason: str, error: Failure | None
     ) -> None:
-        replicas = ReplicaRepository(session)
-        job = JobRepository(session).get(lease.id)
-        engines = replicas.provenance([replica.id for replica in replicas.of_job(job.id, job.engine.key)])
+        replicas = HistoryRepository(session).replicas(lease.id)
+        engines = ReplicaRepository(session).provenance([replica.id for replica in replicas])
         leases = JobLeaseRepository(session)
         leases.add_provenance(lease, {"engines": engines})
         leases.let_go(lease, status, reason, error)
