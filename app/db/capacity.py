@@ -41,17 +41,19 @@ class CapacityRepository:
     def work(self) -> list[WaitingWork]:
         """Waiting and claimed chunks per running job, for the scheduler."""
         pending = ChunkRow.status.in_([ChunkStatus.WAITING, ChunkStatus.CLAIMED])
-        query = (
-            select(JobRow, func.count(ChunkRow.id), func.sum(ChunkRow.cost))
-            .join(ChunkRow, and_(ChunkRow.job_id == JobRow.id, pending))
-            .where(
-                JobRow.status == JobStatus.RUNNING,
-                JobRow.phase != Phase.PREPARING,
-                JobRow.cancel_requested_at.is_(None),
-                JobRow.pause_requested_at.is_(None),
-            )
-            .group_by(JobRow.id)
+        wants = and_(
+            JobRow.status == JobStatus.RUNNING,
+            JobRow.phase != Phase.PREPARING,
+            JobRow.cancel_requested_at.is_(None),
+            JobRow.pause_requested_at.is_(None),
         )
+        sums = (  # before the join: a job's row is wide, and its chunks are many
+            select(ChunkRow.job_id, func.count().label("chunks"), func.sum(ChunkRow.cost).label("cost"))
+            .where(ChunkRow.job_id.in_(select(JobRow.id).where(wants)), pending)
+            .group_by(ChunkRow.job_id)
+            .subquery()
+        )
+        query = select(JobRow, sums.c.chunks, sums.c.cost).join(sums, sums.c.job_id == JobRow.id)
         return [
             WaitingWork(
                 job.id,

@@ -215,7 +215,7 @@ class ChunkRepository:
             .where(
                 ChunkRow.job_id == job_id,
                 ChunkRow.status.in_([ChunkStatus.ANSWERED, ChunkStatus.FAILED]),
-                ChunkRow.collected.is_(False),
+                ~ChunkRow.collected,  # as the index says it
             )
             .values(collected=True, payload=None)
             .returning(ChunkRow.status, ChunkRow.keys, ChunkRow.error, ChunkRow.seconds, ChunkRow.cost)

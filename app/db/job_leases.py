@@ -194,7 +194,8 @@ class JobLeaseRepository:
         return self._fail(LOST, JobRow.losses >= MAX_LOSSES)
 
     def _fail(self, error: Failure, which: ColumnElement[bool]) -> list[UUID]:
-        found = select(JobRow.id).where(JobRow.status.in_([JobStatus.QUEUED, JobStatus.PAUSED]), which)
+        waiting = JobRow.status.in_([JobStatus.QUEUED, JobStatus.PAUSED])
+        found = select(JobRow.id).where(JobRow.ended_at.is_(None), waiting, which)
         rows = self._session.scalars(
             update(JobRow)
             .where(JobRow.id.in_(found.with_for_update(skip_locked=True, key_share=True)))

@@ -152,6 +152,12 @@ class ChunkRow(Base):
         one_of("status", ChunkStatus),
         CheckConstraint("(status = 'claimed') = (token IS NOT NULL)", name="claimed_under_a_token"),
         Index("chunks_waiting", "job_id", "position", postgresql_where=text("status = 'waiting'")),
+        Index(
+            "chunks_pending",
+            "job_id",
+            postgresql_include=["cost"],
+            postgresql_where=text("status IN ('waiting', 'claimed')"),
+        ),
         Index("chunks_claimed", "replica_id", postgresql_where=text("status = 'claimed'")),
         Index(
             "chunks_uncollected",
