@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -128,4 +129,14 @@ def look_at_api(url: str) -> list[Finding]:
         return [warning("api", f"{url} does not answer: {error}", advice)]
     if answer.is_success:
         return [ok("api", f"{url} is ready")]
-    return [fault("api", f"{url} is not ready: {answer.text[:200]}", "see what it names; it is alive itself")]
+    return [
+        fault("api", f"{url} is not ready: {_told(answer.text)}", "see what it names; it is alive itself")
+    ]
+
+
+def _told(body: str) -> str:
+    """What a problem document says to people; else the beginning of whatever answered."""
+    try:
+        return str(json.loads(body)["detail"])
+    except (ValueError, KeyError, TypeError):
+        return body[:200]

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -24,7 +25,7 @@ from app.services.doctor.cluster import (
     judge_leader,
 )
 from app.services.doctor.host import judge_backends, judge_processes, judge_room, look_at_folder
-from app.services.doctor.servers import judge_broker, judge_queues, judge_server
+from app.services.doctor.servers import judge_broker, judge_queues, judge_server, look_at_api
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 LEASE = timedelta(seconds=60)
@@ -133,6 +134,26 @@ def test_devices_that_cannot_be_given_out_come_with_their_reason() -> None:
 )
 def test_jobs_that_do_not_move(job: JobVitals, state: str) -> None:
     assert worst(judge_jobs([job], [GROUP], LEASE, STALL)) == state
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [('{"title": "Not ready", "detail": "broker: refused"}', "broker: refused"), ("<html>", "<html>")],
+)
+def test_an_api_that_is_not_ready_says_why_in_words(body: str, told: str) -> None:
+    class Unready(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(503)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_: object) -> None:
+            """Nothing on stderr."""
+
+    with HTTPServer(("127.0.0.1", 0), Unready) as server:
+        threading.Thread(target=server.handle_request).start()
+        [finding] = look_at_api(f"http://127.0.0.1:{server.server_port}")
+    assert (finding.state, finding.says.partition(" is not ready: ")[2]) == (State.FAULT, told)
 
 
 def test_disks_and_backends(tmp_path: Path) -> None:
