@@ -93,6 +93,7 @@ class GroupDevices:
         env = dict(replica.engine.env) | visible_devices(block)
         if self.kind == "cpu":
             env.setdefault("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
+            env["CPU_SLOTS"] = ",".join(device.name.removeprefix("cpu-") for device in block)
         return EngineCommand((str(python), "-E", str(BOOTSTRAP)), env, self.kind)
 
     def is_clean(self, identity: str) -> bool:

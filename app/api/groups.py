@@ -32,7 +32,7 @@ def drain_group(name: str, services: ServicesDep) -> GroupOut:
 
 @router.post("/{name}/resume", summary="Give a group work again", responses=problems(UnknownGroupError))
 def resume_group(name: str, services: ServicesDep) -> GroupOut:
-    """Safe to repeat."""
+    """Its devices that were drained as broken are looked at and given out again. Safe to repeat."""
     services.groups.resume(name)
     return _named(services, name)
 

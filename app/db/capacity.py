@@ -85,12 +85,6 @@ class CapacityRepository:
             for row, alive in rows
         ]
 
-    def widest(self, backend: str) -> int:
-        """Devices of the largest group with this backend."""
-        count = select(func.count(DeviceRow.id)).join(GroupRow, GroupRow.name == DeviceRow.group_name)
-        query = count.where(GroupRow.backends.contains([backend])).group_by(GroupRow.name)
-        return max(self._session.scalars(query), default=0)
-
 
 def to_device(row: DeviceRow) -> Device:
     """A row as the rules see it."""

@@ -120,9 +120,11 @@ class GroupRepository:
         return bool(done.rowcount)  # type: ignore[attr-defined]
 
     def dirty(self, name: str) -> list[str]:
-        """Devices of the group that nobody may have before they are seen clean."""
+        """Devices of the group that nobody may have before they are seen clean; not those that are broken."""
         query = select(DeviceRow.id).where(
-            DeviceRow.group_name == name, DeviceRow.state.in_([DeviceState.DIRTY, DeviceState.DRAINED])
+            DeviceRow.group_name == name,
+            DeviceRow.state.in_([DeviceState.DIRTY, DeviceState.DRAINED]),
+            DeviceRow.faulty_at.is_(None),
         )
         return list(self._session.scalars(query))
 
@@ -132,6 +134,22 @@ class GroupRepository:
             update(DeviceRow)
             .where(DeviceRow.id == device_id, DeviceRow.replica_id.is_(None))
             .values(state=state, reason=reason)
+        )
+
+    def condemn(self, device_ids: Sequence[str], reason: str) -> None:
+        """Drain devices that no replica holds until an operator gives them back, whatever their memory shows."""
+        self._session.execute(
+            update(DeviceRow)
+            .where(DeviceRow.id.in_(device_ids), DeviceRow.replica_id.is_(None))
+            .values(state=DeviceState.DRAINED, reason=reason, faulty_at=func.now())
+        )
+
+    def reprieve(self, name: str) -> None:
+        """The group's broken devices are mended: they are free once they are seen clean."""
+        self._session.execute(
+            update(DeviceRow)
+            .where(DeviceRow.group_name == name, DeviceRow.faulty_at.is_not(None))
+            .values(state=DeviceState.DIRTY, reason="resumed: not seen clean yet", faulty_at=None)
         )
 
     def drain(self, name: str, *, draining: bool) -> None:

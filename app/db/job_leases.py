@@ -119,12 +119,6 @@ class JobLeaseRepository:
         known = func.coalesce(JobRow.provenance, cast({}, JSONB))
         self.write(lease, provenance=known.concat(cast(dict(more), JSONB)))
 
-    def add_step(self, lease: Lease, step: Mapping[str, Any]) -> None:
-        """Record a changed engine setting: it may change scores slightly."""
-        known = func.coalesce(JobRow.provenance, cast({}, JSONB))
-        steps = func.coalesce(known["ladder"], cast([], JSONB)).concat(cast([dict(step)], JSONB))
-        self.write(lease, provenance=func.jsonb_set(known, "{ladder}", steps))
-
     def let_go(self, lease: Lease, status: JobStatus, reason: str, error: Failure | None = None) -> None:
         """End the holder's work: the job moves on and nobody holds it."""
         self.write(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -140,9 +140,14 @@ class ReplicaRepository:
         return row is not None and not ReplicaStatus(row.status).live
 
     def jobs_served(self, replica_id: UUID) -> list[UUID]:
-        """Running jobs of the replica's engine spec, locked: none of them ends before the transaction does."""
+        """Running jobs of the replica's engine spec."""
         key = select(ReplicaRow.engine_key).where(ReplicaRow.id == replica_id).scalar_subquery()
         query = select(JobRow.id).where(JobRow.engine_key == key, JobRow.status == JobStatus.RUNNING)
+        return list(self._session.scalars(query))
+
+    def running(self, job_ids: Sequence[UUID]) -> list[UUID]:
+        """Those of the jobs that run, locked: none of them ends before the transaction does."""
+        query = select(JobRow.id).where(JobRow.id.in_(job_ids), JobRow.status == JobStatus.RUNNING)
         return list(self._session.scalars(query.order_by(JobRow.id).with_for_update(key_share=True)))
 
     def write(self, lease: Lease, **values: Any) -> None:
@@ -237,33 +242,6 @@ class ReplicaRepository:
             select(ReplicaRow).where(ReplicaRow.status.in_(LIVE)).order_by(ReplicaRow.placed_at)
         )
         return [to_replica(row) for row in rows]
-
-    def of_job(self, job_id: UUID, engine_key: str) -> list[Replica]:
-        """Replicas of the job's engine spec that lived while it ran, those that failed to start included."""
-        query = (
-            select(ReplicaRow)
-            .join(JobRow, JobRow.id == job_id)
-            .where(
-                ReplicaRow.engine_key == engine_key,
-                ReplicaRow.placed_at <= func.coalesce(JobRow.ended_at, func.now()),
-                func.coalesce(ReplicaRow.ended_at, func.now()) >= JobRow.started_at,
-            )
-        )
-        return [to_replica(row) for row in self._session.scalars(query.order_by(ReplicaRow.placed_at))]
-
-    def failures_since(self, engine_key: str, since: datetime) -> list[Replica]:
-        """Replicas of an engine spec that were placed since and failed, newest first."""
-        query = select(ReplicaRow).where(
-            ReplicaRow.engine_key == engine_key,
-            ReplicaRow.status == ReplicaStatus.FAILED,
-            ReplicaRow.placed_at >= since,
-        )
-        return [to_replica(row) for row in self._session.scalars(query.order_by(ReplicaRow.ended_at.desc()))]
-
-    def last_served_at(self, engine_key: str) -> datetime | None:
-        """When a replica of this engine spec was last loaded."""
-        query = select(func.max(ReplicaRow.serving_at)).where(ReplicaRow.engine_key == engine_key)
-        return self._session.scalar(query)
 
     def provenance(self, replica_ids: Sequence[UUID]) -> list[dict[str, Any]]:
         """What these replicas reported when they were loaded."""

@@ -234,6 +234,7 @@ class DeviceRow(Base):
     temperature_celsius: Mapped[float | None]
     state: Mapped[str]
     reason: Mapped[str | None]
+    faulty_at: Mapped[datetime | None]
     replica_id: Mapped[UUID | None] = mapped_column(ForeignKey("replicas.id"))
 
 

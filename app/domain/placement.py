@@ -37,6 +37,10 @@ class Demand:
     """How many replicas were asked for; None lets the work decide."""
     groups: frozenset[str] | None = None
     """Groups it may use; None means any."""
+    shunned: frozenset[str] = frozenset()
+    """Devices on which this engine failed lately: it gets others where there are others."""
+    resting: bool = False
+    """It failed just now: nothing is started until its jobs have had time to change it."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,10 @@ class Policy:
     hold: timedelta = timedelta(minutes=1)
     load: timedelta = timedelta(seconds=20)
     """What a start is assumed to cost: another replica must save more than this."""
+    rest: timedelta = timedelta(seconds=5)
+    """After a failed start, before the next one of the same engine."""
+    shun: timedelta = timedelta(minutes=1)
+    """How long an engine keeps away from devices on which it failed, while there are others."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +124,14 @@ def place(
     return board.decisions
 
 
+def widest(groups: Sequence[Group], backend: str, name: str | None = None) -> int:
+    """Devices of the largest group that takes work for a backend; drained ones may never come back."""
+    usable = (
+        g for g in groups if g.alive and not g.draining and backend in g.backends and name in (None, g.name)
+    )
+    return max((sum(d.state is not DeviceState.DRAINED for d in g.devices) for g in usable), default=0)
+
+
 def wanted(demand: Demand, replicas: Sequence[Replica], policy: Policy) -> int:
     """How many replicas the work pays for: each must save more than its own loading time."""
     if demand.replicas is not None:
@@ -154,9 +170,12 @@ def _replicas_of(board: _Board, key: str) -> list[Replica]:
     return [r for r in board.replicas if r.engine.key == key and r.id not in board.going]
 
 
-def _start(board: _Board, demand: Demand, usable: Sequence[Group]) -> bool:
+def _start(
+    board: _Board, demand: Demand, usable: Sequence[Group], shunned: frozenset[str] = frozenset()
+) -> bool:
     for group in sorted(usable, key=lambda group: len(board.free[group.name])):
-        block = _block(board.free[group.name], demand.engine.gpus)
+        free = [device for device in board.free[group.name] if device.id not in shunned]
+        block = None if demand.resting else _block(free, demand.engine.gpus)
         if block:
             for device in block:
                 board.free[group.name].remove(device)
@@ -167,7 +186,7 @@ def _start(board: _Board, demand: Demand, usable: Sequence[Group]) -> bool:
 
 def _start_or_reserve(board: _Board, demand: Demand, usable: Sequence[Group]) -> None:
     """Start the first replica, or make room for it and keep the room free for it."""
-    if _start(board, demand, usable) or not usable:
+    if _start(board, demand, usable, demand.shunned) or _start(board, demand, usable) or not usable:
         return
     group = max(usable, key=lambda group: len(board.free[group.name]) + len(_yielding(board, group, demand)))
     short = demand.engine.gpus - len(board.free[group.name]) - _already_going(board, group)
@@ -186,9 +205,10 @@ def _already_going(board: _Board, group: Group) -> int:
 
 
 def _yielding(board: _Board, group: Group, demand: Demand) -> list[Replica]:
-    """Who gives way, most willing first: idle ones at once, busy ones with company after their hold."""
+    """Who gives way, most willing first: those nobody wants at once, busy ones with company after their hold."""
     mine = [r for r in board.replicas if r.group == group.name and r.id not in board.going]
-    idle = [r for r in mine if r.engine.key not in board.demanded and r.idle_since]
+    starting = {ReplicaStatus.PLACED, ReplicaStatus.LOADING}
+    idle = [r for r in mine if r.engine.key not in board.demanded and (r.idle_since or r.status in starting)]
     busy = [
         r
         for r in mine
@@ -211,7 +231,7 @@ def _widen(board: _Board, demand: Demand, usable: Sequence[Group]) -> None:
     if not mine and not starting:
         return
     for _ in range(target - len(mine) - starting):
-        if not _start(board, demand, usable):
+        if not _start(board, demand, usable, demand.shunned):
             return
 
 

@@ -94,6 +94,8 @@ class GroupService:
             GroupRepository(session).drain(name, draining=True)
 
     def resume(self, name: str) -> None:
-        """Give the group work again; UnknownGroupError."""
+        """Give the group work again, on its mended devices too; UnknownGroupError."""
         with self._sessions.begin() as session:
-            GroupRepository(session).drain(name, draining=False)
+            groups = GroupRepository(session)
+            groups.drain(name, draining=False)
+            groups.reprieve(name)

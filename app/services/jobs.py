@@ -16,9 +16,9 @@ from sqlalchemy.orm import Session
 from app.broker import Doorbell
 from app.db.chunks import ChunkRepository
 from app.db.events import Event, EventRepository
+from app.db.histories import HistoryRepository
 from app.db.job_leases import deadline
 from app.db.jobs import JobFilter, JobRepository
-from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
 from app.domain.ids import uuid7
 from app.domain.job import Job, JobStatus, JobTask
@@ -186,7 +186,7 @@ class JobService:
         """The job with its replicas and rates; UnknownJobError."""
         with self._sessions.begin() as session:
             job = JobRepository(session).get(job_id)
-            replicas = ReplicaRepository(session).of_job(job_id, job.engine.key)
+            replicas = HistoryRepository(session).replicas(job_id)
             rates = JobRepository(session).rates([job_id])[job_id]
         return JobView(job, replicas, rates)
 

@@ -10,9 +10,9 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from app.db.histories import HistoryRepository
 from app.db.jobs import JobRepository
 from app.db.outputs import LogRepository, SampleFilter, SampleRepository
-from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
 from app.db.tables import LogRow
 from app.domain.job import Job
@@ -136,8 +136,7 @@ class ResultService:
         return _log_page(rows, ended=job.status.terminal)
 
     def _log_owners(self, session: Session, job: Job) -> list[UUID]:
-        replicas = ReplicaRepository(session).of_job(job.id, job.engine.key)
-        return [job.id, *(replica.id for replica in replicas)]
+        return [job.id, *(replica.id for replica in HistoryRepository(session).replicas(job.id))]
 
 
 def _log_page(rows: list[LogRow], *, ended: bool) -> LogPage:

@@ -7,16 +7,21 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from sqlalchemy.orm import Session
+
 from app.broker import Doorbell
 from app.db.capacity import CapacityRepository, WaitingWork
 from app.db.chunks import ChunkRepository
 from app.db.events import EventRepository
+from app.db.histories import HistoryRepository
 from app.db.job_leases import JobLeaseRepository
 from app.db.jobs import JobRepository
 from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
 from app.domain.job import LATE, LOST
 from app.domain.placement import Demand, Policy, Release, Start, place
+from app.domain.replica import Replica
+from app.domain.retry import asks_for_a_change
 from app.services.jobs import utc_now
 from app.services.retention import Ages, RetentionService, Sweeper
 from app.settings import Settings
@@ -50,6 +55,16 @@ def demands(work: Sequence[WaitingWork]) -> list[Demand]:
         known = merged.get(item.engine.key)
         merged[item.engine.key] = _joined(known, one) if known else one
     return list(merged.values())
+
+
+def held_off(demand: Demand, failed: Sequence[tuple[Replica, float]], policy: Policy) -> Demand:
+    """The demand with what its engine's latest failures forbid; each comes with the seconds since it."""
+    own = [(replica, seconds) for replica, seconds in failed if replica.engine.key == demand.engine.key]
+    return replace(
+        demand,
+        shunned=frozenset(device for replica, _ in own for device in replica.devices),
+        resting=any(seconds < policy.rest.total_seconds() for _, seconds in own),
+    )
 
 
 def _joined(first: Demand, second: Demand) -> Demand:
@@ -90,7 +105,8 @@ class SchedulingService:
             capacity = CapacityRepository(session)
             groups = capacity.groups(self._settings.lease)
             live = replicas.live()
-            decisions = place(self._now(), groups, live, demands(capacity.work()), policy(self._settings))
+            wanted = self._demands(session, capacity)
+            decisions = place(self._now(), groups, live, wanted, policy(self._settings))
             done = 0
             for decision in decisions:
                 match decision:
@@ -100,6 +116,14 @@ class SchedulingService:
                         replicas.release(replica_id, why)
                         done += 1
         return done
+
+    def _demands(self, session: Session, capacity: CapacityRepository) -> list[Demand]:
+        rules = policy(self._settings)
+        wanted = demands(capacity.work())
+        keys = [demand.engine.key for demand in wanted]
+        lately = HistoryRepository(session).failed_lately(keys, rules.shun.total_seconds()) if keys else []
+        failed = [(replica, seconds) for replica, seconds in lately if asks_for_a_change(replica)]
+        return [held_off(demand, failed, rules) for demand in wanted]
 
     def announce_once(self) -> int:
         """Ring for jobs and replicas that nobody has claimed; returns how many."""

@@ -12,10 +12,13 @@ from sqlalchemy.orm import Session
 
 from app.db.chunks import ChunkRepository
 from app.db.events import EventRepository
+from app.db.groups import GroupRepository
+from app.db.histories import HistoryRepository
 from app.db.outputs import LogRepository
 from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
 from app.domain.chunk import AfterFailure, Chunk, ChunkStatus, after_failure
+from app.domain.device_faults import drain_reason
 from app.domain.ids import uuid7
 from app.domain.job import Failure
 from app.domain.lease import Lease, Order
@@ -131,13 +134,26 @@ class ServingService:
             LogRepository(session).add(replica_id, text)
 
     def end(self, lease: Lease, status: ReplicaStatus, error: Failure | None = None) -> None:
-        """End the replica; claimed chunks wait again, its devices are dirty until seen clean."""
+        """End the replica; claimed chunks wait again, its devices are dirty until seen clean, or drained as broken."""
         with self._sessions.begin() as session:
-            ReplicaRepository(session).end(lease, status, error)
+            replicas = ReplicaRepository(session)
+            jobs = replicas.jobs_served(lease.id)  # now: a failure may give them another engine
+            replicas.end(lease, status, error)
+            drained = self._condemn(session, lease.id, error) if error else None
             ChunkRepository(session).give_back([lease.id])
         with self._sessions.begin() as session:
-            data = {"status": status} | ({"error": error.to_json()} if error else {})
-            self._tell(session, lease, "replica.ended", data)
+            data: dict[str, Any] = {"status": status}
+            data |= {"error": error.to_json()} if error else {}
+            data |= {"drained": drained} if drained else {}
+            self._tell(session, lease, "replica.ended", data, jobs)
+
+    def _condemn(self, session: Session, replica_id: UUID, error: Failure) -> str | None:
+        """Drain the devices of a failed replica where they are broken, and say why."""
+        replica = ReplicaRepository(session).get(replica_id)
+        reason = drain_reason(error, HistoryRepository(session).failure_before(replica))
+        if reason is not None:
+            GroupRepository(session).condemn(replica.devices, reason)
+        return reason
 
     def release_holders(self, holders: Sequence[str]) -> list[UUID]:
         """Replicas of holders known dead are lost at once; their chunks wait again."""
@@ -156,7 +172,16 @@ class ServingService:
         with self._sessions.begin() as session:
             return ReplicaRepository(session).is_over(UUID(owner))
 
-    def _tell(self, session: Session, lease: Lease, event_type: str, data: Mapping[str, Any]) -> None:
-        events = EventRepository(session)
-        for job_id in ReplicaRepository(session).jobs_served(lease.id):
+    def _tell(
+        self,
+        session: Session,
+        lease: Lease,
+        event_type: str,
+        data: Mapping[str, Any],
+        jobs: Sequence[UUID] | None = None,
+    ) -> None:
+        """An event for each of these jobs that still runs; by default for those that the replica serves."""
+        events, replicas = EventRepository(session), ReplicaRepository(session)
+        served = replicas.jobs_served(lease.id) if jobs is None else jobs
+        for job_id in replicas.running(served):
             events.append(job_id, event_type, {"replica": str(lease.id), **data})

@@ -64,12 +64,12 @@ class Stack:
                 process.wait()
         self.http.close()
 
-    def start(self, name: str) -> None:
-        """Start a part."""
+    def start(self, name: str, **env: str) -> None:
+        """Start a part, with something more in its environment."""
         with (self._folder / f"{name}.log").open("ab") as log:
             self.parts[name] = subprocess.Popen(
                 [sys.executable, "-m", "app.cli", *self._commands[name]],
-                env=self._env,
+                env=self._env | env,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

@@ -2,6 +2,9 @@
 
 Its scores mean nothing. Arguments: `delay_seconds`, how long each request takes; `fail_on`, a text or a number:
 a chunk fails if a context holds the text, or if a context and its continuation together have so many tokens.
+It fails as real engines do where asked to: without `needs_devices` of them, with a maximum length above `longest`,
+with a `gpu_memory_utilization` above `free_share`; `fails_with` ecc or nccl, on the device `fails_on` (else on any),
+while `loading` or, as `fails_while` says, `answering`: then it is over.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from typing import Any
 
 import msgpack
 
+from workers.engine_child.echo_faults import check_hardware, check_loading, own_devices
 from workers.engine_child.engine import GENERATE, Answer, Chunk, Reports, Spec
 
 
@@ -24,12 +28,19 @@ class EchoEngine:
     """Answers by hash; the same request always gets the same answer."""
 
     def __init__(self, args: Mapping[str, Any]) -> None:
-        self.provenance: Mapping[str, Any] = {"versions": {}, "device": "none"}
+        self.provenance: Mapping[str, Any] = {
+            "versions": {},
+            "device": "none",
+            "devices": own_devices(),
+            "max_length": args.get("max_length") or args.get("max_model_len"),
+        }
+        self._args = args
         self._delay_seconds = float(args.get("delay_seconds", 0))
         self._fail_on = args.get("fail_on")
 
     def answer(self, chunk: Chunk, reports: Reports) -> Answer:
         """Answer one request after the other."""
+        check_hardware(self._args)
         progress = reports.progress()
         responses = []
         for request in chunk.requests:
@@ -41,7 +52,8 @@ class EchoEngine:
         return Answer(responses, 1, tokens, 4 * len(responses) if chunk.kind == GENERATE else 0)
 
     def recover(self) -> None:
-        """There is nothing to clean."""
+        """There is nothing to clean; hardware that failed stays so."""
+        check_hardware(self._args)
 
     def _check(self, request: Any) -> None:
         if self._fail_on is None:
@@ -52,8 +64,9 @@ class EchoEngine:
 
 
 def load(spec: Spec, device: str, max_batch_size: int) -> EchoEngine:
-    """Ready at once; the model, the device and the batch size do not matter."""
+    """Ready at once, unless asked to fail; the model, the device and the batch size do not matter."""
     del device, max_batch_size
+    check_loading(spec.args)
     return EchoEngine(spec.args)
 
 

@@ -1,0 +1,23 @@
+"""Which failures are a device's own: it is drained then, until an operator gives it back."""
+
+from __future__ import annotations
+
+import re
+
+from app.domain.job import Failure
+
+_BROKEN = re.compile(r"(?i)uncorrectable ECC")
+
+
+def blames_device(failure: Failure) -> bool:
+    """Whether the failure shows that a device is broken, whatever engine is on it."""
+    return _BROKEN.search("\n".join((failure.message, *failure.log_tail))) is not None
+
+
+def drain_reason(failure: Failure, before: Failure | None) -> str | None:
+    """Why a failed replica's devices are given out no more; `before` is how the replica before it on them failed."""
+    if blames_device(failure):
+        return "uncorrectable ECC error: reset or replace the GPU, then resume its group"
+    if failure.code == "nccl_error" and before is not None and before.code == "nccl_error":
+        return "two NCCL errors in a row on these devices: check their links, then resume their group"
+    return None

@@ -1,0 +1,80 @@
+"""How the echo engine fails when it is asked to: with the texts of real engines, on real conditions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch names it."""
+
+
+class DistBackendError(RuntimeError):
+    """As torch.distributed names it."""
+
+
+OutOfMemoryError.__module__ = "torch"
+DistBackendError.__module__ = "torch.distributed"
+
+
+def check_loading(args: Mapping[str, Any]) -> None:
+    """Raise what the arguments ask for: `needs_devices`, `longest`, `free_share`, `fails_with`."""
+    devices = own_devices()
+    if len(devices) < int(args.get("needs_devices", 0)):
+        raise OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.10 GiB of which"
+            " 1.02 GiB is free."
+        )
+    _check_length(args)
+    _check_share(args)
+    if args.get("fails_while", "loading") == "loading":
+        check_hardware(args)
+
+
+def check_hardware(args: Mapping[str, Any]) -> None:
+    """Raise what `fails_with` names, on the device `fails_on` only if one is named."""
+    kind = args.get("fails_with")
+    if kind and str(args.get("fails_on", "")) in {"", *own_devices()}:
+        raise _HARDWARE[str(kind)]()
+
+
+def own_devices() -> list[str]:
+    """The GPUs or CPU slots that this process was given."""
+    slots = os.environ.get("CPU_SLOTS") or os.environ.get("CUDA_VISIBLE_DEVICES") or ""
+    return [slot for slot in slots.split(",") if slot]
+
+
+def _check_length(args: Mapping[str, Any]) -> None:
+    """`longest`: tokens that the cache holds."""
+    length = args.get("max_length") or args.get("max_model_len") or 32768
+    if int(length) > int(args.get("longest", length)):
+        raise ValueError(
+            f"To serve at least one request with the models's max seq len ({length}), (4.00 GiB KV cache is needed,"
+            " which is larger than the available KV cache memory (1.00 GiB). Based on the available memory, the"
+            f" estimated maximum model length is {args['longest']}. Try increasing `gpu_memory_utilization` or"
+            " decreasing `max_model_len` when initializing the engine."
+        )
+
+
+def _check_share(args: Mapping[str, Any]) -> None:
+    """`free_share`: of the device's memory, what others leave free."""
+    share, free = float(args.get("gpu_memory_utilization", 0.9)), float(args.get("free_share", 1))
+    if share > free:
+        raise ValueError(
+            f"Free memory on device cuda:0 ({80 * free:.2f}/80.0 GiB) on startup is less than desired GPU memory"
+            f" utilization ({share}, {80 * share:.2f} GiB). Decrease GPU memory utilization or reduce GPU memory used"
+            " by other processes."
+        )
+
+
+_HARDWARE: Mapping[str, Callable[[], RuntimeError]] = {
+    "ecc": lambda: RuntimeError(
+        "CUDA error: uncorrectable ECC error encountered\n"
+        "CUDA kernel errors might be asynchronously reported at some other API call."
+    ),
+    "nccl": lambda: DistBackendError(
+        "NCCL error in: ../torch/csrc/distributed/c10d/NCCLUtils.hpp:268, unhandled cuda error, NCCL version 2.21.5"
+    ),
+}
