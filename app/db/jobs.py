@@ -174,10 +174,12 @@ class JobRepository:
             .values(status=TaskStatus.WAITING, error=None)
         )
 
-    def delete(self, job_id: UUID) -> None:
-        """Remove the job and all that belongs to it."""
-        self._session.execute(delete(LogRow).where(LogRow.owner_id == job_id))
-        self._session.execute(delete(JobRow).where(JobRow.id == job_id))
+    def delete(self, job: Job) -> None:
+        """Remove the job and all that belongs to it, unless somebody wrote the row in between: then StaleJobError."""
+        done = self._session.execute(delete(JobRow).where(JobRow.id == job.id, JobRow.version == job.version))
+        if not done.rowcount:  # type: ignore[attr-defined]
+            raise StaleJobError(f"job {job.id} changed in between")
+        self._session.execute(delete(LogRow).where(LogRow.owner_id == job.id))
 
     def document(self, job_id: UUID) -> tuple[str | None, str | None, str | None, dict[str, Any] | None]:
         """The stored result document, its model name and date, and the provenance."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from threading import BoundedSemaphore
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
@@ -33,6 +33,8 @@ from app.errors import (
     UnknownJobError,
 )
 from app.services.submission import Submission
+
+T = TypeVar("T")
 
 SWAP_ATTEMPTS = 20
 RESERVATIONS = 5
@@ -265,22 +267,20 @@ class JobService:
 
     def delete(self, job_id: UUID) -> None:
         """Forget a terminal job and all that belongs to it; IllegalMoveError while it may still run."""
+        _until_fresh(job_id, lambda: self._delete_once(job_id))
+
+    def _delete_once(self, job_id: UUID) -> None:
         with self._sessions.begin() as session:
             job = JobRepository(session).get(job_id)
             if not job.status.terminal:
                 raise IllegalMoveError(f"job {job_id} is {job.status}: cancel it before deleting it")
-            JobRepository(session).delete(job_id)
+            JobRepository(session).delete(job)
 
     def _swap(self, job_id: UUID, change: Callable[[Job], Job]) -> Job:
         """Apply a pure change, again where somebody else wrote the row in between."""
-        for _ in range(SWAP_ATTEMPTS):
-            try:
-                job = self._swap_once(job_id, change)
-            except StaleJobError:
-                continue
-            self._doorbell.wake(job_id)
-            return job
-        raise StaleJobError(f"job {job_id} changes too quickly; ask again")
+        job = _until_fresh(job_id, lambda: self._swap_once(job_id, change))
+        self._doorbell.wake(job_id)
+        return job
 
     def _swap_once(self, job_id: UUID, change: Callable[[Job], Job]) -> Job:
         with self._sessions.begin() as session:
@@ -300,3 +300,11 @@ class JobService:
         if job.status is JobStatus.QUEUED:
             self._doorbell.ring_job(job.id)
         return job
+
+
+def _until_fresh(job_id: UUID, step: Callable[[], T]) -> T:
+    """What the step gives, tried again where somebody else wrote the job's row in between."""
+    for _ in range(SWAP_ATTEMPTS):
+        with suppress(StaleJobError):
+            return step()
+    raise StaleJobError(f"job {job_id} changes too quickly; ask again")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from app.db.jobs import JobFilter
 from app.domain.ids import uuid7
@@ -19,6 +21,8 @@ from app.errors import (
 from app.services.jobs import JobService
 from app.services.submission import Submission
 from tests.jobs import submission
+from tests.services.test_leases import someone_waits
+from tests.waiting import until
 from tests.world import World
 
 
@@ -106,6 +110,19 @@ def test_deleting_removes_what_belongs_to_the_job(world: World) -> None:
             read(job_id)
     with pytest.raises(UnknownJobError):
         world.jobs.news(job_id, 0)
+
+
+def test_a_job_that_is_retried_meanwhile_is_not_deleted(world: World) -> None:
+    job_id = world.submit()
+    world.jobs.cancel(job_id)
+    with ThreadPoolExecutor(1) as pool, world.sessions.begin() as retrying:
+        retrying.execute(text("UPDATE jobs SET status = 'queued', ended_at = NULL, version = version + 1"))
+        deleting = pool.submit(world.jobs.delete, job_id)
+        until(lambda: someone_waits(world.sessions))
+        retrying.commit()
+        with pytest.raises(IllegalMoveError):
+            deleting.result()
+    assert world.jobs.view(job_id).job.status is JobStatus.QUEUED
 
 
 def test_news_says_when_a_job_has_ended(world: World) -> None:
