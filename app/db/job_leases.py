@@ -87,6 +87,12 @@ class JobLeaseRepository:
         if not done.rowcount:  # type: ignore[attr-defined]
             raise LeaseLostError(f"the lease on job {lease.id} is lost")
 
+    def prepared(self, lease: Lease, fingerprint: bytes, total: int) -> bool:
+        """Requests are built; True if an earlier attempt's answers go by another fingerprint: its chunks are void."""
+        before = self._session.scalar(select(JobRow.fingerprint).where(JobRow.id == lease.id))
+        self.write(lease, fingerprint=fingerprint, requests_total=total)
+        return before not in {None, fingerprint}
+
     def planned(self, lease: Lease, reused: int) -> None:
         """All chunks are stored; what was answered before the first plan counts as reused."""
         first = JobRow.planned_at.is_(None)

@@ -99,7 +99,8 @@ class CoordinationService:
         with self._sessions.begin() as session:
             leases = JobLeaseRepository(session)
             total = sum(count for _, count in totals)
-            leases.write(lease, fingerprint=fingerprint, requests_total=total)
+            if leases.prepared(lease, fingerprint, total):
+                ChunkRepository(session).drop(lease.id, claimed=True)
             leases.add_provenance(lease, provenance)
             leases.set_tasks(lease.id, totals)
 

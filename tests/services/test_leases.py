@@ -64,6 +64,17 @@ def test_a_coordinator_that_wakes_late_takes_no_answers_from_its_successor(world
     assert len(world.coordination.collect(successor, FINGERPRINT).responses) == 2
 
 
+def test_a_job_whose_fingerprint_changed_waits_for_no_chunk_of_before(world: World) -> None:
+    job, (replica,) = world.running(chunks=2), replicas(world, 1)
+    (claimed,) = chunks(world, replica, 1)
+    successor = taken_over(world, job)
+    world.coordination.prepared(successor, b"a newer backend", [("toy", 4)], {})
+    assert world.coordination.pending_keys(job.id) == set()
+    with pytest.raises(ChunkLostError):
+        world.serving.answer(replica, claimed, ANSWER)
+    assert world.serving.renew(replica) is Order.GO_ON
+
+
 def test_a_resume_between_the_look_and_the_pause_is_kept(world: World) -> None:
     job = world.running()
     world.jobs.pause(job.id)
