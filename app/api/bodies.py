@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Mapping
 from difflib import get_close_matches
 from email.message import Message
 from typing import Annotated, Any
@@ -14,10 +14,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from app.api.problems import MalformedJsonError, NotJsonError, TooLargeError
+from app.domain.storable import unstorable
 from app.errors import FaultyField, InvalidRequestError
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
-MAX_DEPTH = 32
+_SUBJECT = re.compile(r"^(?:Input|String|List|Value|Dictionary|Value error,) (?:should )?")
 
 
 async def json_object(request: Request) -> dict[str, Any]:
@@ -30,7 +31,7 @@ async def json_object(request: Request) -> dict[str, Any]:
         raise NotJsonError("send JSON with the header `Content-Type: application/json`")
     if not isinstance(body, dict):
         raise InvalidRequestError([FaultyField("", "the body must be a JSON object")])
-    if faults := list(_unstorable(body, "")):
+    if faults := list(unstorable(body, "")):
         raise InvalidRequestError(faults)
     return body
 
@@ -65,7 +66,8 @@ def shape_faults(model: type[BaseModel], fields: Mapping[str, Any]) -> list[Faul
         by_path: dict[str, list[ErrorDetails]] = {}
         for detail in error.errors():
             by_path.setdefault(_path(detail["loc"], fields), []).append(detail)
-        return [_fault(path, details, model) for path, details in by_path.items()]
+        deepest = [path for path in by_path if not any(other.startswith(f"{path}.") for other in by_path)]
+        return [_fault(path, by_path[path], model) for path in deepest]
     return []
 
 
@@ -78,8 +80,9 @@ def _fault(path: str, details: list[ErrorDetails], model: type[BaseModel]) -> Fa
     if any(detail["type"] == "extra_forbidden" for detail in details):
         near = get_close_matches(path, model.model_fields, n=3)
         return FaultyField(path, "there is no such field", tuple(near or model.model_fields))
-    messages = dict.fromkeys(detail["msg"].removeprefix("Input should be ") for detail in details)
-    return FaultyField(path, "should be " + " or ".join(messages))
+    messages = dict.fromkeys(_SUBJECT.sub("", detail["msg"]).removeprefix("be ") for detail in details)
+    says = " or ".join(messages).replace(" after validation", "")
+    return FaultyField(path, f"should {says}" if says.startswith("have ") else f"should be {says}")
 
 
 def _path(location: tuple[int | str, ...], fields: Mapping[str, Any]) -> str:
@@ -107,26 +110,3 @@ def _is_json(content_type: str) -> bool:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not a JSON number")
-
-
-def _unstorable(value: Any, path: str, depth: int = 0) -> Iterator[FaultyField]:
-    """What Postgres cannot keep: NUL, halves of surrogate pairs, infinities; and nests that no job has."""
-    if isinstance(value, str):
-        if any(char == "\x00" or "\ud800" <= char <= "\udfff" for char in value):
-            yield FaultyField(path, "holds a NUL character or half a surrogate pair")
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            yield FaultyField(path, "is too large for a number")
-    elif depth == MAX_DEPTH:
-        yield FaultyField(path, f"is nested more than {MAX_DEPTH} levels deep")
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _unstorable(key, path)
-            yield from _unstorable(item, _below(path, key.encode(errors="replace").decode()), depth + 1)
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _unstorable(item, _below(path, index), depth + 1)
-
-
-def _below(path: str, step: object) -> str:
-    return f"{path}.{step}" if path else str(step)

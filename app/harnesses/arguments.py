@@ -16,6 +16,7 @@ from typing import Any
 from app.harnesses.faults import Fault
 
 _CLOSING = {"[": "]", "(": ")", "{": "}"}
+_QUOTED = {quote: re.compile(rf"{quote}(?:[^\\{quote}]|\\.)*{quote}", re.DOTALL) for quote in "\"'"}
 _CONTINUATION = re.compile(r"\\[ \t]*\r?\n[ \t]*")
 
 
@@ -104,7 +105,7 @@ def _literal(text: str) -> Any:
         pass
     try:
         return json.loads(text) if _is_bracketed(text) else text
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         return text
 
 
@@ -129,6 +130,8 @@ def _parse(text: str, path: str, read: Callable[[str], Any]) -> Arguments:
 def _parse_json(text: str, path: str) -> Arguments:
     try:
         return Arguments(json.loads(text))
+    except RecursionError:
+        return Arguments(faults=(Fault(path, "is nested too deeply"),))
     except json.JSONDecodeError as error:
         message = f"not valid JSON at position {error.pos}: {error.msg}; JSON strings take double quotes"
         return Arguments(faults=(Fault(path, message),))
@@ -156,10 +159,10 @@ def _pieces(text: str, path: str) -> tuple[list[_Piece], list[str], list[Fault]]
 def _end_of_piece(text: str, start: int) -> tuple[int, int | None]:
     """Where the piece that begins at `start` ends, and the bracket left open in it, if any."""
     opened: list[int] = []
-    index = start
+    index, before = start, ""
     while index < len(text):
         char = text[index]
-        if char in "\"'" and (opened or text[start:index].rstrip().endswith("=")):
+        if char in _QUOTED and (opened or before == "="):
             index = _closing_quote(text, index)
         elif char in _CLOSING:
             opened.append(index)
@@ -167,20 +170,15 @@ def _end_of_piece(text: str, start: int) -> tuple[int, int | None]:
             opened.pop()
         elif char == "," and not opened:
             return index, None
+        before = before if char.isspace() else char
         index += 1
     return len(text), opened[0] if opened else None
 
 
 def _closing_quote(text: str, opening: int) -> int:
     """The index of the quote that closes the one at `opening`; `opening` itself where none does."""
-    index = opening + 1
-    while index < len(text):
-        if text[index] == "\\":
-            index += 1
-        elif text[index] == text[opening]:
-            return index
-        index += 1
-    return opening
+    quoted = _QUOTED[text[opening]].match(text, opening)
+    return quoted.end() - 1 if quoted else opening
 
 
 def _stray_quote_note(text: str, piece: _Piece, path: str) -> list[str]:

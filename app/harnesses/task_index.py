@@ -19,6 +19,8 @@ from app.harnesses.task_yaml import Child, IndexEntry, Scan, scan
 _SCANS: dict[Path, Scan] = {}
 _SCANNING = threading.Lock()
 _NEAR_CANDIDATES = 200
+_NEAR_FAULTS = 10
+"""Unknown names that get near ones: finding them takes a while."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ class TaskIndex:
         faults = [] if patterns else [Fault(path, "name at least one task")]
         for at, pattern in enumerate(patterns):
             if not self._matches(pattern):
-                faults.append(self._unknown(pattern, f"{path}.{at}"))
+                faults.append(self._unknown(pattern, f"{path}.{at}", near=len(faults) < _NEAR_FAULTS))
         faults += [_ambiguous(duplicates, path) for duplicates in _by_pair(self.duplicates(patterns))]
         return faults + [
             Fault(path, message) for entry in self.closure(patterns) for message in self._broken(entry)
@@ -224,15 +226,15 @@ class TaskIndex:
         again = [f"the group {name!r} written inside it is also a name of its own" for name in taken]
         return [f"lm-eval cannot build the group {entry.name!r}: {reason}" for reason in nameless + again]
 
-    def _unknown(self, pattern: str, path: str) -> Fault:
+    def _unknown(self, pattern: str, path: str, *, near: bool) -> Fault:
         if pattern.endswith((".yaml", ".yml")):
             message = (
                 "task files are taken from the operator's task folders only (EVALQ_TASK_PATHS); name the task"
             )
             return Fault(path, message)
-        near = tuple(self.near(pattern))
-        hint = f"; did you mean {', '.join(near)}?" if near else ""
-        return Fault(path, f"no task, group or tag is called {pattern!r}{hint}", near or None)
+        names = tuple(self.near(pattern)) if near else ()
+        hint = f"; did you mean {', '.join(names)}?" if names else ""
+        return Fault(path, f"no task, group or tag is called {pattern!r}{hint}", names or None)
 
 
 def _scan_once(root: Path) -> Scan:

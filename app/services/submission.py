@@ -14,10 +14,12 @@ from app.domain.plan import Plan
 from app.errors import FaultyField, InvalidJobError
 from app.harnesses.command_line import parse_command
 from app.harnesses.equivalent_command import to_command
-from app.services.submission_fields import FieldReader, read_fields
+from app.harnesses.values import shown
+from app.services.submission_fields import MOST_STRING, FieldReader, read_fields
 from app.services.submission_model import EngineReader, known_model_names
 from app.services.submission_safety import refuse_unsafe
 from app.services.submission_tasks import read_tasks
+from app.services.submission_values import read_values
 from app.settings import Settings
 
 
@@ -65,6 +67,7 @@ class SubmissionService:
     def check(self, fields: Mapping[str, Any]) -> Submission:
         """The complete job, or InvalidJobError with all its faults."""
         reader = read_fields(self._with_command(fields), self._settings)
+        read_values(reader)
         refuse_unsafe(reader, self._settings)
         tasks = read_tasks(reader, self._settings)
         engine = self._engine(reader)
@@ -90,6 +93,8 @@ class SubmissionService:
         text = given.pop("command", None)
         if text is None:
             return given
+        if len(text) > MOST_STRING:
+            raise InvalidJobError([FaultyField("command", f"has at most {MOST_STRING} characters")])
         parsed = parse_command(text, {})
         if parsed.faults:
             raise InvalidJobError(parsed.faults)
@@ -104,7 +109,7 @@ class SubmissionService:
             return None
         backend = backend_of_model(str(model))
         if backend is None or backend.model_names[0] not in known_model_names(self._settings):
-            reader.fault("model", f"there is no backend {model!r}", known_model_names(self._settings))
+            reader.fault("model", f"there is no backend {shown(model)}", known_model_names(self._settings))
             return None
         with self._sessions.begin() as session:
             groups = GroupRepository(session).views()
@@ -119,7 +124,8 @@ def usable_groups(reader: FieldReader, backend: str, groups: Sequence[GroupView]
     wanted = reader.given("group")
     named = [group for group in groups if wanted in (None, group.name)]
     if wanted is not None and not named:
-        reader.fault("group", f"there is no group {wanted!r}", tuple(group.name for group in groups))
+        names = tuple(group.name for group in groups)
+        reader.fault("group", f"there is no group {shown(wanted)}", names)
     if not groups:
         reader.notes.append("no worker is running yet: the job waits until one with this backend is started")
     offering = [group for group in named if backend in group.backends]

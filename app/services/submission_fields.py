@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.domain.storable import unstorable
 from app.errors import FaultyField
 from app.harnesses.arguments import Arguments, parse_gen_kwargs, parse_model_args, parse_names
+from app.harnesses.known_arguments import BATCH_SIZE, MOST_BATCH
+from app.harnesses.values import shown
 from app.settings import Settings
 
 DEFAULTS: Mapping[str, Any] = {
@@ -45,8 +47,19 @@ DEFAULTS: Mapping[str, Any] = {
 }
 """Every field of a stored spec, with what lm-eval or evalq takes where the user says nothing."""
 
-_BATCH_SIZE = re.compile(r"auto(:[1-9]\d*)?")
-_SEEDS = 4
+BOUNDS: Mapping[str, tuple[int, int]] = {
+    "num_fewshot": (0, 10_000),
+    "batch_size": (1, MOST_BATCH),
+    "max_batch_size": (1, MOST_BATCH),
+    "bootstrap_iters": (0, 10_000_000),
+    "replicas": (1, 10_000),
+    "gpus_per_replica": (1, 1024),
+    "deadline_seconds": (0, 10**9),
+}
+"""Far above what anybody means, and below what would hang a job or break a process that reads it."""
+MOST_STRING = 16_384
+"""Characters of arguments written as one string; as an object they may be longer."""
+_NUMPY_SEEDS = range(2**32)
 
 
 @dataclass
@@ -97,12 +110,11 @@ def _read_strings(reader: FieldReader) -> None:
     for name, parse in parsers.items():
         value = reader.given(name)
         if isinstance(value, str):
-            parsed = parse(value, name)
-            reader.spec[name] = dict(parsed.values)
-            reader.faults += parsed.faults
-            reader.notes += parsed.notes
-        for path in _not_finite(reader.given(name), name):
-            reader.fault(path, "is not a finite number")
+            reader.spec[name] = _parsed(value, name, parse, reader)
+    for name, value in reader.spec.items():
+        if faults := list(unstorable(value, name)):
+            reader.faults += faults
+            reader.spec[name] = _storable(value) if isinstance(value, dict) else DEFAULTS[name]
     tasks = reader.given("tasks")
     if isinstance(tasks, str):
         reader.spec["tasks"] = parse_names(tasks)
@@ -110,16 +122,20 @@ def _read_strings(reader: FieldReader) -> None:
         reader.spec["gen_kwargs"] = None
 
 
-def _not_finite(value: Any, path: str) -> Iterator[str]:
-    """Paths of NaN and infinities, which lm-eval's string forms can spell and JSON cannot."""
-    if isinstance(value, float) and not math.isfinite(value):
-        yield path
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _not_finite(item, f"{path}.{key}")
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _not_finite(item, f"{path}.{index}")
+def _storable(given: Mapping[Any, Any]) -> dict[Any, Any]:
+    return {name: value for name, value in given.items() if not any(unstorable({name: value}, ""))}
+
+
+def _parsed(
+    text: str, name: str, parse: Callable[[str, str], Arguments], reader: FieldReader
+) -> dict[str, Any]:
+    if len(text) > MOST_STRING:
+        reader.fault(name, f"has at most {MOST_STRING} characters as text: send an object")
+        return {}
+    parsed = parse(text, name)
+    reader.faults += parsed.faults
+    reader.notes += parsed.notes
+    return dict(parsed.values)
 
 
 def _read_numbers(reader: FieldReader) -> None:
@@ -127,18 +143,15 @@ def _read_numbers(reader: FieldReader) -> None:
     if isinstance(batch_size, str) and re.fullmatch(r"[0-9]{1,9}", batch_size):
         reader.spec["batch_size"] = batch_size = int(batch_size)
     if isinstance(batch_size, str):
-        fits = _BATCH_SIZE.fullmatch(batch_size) is not None
-        reader.refuse_unless(fits, "batch_size", f"{batch_size!r} is not a number, auto or auto:N")
-    else:
-        reader.refuse_unless(batch_size >= 1, "batch_size", "must be at least 1")
-    for name in ("max_batch_size", "replicas", "gpus_per_replica", "deadline_seconds"):
+        fits = BATCH_SIZE.fullmatch(batch_size) is not None
+        reader.refuse_unless(fits, "batch_size", f"{shown(batch_size)} is not a number, auto or auto:N")
+    for name, (least, most) in BOUNDS.items():
         value = reader.given(name)
         if isinstance(value, int | float):
-            at_least = 1 if name != "deadline_seconds" else 0
-            reader.refuse_unless(value >= at_least, name, f"must be at least {at_least}")
+            reader.refuse_unless(least <= value <= most, name, f"must be from {least} to {most}")
     limit, samples = reader.given("limit"), reader.given("samples")
     reader.refuse_unless(
-        limit is None or limit > 0, "limit", "must be above 0: documents, or a share below 1"
+        limit is None or 0 < limit < 2**63, "limit", "must be above 0: documents, or a share below 1"
     )
     reader.refuse_unless(limit is None or not samples, "samples", "limit and samples exclude each other")
     _read_samples(reader)
@@ -157,22 +170,31 @@ def _read_samples(reader: FieldReader) -> None:
 
 
 def _read_seed(reader: FieldReader) -> None:
-    """One seed for all four, or four: python, numpy, torch, few-shot; `None` leaves one unset."""
-    seed = reader.given("seed")
-    if isinstance(seed, str):
-        try:
-            seed = [None if part.strip() == "None" else int(part) for part in seed.split(",")]
-        except ValueError:
-            reader.fault("seed", f"{seed!r} is not a number or four numbers with commas between")
-            return
-    if isinstance(seed, int):
-        seed = [seed]
-    if len(seed) == 1:
-        seed = seed * _SEEDS
+    """One seed for all, or python, numpy, torch and, unless lm-eval's own will do, few-shot; `None` leaves one."""
+    given = reader.given("seed")
+    try:
+        seeds = _seeds(given)
+    except ValueError:
+        reader.fault("seed", f"{shown(given)} is not one seed, or three or four with commas between")
+        return
+    if len(seeds) == 1:
+        seeds *= len(DEFAULTS["seed"])
+    if len(seeds) == len(DEFAULTS["seed"]) - 1:
+        seeds.append(DEFAULTS["seed"][-1])
+    if len(seeds) != len(DEFAULTS["seed"]):
+        reader.fault("seed", "needs one seed, or three or four: python, numpy, torch, few-shot")
+        return
     reader.refuse_unless(
-        len(seed) == _SEEDS, "seed", "needs one seed or four: python, numpy, torch, few-shot"
+        seeds[1] is None or seeds[1] in _NUMPY_SEEDS, "seed", "numpy's seed must be from 0 to 4294967295"
     )
-    reader.spec["seed"] = seed
+    reader.faults += unstorable(seeds, "seed")
+    reader.spec["seed"] = seeds
+
+
+def _seeds(given: Any) -> list[int | None]:
+    if isinstance(given, str):
+        return [None if part.strip() == "None" else int(part) for part in given.split(",")]
+    return list(given) if isinstance(given, list) else [given]
 
 
 def _read_choices(reader: FieldReader) -> None:

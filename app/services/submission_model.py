@@ -9,10 +9,12 @@ from typing import Any, Self
 from app.backends import BACKENDS
 from app.db.groups import GroupView
 from app.domain.engine_spec import EngineSpec
+from app.harnesses.hub_names import is_hub_name
 from app.harnesses.model_folder import ModelFacts, inspect_model, is_local
 from app.harnesses.model_memory import MemoryEstimate, head_faults, memory_per_gpu_gib
 from app.harnesses.parallelism import HF_MODELS, Parallelism, read_parallelism
-from app.services.submission_fields import FieldReader
+from app.harnesses.values import shown
+from app.services.submission_fields import BOUNDS, FieldReader
 from app.services.submission_safety import inside, refuse_path
 from app.settings import Settings
 
@@ -87,11 +89,17 @@ class EngineReader:
         if not isinstance(model, str) or not model:
             self._reader.fault("model_args.pretrained", "is required: a hub name or a model folder")
             return None
-        return self._local(name, model) if is_local(model) else model
+        if is_local(model):
+            return self._local(name, model)
+        if not is_hub_name(model):
+            message = f"{shown(model)} is neither `owner/name` on the hub nor a model folder (/..., ./...)"
+            self._reader.fault("model_args.pretrained", message)
+            return None
+        return model
 
     def _local(self, name: str, model: str) -> str | None:
         """Where the folder is; the spec names it so from now on, whatever becomes of links on the way."""
-        path = inside(model, self._settings)
+        path = inside(model, self._settings) if model.isprintable() else None
         if path is None:
             refuse_path(self._reader, "model_args.pretrained", model, self._settings)
             return None
@@ -111,6 +119,8 @@ class EngineReader:
         asked = self._reader.given("gpus_per_replica")
         least = found.tensor_parallel_size * found.pipeline_parallel_size
         gpus = asked if isinstance(asked, int) else self._fewest(args, facts, least)
+        if gpus > BOUNDS["gpus_per_replica"][1]:
+            self._reader.fault("model_args", f"one replica of {gpus} devices is more than any group has")
         if gpus % least:
             self._reader.fault(
                 "gpus_per_replica", f"must be a multiple of tensor x pipeline parallel size ({least})"

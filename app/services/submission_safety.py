@@ -8,6 +8,7 @@ from typing import Any
 
 from app.domain.redaction import secrets_in
 from app.harnesses.model_folder import is_local, within
+from app.harnesses.values import shown
 from app.services.submission_fields import FieldReader
 from app.settings import Settings
 
@@ -109,4 +110,4 @@ def _inside(value: Any, path: str, reader: FieldReader, settings: Settings) -> A
 def refuse_path(reader: FieldReader, path: str, value: str, settings: Settings) -> None:
     """The fault of a path that leads outside; it does not tell what is there."""
     allowed = tuple(str(root) for root in settings.model_paths)
-    reader.fault(path, f"{value} is outside the operator's model folders (EVALQ_MODEL_PATHS)", allowed)
+    reader.fault(path, f"{shown(value)} is outside the operator's model folders (EVALQ_MODEL_PATHS)", allowed)

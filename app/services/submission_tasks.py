@@ -8,6 +8,9 @@ from app.services.submission_fields import FieldReader
 from app.services.submission_safety import READ_AS_MODEL
 from app.settings import Settings
 
+MOST_NAMES = 2000
+MOST_PATTERNS = 50
+MOST_CHARACTERS = 300
 RUN_TOKENIZER_CODE = frozenset({"ruler", "babilong"})
 """Folders of lm-eval 0.4.13 whose tasks do so (tasks/*/common_utils.py, `get_tokenizer`)."""
 
@@ -19,6 +22,8 @@ def read_tasks(reader: FieldReader, settings: Settings) -> list[str]:
         reader.fault(
             "tasks", "at least one task, group or tag is required; `GET /v1/tasks?search=` finds them"
         )
+        return []
+    if _too_much(reader, names):
         return []
     index = TaskIndex.load(settings.task_paths)
     if faults := index.faults(names):
@@ -32,6 +37,18 @@ def read_tasks(reader: FieldReader, settings: Settings) -> list[str]:
         _refuse_tokenizer_code(reader, index, leaves)
     _check_samples(reader, leaves)
     return leaves
+
+
+def _too_much(reader: FieldReader, names: list[str]) -> bool:
+    """Whether looking the names up would take longer than any job deserves."""
+    known = len(reader.faults)
+    for at, name in enumerate(names):
+        if len(name) > MOST_CHARACTERS:
+            reader.fault(f"tasks.{at}", f"a name has at most {MOST_CHARACTERS} characters")
+    reader.refuse_unless(len(names) <= MOST_NAMES, "tasks", f"at most {MOST_NAMES} names: groups hold many")
+    patterns = sum(any(sign in name for sign in "*?[") for name in names)
+    reader.refuse_unless(patterns <= MOST_PATTERNS, "tasks", f"at most {MOST_PATTERNS} names with *, ? or [")
+    return len(reader.faults) > known
 
 
 def _refuse_unsafe(reader: FieldReader, index: TaskIndex, leaves: list[str]) -> None:

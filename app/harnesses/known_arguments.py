@@ -1,0 +1,108 @@
+"""The arguments whose values lm-eval 0.4.13 and its backends agree on, with the kind each must be.
+
+Other names are passed on as they are: backends have hundreds, and only they know them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from app.harnesses.values import SWITCH, TEXT, Kind, either, number, one_of, whole
+
+MOST_TOKENS = 10_000_000
+MOST_BATCH = 100_000
+MOST_STOPS = 1000
+BATCH_SIZE = re.compile(r"auto(:[1-9]\d{0,3})?")
+
+_DTYPES = ("auto", "bfloat16", "float16", "float32", "float64", "half", "float", "double")
+_NARROW = ("float8_e4m3fn", "float8_e5m2", "int8", "8bit", "uint8", "int4", "4bit", "nf4", "fp4")
+"""What `app.harnesses.parallelism` says more about, and what some GPUs load."""
+
+
+def _dtype(value: Any) -> str:
+    if not isinstance(value, str) or value.lower().removeprefix("torch.") not in (*_DTYPES, *_NARROW):
+        raise ValueError
+    return value
+
+
+def _batch_size(value: Any) -> int | str:
+    if isinstance(value, str) and BATCH_SIZE.fullmatch(value):
+        return value
+    size: int = whole(1, MOST_BATCH).read(value)
+    return size
+
+
+def _stops(value: Any) -> Any:
+    stops = [value] if isinstance(value, str) else value
+    if not isinstance(stops, list) or len(stops) > MOST_STOPS:
+        raise ValueError
+    if not all(isinstance(stop, str) for stop in stops):
+        raise ValueError
+    return value
+
+
+_TOKENS = whole(1, MOST_TOKENS)
+_OPTIONAL_TOKENS = either(_TOKENS, Kind("null", lambda value: None if value is None else _fail()))
+_SHARE = number(0, 1)
+
+
+def _fail() -> None:
+    raise ValueError
+
+
+MODEL_ARGS: Mapping[str, Kind] = {
+    "add_bos_token": SWITCH,
+    "autogptq": either(SWITCH, TEXT),
+    "backend": one_of("default", "causal", "seq2seq"),
+    "batch_size": Kind(f"a whole number from 1 to {MOST_BATCH}, auto or auto:N", _batch_size),
+    "delta": TEXT,
+    "dtype": Kind("one of those allowed", _dtype, _DTYPES),
+    "enable_thinking": SWITCH,
+    "enforce_eager": SWITCH,
+    "gguf_file": TEXT,
+    "gptqmodel": SWITCH,
+    "gpu_memory_utilization": number(0, 1, above=True),
+    "load_in_4bit": SWITCH,
+    "load_in_8bit": SWITCH,
+    "logits_cache": SWITCH,
+    "max_batch_size": whole(1, MOST_BATCH),
+    "max_gen_toks": _TOKENS,
+    "max_length": _TOKENS,
+    "max_model_len": _TOKENS,
+    "max_num_seqs": whole(1),
+    "parallelize": SWITCH,
+    "peft": TEXT,
+    "prefix_token_id": whole(0),
+    "revision": either(TEXT, whole(0, 2**63 - 1)),  # lm-eval makes it text; a short hash may be all digits
+    "subfolder": Kind("text", lambda value: value if value == "" else TEXT.read(value)),
+    "tokenizer": TEXT,
+    "truncation": SWITCH,
+    "trust_remote_code": SWITCH,
+    "use_fast_tokenizer": SWITCH,
+}
+"""Null is what lm-eval takes for "not given", and right everywhere."""
+
+GEN_KWARGS: Mapping[str, Kind] = {
+    "do_sample": SWITCH,
+    "early_stopping": SWITCH,
+    "frequency_penalty": number(-2, 2),
+    "length_penalty": number(-1e6, 1e6),
+    "max_completion_tokens": _OPTIONAL_TOKENS,
+    "max_gen_toks": _OPTIONAL_TOKENS,
+    "max_length": _TOKENS,
+    "max_new_tokens": _OPTIONAL_TOKENS,
+    "max_tokens": _OPTIONAL_TOKENS,
+    "min_p": _SHARE,
+    "no_repeat_ngram_size": whole(0),
+    "num_beams": whole(1, 1000),
+    "presence_penalty": number(-2, 2),
+    "repetition_penalty": number(0, above=True),
+    "temperature": number(0),
+    "top_k": whole(-1),
+    "top_p": number(0, 1, above=True),
+    "typical_p": number(0, 1, above=True),
+    "until": Kind(f"text, or a list of at most {MOST_STOPS} texts", _stops),
+}
+"""As `normalize_gen_kwargs` of lm_eval/models/utils.py reads them; null is right for numbers of tokens only."""

@@ -1,0 +1,56 @@
+"""The values of arguments and texts: of the kind that lm-eval reads them as, or a fault each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from app.harnesses.known_arguments import GEN_KWARGS, MODEL_ARGS
+from app.harnesses.values import Kind, reading, shown
+from app.services.submission_fields import FieldReader
+
+MOST_CHARACTERS = 1000
+"""Of a name, a value of the environment and other single lines."""
+MOST_ARGUMENTS = 200
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+LINES = ("model", "name", "group", "apply_chat_template")
+
+
+def read_values(reader: FieldReader) -> None:
+    """Every value over the user's; one that is at fault is taken out, so that nothing else stumbles over it."""
+    reader.spec["model_args"] = _read(reader, "model_args", MODEL_ARGS, null=True)
+    if reader.given("gen_kwargs") is not None:
+        reader.spec["gen_kwargs"] = _read(reader, "gen_kwargs", GEN_KWARGS, null=False)
+    for path, text in _lines(reader):
+        if len(text) > MOST_CHARACTERS:
+            reader.fault(path, f"has at most {MOST_CHARACTERS} characters")
+        elif _CONTROL.search(text):
+            reader.fault(path, "must be one line without control characters")
+
+
+def _read(reader: FieldReader, field: str, kinds: Mapping[str, Kind], *, null: bool) -> dict[str, Any]:
+    given: Mapping[str, Any] = reader.given(field)
+    reader.refuse_unless(len(given) <= MOST_ARGUMENTS, field, f"has at most {MOST_ARGUMENTS} arguments")
+    kept = {}
+    for name, value in given.items():
+        if not _NAME.fullmatch(name):
+            reader.fault(field, f"{shown(name)} is not the name of an argument")
+            continue
+        kind = None if value is None and null else kinds.get(name)
+        read, wrong = reading(kind, value) if kind else (value, None)
+        if kind and wrong:
+            reader.fault(f"{field}.{name}", wrong, kind.allowed)
+        else:
+            kept[name] = read
+    return kept
+
+
+def _lines(reader: FieldReader) -> Iterator[tuple[str, str]]:
+    """Every text that is one line wherever it is shown."""
+    for name in LINES:
+        if isinstance(text := reader.given(name), str):
+            yield name, text
+    yield from ((f"tags.{index}", tag) for index, tag in enumerate(reader.given("tags")))
+    yield from ((f"env.{name}", value) for name, value in reader.given("env").items())

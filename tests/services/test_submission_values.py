@@ -1,0 +1,275 @@
+"""Odd values in a posted job: which are taken, as what, and where a fault says what is allowed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from app.db.session import make_sessions
+from app.errors import InvalidJobError
+from app.settings import Settings
+from tests.servers import Postgres
+from tests.services.test_submission_safety import Desk
+
+
+@pytest.fixture(scope="module")
+def desk(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """One for all: nothing is stored."""
+    with postgres.database() as url:
+        settings = Settings(database_url=url)
+        sessions = make_sessions(settings)
+        yield Desk(sessions, settings, tmp_path_factory.mktemp("desk").resolve())
+        sessions.kw["bind"].dispose()
+
+
+MODEL_ARGS_REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"dtype": {}}, "one of those allowed"),
+    ({"dtype": "float33"}, "one of those allowed"),
+    ({"dtype": 5}, "one of those allowed"),
+    ({"dtype": "int8"}, "load_in_8bit"),
+    ({"revision": {}}, "a line of text"),
+    ({"revision": True}, "a line of text"),
+    ({"revision": "a\nb"}, "a line of text"),
+    ({"tokenizer": "a\nb"}, "a line of text"),
+    ({"max_length": "abc"}, "a whole number from 1"),
+    ({"max_length": -1}, "a whole number from 1"),
+    ({"max_length": 1.5}, "a whole number from 1"),
+    ({"max_length": True}, "a whole number from 1"),
+    ({"parallelize": "maybe"}, "true or false"),
+    ({"parallelize": {}}, "true or false"),
+    ({"add_bos_token": 3}, "true or false"),
+    ({"batch_size": "foo"}, "auto or auto:N"),
+    ({"batch_size": 0}, "auto or auto:N"),
+    ({"max_batch_size": -1}, "a whole number from 1"),
+    ({"backend": "jax"}, "one of those allowed"),
+    ({"prefix_token_id": -1}, "a whole number from 0"),
+    ({"gpu_memory_utilization": 1.5}, "at most 1"),
+]
+GEN_KWARGS_REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"temperature": "hot"}, "a number of at least 0"),
+    ({"temperature": -1}, "a number of at least 0"),
+    ({"temperature": True}, "a number of at least 0"),
+    ({"temperature": None}, "a number of at least 0"),
+    ({"max_gen_toks": "abc"}, "a whole number from 1"),
+    ({"max_gen_toks": 0}, "a whole number from 1"),
+    ({"max_gen_toks": 1.5}, "a whole number from 1"),
+    ({"max_new_tokens": -5}, "a whole number from 1"),
+    ({"do_sample": "maybe"}, "true or false"),
+    ({"until": 5}, "a list of at most"),
+    ({"until": {"a": 1}}, "a list of at most"),
+    ({"until": ["a", 5]}, "a list of at most"),
+    ({"until": ["a"] * 10_000}, "a list of at most"),
+    ({"top_p": 2}, "at most 1"),
+    ({"top_p": "x"}, "at most 1"),
+    ({"top_k": -7}, "a whole number from -1"),
+    ({"repetition_penalty": 0}, "above 0"),
+    ({"num_beams": 0}, "a whole number from 1"),
+]
+
+
+@pytest.mark.parametrize(("args", "says"), MODEL_ARGS_REFUSED)
+def test_a_model_argument_of_a_wrong_kind_is_refused(desk: Desk, args: dict[str, Any], says: str) -> None:
+    assert [(path, says in message) for path, message in desk.with_args(**args).items()] == [
+        (f"model_args.{name}", True) for name in args
+    ]
+
+
+@pytest.mark.parametrize(("kwargs", "says"), GEN_KWARGS_REFUSED)
+def test_a_generation_argument_of_a_wrong_kind_is_refused(
+    desk: Desk, kwargs: dict[str, Any], says: str
+) -> None:
+    assert [(path, says in message) for path, message in desk.faults(gen_kwargs=kwargs).items()] == [
+        (f"gen_kwargs.{name}", True) for name in kwargs
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ({"parallelize": "True"}, {"parallelize": True}),
+        ({"add_bos_token": "false"}, {"add_bos_token": False}),
+        ({"truncation": 1}, {"truncation": True}),
+        ({"max_length": "512"}, {"max_length": 512}),
+        ({"revision": 1234567}, {"revision": 1234567}),
+        ({"dtype": "bfloat16"}, {"dtype": "bfloat16"}),
+        ({"tokenizer": None, "subfolder": ""}, {"tokenizer": None, "subfolder": ""}),
+        ({"low_cpu_mem_usage": True}, {"low_cpu_mem_usage": True}),
+    ],
+)
+def test_a_model_argument_is_typed_as_lm_eval_types_it(
+    desk: Desk, given: dict[str, Any], taken: dict[str, Any]
+) -> None:
+    args = desk.submit(model_args={"pretrained": str(desk.model)} | given).spec["model_args"]
+    assert {name: args[name] for name in taken} == taken
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ({"temperature": "0.7", "do_sample": "True"}, {"temperature": 0.7, "do_sample": True}),
+        (
+            "temperature=0.7,do_sample=True,until=[a,b]",
+            {"temperature": 0.7, "do_sample": True, "until": "[a,b]"},
+        ),
+        ({"until": "x"}, {"until": "x"}),
+        ({"until": []}, {"until": []}),
+        ({"max_gen_toks": 128.0}, {"max_gen_toks": 128}),
+        ({"max_tokens": None, "top_k": -1}, {"max_tokens": None, "top_k": -1}),
+        ({"guided_choice": ["a"]}, {"guided_choice": ["a"]}),
+    ],
+)
+def test_a_generation_argument_is_typed_as_lm_eval_types_it(desk: Desk, given: Any, taken: Any) -> None:
+    assert desk.submit(gen_kwargs=given).spec["gen_kwargs"] == taken
+
+
+FIELDS_REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"limit": -1}, "limit"),
+    ({"limit": 0}, "limit"),
+    ({"limit": 1e300}, "limit"),
+    ({"num_fewshot": -1}, "num_fewshot"),
+    ({"num_fewshot": 10**9}, "num_fewshot"),
+    ({"batch_size": 0}, "batch_size"),
+    ({"batch_size": -1}, "batch_size"),
+    ({"batch_size": 10**9}, "batch_size"),
+    ({"batch_size": "auto:0"}, "batch_size"),
+    ({"batch_size": "auto:99999999999"}, "batch_size"),
+    ({"batch_size": "x"}, "batch_size"),
+    ({"max_batch_size": 0}, "max_batch_size"),
+    ({"bootstrap_iters": 10**15}, "bootstrap_iters"),
+    ({"replicas": 10**15}, "replicas"),
+    ({"gpus_per_replica": 10**15}, "gpus_per_replica"),
+    ({"deadline_seconds": -1}, "deadline_seconds"),
+    ({"seed": [1, 2]}, "seed"),
+    ({"seed": [1, 2, 3, 4, 5]}, "seed"),
+    ({"seed": []}, "seed"),
+    ({"seed": "a"}, "seed"),
+    ({"seed": "9" * 5000}, "seed"),
+    ({"seed": -1}, "seed"),
+    ({"seed": [2**63, 1, 1, 1]}, "seed.0"),
+    ({"samples": {}}, "samples"),
+    ({"samples": {"ours": []}}, "samples.ours"),
+    ({"samples": {"ours": [-1]}}, "samples.ours"),
+    ({"samples": {"theirs": [1]}}, "samples.theirs"),
+    ({"samples": {"ours": [1]}, "limit": 3}, "samples"),
+    ({"tasks": []}, "tasks"),
+    ({"tasks": ""}, "tasks"),
+    ({"tasks": ","}, "tasks"),
+    ({"tasks": ["ours", "x" * 100_000]}, "tasks.1"),
+    ({"tasks": ["x"] * 10_000}, "tasks"),
+    ({"tasks": ["o*"] * 100}, "tasks"),
+    ({"name": "a\nb"}, "name"),
+    ({"name": "\x1b[31m"}, "name"),
+    ({"tags": ["a", "b\x7f"]}, "tags.1"),
+    ({"group": "x" * 10_000}, "group"),
+    ({"apply_chat_template": "x" * 10_000}, "apply_chat_template"),
+    ({"env": {"NCCL_DEBUG": "a\nb"}}, "env.NCCL_DEBUG"),
+    ({"env": {"NCCL_DEBUG": "x" * 100_000}}, "env.NCCL_DEBUG"),
+    ({"model": "h\nf"}, "model"),
+    ({"model_args": {"": 1}}, "model_args"),
+    ({"model_args": {"a b": 1}}, "model_args"),
+    ({"model_args": {f"a{i}": 1 for i in range(300)}}, "model_args"),
+    ({"model_args": "x" * 20_000}, "model_args"),
+    ({"command": "lm_eval " + "x" * 20_000}, "command"),
+    (
+        {"command": "lm_eval run --model hf --model_args pretrained=x --tasks ours --num_fewshot -1"},
+        "num_fewshot",
+    ),
+    ({"metadata": '{"a": NaN}'}, "metadata.a"),
+    ({"metadata": '{"a": "\\u0000"}'}, "metadata.a"),
+    ({"metadata": '{"a": "\\ud800"}'}, "metadata.a"),
+    ({"metadata": '{"a": 99999999999999999999}'}, "metadata.a"),
+    ({"metadata": '{"a":' * 40 + "1" + "}" * 40}, "metadata" + ".a" * 32),
+    ({"metadata": '{"a":' * 2000 + "1" + "}" * 2000}, "metadata"),
+    ({"metadata": {"a": {1: 2}}}, "metadata.a"),
+    ({"gen_kwargs": "temperature=nan"}, "gen_kwargs.temperature"),
+]
+
+
+@pytest.mark.parametrize(("fields", "path"), FIELDS_REFUSED, ids=[str(f)[:60] for f, _ in FIELDS_REFUSED])
+def test_a_field_that_no_job_can_have_is_refused(desk: Desk, fields: dict[str, Any], path: str) -> None:
+    started = time.perf_counter()
+    found = desk.faults(**fields)
+    assert path in found
+    assert all(len(message) < 500 for message in found.values())
+    assert time.perf_counter() - started < 5
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a\nb",
+        "a b/c",
+        "owner/name/",
+        "-a",
+        "a..b",
+        "a--b",
+        "x" * 200,
+        "https://huggingface.co",
+        "ä",
+        5,
+        "",
+        {},
+    ],
+)
+def test_a_model_that_the_hub_cannot_have_is_refused(desk: Desk, name: Any) -> None:
+    assert desk.faults(model_args={"pretrained": name}).keys() == {"model_args.pretrained"}
+
+
+@pytest.mark.parametrize("name", ["gpt2", "owner/name", "meta-llama/Llama-3.1-8B_x", "01-ai/Yi-1.5-9B"])
+def test_a_model_of_the_hub_is_taken(desk: Desk, name: str) -> None:
+    assert desk.submit(model_args={"pretrained": name}).engine.model == name
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        (7, [7] * 4),
+        ([1, 2, 3], [1, 2, 3, 1234]),
+        ("1,2,3", [1, 2, 3, 1234]),
+        ("1, None ,3,4", [1, None, 3, 4]),
+        ([None] * 4, [None] * 4),
+    ],
+)
+def test_seeds_are_read_as_lm_eval_reads_them(desk: Desk, given: Any, taken: list[int | None]) -> None:
+    assert desk.submit(seed=given).spec["seed"] == taken
+
+
+def test_a_model_argument_given_twice_is_said(desk: Desk) -> None:
+    taken = desk.submit(model_args=f"pretrained={desk.model},dtype=auto,dtype=float32")
+    assert taken.spec["model_args"]["dtype"] == "float32"
+    assert any("given more than once" in note for note in taken.notes)
+
+
+def test_all_faults_come_at_once_with_what_is_allowed(desk: Desk) -> None:
+    with pytest.raises(InvalidJobError) as refused:
+        desk.submit(
+            model_args={"pretrained": str(desk.model), "dtype": "float33"},
+            gen_kwargs={"do_sample": "maybe"},
+            limit=-1,
+            seed="x",
+            tasks=["theirs"],
+        )
+    faults = {fault.path: fault for fault in refused.value.faults}
+    assert faults.keys() == {"model_args.dtype", "gen_kwargs.do_sample", "limit", "seed", "tasks.0"}
+    assert "bfloat16" in (faults["model_args.dtype"].allowed or ())
+    assert faults["gen_kwargs.do_sample"].allowed == ("true", "false")
+
+
+@pytest.mark.parametrize(
+    "text", ["pretrained=" + "'" * 16_000, "x=[" + "\\'" * 8000, "x=" + "[" * 8000 + "]" * 8000]
+)
+def test_no_argument_string_takes_long_to_read(desk: Desk, text: str) -> None:
+    started = time.perf_counter()
+    desk.faults(model_args=text)
+    desk.faults(command=f"lm_eval run --model hf --tasks ours --model_args {text[:16_000]}")
+    assert time.perf_counter() - started < 5
+
+
+def test_what_is_taken_is_json(desk: Desk) -> None:
+    model_args = f"pretrained={desk.model},peft=a/b,x=(1;2),y={{'a': 1}}"
+    taken = desk.submit(command=f'lm_eval run --model hf --tasks ours --model_args "{model_args}"')
+    assert json.loads(json.dumps(taken.spec, allow_nan=False))
