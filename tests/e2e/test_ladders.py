@@ -1,0 +1,175 @@
+"""Engines that fail as real ones do, and what becomes of their jobs: other settings, other devices, or a clear end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.local.ports import free_port
+from tests.e2e.conftest import TASKS
+from tests.e2e.stack import Stack, eventually
+from tests.faults.model import make_model
+from tests.servers import Postgres
+
+HOOKS = Path(__file__).parents[1] / "faults" / "hooks"
+
+
+class Ladders(Stack):
+    """A stack with the echo engine on two slots."""
+
+    model: Path
+
+    def echo(self, **args: Any) -> dict[str, Any]:
+        """A short job with these engine arguments."""
+        args = {"pretrained": str(self.model), **args}
+        return {"model": "echo", "model_args": args, "tasks": ["e2e_choice"], "limit": 5, "batch_size": 4}
+
+    def changes(self, job_id: str) -> list[str]:
+        """The steps that were told as events."""
+        events = self.http.get(f"/jobs/{job_id}/events", headers={"Accept": "application/json"}).json()[
+            "data"
+        ]
+        return [e["data"]["change"] for e in events if e["type"] == "job.retrying" and "change" in e["data"]]
+
+    def devices(self) -> list[dict[str, Any]]:
+        (group,) = self.http.get("/groups").json()["data"]
+        devices: list[dict[str, Any]] = group["devices"]
+        return devices
+
+    def states(self) -> list[str]:
+        return [device["state"] for device in self.devices()]
+
+    def resume(self) -> None:
+        """As an operator who has mended the devices; then both are free."""
+        assert self.http.post("/groups/local/resume").status_code == 200
+        eventually(lambda: self.states() == ["free", "free"], 30, "free devices")
+
+
+@pytest.fixture(scope="module")
+def running(
+    postgres: Postgres, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ladders]:
+    folder = tmp_path_factory.mktemp("ladders")
+    with postgres.database() as database_url:
+        env = {
+            "EVALQ_DATABASE_URL": database_url,
+            "EVALQ_REDIS_URL": redis_url,
+            "EVALQ_DATA_DIR": str(folder / "data"),
+            "EVALQ_TASK_PATHS": str(TASKS),
+            "EVALQ_MODEL_PATHS": str(folder / "models"),
+            "EVALQ_ECHO_ENGINE": "true",
+            "EVALQ_LEASE_SECONDS": "8",
+            "EVALQ_IDLE_SECONDS": "0",
+            "EVALQ_RESEND_SECONDS": "2",
+            "EVALQ_SCHEDULE_SECONDS": "0.2",
+            "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1",
+        }
+        service = Ladders(env, folder, free_port())
+        service.model = make_model(folder / "models" / "tiny")
+        with service:
+            yield service
+
+
+@pytest.fixture
+def stack(running: Ladders) -> Ladders:
+    """The stack with two free devices."""
+    running.resume()
+    return running
+
+
+def test_an_engine_without_room_gets_twice_the_devices(stack: Ladders) -> None:
+    job = stack.run(stack.echo(needs_devices=2))
+    assert job["error"] is None
+    first, second = job["replicas"]
+    assert (first["status"], len(first["devices"])) == ("failed", 1)
+    assert first["error"]["code"] == "gpu_out_of_memory"
+    assert any("CUDA out of memory" in line for line in first["error"]["log_tail"])
+    assert len(second["devices"]) == 2
+    assert stack.changes(job["id"]) == ["devices of one replica 1 -> 2"]
+    assert job["plan"]["gpus_per_replica"] == 2
+    assert "devices of one replica 1 -> 2, after gpu_out_of_memory" in job["plan"]["explanation"]
+    (step,) = stack.results(job["id"])["evalq"]["ladder"]
+    assert (step["change"], step["code"]) == ("devices of one replica 1 -> 2", "gpu_out_of_memory")
+
+
+def test_a_ladder_that_ends_without_a_cure_says_what_was_tried(stack: Ladders) -> None:
+    job = stack.finished(stack.submit(stack.echo(needs_devices=8)), 60)
+    error = job["error"]
+    assert (job["status"], error["code"]) == ("failed", "gpu_out_of_memory")
+    assert [(attempt["change"], attempt["outcome"]) for attempt in error["attempts"]] == [
+        (None, "gpu_out_of_memory"),
+        ("devices of one replica 1 -> 2", "gpu_out_of_memory"),
+    ]
+    assert [attempt["replica"] for attempt in error["attempts"]] == [r["id"] for r in job["replicas"]]
+    assert error["log_tail"]
+    assert "give it more GPUs" in error["hint"]
+
+
+def test_a_width_that_was_asked_for_is_kept(stack: Ladders) -> None:
+    job = stack.finished(stack.submit(stack.echo(needs_devices=2, fail_on="x") | {"gpus_per_replica": 1}), 60)
+    assert (job["status"], job["error"]["code"]) == ("failed", "gpu_out_of_memory")
+    assert "asks for 1 device per replica and gets no more" in job["error"]["hint"]
+    assert stack.changes(job["id"]) == []
+
+
+def test_two_jobs_of_a_failing_engine_both_go_on_with_the_shorter_one(stack: Ladders) -> None:
+    body = stack.echo(max_model_len=256, longest=64)
+    ids = [stack.submit(body), stack.submit(body)]
+    jobs = [stack.finished(job_id, 60) for job_id in ids]
+    assert [job["status"] for job in jobs] == ["succeeded", "succeeded"]
+    assert [stack.changes(job_id) for job_id in ids] == [["max_model_len 256 -> 64"]] * 2
+    assert all("max_model_len=64" in job["plan"]["command"] for job in jobs)
+    shorter = stack.run(stack.echo(max_model_len=64, longest=64))
+    assert shorter["progress"]["reused"] == shorter["progress"]["total"], "answers of the length that ran"
+    prompts = [stack.artifact(job["id"], "samples_e2e_choice") for job in (*jobs, shorter)]
+    assert prompts[0] == prompts[1] == prompts[2]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_step_outlives_its_coordinator(stack: Ladders, when: str) -> None:
+    stack.kill("coordinator")
+    stack.start("coordinator", EVALQ_FAILPOINT=f"{when}:ladders.take:1:any", PYTHONPATH=str(HOOKS))
+    length = {"before": 128, "after": 96}[when]
+    job_id = stack.submit(stack.echo(max_model_len=256, longest=length))
+    try:
+        stack.parts["coordinator"].wait(60)
+    finally:
+        stack.start("coordinator")
+    job = stack.finished(job_id, 60)
+    assert job["status"] == "succeeded", job
+    assert stack.changes(job_id) == [f"max_model_len 256 -> {length}"]
+
+
+def test_memory_in_use_is_waited_for_and_then_left_to_the_others(stack: Ladders) -> None:
+    job = stack.run(stack.echo(free_share=0.65))
+    assert stack.changes(job["id"]) == ["gpu_memory_utilization 0.9 -> 0.64"]
+    assert [r["status"] for r in job["replicas"]][:2] == ["failed", "failed"]
+    assert job["replicas"][0]["error"]["code"] == "engine_start_failed"
+
+
+@pytest.mark.parametrize("moment", ["loading", "answering"])
+def test_a_broken_device_is_drained_until_it_is_resumed(stack: Ladders, moment: str) -> None:
+    job = stack.run(stack.echo(fails_with="ecc", fails_on=0, fails_while=moment))
+    broken, sound = stack.devices()
+    assert (broken["state"], broken["reason"][:23]) == ("drained", "uncorrectable ECC error")
+    assert sound["state"] in {"held", "dirty", "free"}
+    failed, *others = job["replicas"]
+    assert (failed["status"], failed["devices"]) == ("failed", [broken["id"]])
+    assert {tuple(replica["devices"]) for replica in others} == {(sound["id"],)}
+    stack.kill("worker")
+    stack.start("worker")
+    eventually(lambda: stack.states() == ["drained", "free"], 30, "the device drained, whoever looks at it")
+    stack.resume()
+
+
+def test_devices_that_cannot_talk_are_left_and_drained_the_second_time(stack: Ladders) -> None:
+    for attempt in range(2):
+        job = stack.run(stack.echo(fails_with="nccl", fails_on=0, delay_seconds=attempt / 1000))
+        assert [r["error"]["code"] for r in job["replicas"] if r["error"]] == ["nccl_error"]
+        eventually(lambda: stack.states()[1] == "free", 30, "the replica's end")
+        assert stack.states()[0] == ("drained" if attempt else "free")
+    assert stack.devices()[0]["reason"].startswith("two NCCL errors in a row")
