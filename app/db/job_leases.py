@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
 from app.db.tables import JobRow, JobTaskRow
-from app.domain.job import LATE, LOST, MAX_LOSSES, Failure, JobStatus, Phase, TaskStatus
+from app.domain.job import CANCELLED, LATE, LOST, MAX_LOSSES, PAUSED, Failure, JobStatus, Phase, TaskStatus
 from app.domain.lease import Lease, Order
 from app.errors import LeaseLostError
 
@@ -193,19 +193,33 @@ class JobLeaseRepository:
         """End waiting jobs that lost one coordinator after the other; returns them."""
         return self._fail(LOST, JobRow.losses >= MAX_LOSSES)
 
+    def cancel_asked(self) -> list[UUID]:
+        """End waiting jobs that were asked to stop while a coordinator held them that did not get to it."""
+        asked = JobRow.cancel_requested_at.is_not(None)
+        return self._move(asked, status=JobStatus.CANCELLED, reason=CANCELLED, ended_at=func.now())
+
+    def pause_asked(self) -> list[UUID]:
+        """Put queued jobs aside, likewise."""
+        asked = and_(JobRow.status == JobStatus.QUEUED, JobRow.pause_requested_at.is_not(None))
+        return self._move(asked, status=JobStatus.PAUSED, reason=PAUSED, pause_requested_at=None)
+
     def _fail(self, error: Failure, which: ColumnElement[bool]) -> list[UUID]:
+        return self._move(
+            which,
+            status=JobStatus.FAILED,
+            reason=error.message,
+            error=error.to_json(),
+            ended_at=func.now(),
+        )
+
+    def _move(self, which: ColumnElement[bool], **values: Any) -> list[UUID]:
+        """Move those of the waiting jobs that nobody is writing at the moment."""
         waiting = JobRow.status.in_([JobStatus.QUEUED, JobStatus.PAUSED])
         found = select(JobRow.id).where(JobRow.ended_at.is_(None), waiting, which)
         rows = self._session.scalars(
             update(JobRow)
             .where(JobRow.id.in_(found.with_for_update(skip_locked=True, key_share=True)))
-            .values(
-                status=JobStatus.FAILED,
-                reason=error.message,
-                error=error.to_json(),
-                ended_at=func.now(),
-                version=JobRow.version + 1,
-            )
+            .values(version=JobRow.version + 1, **values)
             .returning(JobRow.id)
         )
         return list(rows)

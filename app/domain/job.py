@@ -108,6 +108,10 @@ class Failure:
         )
 
 
+CANCELLED = "cancelled by its user"
+PAUSED = "paused by its user"
+"""Why a job stands where it does, in words."""
+
 LATE = Failure("deadline_exceeded", "the job did not end by its deadline", hint="retry it with a later one")
 
 MAX_LOSSES = 10
@@ -187,7 +191,7 @@ class Job:
             return self
         if self.status is JobStatus.RUNNING:
             return replace(self, pause_requested_at=self.pause_requested_at or now, reason="pausing")
-        return self.moved_to(JobStatus.PAUSED, now, reason="paused by its user")
+        return self.moved_to(JobStatus.PAUSED, now, reason=PAUSED)
 
     def resumed(self, now: datetime) -> Job:
         """Back to the queue with every answer it has. Safe to repeat."""

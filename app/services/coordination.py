@@ -20,7 +20,7 @@ from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
 from app.domain.chunk import Chunk
 from app.domain.ids import uuid7
-from app.domain.job import SCORED, Failure, Job, JobStatus, Phase, outcome
+from app.domain.job import PAUSED, SCORED, Failure, Job, JobStatus, Phase, outcome
 from app.domain.lease import Lease, Order
 from app.domain.replica import Replica
 from app.services.ladders import LadderService
@@ -230,7 +230,7 @@ class CoordinationService:
         with self._sessions.begin() as session:
             if JobLeaseRepository(session).order(lease, lock=True) is not Order.PAUSE:
                 return False
-            self._end(session, lease, JobStatus.PAUSED, "paused by its user", None)
+            self._end(session, lease, JobStatus.PAUSED, PAUSED, None)
         self._wake(lease.id)
         return True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -18,7 +19,7 @@ from app.db.job_leases import JobLeaseRepository
 from app.db.jobs import JobRepository
 from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
-from app.domain.job import LATE, LOST
+from app.domain.job import CANCELLED, LATE, LOST, PAUSED
 from app.domain.placement import Demand, Policy, Release, Start, place
 from app.domain.replica import Replica
 from app.domain.retry import asks_for_a_change
@@ -150,11 +151,8 @@ class SchedulingService:
                 EventRepository(session).append(
                     job_id, "job.retrying", {"reason": "its coordinator was lost"}
                 )
-            ended = dict.fromkeys(JobLeaseRepository(session).fail_late(), LATE)
-            ended |= dict.fromkeys(JobLeaseRepository(session).fail_lost(), LOST)
-            for job_id, error in ended.items():
-                EventRepository(session).append(job_id, "job.failed", {"error": error.to_json()})
-        return [*lost, *jobs, *ended]
+            settled = _settle_waiting(session)
+        return [*lost, *jobs, *settled]
 
     def tidy_once(self) -> int:
         """Forget chunks of ended jobs; returns how many."""
@@ -164,3 +162,18 @@ class SchedulingService:
     def sweep_once(self) -> None:
         """Forget a piece of what is older than the operator keeps, if an hourly sweep is on its way."""
         self._sweeper.sweep_some()
+
+
+def _settle_waiting(session: Session) -> list[UUID]:
+    """Move the waiting jobs that nobody else would: those asked to stop first, then those late or lost too often."""
+    leases = JobLeaseRepository(session)
+    moved: list[tuple[str, list[UUID], dict[str, Any]]] = [
+        ("job.cancelled", leases.cancel_asked(), {"reason": CANCELLED}),
+        ("job.paused", leases.pause_asked(), {"reason": PAUSED}),
+        ("job.failed", leases.fail_late(), {"error": LATE.to_json()}),
+        ("job.failed", leases.fail_lost(), {"error": LOST.to_json()}),
+    ]
+    for event_type, jobs, data in moved:
+        for job_id in jobs:
+            EventRepository(session).append(job_id, event_type, data)
+    return [job_id for _, jobs, _ in moved for job_id in jobs]

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 
 from app.db.session import Sessions, make_sessions
 from app.domain.chunk import AfterFailure, Chunk
-from app.domain.job import LOST, MAX_LOSSES, Failure, JobStatus
+from app.domain.job import LOST, MAX_LOSSES, Failure, Job, JobStatus
 from app.domain.lease import Lease, Order
 from app.domain.replica import ReplicaStatus
 from app.errors import ChunkLostError, LeaseLostError
+from app.services.jobs import JobService
 from app.services.serving import Answer, Claimed
 from app.settings import Settings
 from tests.waiting import until
@@ -91,6 +93,32 @@ def test_a_paused_job_is_put_aside_and_its_holder_let_go(world: World) -> None:
     assert world.jobs.view(job.id).job.status is JobStatus.PAUSED
     with pytest.raises(LeaseLostError):
         world.coordination.renew(job)
+
+
+@pytest.mark.parametrize(
+    ("ask", "status"),
+    [(JobService.cancel, JobStatus.CANCELLED), (JobService.pause, JobStatus.PAUSED)],
+    ids=["cancel", "pause"],
+)
+def test_what_a_lost_coordinator_was_asked_is_done_without_another(
+    world: World, ask: Callable[[JobService, UUID], Job], status: JobStatus
+) -> None:
+    job = world.running()
+    ask(world.jobs, job.id)
+    world.expire(job)
+    world.scheduling.expire_once()
+    assert world.jobs.view(job.id).job.status is status
+    assert [name for _, name in world.events(job.id)][-2:] == ["job.retrying", f"job.{status}"]
+
+
+def test_a_cancel_that_a_leaving_coordinator_did_not_see_is_done(world: World) -> None:
+    job = world.running()
+    assert world.coordination.order(job) is Order.GO_ON
+    world.jobs.cancel(job.id)
+    world.coordination.stop(job, JobStatus.QUEUED, "its coordinator is shutting down")
+    assert world.scheduling.expire_once() == [job.id]
+    assert world.scheduling.expire_once() == []
+    assert world.jobs.view(job.id).job.status is JobStatus.CANCELLED
 
 
 def test_what_happened_to_a_held_job_is_read_under_its_lease(world: World) -> None:
