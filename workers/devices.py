@@ -178,3 +178,5 @@ class GroupKeeper:
                 log.warning("%s; this worker goes on serving what it holds", error)
             except (SQLAlchemyError, GpuUnavailableError, TimeoutError) as error:
                 log.warning("no heartbeat for group %s: %s", self._devices.group, error)
+            except Exception:  # without this thread the group would be given no work, and nobody told why
+                log.exception("no heartbeat for group %s", self._devices.group)

@@ -169,8 +169,12 @@ class ServingService:
 
     def is_over(self, owner: str) -> bool:
         """Whether this names a replica of ours that has ended: its processes may be killed."""
+        try:
+            replica_id = UUID(owner)
+        except ValueError:  # whatever set the variable, it was not evalq
+            return False
         with self._sessions.begin() as session:
-            return ReplicaRepository(session).is_over(UUID(owner))
+            return ReplicaRepository(session).is_over(replica_id)
 
     def _tell(
         self,

@@ -40,6 +40,7 @@ def test_what_was_placed_and_not_begun_goes_elsewhere(world: World) -> None:
     world.groups.leave("a", token)
     assert world.serving.is_over(str(placed))
     assert not world.serving.is_over(str(begun.id))
+    assert not world.serving.is_over("no id of ours")
 
 
 def test_a_worker_that_takes_over_is_not_made_to_leave(world: World) -> None:
