@@ -7,8 +7,9 @@ import secrets
 import sys
 from pathlib import Path
 
-from tests.faults import hf_kills, recovery
+from tests.faults import hf_kills, recovery, walk
 from tests.faults.campaign import Plan, run
+from tests.faults.failpoints import PLAYERS, walk_points
 
 
 def main() -> int:
@@ -22,7 +23,17 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="keep logs in this (short, new) folder")
     parser.add_argument("--hf", action="store_true", help="twenty SIGKILLs over one job of the HF engine")
     parser.add_argument("--recovery", action="store_true", help="measure the table of docs/faults.md")
+    parser.add_argument("--points", action="store_true", help="visit every fail point once")
+    parser.add_argument(
+        "--only-part", action="append", default=[], choices=PLAYERS, help="with --points: of it"
+    )
+    parser.add_argument("--only-point", default="", help="with --points: those whose name holds this")
     given = parser.parse_args()
+    if given.points:
+        points = [point for point in walk_points(given.only_part) if given.only_point in str(point)]
+        tally = walk.run(points, lambda line: print(line, flush=True), given.keep)  # noqa: T201
+        print("\n".join(tally.lines()), flush=True)  # noqa: T201
+        return 1 if tally.violations else 0
     if given.recovery:
         recovery.run(lambda line: print(line, flush=True), given.keep)  # noqa: T201
         return 0

@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -67,48 +67,75 @@ class Report:
 
 def run(plan: Plan, say: Callable[[str], None] = print, folder: Path | None = None) -> Report:
     """Run a campaign; logs stay in `folder` where one is given."""
+    settings = {
+        "EVALQ_LEASE_SECONDS": f"{plan.lease_seconds:g}",
+        "EVALQ_HOLD_SECONDS": "1",
+        "EVALQ_IDLE_SECONDS": "20",
+    }
+    with running_service(folder, settings) as service:
+        return _Campaign(plan, service, say).run()
+
+
+@dataclass(frozen=True)
+class Service:
+    """The whole service and what it stands on, at work."""
+
+    cluster: Cluster
+    database: Database
+    broker: Broker
+    model: Path
+    small_disk: bool
+    """Whether the workers' data folder can be filled."""
+
+
+@contextmanager
+def running_service(folder: Path | None, settings: Mapping[str, str]) -> Iterator[Service]:
+    """All parts, ready; logs stay in `folder` where one is given."""
     with (
         campaign_folder(folder) as place,
         running_servers(place) as servers,
         _small_disk(place / "data") as small,
     ):
         model = make_model(place / "models" / "bytes")
-        settings = {
-            "EVALQ_LEASE_SECONDS": f"{plan.lease_seconds:g}",
-            "EVALQ_HOLD_SECONDS": "1",
-            "EVALQ_IDLE_SECONDS": "20",
-        }
         cluster = Cluster(*servers, place, model=model, settings=settings)
         try:
             cluster.start_all()
             cluster.await_ready()
-            return _Campaign(
-                plan, cluster, *servers, kinds=variants(str(model)), small_disk=small, say=say
-            ).run()
+            yield Service(cluster, *servers, model, small)
         finally:
             cluster.stop()
 
 
+def undisturbed(service: Service, kinds: list[Variant], history: History) -> dict[str, Outcome]:
+    """What every kind of job ends as before anything happens."""
+    client = Client(service.cluster, kinds, history, 0, threading.Event())
+    posted = [client.post(kind) for kind in kinds]
+    if left := rest(service.database):
+        raise AssertionError(f"an undisturbed job does not end: {left}")
+    return {job.variant: outcome(service.database, job.id) for job in posted if job}
+
+
+def rest(database: Database) -> list[str]:
+    """Wait until every job has ended and no device is on its way; what is left after a bound."""
+    deadline = time.monotonic() + REST_SECONDS
+    quiet = threading.Event()
+    while (left := unfinished(database)) and time.monotonic() < deadline:
+        quiet.wait(0.2)
+    return left
+
+
 class _Campaign:
-    def __init__(
-        self,
-        plan: Plan,
-        cluster: Cluster,
-        database: Database,
-        broker: Broker,
-        *,
-        kinds: list[Variant],
-        small_disk: bool,
-        say: Callable[[str], None],
-    ) -> None:
+    def __init__(self, plan: Plan, service: Service, say: Callable[[str], None]) -> None:
         self._plan = plan
-        self._cluster = cluster
-        self._database = database
-        self._kinds = kinds
+        self._service = service
+        self._cluster, self._database = service.cluster, service.database
+        self._kinds = variants(str(service.model))
         self._say = say
         self._rng = random.Random(plan.seed)
-        self._saboteur = Saboteur(cluster, database, broker, self._rng, plan.lease_seconds)
-        if not small_disk:
+        self._saboteur = Saboteur(
+            service.cluster, service.database, service.broker, self._rng, plan.lease_seconds
+        )
+        if not service.small_disk:
             self._saboteur.forgo("full disk")
         self._history = History()
         self._report = Report(plan)
@@ -117,31 +144,23 @@ class _Campaign:
     def run(self) -> Report:
         """Learn what is right, do the faults, wait for rest, check."""
         plan, report = self._plan, self._report
-        undisturbed = self._undisturbed()
+        right = undisturbed(self._service, self._kinds, self._history)
         with watching(self._database, plan.lease_seconds) as watch:
             with running_clients(self._cluster, self._kinds, self._history, plan.seed, plan.clients):
                 self._strike()
             healed_at = time.monotonic()
             self._cluster.start_all()
-            left = self._rest()
+            left = rest(self._database)
             report.rest_seconds = time.monotonic() - healed_at
         report.looks = watch.looks
         report.reached = self._saboteur.reached
         report.violations += [f"never came to rest: {what}" for what in left] + watch.violations
-        checker = Checker(self._cluster, self._database, self._history, undisturbed)
+        checker = Checker(self._cluster, self._database, self._history, right)
         report.violations += checker.violations()
         with self._database.connect() as connection:
             found = connection.execute("SELECT status, count(*) FROM jobs GROUP BY status").fetchall()
         report.statuses = Counter({str(status): int(str(number)) for status, number in found})
         return report
-
-    def _undisturbed(self) -> dict[str, Outcome]:
-        """Every kind of job once, before anything happens."""
-        client = Client(self._cluster, self._kinds, self._history, 0, threading.Event())
-        posted = [client.post(kind) for kind in self._kinds]
-        if left := self._rest():
-            raise AssertionError(f"an undisturbed job does not end: {left}")
-        return {job.variant: outcome(self._database, job.id) for job in posted if job}
 
     def _strike(self) -> None:
         """Do the faults at drawn times, and undo each after its time; the last undone, return."""
@@ -167,14 +186,6 @@ class _Campaign:
     def _tell(self, fault: Fault) -> None:
         self._report.faults[fault.name] += 1
         self._say(f"{time.monotonic() - self._began:7.1f} s  {fault.what}")
-
-    def _rest(self) -> list[str]:
-        """Wait until every job has ended and no device is on its way; what is left after a bound."""
-        deadline = time.monotonic() + REST_SECONDS
-        quiet = threading.Event()
-        while (left := unfinished(self._database)) and time.monotonic() < deadline:
-            quiet.wait(0.2)
-        return left
 
 
 @contextmanager

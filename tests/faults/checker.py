@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any
 from uuid import UUID
 
@@ -23,7 +23,7 @@ END = {f"job.{status}" for status in TERMINAL}
 CHECKS: Mapping[str, str] = {
     "jobs": "every accepted job ended once, in the status of an undisturbed run or as its client asked",
     "strangers": "no job that nobody posted, none doubled",
-    "events": "events numbered 1, 2, 3..., one terminal event, last",
+    "events": "events numbered 1, 2, 3..., one terminal event (one more for each retry), last",
     "results": "result documents and sample lines equal to an undisturbed run's",
     "leases": "no lease, claimed chunk or chunk of an ended job is left",
     "devices": "every device free or drained with a reason, no replica without its devices",
@@ -101,9 +101,16 @@ class Checker:
             events = list(rows)
             if [event["number"] for event in events] != list(range(1, len(events) + 1)):
                 yield f"events of {job_id} have gaps: {[event['number'] for event in events]}"
-            ends = [event["type"] for event in events if event["type"] in END]
-            if len(ends) != 1 or events[-1]["type"] != ends[0]:
-                yield f"events of {job_id} end with {[event['type'] for event in events[-3:]]}, ends {ends}"
+            types = [event["type"] for event in events]
+            ends = [kind for kind in types if kind in END]
+            if len(ends) != 1 + self._retries(job_id, types) or types[-1] not in END:
+                yield f"events of {job_id} end with {types[-3:]}, ends {ends}"
+
+    def _retries(self, job_id: str, types: list[str]) -> int:
+        """How often the job was retried by its client: an end that is followed by a new beginning."""
+        job = self._posted.get(job_id)
+        pairs = pairwise(types) if job and "retry" in job.asked else ()
+        return sum(before in END and after == "job.queued" for before, after in pairs)
 
     def _check_results(self) -> Iterator[str]:
         for job in self._history.posted:

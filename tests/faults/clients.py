@@ -29,7 +29,7 @@ class Variant:
 
 
 def variants(model: str) -> list[Variant]:
-    """Every request kind, a group, two engine specs that want the same devices, and a request no engine can answer."""
+    """Every request kind, a group, two engine specs that want the same devices, and what cannot be answered or read."""
     base = {"model": "echo", "batch_size": 4, "reuse_responses": False}
     usual = {"pretrained": model, "delay_seconds": 0.012}
     other = {"pretrained": model, "delay_seconds": 0.02}
@@ -41,6 +41,7 @@ def variants(model: str) -> list[Variant]:
         Variant(
             "poisoned", base | {"model_args": poisoned, "tasks": ["e2e_generate", "e2e_choice"], "limit": 8}
         ),
+        Variant("lost", base | {"model_args": usual, "tasks": ["e2e_lost", "e2e_rolling"], "limit": 2}),
     ]
 
 
@@ -52,7 +53,7 @@ class Posted:
     variant: str
     key: str
     asked: set[str] = field(default_factory=set)
-    """Of cancel and pause, what was asked for at least once, heard or not."""
+    """Of cancel, pause, resume and retry, what was asked for at least once, heard or not."""
 
 
 class History:
@@ -95,7 +96,8 @@ class Client(threading.Thread):
             if job is None:
                 return
             for action in self._mischief():
-                self._ask(job, action)
+                self._give_up.wait(self._rng.uniform(0, 4))
+                self.ask(job, action)
             self._follow(job)
 
     def post(self, kind: Variant) -> Posted | None:
@@ -114,24 +116,28 @@ class Client(threading.Thread):
             self._give_up.wait(PATIENCE_SECONDS)
         return None
 
+    def ask(self, job: Posted, action: str) -> None:
+        """Cancel, pause, resume or retry until the answer says that it is so, or cannot be."""
+        job.asked.add(action)
+        self.insist("POST", f"/jobs/{job.id}/{action}", {200, 409})
+
+    def insist(self, method: str, path: str, answers: set[int]) -> None:
+        """Ask until one of these is the answer; any other one that is final is complained about."""
+        while not self._give_up.is_set():
+            answer = self._request(method, path)
+            if answer is not None and answer.status_code in answers:
+                return
+            if answer is not None and answer.status_code not in AGAIN:
+                self._history.complain(f"{method} {path}: {answer.status_code} {answer.text}")
+                return
+            self._give_up.wait(PATIENCE_SECONDS)
+
     def give_up(self) -> None:
         """End what it is waiting for."""
         self._give_up.set()
 
     def _mischief(self) -> list[str]:
         return self._rng.choices([[], ["cancel"], ["pause", "resume"]], [6, 1, 1])[0]
-
-    def _ask(self, job: Posted, action: str) -> None:
-        self._give_up.wait(self._rng.uniform(0, 4))
-        job.asked.add(action)
-        while not self._give_up.is_set():
-            answer = self._request("POST", f"/jobs/{job.id}/{action}")
-            if answer is not None and answer.status_code in {200, 409}:
-                return
-            if answer is not None and answer.status_code not in AGAIN:
-                self._history.complain(f"{action} {job.id}: {answer.status_code} {answer.text}")
-                return
-            self._give_up.wait(PATIENCE_SECONDS)
 
     def _follow(self, job: Posted) -> None:
         seen = ""

@@ -74,12 +74,12 @@ class Cluster:
             MARK: self.run_id,
         } | ({"FAULTS_JOURNAL": str(journal)} if journal else {})
 
-    def start(self, part: str, failpoint: str | None = None) -> None:
-        """Start a part that does not run, to die at a commit if one is named."""
+    def start(self, part: str, failpoint: str | None = None, **settings: str) -> None:
+        """Start a part that does not run, to die at a commit if one is named, with settings of its own."""
         command = [sys.executable, "-m", "app.cli", *PARTS[part]]
         if part == "api":
             command += ["--port", str(self._port)]
-        env = self._env | ({"EVALQ_FAILPOINT": failpoint} if failpoint else {})
+        env = self._env | settings | ({"EVALQ_FAILPOINT": failpoint} if failpoint else {})
         with (self._folder / f"{part}.log").open("ab") as log:
             self.parts[part] = subprocess.Popen(
                 command, env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True

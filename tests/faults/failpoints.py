@@ -1,36 +1,117 @@
-"""The named fail points: before and after each commit of the services, by part."""
+"""The named fail points: before and after each commit of the services that changes something, by part."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+
 from tests.faults.cluster import GROUPS
 
-FAILPOINTS = {
-    "api": ["jobs._submit", "jobs._reserved"],
-    "scheduler-1": ["scheduling.place_once", "scheduling.announce_once", "scheduling.expire_once"],
-    "scheduler-2": ["scheduling.place_once", "scheduling.announce_once", "scheduling.expire_once"],
-    "coordinator": [
-        f"coordination.{method}"
-        for method in (
-            *("claim", "renew", "enter", "prepared", "pending_keys", "lookup", "store_plan", "collect"),
-            *("progress", "task_finished", "add_samples", "finish", "stop", "release_holders"),
-        )
-    ],
-    **{
-        f"worker-{group}": [
-            *(f"serving.{method}" for method in ("claim", "renew", "loaded", "next", "answer", "end")),
-            *("serving.chunk_failed", "serving.release_holders", "groups.register", "groups.beat"),
-        ]
-        for group in GROUPS
-    },
+PLAYERS: Mapping[str, Sequence[str]] = {
+    "api": ("api",),
+    "scheduler": ("scheduler-1", "scheduler-2"),
+    "coordinator": ("coordinator",),
+    "worker": tuple(f"worker-{group}" for group in GROUPS),
 }
-"""Where a part is killed: before and after the commit of each of these methods."""
+"""Who plays a role: parts that run the same program."""
+
+FAILPOINTS: Mapping[str, Sequence[str]] = {
+    "api": (
+        *("jobs._reserved", "jobs._submit", "jobs._swap_once", "jobs.retry", "jobs._delete_once"),
+        *("keys._look_up", "groups.drain", "groups.resume"),
+    ),
+    "scheduler": (
+        *("scheduling.place_once", "scheduling.announce_once", "scheduling.expire_once"),
+        *("scheduling.tidy_once", "retention._do"),
+    ),
+    "coordinator": (
+        "ladders.take",
+        *(
+            f"coordination.{method}"
+            for method in (
+                *("claim", "renew", "enter", "explain", "prepared", "pending_keys", "lookup", "store_plan"),
+                *("collect", "progress", "warn", "task_finished", "task_failed", "add_samples", "add_log"),
+                *("finish", "fail", "stop", "pause", "release_holders"),
+            )
+        ),
+    ),
+    "worker": (
+        *(f"serving.{method}" for method in ("claim", "renew", "loaded", "next", "answer", "chunk_failed")),
+        *(f"serving.{method}" for method in ("keep_only", "warn", "add_log", "end", "release_holders")),
+        *("groups.register", "groups.beat", "groups.leave", "groups.mark_device"),
+    ),
+}
+"""Where the parts of a role are killed: before and after the commits of each of these methods."""
+
+TWICE = frozenset({"scheduling.expire_once", "serving.loaded", "serving.end"})
+"""Methods of two transactions."""
+
+EMPTY_TOO = frozenset(
+    {"jobs._reserved", "coordination.pending_keys", "coordination.lookup", "serving.keep_only"}
+)
+"""Methods whose commits count though they may change nothing: what they are part of does."""
+
+READS = frozenset(
+    {
+        *("coordination.held", "coordination.order", "coordination.engines", "ladders.troubles"),
+        *("coordination.holders", "serving.holders", "serving.is_over", "groups.all", "queue.waiting"),
+        *("jobs.known", "jobs.check_seen", "jobs.view", "jobs.page", "jobs.events", "jobs.news"),
+        *(
+            "jobs.counts",
+            "keys.all",
+            "keys.needed",
+            "results.document",
+            "results.samples",
+            "results.artifacts",
+        ),
+        *("results.artifact", "results.logs", "results.last_logs", "retention._long_logs"),
+        "submission._engine",
+    }
+)
+"""Methods that change nothing: to die there is to die between two of the others."""
+
+COMMANDS = frozenset({"keys.create", "keys.revoke"})
+"""Methods of operators' commands, which no part runs."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One moment at which a part kills itself."""
+
+    role: str
+    part: str
+    when: str
+    method: str
+    number: int
+    """At which of the method's commits that change something."""
+
+    @property
+    def spec(self) -> str:
+        """As tests/faults/hooks/sitecustomize.py reads it."""
+        counted = "any" if self.method in EMPTY_TOO else "changed"
+        return f"{self.when}:{self.method}:{self.number}:{counted}"
+
+    def __str__(self) -> str:
+        return f"{self.part} {self.when}:{self.method}" + (f":{self.number}" if self.number > 1 else "")
+
+
+def walk_points(roles: Sequence[str] = ()) -> Iterator[Point]:
+    """Every fail point of the roles (all, where none is named) once; the parts of a role take turns."""
+    for role, methods in FAILPOINTS.items():
+        parts = cycle(PLAYERS[role])
+        for method in methods if role in roles or not roles else ():
+            for number in (1, 2) if method in TWICE else (1,):
+                for when in ("before", "after"):
+                    yield Point(role, next(parts), when, method, number)
 
 
 def all_points() -> list[tuple[str, str, str]]:
     """Every part's fail points: before and after each commit."""
     return [
         (part, when, method)
-        for part, methods in FAILPOINTS.items()
+        for role, methods in FAILPOINTS.items()
+        for part in PLAYERS[role]
         for method in methods
         for when in ("before", "after")
     ]

@@ -179,7 +179,7 @@ class Saboteur:
         part, when, method = self._points.pop()
         if self._take([part]) is None:
             return None
-        point = f"{when}:{method}:{self._rng.choice([1, 1, 2, 4])}"
+        point = f"{when}:{method}:{self._rng.choice([1, 1, 2, 4])}:any"
         self._cluster.kill(part)
         self._cluster.start(part, point)
 

@@ -13,8 +13,8 @@ from tests.faults.servers import Database
 
 LOOK_SECONDS = 0.25
 
-TERMINAL_ROWS = {
-    "job": "SELECT id, status, attempt, event_count, ended_at, md5(coalesce(results, '')) FROM jobs"
+TERMINAL_ROWS = {  # by attempt: a retry begins a new one
+    "job": "SELECT (id, attempt)::text, status, event_count, ended_at, md5(coalesce(results, '')) FROM jobs"
     " WHERE status IN ('succeeded', 'partially_failed', 'failed', 'cancelled')",
     "replica": "SELECT id, status, ended_at, requests_done FROM replicas"
     " WHERE status IN ('released', 'failed', 'lost')",

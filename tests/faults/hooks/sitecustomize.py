@@ -1,12 +1,14 @@
 """Loaded by processes under test, which know nothing of it: they find this folder on PYTHONPATH.
 
-EVALQ_FAILPOINT=before:serving.answer:3 makes a part SIGKILL itself at a named commit: the service's module and
-method, and at which of its commits. FAULTS_JOURNAL=FILE makes gpu workers write down what engines have answered.
+EVALQ_FAILPOINT=before:serving.answer:3:changed makes a part SIGKILL itself at a named commit: the service's module
+and method, and at which of its commits, of any or of those that changed something.
+FAULTS_JOURNAL=FILE makes gpu workers write down what engines have answered.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections import Counter
@@ -29,19 +31,36 @@ def _service_method() -> str:
     return ""
 
 
-def _die_at(when: str, method: str, number: int) -> None:
-    from sqlalchemy import event
+_CHANGE = re.compile(r"\b(INSERT\s+INTO|DELETE\s+FROM|UPDATE\s+\S+(\s+AS\s+\w+)?\s+SET)\b", re.IGNORECASE)
+
+
+def _die_at(when: str, method: str, number: int, counted: str) -> None:
+    from sqlalchemy import Engine, event
     from sqlalchemy.orm import Session
 
     seen: Counter[str] = Counter()
 
-    def reached(_session: Session) -> None:
-        if _service_method() != method:
+    def executed(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if cursor.rowcount and _CHANGE.search(statement):
+            connection.info["changed"] = True
+
+    def begun(connection: Any) -> None:
+        connection.info["changed"] = False
+
+    def prepared(session: Session) -> None:
+        pending = session.new or session.dirty or session.deleted
+        session.info["counts"] = counted == "any" or pending or session.connection().info["changed"]
+
+    def reached(session: Session) -> None:
+        if _service_method() != method or not session.info["counts"]:
             return
         seen[method] += 1
         if seen[method] == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    event.listen(Engine, "after_cursor_execute", executed)
+    event.listen(Engine, "begin", begun)
+    event.listen(Session, "before_commit", prepared)
     event.listen(Session, f"{when}_commit", reached)
 
 
@@ -78,7 +97,7 @@ def _journal(connection: Any) -> None:
 
 
 if POINT:
-    _when, _method, _number = POINT.split(":")
-    _die_at(_when, _method, int(_number))
+    _when, _method, _number, _counted = POINT.split(":")
+    _die_at(_when, _method, int(_number), _counted)
 if JOURNAL:
     sys.meta_path.insert(0, _JournalFinder())  # type: ignore[arg-type]

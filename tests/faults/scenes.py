@@ -1,0 +1,289 @@
+"""What has to happen for a part to reach a fail point: a scene arms the point when all is ready for it."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import psycopg
+
+from tests.e2e.stack import TERMINAL
+from tests.faults.campaign import Service
+from tests.faults.clients import Client, History, Posted, Variant, variants
+from tests.faults.cluster import send
+from tests.faults.failpoints import PLAYERS, Point
+from tests.waiting import until
+
+REACH_SECONDS = 40.0
+"""A part has so long to start and to reach its fail point."""
+
+SCENE_SECONDS = 60.0
+
+Kinds = Mapping[str, Variant]
+
+
+def kinds(model: str) -> Kinds:
+    """The campaigns' jobs, and some that go wrong in ways of their own."""
+    base = {"model": "echo", "batch_size": 4, "reuse_responses": False}
+    slow = {"pretrained": model, "delay_seconds": 0.1}
+    wide = {"pretrained": model, "needs_devices": 2}
+    warned = {"pretrained": model, "warn_on": "Clara"}
+    more = [
+        Variant("slow", base | {"model_args": slow, "tasks": ["e2e_choice"], "limit": 20, "replicas": 2}),
+        Variant("doomed", base | {"model_args": slow, "tasks": ["e2e_lost"]}),
+        Variant("wide", base | {"model_args": wide, "tasks": ["e2e_generate"], "limit": 8}),
+        Variant("warned", base | {"model_args": warned, "tasks": ["e2e_generate"]}),
+    ]
+    return {kind.name: kind for kind in [*variants(model), *more]}
+
+
+class Stage:
+    """One fail point: the part that is to die there, a client, and a hand on everything else."""
+
+    def __init__(self, service: Service, known: Kinds, point: Point) -> None:
+        self.history = History()
+        self.reached = False
+        self._cluster, self._database = service.cluster, service.database
+        self._known = known
+        self._point = point
+        self._watch: threading.Thread | None = None
+        seed = secrets.randbits(32)
+        self._client = Client(service.cluster, [], self.history, seed, threading.Event())
+
+    def arm(self, **settings: str) -> None:
+        """Start the part again so that it dies at the point; once dead (or in vain) everything is started again.
+
+        Whoever could act in its place is away meanwhile: the other scheduler.
+        """
+        others = PLAYERS["scheduler"] if self._point.role == "scheduler" else ()
+        for part in {self._point.part, *others}:
+            self._cluster.kill(part)
+        self._cluster.start(self._point.part, self._point.spec, **settings)
+        self._watch = threading.Thread(target=self._await_death, daemon=True)
+        self._watch.start()
+
+    def _await_death(self) -> None:
+        process = self._cluster.parts[self._point.part]
+        try:
+            self.reached = process.wait(REACH_SECONDS) == -signal.SIGKILL
+        except subprocess.TimeoutExpired:
+            self._cluster.kill(self._point.part)
+        self._cluster.start_all()
+
+    def leave(self) -> None:
+        """Wait until everything is started again."""
+        if self._watch:
+            self._watch.join()
+
+    @property
+    def armed(self) -> bool:
+        """Whether the part may still die at the point."""
+        return self._watch is not None and self._watch.is_alive()
+
+    def post(self, name: str) -> Posted:
+        """A job that is accepted; where a worker is to die, its group is the only one that may serve it."""
+        kind = self._known[name]
+        pin = {"group": self._point.part.removeprefix("worker-")} if self._point.role == "worker" else {}
+        job = self._client.post(Variant(name, {**kind.body, **pin}))
+        assert job, self.history.faults
+        return job
+
+    def ask(self, job: Posted, action: str) -> None:
+        """Cancel, pause, resume or retry."""
+        self._client.ask(job, action)
+
+    def forget(self, job: Posted) -> None:
+        """Delete an ended job."""
+        self._client.insist("DELETE", f"/jobs/{job.id}", {204, 404})
+        self.history.posted.remove(job)
+
+    def drain(self, group: str) -> None:
+        """Drain a group, and let it work again."""
+        for action in ("drain", "resume"):
+            self._client.insist("POST", f"/groups/{group}/{action}", {200})
+
+    def evaluating(self) -> Posted:
+        """A slow job that an engine is answering."""
+        job = self.post("slow")
+        until(
+            lambda: self.seen("SELECT phase FROM jobs WHERE id = %s", job.id) == "evaluating", SCENE_SECONDS
+        )
+        return job
+
+    def becomes(self, job: Posted, statuses: set[str]) -> None:
+        """Wait for one of these statuses."""
+        until(lambda: self.seen("SELECT status FROM jobs WHERE id = %s", job.id) in statuses, SCENE_SECONDS)
+
+    def seen(self, query: str, *parameters: str) -> Any:
+        """The first value of the first row."""
+        with self._database.connect() as connection:
+            return (connection.execute(query, parameters).fetchone() or (None,))[0]
+
+    def kill_child(self, kind: str, of: int = 1) -> None:
+        """SIGKILL one of at least so many children of a kind."""
+        until(lambda: len(self._cluster.children(kind)) >= of, SCENE_SECONDS)
+        send(self._cluster.children(kind)[0], signal.SIGKILL)
+
+    def signal(self, number: signal.Signals, *parts: str) -> None:
+        """A signal to the main process of parts (the point's own, where none is named)."""
+        for part in parts or (self._point.part,):
+            self._cluster.parts[part].send_signal(number)
+
+    def cut_off_claims(self) -> None:
+        """Terminate a backend that is about to claim chunks, so that nobody knows which ones it got."""
+        with self._database.connect() as connection, connection.transaction():
+            connection.execute("LOCK TABLE chunks IN ACCESS EXCLUSIVE MODE")
+            query = """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                WHERE wait_event_type = 'Lock' AND query ILIKE '%%from chunks%%skip locked%%'"""
+            until(lambda: self.seen(query), 1.0)
+
+
+def ordinary(stage: Stage) -> None:
+    """Jobs that succeed."""
+    stage.arm()
+    for name in ("choice", "generate"):
+        stage.post(name)
+
+
+def posting(name: str) -> Callable[[Stage], None]:
+    """A job of a kind."""
+
+    def scene(stage: Stage) -> None:
+        stage.arm()
+        stage.post(name)
+
+    return scene
+
+
+def cancelling(stage: Stage) -> None:
+    """A running job is cancelled."""
+    stage.arm()
+    stage.ask(stage.evaluating(), "cancel")
+
+
+def pausing(stage: Stage) -> None:
+    """A running job is paused, and goes on."""
+    stage.arm()
+    job = stage.evaluating()
+    stage.ask(job, "pause")
+    stage.becomes(job, {"paused"})
+    stage.ask(job, "resume")
+
+
+def retrying(stage: Stage) -> None:
+    """A job that failed in part is tried again."""
+    job = stage.post("poisoned")
+    stage.becomes(job, TERMINAL)
+    stage.arm()
+    stage.ask(job, "retry")
+
+
+def deleting(stage: Stage) -> None:
+    """An ended job is deleted."""
+    job = stage.post("generate")
+    stage.becomes(job, TERMINAL)
+    stage.arm()
+    stage.forget(job)
+
+
+def draining(stage: Stage) -> None:
+    """A group is drained for a moment."""
+    stage.arm()
+    stage.drain("b")
+
+
+def noting_a_key(stage: Stage) -> None:
+    """A key is used that was not used for long."""
+    stage.seen("UPDATE api_keys SET last_used_at = NULL RETURNING name")
+    stage.arm()
+    stage.post("generate")
+
+
+def losing_an_engine(stage: Stage) -> None:
+    """One of two engines of a job is killed."""
+    stage.arm()
+    stage.evaluating()
+    stage.kill_child("engine", of=2)
+
+
+def losing_a_harness(stage: Stage) -> None:
+    """The harness child of a job is killed."""
+    stage.arm()
+    stage.evaluating()
+    stage.kill_child("harness")
+
+
+def coming_back(stage: Stage) -> None:
+    """A part is killed while it works; it dies again as it cleans up after itself."""
+    stage.evaluating()
+    stage.arm()
+
+
+def leaving(stage: Stage) -> None:
+    """A part is told to stop while it works."""
+    stage.arm()
+    stage.evaluating()
+    stage.signal(signal.SIGTERM)
+
+
+def lapsing(stage: Stage) -> None:
+    """Everyone who holds a lease freezes for longer than it lasts."""
+    stage.evaluating()
+    stage.arm()
+    stage.signal(signal.SIGSTOP, *PLAYERS["coordinator"], *PLAYERS["worker"])
+
+
+def tidying(stage: Stage) -> None:
+    """A job is cancelled while chunks of it are being answered."""
+    job = stage.evaluating()
+    stage.ask(job, "cancel")
+    stage.becomes(job, {"cancelled"})
+    stage.arm()
+
+
+def sweeping(stage: Stage) -> None:
+    """Answers are older than they are kept."""
+    stage.becomes(stage.post("generate"), TERMINAL)
+    stage.arm(EVALQ_KEEP_RESPONSES_DAYS="0.000001")
+
+
+def losing_a_claim(stage: Stage) -> None:
+    """The database fails as chunks are claimed."""
+    stage.arm()
+    stage.evaluating()
+    while stage.armed:
+        try:
+            stage.cut_off_claims()
+        except (AssertionError, psycopg.OperationalError):
+            continue
+
+
+SCENES: Mapping[str, Callable[[Stage], None]] = {
+    "jobs._swap_once": cancelling,
+    "jobs.retry": retrying,
+    "jobs._delete_once": deleting,
+    "keys._look_up": noting_a_key,
+    "groups.drain": draining,
+    "groups.resume": draining,
+    "groups.leave": leaving,
+    "scheduling.expire_once": lapsing,
+    "scheduling.tidy_once": tidying,
+    "retention._do": sweeping,
+    "coordination.explain": losing_an_engine,
+    "coordination.warn": losing_a_harness,
+    "coordination.task_failed": posting("lost"),
+    "coordination.fail": posting("doomed"),
+    "coordination.stop": cancelling,
+    "coordination.pause": pausing,
+    "ladders.take": posting("wide"),
+    "coordination.release_holders": coming_back,
+    "serving.chunk_failed": posting("poisoned"),
+    "serving.keep_only": losing_a_claim,
+    "serving.warn": posting("warned"),
+    "serving.release_holders": coming_back,
+}
+"""Scenes of methods that an ordinary job does not reach."""
