@@ -145,6 +145,18 @@ class QuotaExceededError(TooManyRequestsError):
     code = "quota_exceeded"
 
 
+class TooManyStreamsError(TooManyRequestsError):
+    """The key holds as many streams open as it may."""
+
+    code = "too_many_streams"
+
+
+class BusyError(TooManyRequestsError):
+    """The API process holds as many streams open as it may."""
+
+    code = "busy"
+
+
 class LeaseLostError(EvalqError):
     """The lease is over or another holder has it: stop, kill the child, write nothing more."""
 

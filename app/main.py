@@ -14,9 +14,10 @@ from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import RedirectResponse
 
-from app.api import events, groups, health, jobs, queue, results, tasks
+from app.api import events, groups, health, jobs, logs, queue, results, tasks
 from app.api.auth import OPEN, SECURITY_SCHEME, authenticate
 from app.api.deps import Services
+from app.api.places import Places
 from app.api.problems import Problem, add_handlers
 from app.api.wakeups import WakeUps
 from app.broker import CeleryDoorbell
@@ -32,7 +33,7 @@ from app.services.submission import SubmissionService
 from app.services.tasks import TaskService
 from app.settings import Settings, current
 
-ROUTERS = (jobs, events, results, tasks, groups, queue, health)
+ROUTERS = (jobs, events, results, logs, tasks, groups, queue, health)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -72,6 +73,7 @@ def _services(settings: Settings, sessions: Sessions) -> Services:
         tasks=TaskService(settings=settings),
         health=HealthService(settings=settings),
         wakeups=WakeUps(read=job_service.news, redis_url=settings.redis_url),
+        streams=Places(settings),
         keys=KeyService(sessions=sessions),
         rates=RateLimit(settings),
     )

@@ -8,7 +8,7 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
 from app.api.deps import Services, ServicesDep
-from app.domain.keys import ANONYMOUS, Caller, Role
+from app.domain.keys import ANONYMOUS, Key, Role
 from app.errors import CrossSiteError, ForbiddenError, UnauthenticatedError
 from app.services.keys import is_address, is_loopback
 from app.settings import Settings
@@ -41,23 +41,32 @@ def needed_role(method: str, path: str) -> Role | None:
 
 
 async def authenticate(request: Request, services: ServicesDep) -> None:
-    """Runs before everything else of a call; says in `request.state.caller` who asks."""
+    """Runs before everything else of a call; says in `request.state` who asks, as `caller` and `key_id`."""
     if cross_site(request.method, request.headers):
         raise CrossSiteError("a browser sent this from a page of another site: use this service's own pages")
     path = request.scope["route"].path
     needed = needed_role(request.method, path)
     if needed is None:
         return
-    caller = await run_in_threadpool(_caller, services, request.headers)
+    key = await run_in_threadpool(_counted, services, request.headers)
+    caller = key.caller if key else ANONYMOUS
     if not caller.role.permits(needed):
         raise ForbiddenError(
             f"{request.method} {path} needs a key with role {needed}; {caller.name} is a {caller.role}"
         )
     request.state.caller = caller
+    request.state.key_id = key.id if key else None
 
 
-def _caller(services: Services, headers: Mapping[str, str]) -> Caller:
-    """Whose key was sent; anonymous where there are no keys and only this machine can call."""
+def _counted(services: Services, headers: Mapping[str, str]) -> Key | None:
+    key = admitted(services, headers)
+    if key is not None:
+        services.rates.count(key.id)
+    return key
+
+
+def admitted(services: Services, headers: Mapping[str, str]) -> Key | None:
+    """Whose key was sent; None where there are no keys and only this machine can call."""
     settings = services.settings
     if not services.keys.needed() and (is_loopback(settings.host) or settings.allow_unauthenticated):
         if not own_name(headers.get("host", ""), settings):
@@ -65,15 +74,14 @@ def _caller(services: Services, headers: Mapping[str, str]) -> Caller:
                 "without keys this service answers to localhost, to addresses and to EVALQ_HOST_NAMES only:"
                 " any page in a browser near it could call it under a name of its own"
             )
-        return ANONYMOUS
+        return None
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         raise UnauthenticatedError(NO_KEY)
     key = services.keys.holder(token.strip())
     if key is None:
         raise UnauthenticatedError(NO_SUCH_KEY)
-    services.rates.count(key.id)
-    return key.caller
+    return key
 
 
 def cross_site(method: str, headers: Mapping[str, str]) -> bool:

@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 from pydantic import BeforeValidator
 from starlette.concurrency import run_in_threadpool
 
+from app.api.places import Places
 from app.api.problems import UnknownParameterError
 from app.api.wakeups import WakeUps
 from app.domain.keys import Caller
@@ -42,6 +43,7 @@ class Services:
     tasks: TaskService
     health: HealthService
     wakeups: WakeUps
+    streams: Places
     keys: KeyService
     rates: RateLimit
 

@@ -8,20 +8,17 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Request
-from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.concurrency import run_in_threadpool
 
 from app.api.deps import JobId, Services, ServicesDep, known_parameters, page_size
 from app.api.problems import problems
 from app.api.schemas.job import EventList, EventOut
+from app.api.streams import LOOK_SECONDS, Admission, Stream
 from app.api.views import event_out, snapshot
-from app.errors import UnknownJobError
+from app.errors import BusyError, TooManyStreamsError, UnknownJobError
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(known_parameters)])
-
-KEEP_ALIVE_SECONDS = 15.0
-"""Shorter than the patience of common proxies."""
 
 SENT = {
     "type": "object",
@@ -41,7 +38,7 @@ LastEventId = Annotated[
     "/{job_id}/events",
     summary="Follow a job",
     response_model=EventList,
-    responses=problems(UnknownJobError)
+    responses=problems(UnknownJobError, TooManyStreamsError, BusyError)
     | {200: {"content": {"text/event-stream": {"schema": SENT}}, "description": "The events."}},
 )
 async def read_events(
@@ -52,7 +49,7 @@ async def read_events(
     after: Number = 0,
     last_event_id: LastEventId = None,
     limit: page_size(1000, 1000) = 1000,  # type: ignore[valid-type]
-) -> EventList | StreamingResponse:
+) -> EventList | Stream:
     """Server-sent events: a snapshot of the job, what happened since, what happens; ends when the job does.
 
     With `Accept: application/json` the events so far, at most `limit`.
@@ -62,17 +59,23 @@ async def read_events(
         events = await run_in_threadpool(services.jobs.events, job_id, after, limit)
         return EventList(data=[event_out(event) for event in events])
     view = await run_in_threadpool(services.jobs.view, job_id)
-    return StreamingResponse(
-        _stream(services, job_id, after, snapshot(view)),
+    return Stream(
+        _stream(services, job_id, after, snapshot(view), Admission(services, request.headers)),
+        services=services,
+        request=request,
         media_type="text/event-stream",
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )
 
 
-async def _stream(services: Services, job_id: UUID, after: int, first: EventOut) -> AsyncIterator[bytes]:
+async def _stream(
+    services: Services, job_id: UUID, after: int, first: EventOut, admission: Admission
+) -> AsyncIterator[bytes]:
     yield _sse(first)
-    async with aclosing(services.wakeups.follow(job_id, after, KEEP_ALIVE_SECONDS)) as stream:
+    async with aclosing(services.wakeups.follow(job_id, after, LOOK_SECONDS)) as stream:
         async for news in stream:
+            if not await admission.holds():
+                return
             for event in news.events:
                 yield _sse(event_out(event))
             if not news.events:

@@ -39,6 +39,7 @@ from app.errors import (
     InvalidRequestError,
     QuotaExceededError,
     StaleJobError,
+    TooManyRequestsError,
     UnknownJobError,
 )
 from app.services.submission import Submission
@@ -77,6 +78,7 @@ async def submit_job(
     fields: JsonObject,
     services: ServicesDep,
     caller: CallerDep,
+    request: Request,
     *,
     dry_run: Annotated[bool, Query(description="Validate and plan, store nothing.")] = False,
     idempotency_key: Key = None,
@@ -87,8 +89,8 @@ async def submit_job(
         return await run_in_threadpool(dry_run_out, services, fields)
     job, created = await run_in_threadpool(_stored, services, fields, caller, idempotency_key)
     headers = {"Location": job_path(job)}
-    if wait := _wait_seconds(prefer):
-        await _ended(services, job.id, wait)
+    wait = _wait_seconds(prefer)
+    if wait and await _ended(services, request, job.id, wait):
         headers["Preference-Applied"] = f"wait={wait}"
     out = job_out(await run_in_threadpool(services.jobs.view, job.id))
     return JSONResponse(out.model_dump(mode="json"), 202 if created else 200, headers)
@@ -149,12 +151,16 @@ def _wait_seconds(prefer: str | None) -> int:
     return 0
 
 
-async def _ended(services: Services, job_id: UUID, seconds: int) -> None:
-    """Return when the job is terminal, or after so many seconds."""
-    with anyio.move_on_after(seconds):
-        async with aclosing(services.wakeups.follow(job_id, 0, seconds)) as stream:
-            async for _ in stream:
-                pass
+async def _ended(services: Services, request: Request, job_id: UUID, seconds: int) -> bool:
+    """Return when the job is terminal, or after so many seconds; False where no place to wait is left."""
+    try:
+        with services.streams.place(request.state.key_id), anyio.move_on_after(seconds):
+            async with aclosing(services.wakeups.follow(job_id, 0, seconds)) as stream:
+                async for _ in stream:
+                    pass
+    except TooManyRequestsError:
+        return False
+    return True
 
 
 def _before(created_at: str, job_id: str) -> tuple[datetime, UUID]:

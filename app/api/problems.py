@@ -69,6 +69,8 @@ STATUS: Mapping[type[EvalqError], HTTPStatus] = {
     errors.IdempotencyConflictError: HTTPStatus(422),
     errors.TooManyRequestsError: HTTPStatus.TOO_MANY_REQUESTS,
     errors.QuotaExceededError: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.TooManyStreamsError: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.BusyError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.DatabaseUnreachableError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.BrokerUnreachableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }

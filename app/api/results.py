@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections import deque
-from collections.abc import AsyncIterator
 from typing import Annotated, Any
 from urllib.parse import quote
-from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
-from fastapi.responses import PlainTextResponse, StreamingResponse
-from starlette.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
 
 from app.api import cursors
-from app.api.deps import Blank, Cursor, JobId, Services, ServicesDep, known_parameters, page_size
+from app.api.deps import Blank, Cursor, JobId, ServicesDep, known_parameters, page_size
 from app.api.problems import problems
 from app.api.schemas.output import ArtifactList, ArtifactOut, SamplePage
 from app.api.views import without_nan
 from app.db.outputs import SampleFilter
 from app.errors import NoResultsYetError, UnknownArtifactError, UnknownJobError
-from app.services.results import LogPage, Sample
+from app.services.results import Sample
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["results"], dependencies=[Depends(known_parameters)])
-
-FOLLOW_SECONDS = 0.5
-"""How often a followed log is looked at."""
-MOST_LINES = 10_000
 
 
 @router.get(
@@ -113,45 +104,3 @@ def download_artifact(job_id: JobId, name: str, services: ServicesDep) -> Stream
 
 def _media_type(name: str) -> str:
     return "application/jsonl" if name.endswith(".jsonl") else "application/json"
-
-
-@router.get(
-    "/logs",
-    summary="Read the job's logs",
-    response_class=PlainTextResponse,
-    responses=problems(UnknownJobError),
-)
-async def read_logs(
-    job_id: JobId,
-    services: ServicesDep,
-    *,
-    tail: Annotated[int | None, Blank, Query(ge=0, le=MOST_LINES, description="Only the last lines.")] = None,
-    follow: Annotated[bool, Query(description="Go on until the job ends.")] = False,
-) -> StreamingResponse:
-    """Preparing, engines and scoring, whichever host wrote them."""
-    first = await run_in_threadpool(_first_page, services, job_id, tail)
-    return StreamingResponse(_log(services, job_id, first, tail, follow=follow), media_type="text/plain")
-
-
-def _first_page(services: Services, job_id: UUID, tail: int | None) -> LogPage:
-    if tail is None:
-        return services.results.logs(job_id, seen={})
-    return services.results.last_logs(job_id, MOST_LINES)
-
-
-async def _log(
-    services: Services, job_id: UUID, page: LogPage, tail: int | None, *, follow: bool
-) -> AsyncIterator[str]:
-    """The rest of a log from its first page on; a tail is cut from that page."""
-    seen: dict[UUID, int] = {}
-    text = "".join(piece.text for piece in page.pieces)
-    yield text if tail is None else "".join(deque(text.splitlines(keepends=True), maxlen=tail))
-    while True:
-        for piece in page.pieces:
-            seen[piece.owner] = max(seen.get(piece.owner, 0), piece.number)
-        if page.ended or services.wakeups.closed or not (page.pieces or follow):
-            return
-        if not page.pieces:
-            await asyncio.sleep(FOLLOW_SECONDS)
-        page = await run_in_threadpool(services.results.logs, job_id, seen=dict(seen))
-        yield "".join(piece.text for piece in page.pieces)

@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 
 from app.api.events import _stream
 from app.api.schemas.job import EventOut
+from app.api.streams import Admission
 from app.domain.ids import uuid7
 from app.services.jobs import News
 from tests.api.conftest import Coordinator
@@ -111,7 +112,8 @@ def test_an_idle_stream_is_kept_alive() -> None:
     async def read() -> list[bytes]:
         services: Any = SimpleNamespace(wakeups=SimpleNamespace(follow=follow))
         first = EventOut(id=None, at=datetime.now(UTC), type="job.snapshot", data={})
-        return [part async for part in _stream(services, uuid7(), 0, first)]
+        admission = Admission(services, {})
+        return [part async for part in _stream(services, uuid7(), 0, first, admission)]
 
     assert asyncio.run(read())[1:] == [b": ping\n\n"]
 
