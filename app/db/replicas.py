@@ -19,6 +19,9 @@ from app.domain.placement import Start
 from app.domain.replica import LIVE, DeviceState, Replica, ReplicaStatus
 from app.errors import LeaseLostError
 
+MAX_SENDS = 4
+"""Rings for a placed replica; after the last one its worker has as long to claim it as after each."""
+
 
 def _held(lease: Lease) -> ColumnElement[bool]:
     return and_(
@@ -72,6 +75,7 @@ class ReplicaRepository:
             .where(
                 _unlocked(
                     ReplicaRow.status == ReplicaStatus.PLACED,
+                    ReplicaRow.sends < MAX_SENDS,
                     or_(ReplicaRow.sent_at.is_(None), ReplicaRow.sent_at < func.now() - resend_after),
                 )
             )
@@ -203,17 +207,25 @@ class ReplicaRepository:
         ).all()
         self._set_devices(DeviceRow.replica_id.in_(gone), DeviceState.FREE, None, None)
 
-    def expire(self, held_by: Sequence[str] | None = None, max_sends: int = 4) -> list[UUID]:
-        """End replicas whose lease is over (or whose holder is known dead) as lost; returns them."""
+    def expire(self, resend_after: timedelta) -> list[UUID]:
+        """End replicas whose lease is over, or that nobody claimed after the last ring, as lost; returns them."""
         over = and_(ReplicaRow.status.in_(LIVE), ReplicaRow.lease_expires_at < func.now())
-        unclaimed = and_(ReplicaRow.status == ReplicaStatus.PLACED, ReplicaRow.sends >= max_sends)
-        conditions = [over, unclaimed]
-        if held_by is not None:
-            conditions = [and_(ReplicaRow.status.in_(LIVE), ReplicaRow.lease_holder.in_(held_by))]
+        unheard = and_(
+            ReplicaRow.status == ReplicaStatus.PLACED,
+            ReplicaRow.sends >= MAX_SENDS,
+            ReplicaRow.sent_at < func.now() - resend_after,
+        )
+        return self._lose(or_(over, unheard))
+
+    def lose(self, held_by: Sequence[str]) -> list[UUID]:
+        """End the replicas of holders known dead as lost; returns them."""
+        return self._lose(and_(ReplicaRow.status.in_(LIVE), ReplicaRow.lease_holder.in_(held_by)))
+
+    def _lose(self, which: ColumnElement[bool]) -> list[UUID]:
         lost = list(
             self._session.scalars(
                 update(ReplicaRow)
-                .where(_unlocked(or_(*conditions)))
+                .where(_unlocked(which))
                 .values(
                     status=ReplicaStatus.LOST,
                     ended_at=func.now(),

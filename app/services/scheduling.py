@@ -141,7 +141,7 @@ class SchedulingService:
     def expire_once(self) -> list[UUID]:
         """End leases that were not renewed: replicas are lost, their chunks and unheld jobs wait again."""
         with self._sessions.begin() as session:
-            lost = ReplicaRepository(session).expire()
+            lost = ReplicaRepository(session).expire(timedelta(seconds=self._settings.resend_seconds))
             ChunkRepository(session).give_back(lost)
         with self._sessions.begin() as session:
             jobs = JobLeaseRepository(session).requeue_expired(

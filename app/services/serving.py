@@ -158,7 +158,7 @@ class ServingService:
     def release_holders(self, holders: Sequence[str]) -> list[UUID]:
         """Replicas of holders known dead are lost at once; their chunks wait again."""
         with self._sessions.begin() as session:
-            lost = ReplicaRepository(session).expire(held_by=holders)
+            lost = ReplicaRepository(session).lose(holders)
             ChunkRepository(session).give_back(lost)
         return lost
 
