@@ -23,6 +23,9 @@ EVENTS_CHANNEL = "evalq:events"
 RING_SECONDS = 5
 """Patience with a broker that hangs; after a failed ring nobody is rung for as long."""
 
+UNHEARD_MOST = 200
+"""Messages left in a queue whose workers are all busy or away: more would say nothing new, and pile up for days."""
+
 log = logging.getLogger(__name__)
 
 
@@ -71,7 +74,7 @@ class Doorbell(Protocol):
 
 
 class CeleryDoorbell:
-    """Rings through Celery; a failed ring is logged, the scheduler rings again."""
+    """Rings through Celery; a failed ring is logged, and one too many left out: the scheduler rings again."""
 
     def __init__(self, settings: Settings) -> None:
         self._celery = make_celery(settings)
@@ -98,6 +101,8 @@ class CeleryDoorbell:
             self._fall_silent(error)
 
     def _send(self, name: str, subject: UUID, queue: str) -> Any:
+        if self._redis.llen(queue) >= UNHEARD_MOST:
+            return None
         return self._celery.send_task(name, args=[str(subject)], queue=queue, retry=False)
 
     def _ring(self, send: Callable[[], Any]) -> None:
