@@ -41,8 +41,14 @@ class Hand:
         return sum(item.chunk.cost for item in self.claimed)
 
     def seconds_left(self, speed: Speed, now: float) -> float:
-        """Until the engine idles, as far as can be told; without a measurement it is busy while it has a chunk."""
+        """Until the engine idles, as far as can be told; without a measurement it is busy while it has a chunk.
+
+        However late the chunk is that it works on, the others are still ahead of it: an engine that is frozen is given
+        no more of them.
+        """
         if not self.claimed:
             return 0.0
-        total = speed.seconds(self.cost)
-        return AHEAD_SECONDS * 2 if total is None else total - (now - self.head_since)
+        head = speed.seconds(self.claimed[0].chunk.cost)
+        if head is None:
+            return AHEAD_SECONDS * 2
+        return (speed.seconds(self.cost) or 0.0) - min(head, now - self.head_since)
