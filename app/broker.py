@@ -64,7 +64,7 @@ class Doorbell(Protocol):
     """What services need of the broker."""
 
     def ring_job(self, job_id: UUID) -> None:
-        """Tell a coordinator worker that this job waits."""
+        """Tell a coordinator worker that this job waits: it takes the first in line."""
 
     def ring_replica(self, replica_id: UUID, group: str) -> None:
         """Tell a group's worker that this replica is placed."""
@@ -85,7 +85,7 @@ class CeleryDoorbell:
         self._silent_until = 0.0
 
     def ring_job(self, job_id: UUID) -> None:
-        """Tell a coordinator worker that this job waits."""
+        """Tell a coordinator worker that this job waits: it takes the first in line."""
         self._ring(lambda: self._send(RUN_JOB, job_id, COORDINATOR_QUEUE))
 
     def ring_replica(self, replica_id: UUID, group: str) -> None:

@@ -68,24 +68,24 @@ class Coordinator:
             except OSError as error:
                 log.warning("the fork server could not be started: %s", error)
 
-    def run(self, job_id: UUID, holder: str) -> None:
-        """Bring a queued job to its end. A doubled or late message finds nothing to claim."""
+    def run(self, rung_for: UUID, holder: str) -> None:
+        """Bring the first job in line to its end. A doubled or late message finds nothing to claim."""
         if self._stopping.is_set():
             return
         claimed_at = time.monotonic()
-        claim = self._coordination.claim(job_id, holder)
+        claim = self._coordination.claim_next(rung_for, holder)
         if claim is None:
             return
         lease, job = claim
         try:
             self._evaluate(lease, job, claimed_at)
         except LeaseLostError as error:
-            log.warning("job %s: %s", job_id, error)
+            log.warning("job %s: %s", job.id, error)
         except Exception as error:
             if is_outage(error):
-                log.warning("job %s waits for its lease to end: %s", job_id, error)
+                log.warning("job %s waits for its lease to end: %s", job.id, error)
                 return
-            log.exception("job %s failed", job_id)
+            log.exception("job %s failed", job.id)
             self._coordination.fail(lease, Failure(FailureCode.INTERNAL, f"{type(error).__name__}: {error}"))
 
     def _evaluate(self, lease: Lease, job: Job, claimed_at: float) -> None:

@@ -69,6 +69,12 @@ class JobLeaseRepository:
         )
         return bool(done.rowcount)  # type: ignore[attr-defined]
 
+    def first_in_line(self) -> UUID | None:
+        """The queued job that is served next, locked; those that somebody else is writing are passed over."""
+        queued = select(JobRow.id).where(JobRow.status == JobStatus.QUEUED)
+        first = queued.order_by(JobRow.priority.desc(), JobRow.created_at).limit(1)
+        return self._session.scalar(first.with_for_update(skip_locked=True, key_share=True))
+
     def renew(self, lease: Lease, ttl: timedelta) -> Order:
         """Extend the lease and say what the job's user wants; LeaseLostError."""
         row = self._session.execute(

@@ -46,18 +46,31 @@ class CoordinationService:
         self._ttl = ttl
         self.ladders = LadderService(sessions=sessions, wake=wake, ttl=ttl)
 
+    def claim_next(self, rung_for: UUID, holder: str) -> tuple[Lease, Job] | None:
+        """Take the first job in line: messages come as they were sent, old ones before urgent ones."""
+        with self._sessions.begin() as session:
+            first = JobLeaseRepository(session).first_in_line()
+            claimed = self._claim(session, first or rung_for, holder)
+        if claimed:
+            self._wake(claimed[0].id)
+        return claimed
+
     def claim(self, job_id: UUID, holder: str) -> tuple[Lease, Job] | None:
         """Take a queued job under a new lease; None if it is not queued any more."""
-        lease = Lease(job_id, uuid7())
         with self._sessions.begin() as session:
-            if not JobLeaseRepository(session).claim(lease, holder, self._ttl):
-                return None
-            SampleRepository(session).clear(job_id)
-            job = JobRepository(session).get(job_id)
-            EventRepository(session).append(
-                job_id, "job.phase", {"phase": Phase.PREPARING, "attempt": job.attempt}
-            )
-        self._wake(job_id)
+            claimed = self._claim(session, job_id, holder)
+        if claimed:
+            self._wake(job_id)
+        return claimed
+
+    def _claim(self, session: Session, job_id: UUID, holder: str) -> tuple[Lease, Job] | None:
+        lease = Lease(job_id, uuid7())
+        if not JobLeaseRepository(session).claim(lease, holder, self._ttl):
+            return None
+        SampleRepository(session).clear(job_id)
+        job = JobRepository(session).get(job_id)
+        data = {"phase": Phase.PREPARING, "attempt": job.attempt}
+        EventRepository(session).append(job_id, "job.phase", data)
         return lease, job
 
     def renew(self, lease: Lease) -> Order:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 from sqlalchemy import text
 
 from app.db.replicas import MAX_SENDS
+from tests.services.test_leases import someone_waits
+from tests.waiting import until
 from tests.world import World
 
 
@@ -39,3 +42,19 @@ def test_a_replica_that_no_ring_reached_is_lost(world: World) -> None:
     assert world.scheduling.expire_once() == [replica_id]
     assert world.serving.claim(replica_id, "worker") is None
     assert world.bell.replicas == [replica_id] * MAX_SENDS
+
+
+def test_whatever_job_is_rung_for_the_first_in_line_is_taken(world: World) -> None:
+    early, urgent, late = world.submit(), world.submit(priority=90), world.submit()
+    claims = [world.coordination.claim_next(late, "coordinator") for _ in range(4)]
+    assert [claim and claim[0].id for claim in claims] == [urgent, early, late, None]
+
+
+def test_a_job_that_is_being_written_is_waited_for_where_it_was_rung_for(world: World) -> None:
+    job_id = world.submit()
+    with ThreadPoolExecutor(1) as pool, world.sessions.begin() as announcing:
+        announcing.execute(text("SELECT 1 FROM jobs FOR UPDATE"))
+        claiming = pool.submit(world.coordination.claim_next, job_id, "coordinator")
+        until(lambda: someone_waits(world.sessions))
+        announcing.commit()
+        assert claiming.result()
