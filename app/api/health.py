@@ -38,7 +38,7 @@ def read_readiness(services: ServicesDep) -> ReadyOut | JSONResponse:
     checks = services.health.checks()
     down = [FaultyField(name, found) for name, found in checks.items() if found != OK]
     if not down:
-        return ReadyOut(status="ready", checks=checks)
+        return ReadyOut(status="ready", checks=dict(checks))
     detail = "; ".join(f"{fault.path}: {fault.message}" for fault in down)
     return problem(503, "not_ready", "Not ready", detail, faults=down, headers={"Retry-After": "5"})
 

@@ -1,6 +1,14 @@
-"""Whether jobs can be taken: the database, its schema and the broker."""
+"""Whether jobs can be taken: the database, its schema and the broker.
+
+Anybody may ask, so the answers hold no addresses: those are logged.
+"""
 
 from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from threading import Lock
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -13,21 +21,37 @@ OK = "ok"
 PATIENCE_SECONDS = 2
 
 
+BELIEVED_SECONDS = 1.0
+"""Each look opens connections, and needs no key."""
+SILENT = "does not answer: the log of the API and `evalq doctor` say why"
+
+log = logging.getLogger(__name__)
+
+
 class HealthService:
-    """Looks afresh at every call."""
+    """Looks at most once a second, however many ask."""
 
-    def __init__(self, *, settings: Settings) -> None:
+    def __init__(self, *, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
+        self._clock = clock
+        self._lock = Lock()
+        self._looked_at = float("-inf")
+        self._found: Mapping[str, str] = {}
 
-    def checks(self) -> dict[str, str]:
+    def checks(self) -> Mapping[str, str]:
         """For each thing needed, `ok` or what is wrong with it."""
-        return {**self._database(), "broker": self._broker()}
+        with self._lock:
+            if self._clock() - self._looked_at >= BELIEVED_SECONDS:
+                self._found = {**self._database(), "broker": self._broker()}
+                self._looked_at = self._clock()
+            return self._found
 
     def _database(self) -> dict[str, str]:
         try:
             check_schema(self._settings)
         except DatabaseUnreachableError as error:
-            return {"database": str(error), "schema": "unknown"}
+            log.warning("not ready: %s", error)
+            return {"database": SILENT, "schema": "unknown"}
         except OldSchemaError as error:
             return {"database": OK, "schema": str(error)}
         return {"database": OK, "schema": OK}
@@ -41,5 +65,6 @@ class HealthService:
             ) as redis:
                 redis.ping()
         except RedisError as error:
-            return f"the broker does not answer: {error}"
+            log.warning("not ready: the broker does not answer: %s", error)
+            return SILENT
         return OK

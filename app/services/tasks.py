@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from app.errors import UnknownTaskError
+from app.harnesses.packaged_index import installed_tasks_dir
 from app.harnesses.task_index import TaskIndex
 from app.harnesses.task_yaml import IndexEntry
+from app.harnesses.values import shown
 from app.settings import Settings
+
+MOST_CHARACTERS = 300
+"""Of a name that is compared with thousands."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +25,7 @@ class TaskSummary:
     output_type: str | None
     tags: tuple[str, ...]
     path: str | None
+    """From the name of its root on."""
 
 
 @dataclass(frozen=True)
@@ -43,22 +50,22 @@ class TaskService:
     ) -> tuple[list[TaskSummary], str | None]:
         """Names that contain the text, in alphabetical order after the cursor."""
         page = self._index().search(text or "", limit, cursor)
-        return [_summary(entry) for entry in page.entries], page.next_cursor
+        return [self._summary(entry) for entry in page.entries], page.next_cursor
 
     def get(self, name: str) -> TaskDetail:
         """One name; UnknownTaskError with near ones."""
         index = self._index()
         entry = index.get(name)
         if entry is None:
-            near = ", ".join(index.near(name))
+            near = ", ".join(index.near(name[:MOST_CHARACTERS]))
             raise UnknownTaskError(
-                f"there is no task, group or tag {name!r}" + (f"; near: {near}" if near else "")
+                f"there is no task, group or tag {shown(name)}" + (f"; near: {near}" if near else "")
             )
         return TaskDetail(
-            **vars(_summary(entry)),
+            **vars(self._summary(entry)),
             children=tuple(index.expand([name])) if entry.kind in {"group", "tag"} else (),
             num_fewshot=entry.num_fewshot,
-            dataset_path=entry.dataset_path,
+            dataset_path=_without_folders(entry.dataset_path),
             dataset_name=entry.dataset_name,
             description=entry.description,
         )
@@ -66,8 +73,23 @@ class TaskService:
     def _index(self) -> TaskIndex:
         return TaskIndex.load(self._settings.task_paths)
 
+    def _summary(self, entry: IndexEntry) -> TaskSummary:
+        tags = () if entry.kind == "tag" else entry.tags
+        return TaskSummary(entry.name, entry.kind, entry.output_type, tags, self._shown(entry.yaml_path))
 
-def _summary(entry: IndexEntry) -> TaskSummary:
-    tags = () if entry.kind == "tag" else entry.tags
-    path = None if entry.yaml_path is None else str(entry.yaml_path)
-    return TaskSummary(entry.name, entry.kind, entry.output_type, tags, path)
+    def _shown(self, path: Path | None) -> str | None:
+        """A task file from its root's name on: where the root lies is the server's own affair."""
+        if path is None:
+            return None
+        roots = {installed_tasks_dir(): "lm_eval/tasks"} | {
+            root: root.name for root in self._settings.task_paths
+        }
+        named = (
+            f"{name}/{path.relative_to(root)}" for root, name in roots.items() if path.is_relative_to(root)
+        )
+        return next(named, path.name)
+
+
+def _without_folders(dataset: str | None) -> str | None:
+    """A dataset's name on the hub; of a folder on the server only its own name."""
+    return Path(dataset).name if dataset and dataset.startswith(("/", "~")) else dataset

@@ -111,6 +111,17 @@ def test_readiness_names_what_is_down(
     answer = api.get("/readyz")
     assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
     assert [fault["path"] for fault in answer.json()["errors"]] == down
+    assert "127.0.0.1" not in answer.text
+
+
+def test_readiness_is_looked_at_once_a_second(settings: Settings) -> None:
+    now = 0.0
+    health = HealthService(settings=settings, clock=lambda: now)
+    assert health.checks()["broker"] == "ok"
+    health._settings = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
+    assert health.checks()["broker"] == "ok"
+    now = 1.0
+    assert "does not answer" in health.checks()["broker"]
 
 
 def test_readiness_notices_an_old_schema(postgres: Postgres, settings: Settings) -> None:
