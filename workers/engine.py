@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.db.outages import is_outage, patiently
 from app.domain.chunk import Chunk
+from app.domain.device_faults import blames_device
 from app.domain.job import Failure
 from app.domain.lease import Lease, Order
 from app.domain.replica import Replica
@@ -185,7 +186,7 @@ class Engine:
             self._ask(lambda: self._serving.answer(self._lease, claimed, answer))
         else:
             failure = self._failed(frame["error"], loading=False).failure
-            self._give_up(claimed.chunk, failure, interrupted=False)
+            self._give_up(claimed.chunk, failure, interrupted=blames_device(failure))
 
     def _give_up(self, chunk: Chunk, failure: Failure, *, interrupted: bool) -> None:
         fate = self._ask(

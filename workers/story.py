@@ -196,6 +196,7 @@ class Story:
 
     def _check_engine(self) -> None:
         """An engine that fails is tried with other settings where that may mend it; else the job fails with it."""
+        self._report()
         troubles = self._coordination.ladders.troubles(self._job)
         step = troubles.step(self._job.engine)
         if step is not None and troubles.failed[0].error:

@@ -79,7 +79,8 @@ class HistoryRepository:
 
 
 def with_step(step: Mapping[str, Any]) -> Any:
-    """The job's provenance with one more step of its ladder: it may change scores slightly."""
+    """The job's provenance with one more step of its ladder, taken now: it may change scores slightly."""
     known = func.coalesce(JobRow.provenance, cast({}, JSONB))
-    steps = func.coalesce(known["ladder"], cast([], JSONB)).concat(cast([dict(step)], JSONB))
+    dated = cast(dict(step), JSONB).concat(func.jsonb_build_object(literal("at"), func.now()))
+    steps = func.coalesce(known["ladder"], cast([], JSONB)).concat(func.jsonb_build_array(dated))
     return known.concat(func.jsonb_build_object(literal("ladder"), steps))

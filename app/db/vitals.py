@@ -51,6 +51,8 @@ class DeviceVitals:
     group: str
     state: DeviceState
     reason: str | None
+    faulty: bool = False
+    """Its hardware failed: only an operator gives it back."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,12 @@ class VitalsRepository:
         """Devices that are neither free nor held."""
         query = select(DeviceRow).where(DeviceRow.state.in_([DeviceState.DIRTY, DeviceState.DRAINED]))
         rows = self._session.scalars(query.order_by(DeviceRow.group_name, DeviceRow.index))
-        return [DeviceVitals(row.id, row.group_name, DeviceState(row.state), row.reason) for row in rows]
+        return [
+            DeviceVitals(
+                row.id, row.group_name, DeviceState(row.state), row.reason, row.faulty_at is not None
+            )
+            for row in rows
+        ]
 
     def jobs(self, status: JobStatus, most: int) -> list[JobVitals]:
         """Jobs of a status, oldest first."""

@@ -13,6 +13,9 @@ from app.domain.engine_spec import EngineSpec
 from app.domain.job import Failure
 from app.domain.replica import Replica
 
+MOST_ATTEMPTS = 20
+"""The newest failures that a job's error tells of."""
+
 LEAST_UTILIZATION = 0.5
 LEAST_SEQUENCES = 32
 LEAST_TOKENS = 2048
@@ -115,7 +118,7 @@ def attempts(
     """
     engines = [*(step["engine_key"] for step in ladder), engine_key]
     changes = dict(zip(engines, [None, *(step["change"] for step in ladder)], strict=True))
-    return tuple(
+    tried = tuple(
         {
             "at": replica.ended_at.isoformat(),
             "change": changes.get(replica.engine.key),
@@ -125,6 +128,7 @@ def attempts(
         for replica in failed
         if replica.ended_at and replica.error
     )
+    return tried[-MOST_ATTEMPTS:]
 
 
 def next_step(engine: EngineSpec, failure: Failure, widest: int, *, loading: bool = False) -> Step | None:

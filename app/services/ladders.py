@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -24,24 +24,15 @@ from app.domain.plan import Plan
 from app.domain.replica import ReplicaStatus
 from app.domain.retry import Step, Troubles, attempts
 from app.harnesses.equivalent_command import to_command
-from app.services.jobs import utc_now
 
 
 class LadderService:
     """One transaction per method; `wake` tells readers after the commit."""
 
-    def __init__(
-        self,
-        *,
-        sessions: Sessions,
-        wake: Callable[[UUID], None],
-        ttl: timedelta,
-        now: Callable[[], datetime] = utc_now,
-    ) -> None:
+    def __init__(self, *, sessions: Sessions, wake: Callable[[UUID], None], ttl: timedelta) -> None:
         self._sessions = sessions
         self._wake = wake
         self._ttl = ttl
-        self._now = now
 
     def troubles(self, job: Job) -> Troubles:
         """What went wrong with the job's engine since this attempt began."""
@@ -71,13 +62,12 @@ class LadderService:
             leases = JobLeaseRepository(session)
             job = JobRepository(session).get(lease.id)
             change = {"change": step.change, "code": failure.code, "message": failure.message}
-            left = {"at": self._now().isoformat(), "engine_key": job.engine.key}
             leases.write(
                 lease,
                 engine=step.engine.to_json(),
                 engine_key=step.engine.key,
                 plan=replanned(job, step, failure).to_json(),
-                provenance=with_step(change | left),
+                provenance=with_step(change | {"engine_key": job.engine.key}),
             )
             EventRepository(session).append(lease.id, "job.retrying", change)
             if step.changes_answers:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.domain.engine_spec import EngineSpec
 from app.domain.ids import uuid7
-from app.domain.placement import Demand, Group, Policy, Release, Start, place, wanted
+from app.domain.placement import Demand, Group, Policy, Release, Start, place, wanted, widest
 from app.domain.replica import Device, DeviceState, Replica, ReplicaStatus
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -68,6 +68,37 @@ def test_an_idle_replica_yields_to_another_engine_at_once() -> None:
     warm = replica(engine("old"), ("a-0",), idle_minutes=0)
     decisions = place(NOW, [group("a", 1, held=1)], [warm], [demand("new")], Policy())
     assert [item.replica for item in releases(decisions)] == [warm.id]
+
+
+def test_an_engine_that_is_loading_for_nobody_yields_too() -> None:
+    loading = replace(replica(engine("old"), ("a-0",)), status=ReplicaStatus.LOADING, serving_at=None)
+    decisions = place(NOW, [group("a", 1, held=1)], [loading], [demand("new")], Policy())
+    assert [item.replica for item in releases(decisions)] == [loading.id]
+
+
+def test_an_engine_keeps_away_from_devices_on_which_it_failed() -> None:
+    shy = replace(demand("m"), shunned=frozenset({"a-0"}))
+    assert starts(place(NOW, [group("a", 2)], [], [shy], Policy()))[0].devices == ("a-1",)
+
+
+def test_an_engine_that_failed_everywhere_starts_again_but_only_once() -> None:
+    shy = replace(demand("m", replicas=2), shunned=frozenset({"a-0", "a-1"}))
+    assert len(starts(place(NOW, [group("a", 2)], [], [shy], Policy()))) == 1
+
+
+def test_an_engine_that_failed_just_now_rests_on_the_devices_kept_for_it() -> None:
+    resting = replace(demand("m", priority=60), resting=True)
+    assert place(NOW, [group("a", 1)], [], [resting, demand("other")], Policy()) == []
+
+
+def test_the_widest_group_is_one_that_takes_work() -> None:
+    broken = replace(
+        group("b", 8), devices=tuple(Device(f"b-{i}", i, "GPU", state=DeviceState.DRAINED) for i in range(8))
+    )
+    groups = [group("a", 2), broken, group("c", 8, alive=False), group("d", 8, draining=True), group("e", 4)]
+    assert widest(groups, "hf") == 4
+    assert widest(groups, "hf", "a") == 2
+    assert widest(groups, "vllm") == 0
 
 
 def test_the_only_busy_replica_of_an_engine_is_not_taken_away() -> None:

@@ -80,7 +80,7 @@ SIGNATURES = (
     _sign(
         r"(?i)uncorrectable ECC",
         FailureCode.ENGINE_DIED,
-        "this GPU's memory is faulty: drain its group and reset or replace the GPU",
+        "this GPU's memory is faulty: its devices are drained until it is reset or replaced and its group resumed",
     ),
     _sign(
         r"illegal memory access|device-side assert triggered|unspecified launch failure",

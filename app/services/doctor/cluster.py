@@ -99,6 +99,8 @@ def _judge_device(device: DeviceVitals) -> Finding:
         advice = (
             f"its worker (group {device.group}) gives it back once its memory is seen free, within seconds"
         )
+    elif device.faulty:
+        advice = f"mend it, then `POST /v1/groups/{device.group}/resume` gives it out again"
     else:
         advice = (
             "see what uses it (nvidia-smi) and end that; the worker takes it back when its memory is free"
