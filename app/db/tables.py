@@ -107,7 +107,8 @@ class JobRow(Base):
     provenance: Mapped[dict[str, Any] | None]
     result_name: Mapped[str | None]
     result_date: Mapped[str | None]
-    results: Mapped[str | None]
+    results: Mapped[str | None] = mapped_column(deferred=True)
+    """lm-eval's document, which may have megabytes: read where it is named."""
 
 
 class KeyRow(Base):

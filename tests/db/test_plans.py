@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from sqlalchemy import event, text
@@ -12,26 +12,32 @@ from sqlalchemy.orm import Session
 from app.db.capacity import CapacityRepository
 from app.db.chunks import ChunkRepository
 from app.db.job_leases import JobLeaseRepository
+from app.db.jobs import JobFilter, JobRepository
 from app.db.session import Sessions
+from app.db.tables import JobRow
 from app.domain.ids import uuid7
 from tests.world import FINGERPRINT
 
+Ask: TypeAlias = Callable[[Session], object]
 
-def plan(sessions: Sessions, ask: Callable[[Session], object]) -> str:
-    """How the server would answer the first question that is asked, if it could not read whole tables."""
-    asked: list[tuple[str, Any]] = []
+
+def asked(session: Session, ask: Ask) -> tuple[str, Any]:
+    """The first statement that a question is put in, with its parameters."""
+    statements: list[tuple[str, Any]] = []
 
     def note(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
-        asked.append((statement, parameters))
+        statements.append((statement, parameters))
 
-    with sessions() as session:
-        connection = session.connection()
-        connection.execute(text("SET LOCAL enable_seqscan = off"))
-        event.listen(connection, "before_cursor_execute", note)
-        ask(session)
-        statement, parameters = asked[0]
-        lines = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).scalars()
-        return "\n".join(lines)
+    event.listen(session.connection(), "before_cursor_execute", note)
+    ask(session)
+    return statements[0]
+
+
+def plan(session: Session, ask: Ask) -> str:
+    """How the server would answer it if it could not read whole tables."""
+    session.execute(text("SET LOCAL enable_seqscan = off"))
+    statement, parameters = asked(session, ask)
+    return "\n".join(session.connection().exec_driver_sql(f"EXPLAIN {statement}", parameters).scalars())
 
 
 @pytest.mark.parametrize(
@@ -46,7 +52,21 @@ def plan(sessions: Sessions, ask: Callable[[Session], object]) -> str:
     ],
     ids=["work", "collect", "give back", "late", "lost", "expired"],
 )
-def test_a_frequent_question_has_an_index(
-    sessions: Sessions, ask: Callable[[Session], object], index: str
-) -> None:
-    assert index in plan(sessions, ask)
+def test_a_frequent_question_has_an_index(sessions: Sessions, ask: Ask, index: str) -> None:
+    with sessions() as session:
+        assert index in plan(session, ask)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda session: JobRepository(session).page(JobFilter(), 50, None),
+        lambda session: session.get(JobRow, uuid7()),
+    ],
+    ids=["page", "get"],
+)
+def test_a_job_is_read_without_its_document(sessions: Sessions, ask: Ask) -> None:
+    with sessions() as session:
+        statement, _ = asked(session, ask)
+    assert "jobs.provenance" in statement
+    assert "jobs.results" not in statement
