@@ -86,6 +86,7 @@ class Engine:
 
     def load(self) -> None:
         """Load the model; EngineError if it cannot be."""
+        self._child.connection.limit_silence(self._settings.stall_seconds)
         self._send(
             {
                 "type": "load",
@@ -150,7 +151,7 @@ class Engine:
         return patiently(call, lambda: self._heartbeat.lost)
 
     def _send(self, frame: Frame) -> None:
-        with suppress(OSError):  # the engine is gone: the next look at its frames says so
+        with suppress(OSError):  # the engine is gone or frozen: the next look at its frames says so
             self._child.connection.send(frame)
 
     def _receive(self, *, loading: bool) -> Frame | None:
@@ -161,7 +162,7 @@ class Engine:
         except TimeoutError:
             self._check_stalled(loading=loading)
             return None
-        except (OSError, ValueError):  # it was killed in the middle of a frame
+        except (OSError, ValueError):  # it was killed, or frozen for long, in the middle of a frame
             frame = None
         if self._heartbeat.lost:
             raise LeaseLostError(f"the lease on replica {self._replica.id} was lost")

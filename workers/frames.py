@@ -32,6 +32,13 @@ class Connection:
         """Adopt an inherited descriptor."""
         return cls(socket.socket(fileno=fd))
 
+    def limit_silence(self, seconds: float) -> None:
+        """From now on, raise BlockingIOError where the other end takes nothing, or ends no frame, for so long."""
+        whole = int(seconds)
+        limit = struct.pack("ll", whole, int((seconds - whole) * 1e6))
+        for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+            self._sock.setsockopt(socket.SOL_SOCKET, option, limit)
+
     def send(self, frame: Frame) -> None:
         """Send a frame whole; raises OSError when the other end is gone."""
         body = msgpack.packb(frame)

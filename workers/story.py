@@ -78,7 +78,7 @@ class Story:
         self._rates = Rates()
         self._phase = Phase.PREPARING
         self._reason = ""
-        self._heard_at = time.monotonic()
+        self._silent_since = time.monotonic()
         self._gpu_seconds = 0.0
         self._looked_at = 0.0
         self._handlers: dict[str, Callable[[Frame], None]] = {
@@ -98,6 +98,8 @@ class Story:
 
     def run(self, lost: threading.Event, stopping: threading.Event) -> None:
         """Relay until the job has ended; LeaseLostError, HarnessDiedError, JobEndedError."""
+        patience = self._settings.stall_seconds
+        self._connection.limit_silence(patience)
         try:
             self._connection.send(self._order_to_evaluate())
             while True:
@@ -105,6 +107,8 @@ class Story:
                     raise LeaseLostError(f"the lease on job {self._job.id} was lost")
                 self._relay()
                 self._look(stopping)
+        except BlockingIOError as error:
+            raise HarnessDiedError(f"the harness child took or told nothing for {patience:g} s") from error
         except (OSError, ValueError) as error:  # ValueError: it was killed in the middle of a frame
             raise HarnessDiedError(f"the harness child is gone ({error})") from error
         finally:
@@ -128,20 +132,23 @@ class Story:
         try:
             frame = self._connection.receive(self._settings.poll_seconds)
         except TimeoutError:
-            self._check_stalled()
             self._collect()
+            self._check_stalled()
             return
         if frame is None:
             raise HarnessDiedError("the harness child died")
-        self._heard_at = time.monotonic()
+        self._silent_since = time.monotonic()
         self._handlers[frame["type"]](frame)
 
     def _check_stalled(self) -> None:
-        """A harness that prepares or scores and says nothing is frozen; while it waits for answers it is silent."""
+        """A harness that has something to do and says nothing is frozen; while answers are missing it waits."""
         patience = self._settings.stall_seconds
+        if time.monotonic() - self._silent_since <= patience:
+            return
         busy = self._phase in {Phase.PREPARING, Phase.SCORING}
-        if busy and time.monotonic() - self._heard_at > patience:
+        if busy or not self._coordination.pending_keys(self._job.id):
             raise HarnessDiedError(f"the harness child said nothing for {patience:g} s while {self._phase}")
+        self._silent_since = time.monotonic()
 
     def _collect(self) -> None:
         if not self._planned:
@@ -149,6 +156,8 @@ class Story:
         found = self._coordination.collect(self._lease, self._fingerprint)
         self._gpu_seconds += found.seconds * self._job.engine.gpus
         self._rates.add_tokens(found.cost)
+        if found.responses or found.failures:
+            self._silent_since = time.monotonic()
         if found.responses:
             responses = [[key, msgpack.unpackb(value)] for key, value in found.responses]
             self._connection.send({"type": "responses", "responses": responses})

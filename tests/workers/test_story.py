@@ -2,36 +2,105 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from app.domain.job import Phase
 from app.settings import Settings
-from tests.world import ENGINE, World
-from workers.frames import pair
+from tests.world import ENGINE, FINGERPRINT, World
+from workers.frames import Connection, Frame, pair
 from workers.story import HarnessDiedError, Story, where
 from workers.supervision.log_tail import LogTail
 
 
-def test_a_harness_that_says_nothing_while_it_prepares_is_given_up(
-    world: World, settings: Settings, tmp_path: Path
-) -> None:
+@pytest.fixture
+def harness(world: World, settings: Settings, tmp_path: Path) -> Iterator[tuple[Story, Connection]]:
+    """A story that has little patience, and the harness child's end of its connection."""
     claimed = world.coordination.claim(world.submit(reuse_responses=True), "coordinator")
     assert claimed
     ours, theirs = pair()
-    story = Story(
-        coordination=world.coordination,
-        settings=settings.model_copy(update={"stall_seconds": 0.3, "poll_seconds": 0.05}),
-        lease=claimed[0],
-        job=claimed[1],
-        connection=ours,
-        log_tail=LogTail(tmp_path / "job.log"),
-    )
-    with theirs, pytest.raises(HarnessDiedError, match="said nothing"):
-        story.run(threading.Event(), threading.Event())
-    ours.close()
+    with closing(ours), theirs:
+        story = Story(
+            coordination=world.coordination,
+            settings=settings.model_copy(update={"stall_seconds": 0.3, "poll_seconds": 0.05}),
+            lease=claimed[0],
+            job=claimed[1],
+            connection=ours,
+            log_tail=LogTail(tmp_path / "job.log"),
+        )
+        yield story, Connection(theirs)
+
+
+def run(story: Story) -> None:
+    story.run(threading.Event(), threading.Event())
+
+
+PLAN: list[Frame] = [
+    {
+        "type": "prepared",
+        "fingerprint": FINGERPRINT,
+        "tasks": [{"name": "toy", "total": 2}],
+        "provenance": {},
+    },
+    {"type": "lookup", "keys": [b"1", b"2"]},
+    {"type": "planned"},
+]
+CHUNK: Frame = {
+    "type": "chunk",
+    "kind": "loglikelihood",
+    "batch_size": 1,
+    "gen_kwargs": None,
+    "seed": None,
+    "cost": 1.0,
+    "keys": [b"1"],
+    "tasks": {"toy": 1},
+    "payload": b"",
+}
+
+
+def test_a_harness_that_says_nothing_while_it_prepares_is_given_up(
+    harness: tuple[Story, Connection],
+) -> None:
+    with pytest.raises(HarnessDiedError, match="said nothing"):
+        run(harness[0])
+
+
+def test_a_harness_that_has_all_its_answers_and_says_nothing_is_given_up(
+    harness: tuple[Story, Connection],
+) -> None:
+    story, child = harness
+    for frame in PLAN:
+        child.send(frame)
+
+    with pytest.raises(HarnessDiedError, match="said nothing"):
+        run(story)
+
+
+def test_a_harness_that_freezes_while_it_cuts_chunks_is_given_up(harness: tuple[Story, Connection]) -> None:
+    story, child = harness
+    for frame in PLAN[:-1]:
+        child.send(frame)
+    child.send(CHUNK)
+
+    with pytest.raises(HarnessDiedError, match="told nothing"):
+        run(story)
+
+
+def test_a_harness_that_freezes_in_the_middle_of_a_frame_is_given_up(
+    harness: tuple[Story, Connection],
+) -> None:
+    story, child = harness
+    with socket.socket(fileno=os.dup(child.fileno())) as half:
+        half.sendall(b"\0\0")
+
+        with pytest.raises(HarnessDiedError, match="told nothing"):
+            run(story)
 
 
 def test_a_job_whose_engine_answers_other_jobs_first_says_so(world: World) -> None:
