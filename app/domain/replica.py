@@ -83,3 +83,9 @@ class Replica:
     requests_done: int = 0
     cost_per_second: float | None = None
     error: Failure | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether its engine failed; a worker that is lost while it loads one may be lost by that."""
+        lost_loading = self.status is ReplicaStatus.LOST and self.claimed_at and not self.serving_at
+        return self.status is ReplicaStatus.FAILED or bool(lost_loading)

@@ -30,8 +30,14 @@ TRIES: Mapping[str, int] = {
     "kv_cache_too_small": 1,
     "gpu_out_of_memory": 1,
     "nccl_error": 2,
+    "lost": 10,
 }
-"""Fewer where another try with the same settings mends nothing; devices that cannot talk are left for others once."""
+"""Fewer where another try with the same settings mends nothing; devices that cannot talk are left for others once.
+More where the engine may have had no part in it: workers are lost for many reasons."""
+
+LOST_LOADING = (
+    "worker after worker was lost while it loaded this engine: see their logs and their hosts' memory"
+)
 
 _LONGEST = re.compile(r"estimated maximum model length is ([\d,]+)")
 _IN_USE = re.compile(r"(?is)free memory on device.*less than desired gpu memory utilization")
@@ -85,11 +91,15 @@ class Troubles:
         """Why jobs of this engine must fail, or None while another start may mend it."""
         starts = self.starts
         newest = starts[0].error if starts else None
+        if newest is not None and newest.code != "lost":
+            starts = [start for start in starts if start.error and start.error.code != "lost"]
         if newest is None or len(starts) < TRIES.get(newest.code, ENGINE_TRIES):
             return None
         return replace(newest, hint=self._hint(newest), attempts=self.history)
 
     def _hint(self, failure: Failure) -> str | None:
+        if failure.code == "lost":
+            return LOST_LOADING
         if not (self.asked_width and failure.code in {"gpu_out_of_memory", "kv_cache_too_small"}):
             return failure.hint
         asked = f"the job asks for {self.widest} device{'s' if self.widest > 1 else ''} per replica and gets no more"

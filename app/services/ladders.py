@@ -21,7 +21,6 @@ from app.domain.job import Failure, Job, Phase
 from app.domain.lease import Lease
 from app.domain.placement import widest
 from app.domain.plan import Plan
-from app.domain.replica import ReplicaStatus
 from app.domain.retry import Step, Troubles, attempts
 from app.harnesses.equivalent_command import to_command
 
@@ -39,7 +38,7 @@ class LadderService:
         since = job.progress_at or job.created_at
         with self._sessions.begin() as session:
             history = HistoryRepository(session)
-            failed = [r for r in history.replicas(job.id) if r.status is ReplicaStatus.FAILED]
+            failed = [r for r in history.replicas(job.id) if r.failed]
             own = [r for r in failed if r.engine.key == job.engine.key and r.ended_at and r.ended_at >= since]
             return Troubles(
                 failed=tuple(sorted(own, key=lambda r: r.ended_at or since, reverse=True)),

@@ -9,7 +9,7 @@ from app.domain.engine_spec import EngineSpec
 from app.domain.ids import uuid7
 from app.domain.job import Failure
 from app.domain.replica import Replica, ReplicaStatus
-from app.domain.retry import MOST_ATTEMPTS, Troubles, attempts, next_step
+from app.domain.retry import LOST_LOADING, MOST_ATTEMPTS, Troubles, attempts, next_step
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 VLLM = EngineSpec("vllm", "m", args={"max_num_seqs": 64})
@@ -21,6 +21,8 @@ IN_USE = Failure(
     " (0.9, 72.0 GiB).",
 )
 CANNOT_TALK = Failure("nccl_error", "NCCL error in: NCCLUtils.hpp:268")
+LOST = Failure("lost", "its worker did not renew the lease")
+DIED = Failure("engine_start_failed", "the process was ended by SIGSEGV")
 BROKEN = Failure("engine_died", "CUDA error: uncorrectable ECC error encountered")
 
 
@@ -145,6 +147,20 @@ def test_a_job_that_asked_for_its_width_is_told_that_it_could_be_wider() -> None
     verdict = asked.verdict()
     assert verdict is not None
     assert verdict.hint == "give it more GPUs; the job asks for 1 device per replica and gets no more"
+
+
+def test_workers_that_are_lost_while_they_load_an_engine_are_held_against_it_in_the_end() -> None:
+    lost = [failed(LOST, minute=minute) for minute in range(10, 0, -1)]
+    assert troubles(*lost[1:]).verdict() is None
+    verdict = troubles(*lost).verdict()
+    assert verdict
+    assert (verdict.code, verdict.hint) == ("lost", LOST_LOADING)
+
+
+def test_lost_workers_do_not_make_a_failed_start_the_last_one() -> None:
+    lost = [failed(LOST, minute=minute) for minute in (2, 1)]
+    assert troubles(failed(DIED, minute=3), *lost).verdict() is None
+    assert troubles(*(failed(DIED, minute=minute) for minute in (5, 4, 3)), *lost).verdict()
 
 
 def test_attempts_name_the_change_that_led_to_each() -> None:

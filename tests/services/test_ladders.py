@@ -151,3 +151,16 @@ def test_an_engine_whose_process_was_killed_is_started_at_once_again(world: Worl
     fail(world, device, Failure("engine_died", "the process was ended by SIGKILL"))
     world.groups.mark_device(device, DeviceState.FREE, None)
     assert world.scheduling.place_once() == 1
+
+
+def test_an_engine_that_takes_its_worker_along_while_it_loads_fails_its_jobs_in_the_end(world: World) -> None:
+    (device,) = world.devices(1)
+    job = world.running(chunks=1)
+    for _ in range(10):
+        assert world.coordination.ladders.troubles(job_of(world, job)).verdict() is None
+        world.expire(world.replica(device))
+        world.scheduling.expire_once()
+        world.groups.mark_device(device, DeviceState.FREE, None)
+    verdict = world.coordination.ladders.troubles(job_of(world, job)).verdict()
+    assert verdict
+    assert (verdict.code, len(verdict.attempts)) == ("lost", 10)
