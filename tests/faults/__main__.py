@@ -19,7 +19,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="draws the faults; printed where not given")
     parser.add_argument("--lease", type=float, default=4.0, help="time to live of a lease, in seconds")
     parser.add_argument("--pause", type=float, default=2.0, help="mean seconds from one fault to the next")
-    parser.add_argument("--only", action="append", default=[], help="do this kind of fault (repeatable)")
+    parser.add_argument("--only", action="append", default=[], help="do this kind (repeatable)")
     parser.add_argument("--keep", type=Path, help="keep logs in this (short, new) folder")
     parser.add_argument("--hf", action="store_true", help="twenty SIGKILLs over one job of the HF engine")
     parser.add_argument("--recovery", action="store_true", help="measure the table of docs/faults.md")
@@ -35,7 +35,7 @@ def main() -> int:
         print("\n".join(tally.lines()), flush=True)  # noqa: T201
         return 1 if tally.violations else 0
     if given.recovery:
-        recovery.run(lambda line: print(line, flush=True), given.keep)  # noqa: T201
+        recovery.run(lambda line: print(line, flush=True), given.keep, given.only)  # noqa: T201
         return 0
     seed = secrets.randbelow(10**6) if given.seed is None else given.seed
     print(f"seed {seed}", flush=True)  # noqa: T201

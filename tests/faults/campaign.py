@@ -83,25 +83,29 @@ class Service:
     cluster: Cluster
     database: Database
     broker: Broker
+    folder: Path
     model: Path
     small_disk: bool
     """Whether the workers' data folder can be filled."""
 
 
 @contextmanager
-def running_service(folder: Path | None, settings: Mapping[str, str]) -> Iterator[Service]:
-    """All parts, ready; logs stay in `folder` where one is given."""
+def running_service(
+    folder: Path | None, settings: Mapping[str, str], *, database_bytes: int = 0
+) -> Iterator[Service]:
+    """All parts, ready; logs stay in `folder` where one is given. The database may have a small disk of its own."""
     with (
         campaign_folder(folder) as place,
+        small_disk(place / "pg", database_bytes),
         running_servers(place) as servers,
-        _small_disk(place / "data") as small,
+        small_disk(place / "data", DISK_BYTES) as small,
     ):
         model = make_model(place / "models" / "bytes")
         cluster = Cluster(*servers, place, model=model, settings=settings)
         try:
             cluster.start_all()
             cluster.await_ready()
-            yield Service(cluster, *servers, model, small)
+            yield Service(cluster, *servers, place, model, small)
         finally:
             cluster.stop()
 
@@ -200,11 +204,11 @@ def campaign_folder(given: Path | None) -> Iterator[Path]:
 
 
 @contextmanager
-def _small_disk(folder: Path) -> Iterator[bool]:
-    """A data folder on a file system of its own, which can be filled; False where we may not mount one."""
+def small_disk(folder: Path, size_bytes: int) -> Iterator[bool]:
+    """A folder on a file system of its own, which can be filled; False where none is asked for or may be mounted."""
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "evalq-faults", str(folder)]
-    mounted = subprocess.run(mount, check=False, capture_output=True).returncode == 0
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "evalq-faults", str(folder)]
+    mounted = bool(size_bytes) and subprocess.run(mount, check=False, capture_output=True).returncode == 0
     try:
         yield mounted
     finally:

@@ -24,6 +24,8 @@ from tests.faults.servers import Broker, Database
 FAILPOINT_SECONDS = 12.0
 """A part has so long to start and to reach its fail point."""
 
+SMALL_BYTES = 256 << 20
+
 Undo = Callable[[], object]
 
 
@@ -296,7 +298,7 @@ class Saboteur:
 def fill(path: Path) -> None:
     """Write until nothing more fits; refuses a file system that is not a small one made for it."""
     room = os.statvfs(path.parent)
-    if room.f_bavail * room.f_frsize > 64 << 20:
+    if room.f_blocks * room.f_frsize > SMALL_BYTES:
         raise ValueError(f"{path.parent} is not a small file system")
     with path.open("wb", buffering=0) as file, suppress(OSError):
         while file.write(bytes(1 << 12)):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,18 +19,21 @@ from pathlib import Path
 import psycopg
 
 from tests.e2e.stack import TERMINAL
-from tests.faults.campaign import campaign_folder
+from tests.faults.campaign import Service, running_service
 from tests.faults.clients import Client, History, Variant
 from tests.faults.cluster import Cluster, send
-from tests.faults.faults import Undo
-from tests.faults.model import make_model
-from tests.faults.servers import Broker, Database, running_servers
+from tests.faults.faults import Undo, fill
+from tests.faults.servers import Database
 from tests.waiting import until
 
 SETTLE_SECONDS = 6.0
 PATIENCE_SECONDS = 240.0
 LONG_JOBS = 4
 LOOK_SECONDS = 0.05
+STALL_SECONDS = 30.0
+"""Instead of half an hour, for what is found by its silence."""
+DATABASE_BYTES = 256 << 20
+DEFAULTS = {"EVALQ_RESEND_SECONDS": "15", "EVALQ_SCHEDULE_SECONDS": "0.5", "EVALQ_IDLE_SECONDS": "0"}
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,13 @@ class Trial:
     seconds: float
     do: Undo
     undo: Undo
+    quick_stall: bool = False
+    """Measured with a stall time of STALL_SECONDS."""
 
 
-def trials(cluster: Cluster, database: Database, broker: Broker) -> list[Trial]:
+def trials(service: Service) -> list[Trial]:
     """What is measured, in order."""
+    cluster, database, broker = service.cluster, service.database, service.broker
 
     def kill(kind: str) -> Undo:
         return lambda: send(cluster.children(kind)[0], signal.SIGKILL)
@@ -63,8 +69,19 @@ def trials(cluster: Cluster, database: Database, broker: Broker) -> list[Trial]:
             lambda: cluster.parts[name].send_signal(signal.SIGCONT),
         )
 
-    def nothing() -> None:
-        """It mends itself."""
+    def full(what: str, folder: Path, undo: Undo = nothing) -> Trial:
+        ballast = folder / "ballast"
+
+        def empty() -> None:
+            ballast.unlink()
+            undo()
+
+        return Trial(f"{what} full for 20 s", 20.0, lambda: fill(ballast), empty)
+
+    def freeze_newest_harness() -> None:
+        until(lambda: len(cluster.children("harness")) > LONG_JOBS, PATIENCE_SECONDS)
+        newest = max(cluster.children("harness"), key=lambda child: child.create_time())
+        send(newest, signal.SIGSTOP)
 
     return [
         Trial("nothing", 0.0, nothing, nothing),
@@ -86,27 +103,43 @@ def trials(cluster: Cluster, database: Database, broker: Broker) -> list[Trial]:
         part("worker-a", 90.0),
         part("coordinator", 30.0),
         freeze("worker-a", 75.0),
+        Trial("database restart, 90 s away", 90.0, database.kill, database.restart),
+        full("disk of the logs", service.folder / "data"),
+        full("disk of the database", service.folder / "pg", database.revive),
+        Trial(
+            "SIGSTOP a fork server",
+            40.0,
+            lambda: send(cluster.children("fork server")[0], signal.SIGSTOP),
+            nothing,
+        ),
+        Trial("SIGSTOP a harness", STALL_SECONDS + 10, freeze_newest_harness, nothing, quick_stall=True),
+        Trial(
+            "SIGSTOP an engine",
+            STALL_SECONDS + 10,
+            lambda: send(cluster.children("engine")[0], signal.SIGSTOP),
+            nothing,
+            quick_stall=True,
+        ),
     ]
 
 
-def run(say: Callable[[str], None], folder: Path | None = None) -> None:
-    """Measure with the default settings, and print a table."""
-    with campaign_folder(folder) as place, running_servers(place) as (database, broker):
-        model = make_model(place / "models" / "bytes")
-        defaults = {"EVALQ_RESEND_SECONDS": "15", "EVALQ_SCHEDULE_SECONDS": "0.5", "EVALQ_IDLE_SECONDS": "0"}
-        cluster = Cluster(database, broker, place, model=model, settings=defaults)
-        try:
-            cluster.start_all()
-            cluster.await_ready()
-            say(
-                "| fault | longest time without an answer, s | longest delay of a new job, s |\n|---|---|---|"
-            )
-            for trial in trials(cluster, database, broker):
-                gap, delay = _Measured(cluster, database, str(model)).of(trial)
-                say(f"| {trial.what} | {gap:.1f} | {delay:.1f} |")
-                cluster.await_ready()
-        finally:
-            cluster.stop()
+def nothing() -> None:
+    """It mends itself."""
+
+
+def run(say: Callable[[str], None], folder: Path | None = None, only: Sequence[str] = ()) -> None:
+    """Measure with the default settings, but for stalls, and print a table; of `only`, those whose names hold one."""
+    say("| fault | longest time without an answer, s | longest delay of a new job, s |\n|---|---|---|")
+    for quick_stall in (False, True):
+        settings = DEFAULTS | ({"EVALQ_STALL_SECONDS": f"{STALL_SECONDS:g}"} if quick_stall else {})
+        place = folder / ("quick" if quick_stall else "usual") if folder else None
+        with running_service(place, settings, database_bytes=DATABASE_BYTES) as service:
+            for trial in trials(service):
+                wanted = not only or any(words in trial.what for words in only)
+                if wanted and trial.quick_stall is quick_stall:
+                    gap, delay = _Measured(service.cluster, service.database, str(service.model)).of(trial)
+                    say(f"| {trial.what} | {gap:.1f} | {delay:.1f} |")
+                    service.cluster.await_ready()
 
 
 class _Measured:

@@ -149,6 +149,13 @@ def ordinary(stage: Stage) -> None:
         stage.post(name)
 
 
+def placing(stage: Stage) -> None:
+    """Jobs that find no engine."""
+    query = "SELECT 1 FROM replicas WHERE ended_at IS NULL"
+    until(lambda: stage.seen(query) is None, SCENE_SECONDS)
+    ordinary(stage)
+
+
 def posting(name: str) -> Callable[[Stage], None]:
     """A job of a kind."""
 
@@ -270,6 +277,8 @@ SCENES: Mapping[str, Callable[[Stage], None]] = {
     "groups.drain": draining,
     "groups.resume": draining,
     "groups.leave": leaving,
+    "scheduling.place_once": placing,
+    "scheduling.announce_once": placing,
     "scheduling.expire_once": lapsing,
     "scheduling.tidy_once": tidying,
     "retention._do": sweeping,

@@ -63,6 +63,11 @@ class Database:
         self._server.wait()
         until(lambda: not any(is_alive(process) for process in backends), RESTART_SECONDS)
 
+    def revive(self) -> None:
+        """Start it again if it has ended by itself."""
+        if self._server.poll() is not None:
+            self.restart()
+
     def restart(self) -> None:
         """Start it, over the same files."""
         options = ["-c", "fsync=off", "-c", "max_connections=300", "-c", "listen_addresses="]
@@ -150,7 +155,7 @@ class Broker:
 def running_servers(folder: Path) -> Iterator[tuple[Database, Broker]]:
     """Both servers in a folder, whose name must be short because sockets' must."""
     for name in ("pg", "valkey"):
-        (folder / name).mkdir()
+        (folder / name).mkdir(exist_ok=True)
     database = Database(folder / "pg")
     try:
         broker = Broker(folder / "valkey")
