@@ -31,7 +31,7 @@ def kinds(model: str) -> Kinds:
     base = {"model": "echo", "batch_size": 4, "reuse_responses": False}
     slow = {"pretrained": model, "delay_seconds": 0.1}
     wide = {"pretrained": model, "needs_devices": 2}
-    warned = {"pretrained": model, "warn_on": "Clara"}
+    warned = {"pretrained": model, "warns": "batch size 8 -> 4"}
     more = [
         Variant("slow", base | {"model_args": slow, "tasks": ["e2e_choice"], "limit": 20, "replicas": 2}),
         Variant("doomed", base | {"model_args": slow, "tasks": ["e2e_lost"]}),

@@ -1,7 +1,8 @@
 """An engine without a model, for tests of everything around engines: its answers are hashes of the requests.
 
 Its scores mean nothing. Arguments: `delay_seconds`, how long each request takes; `fail_on`, a text or a number:
-a chunk fails if a context holds the text, or if a context and its continuation together have so many tokens.
+a chunk fails if a context holds the text, or if a context and its continuation together have so many tokens;
+`warns`, a changed setting that every chunk is answered with.
 It fails as real engines do where asked to: without `needs_devices` of them, with a maximum length above `longest`,
 with a `gpu_memory_utilization` above `free_share`; `fails_with` ecc or nccl, on the device `fails_on` (else on any),
 while `loading` or, as `fails_while` says, `answering`: then it is over.
@@ -41,6 +42,8 @@ class EchoEngine:
     def answer(self, chunk: Chunk, reports: Reports) -> Answer:
         """Answer one request after the other."""
         check_hardware(self._args)
+        if change := self._args.get("warns"):
+            reports.warn("asked_to_warn", str(change))
         progress = reports.progress()
         responses = []
         for request in chunk.requests:
