@@ -106,13 +106,18 @@ class Troubles:
         return "; ".join(filter(None, (failure.hint, asked)))
 
 
-def asks_for_a_change(failed: Replica) -> bool:
+def may_fail_again(failed: Replica) -> bool:
     """Whether the same engine on the same devices would likely fail again: not where its process was just ended."""
     return failed.error is not None and failed.error.code not in {
         "engine_died",
         "host_out_of_memory",
         "stalled",
     }
+
+
+def may_change(failed: Replica) -> bool:
+    """Whether its jobs may want other settings now; where devices cannot talk, other devices are all it takes."""
+    return failed.error is not None and failed.error.code != "nccl_error"
 
 
 def _after(time: datetime, other: datetime | None) -> bool:

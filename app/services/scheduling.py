@@ -22,7 +22,7 @@ from app.db.session import Sessions
 from app.domain.job import CANCELLED, LATE, LOST, PAUSED
 from app.domain.placement import Demand, Policy, Release, Start, place
 from app.domain.replica import Replica
-from app.domain.retry import asks_for_a_change
+from app.domain.retry import may_change, may_fail_again
 from app.services.jobs import utc_now
 from app.services.retention import Ages, RetentionService, Sweeper
 from app.settings import Settings
@@ -64,7 +64,9 @@ def held_off(demand: Demand, failed: Sequence[tuple[Replica, float]], policy: Po
     return replace(
         demand,
         shunned=frozenset(device for replica, _ in own for device in replica.devices),
-        resting=any(seconds < policy.rest.total_seconds() for _, seconds in own),
+        resting=any(
+            seconds < policy.rest.total_seconds() and may_change(replica) for replica, seconds in own
+        ),
     )
 
 
@@ -123,7 +125,7 @@ class SchedulingService:
         wanted = demands(capacity.work())
         keys = [demand.engine.key for demand in wanted]
         lately = HistoryRepository(session).failed_lately(keys, rules.shun.total_seconds()) if keys else []
-        failed = [(replica, seconds) for replica, seconds in lately if asks_for_a_change(replica)]
+        failed = [(replica, seconds) for replica, seconds in lately if may_fail_again(replica)]
         return [held_off(demand, failed, rules) for demand in wanted]
 
     def announce_once(self) -> int:

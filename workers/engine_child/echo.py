@@ -3,9 +3,9 @@
 Its scores mean nothing. Arguments: `delay_seconds`, how long each request takes; `fail_on`, a text or a number:
 a chunk fails if a context holds the text, or if a context and its continuation together have so many tokens;
 `warns`, a changed setting that every chunk is answered with.
-It fails as real engines do where asked to: without `needs_devices` of them, with a maximum length above `longest`,
-with a `gpu_memory_utilization` above `free_share`; `fails_with` ecc or nccl, on the device `fails_on` (else on any),
-while `loading` or, as `fails_while` says, `answering`: then it is over.
+It fails as real engines do where asked to: with a maximum length above `longest`, with a `gpu_memory_utilization`
+above `free_share`, without `needs_devices` of them, and `fails_with` ecc or nccl on the device `fails_on` (else on
+any); these two while `loading` or, as `fails_while` says, `answering`: then it is over.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import msgpack
 
-from workers.engine_child.echo_faults import check_hardware, check_loading, own_devices
+from workers.engine_child.echo_faults import check_answering, check_loading, own_devices
 from workers.engine_child.engine import GENERATE, Answer, Chunk, Reports, Spec
 
 
@@ -41,7 +41,7 @@ class EchoEngine:
 
     def answer(self, chunk: Chunk, reports: Reports) -> Answer:
         """Answer one request after the other."""
-        check_hardware(self._args)
+        check_answering(self._args)
         if change := self._args.get("warns"):
             reports.warn("asked_to_warn", str(change))
         progress = reports.progress()
@@ -55,8 +55,8 @@ class EchoEngine:
         return Answer(responses, 1, tokens, 4 * len(responses) if chunk.kind == GENERATE else 0)
 
     def recover(self) -> None:
-        """There is nothing to clean; hardware that failed stays so."""
-        check_hardware(self._args)
+        """There is nothing to clean; devices that failed stay so."""
+        check_answering(self._args)
 
     def _check(self, request: Any) -> None:
         if self._fail_on is None:

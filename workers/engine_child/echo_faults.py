@@ -20,23 +20,28 @@ DistBackendError.__module__ = "torch.distributed"
 
 
 def check_loading(args: Mapping[str, Any]) -> None:
-    """Raise what the arguments ask for: `needs_devices`, `longest`, `free_share`, `fails_with`."""
-    devices = own_devices()
-    if len(devices) < int(args.get("needs_devices", 0)):
+    """Raise what the arguments ask for while the model is loaded."""
+    _check_length(args)
+    _check_share(args)
+    _check_devices(args, "loading")
+
+
+def check_answering(args: Mapping[str, Any]) -> None:
+    """Raise what the arguments ask for while a chunk is answered."""
+    _check_devices(args, "answering")
+
+
+def _check_devices(args: Mapping[str, Any], moment: str) -> None:
+    """`needs_devices`; and `fails_with`, on the device `fails_on` only if one is named."""
+    if args.get("fails_while", "loading") != moment:
+        return
+    own, kind = own_devices(), args.get("fails_with")
+    if len(own) < int(args.get("needs_devices", 0)):
         raise OutOfMemoryError(
             "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.10 GiB of which"
             " 1.02 GiB is free."
         )
-    _check_length(args)
-    _check_share(args)
-    if args.get("fails_while", "loading") == "loading":
-        check_hardware(args)
-
-
-def check_hardware(args: Mapping[str, Any]) -> None:
-    """Raise what `fails_with` names, on the device `fails_on` only if one is named."""
-    kind = args.get("fails_with")
-    if kind and str(args.get("fails_on", "")) in {"", *own_devices()}:
+    if kind and str(args.get("fails_on", "")) in {"", *own}:
         raise _HARDWARE[str(kind)]()
 
 
