@@ -40,6 +40,12 @@ STOP_GRACE_SECONDS = 5.0
 LOG_BYTES = 1 << 16
 TAIL_LINES = 20
 
+TOOK_WORKERS_ALONG = Failure(
+    "lost",
+    "worker after worker was lost while its engine answered this",
+    hint="see the workers' logs and their hosts' memory",
+)
+
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
@@ -129,11 +135,19 @@ class Engine:
         budget = CLAIM_SECONDS * (self._speed.value or 0.0)
         work = self._claim(budget, idle=not self._hand.claimed)
         for claimed in work.chunks:
+            if claimed.chunk.outlived_too_many:
+                self._set_aside(claimed.chunk)
+                continue
             if not self._hand.claimed:
                 self._hand.head_since = now
             self._hand.claimed.append(claimed)
             self._send(chunk_frame(claimed.chunk))
         return work.order is not Order.RELEASE
+
+    def _set_aside(self, chunk: Chunk) -> None:
+        """Count the workers that were lost over a chunk as its failure, instead of losing this one too."""
+        with suppress(ChunkLostError):
+            self._give_up(chunk, TOOK_WORKERS_ALONG, interrupted=True)
 
     def _claim(self, budget: float, *, idle: bool) -> Work:
         """More chunks; after an outage none yet, since chunks may have been claimed whose names were lost."""

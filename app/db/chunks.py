@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import delete, func, insert, literal, select, update
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
@@ -162,6 +163,28 @@ class ChunkRepository:
         )
         if not done.rowcount:  # type: ignore[attr-defined]
             raise ChunkLostError(f"chunk {chunk_id} is not held by replica {lease.id} any more")
+
+    def interrupt(self, replica_ids: Sequence[UUID]) -> None:
+        """Count the end of lost replicas against the chunk that each was answering: the first one in its hands."""
+        heads = (
+            select(ChunkRow.id)
+            .join(JobRow, JobRow.id == ChunkRow.job_id)
+            .where(ChunkRow.replica_id.in_(replica_ids), ChunkRow.status == ChunkStatus.CLAIMED)
+            .ext(distinct_on(ChunkRow.replica_id))
+            .order_by(
+                ChunkRow.replica_id,
+                ChunkRow.claimed_at,
+                JobRow.priority.desc(),
+                JobRow.created_at,
+                ChunkRow.position,
+            )
+        )
+        self._session.execute(
+            update(ChunkRow)
+            .where(ChunkRow.id.in_(heads), ChunkRow.status == ChunkStatus.CLAIMED)
+            .values(interruptions=ChunkRow.interruptions + 1)
+            .execution_options(synchronize_session=False)
+        )
 
     def give_back(self, replica_ids: Sequence[UUID], keep: Sequence[UUID] = ()) -> int:
         """Claimed chunks of these replicas wait again, but for those to keep; returns how many."""

@@ -44,6 +44,11 @@ class Chunk:
     failures: int = 0
     interruptions: int = 0
 
+    @property
+    def outlived_too_many(self) -> bool:
+        """Whether workers were lost over it so often that it is not to be tried as it is."""
+        return self.interruptions >= MAX_INTERRUPTIONS
+
 
 class AfterFailure(StrEnum):
     """What becomes of a chunk that was not answered."""

@@ -144,6 +144,7 @@ class SchedulingService:
         """End leases that were not renewed: replicas are lost, their chunks and unheld jobs wait again."""
         with self._sessions.begin() as session:
             lost = ReplicaRepository(session).expire(timedelta(seconds=self._settings.resend_seconds))
+            ChunkRepository(session).interrupt(lost)
             ChunkRepository(session).give_back(lost)
         with self._sessions.begin() as session:
             jobs = JobLeaseRepository(session).requeue_expired(

@@ -159,6 +159,7 @@ class ServingService:
         """Replicas of holders known dead are lost at once; their chunks wait again."""
         with self._sessions.begin() as session:
             lost = ReplicaRepository(session).lose(holders)
+            ChunkRepository(session).interrupt(lost)
             ChunkRepository(session).give_back(lost)
         return lost
 

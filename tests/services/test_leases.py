@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import text
 
 from app.db.session import Sessions, make_sessions
-from app.domain.chunk import AfterFailure, Chunk
+from app.domain.chunk import MAX_INTERRUPTIONS, AfterFailure, Chunk
 from app.domain.job import LOST, MAX_LOSSES, Failure, Job, JobStatus
 from app.domain.lease import Lease, Order
-from app.domain.replica import ReplicaStatus
+from app.domain.replica import DeviceState, ReplicaStatus
 from app.errors import ChunkLostError, LeaseLostError
 from app.services.jobs import JobService
 from app.services.serving import Answer, Claimed
@@ -180,6 +180,22 @@ def halves(chunk: Chunk) -> list[Chunk]:
     middle = len(chunk.keys) // 2
     parts = (chunk.keys[:middle], chunk.keys[middle:])
     return [replace(chunk, keys=keys) for keys in parts] if middle else []
+
+
+def test_a_lost_worker_is_held_against_the_chunk_that_it_was_answering(world: World) -> None:
+    world.running(chunks=3)
+    (device,) = world.devices(1)
+    for losses in range(MAX_INTERRUPTIONS):
+        replica = world.replica(device)
+        claimed = [item.chunk for item in chunks(world, replica)]
+        assert [chunk.interruptions for chunk in claimed] == [losses, 0, 0]
+        assert not claimed[0].outlived_too_many
+        world.expire(replica)
+        world.scheduling.expire_once()
+        world.groups.mark_device(device, DeviceState.FREE, None)
+    first, *others = (item.chunk for item in chunks(world, world.replica(device)))
+    assert first.outlived_too_many
+    assert not any(chunk.outlived_too_many for chunk in others)
 
 
 def test_a_replica_that_ends_gives_its_chunks_and_devices_back_once(world: World) -> None:
