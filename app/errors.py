@@ -47,7 +47,7 @@ class InvalidRequestError(EvalqError):
     code = "invalid_request"
 
     def __init__(self, faults: list[FaultyField]) -> None:
-        super().__init__("; ".join(f"{fault.path}: {fault.message}" for fault in faults))
+        super().__init__("; ".join(": ".join(filter(None, (fault.path, fault.message))) for fault in faults))
         self.faults = faults
 
 

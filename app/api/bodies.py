@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
+import math
 from collections.abc import Mapping
 from difflib import get_close_matches
 from email.message import Message
@@ -13,19 +13,23 @@ from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from app.api.problems import MalformedJsonError, NotJsonError, TooLargeError
+from app.api.problems import MalformedJsonError, NotJsonError, TooLargeError, in_words
 from app.domain.storable import unstorable
 from app.errors import FaultyField, InvalidRequestError
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
-_SUBJECT = re.compile(r"^(?:Input|String|List|Value|Dictionary|Value error,) (?:should )?")
+INT64_DIGITS = 20
 
 
 async def json_object(request: Request) -> dict[str, Any]:
     """The body, which must be one JSON object of text that Postgres can keep."""
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise NotJsonError("send the body as it is: it is not decompressed here")
     try:
-        body = json.loads(await _read(request), parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
+        body = json.loads(await _read(request), parse_constant=_refuse, parse_int=_whole)
+    except RecursionError as error:
+        raise MalformedJsonError("the body is nested too deeply") from error
+    except ValueError as error:
         raise MalformedJsonError(f"the body is not JSON: {error}") from error
     if not _is_json(request.headers.get("content-type", "")):
         raise NotJsonError("send JSON with the header `Content-Type: application/json`")
@@ -80,9 +84,7 @@ def _fault(path: str, details: list[ErrorDetails], model: type[BaseModel]) -> Fa
     if any(detail["type"] == "extra_forbidden" for detail in details):
         near = get_close_matches(path, model.model_fields, n=3)
         return FaultyField(path, "there is no such field", tuple(near or model.model_fields))
-    messages = dict.fromkeys(_SUBJECT.sub("", detail["msg"]).removeprefix("be ") for detail in details)
-    says = " or ".join(messages).replace(" after validation", "")
-    return FaultyField(path, f"should {says}" if says.startswith("have ") else f"should be {says}")
+    return FaultyField(path, in_words(detail["msg"] for detail in details))
 
 
 def _path(location: tuple[int | str, ...], fields: Mapping[str, Any]) -> str:
@@ -110,3 +112,8 @@ def _is_json(content_type: str) -> bool:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not a JSON number")
+
+
+def _whole(digits: str) -> int | float:
+    """A whole number; one that no 64 bits hold is no finite number, whatever it would take to read it."""
+    return int(digits) if len(digits) <= INT64_DIGITS else math.inf

@@ -23,7 +23,7 @@ def decoded(cursor: str | None, parse: Callable[..., T]) -> T | None:
         return None
     try:
         parts: Any = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        return parse(*parts)
+        return parse(*parts) if isinstance(parts, list) else parse()
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         message = "is not a cursor of this list; take `next_cursor` from the page before"
         raise InvalidRequestError([FaultyField("query.cursor", message)]) from error

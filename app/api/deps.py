@@ -74,7 +74,8 @@ async def known_parameters(request: Request) -> None:
     if unknown:
         message = f"this call knows {', '.join(allowed)}" if allowed else "this call has no parameters"
         raise UnknownParameterError([FaultyField(f"query.{name}", message, allowed) for name in unknown])
-    given = [*request.query_params.multi_items(), *request.path_params.items()]
+    query = [(f"query.{name}", text) for name, text in request.query_params.multi_items()]
+    given = [*query, *((f"path.{name}", text) for name, text in request.path_params.items())]
     if faults := [FaultyField(name, "holds a NUL character") for name, text in given if "\x00" in text]:
         raise InvalidRequestError(faults)
 

@@ -43,6 +43,7 @@ from app.errors import (
     UnknownJobError,
 )
 from app.services.submission import Submission
+from app.services.submission_safety import change_faults
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(known_parameters)])
 
@@ -52,7 +53,12 @@ CHANGE_PROBLEMS = (UnknownJobError, IllegalMoveError, StaleJobError)
 
 Key = Annotated[
     str | None,
-    Header(min_length=1, max_length=255, description="Post again with the same key to get the first job."),
+    Header(
+        min_length=1,
+        max_length=255,
+        pattern="^[ -~]*$",
+        description="Printable ASCII. Post again with the same key to get the first job.",
+    ),
 ]
 
 
@@ -224,7 +230,7 @@ def read_job(job_id: JobId, services: ServicesDep, request: Request) -> JobOut |
 )
 def change_job(job_id: JobId, fields: JsonObject, services: ServicesDep) -> JobOut:
     """What is absent stays as it is."""
-    if faults := shape_faults(JobPatch, fields):
+    if faults := shape_faults(JobPatch, fields) or change_faults(fields):
         raise InvalidRequestError(faults)
     services.jobs.change(job_id, **fields)
     return job_out(services.jobs.view(job_id))

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import PlainTextResponse
+from pydantic import Field
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
@@ -25,6 +26,7 @@ router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["results"], dependencies=[D
 FOLLOW_SECONDS = 0.5
 """How often a followed log is looked at."""
 MOST_LINES = 10_000
+Lines = Annotated[int, Field(ge=0, le=MOST_LINES)]
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,7 @@ async def read_logs(
     services: ServicesDep,
     request: Request,
     *,
-    tail: Annotated[int | None, Blank, Query(ge=0, le=MOST_LINES, description="Only the last lines.")] = None,
+    tail: Annotated[Lines | None, Blank, Query(description="Only the last lines.")] = None,
     follow: Annotated[bool, Query(description="Go on until the job ends.")] = False,
 ) -> Stream:
     """Preparing, engines and scoring, whichever host wrote them."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -22,6 +23,8 @@ from app.errors import EvalqError, FaultyField, InvalidRequestError
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+MOST_SHOWN = 200
+_SUBJECT = re.compile(r"^(?:Input|String|List|Value|Dictionary|Value error,) (?:should )?")
 
 
 class MalformedJsonError(EvalqError):
@@ -200,10 +203,17 @@ async def _on_evalq_error(_: Request, error: Exception) -> JSONResponse:
 async def _on_invalid_parameter(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - narrows what the framework promises
     faults = [
-        FaultyField(".".join(map(str, fault["loc"])), fault["msg"], _allowed(fault))
+        FaultyField(".".join(map(str, fault["loc"])), in_words([fault["msg"]]), _allowed(fault))
         for fault in error.errors()
     ]
     return from_error(InvalidRequestError(faults))
+
+
+def in_words(messages: Iterable[str]) -> str:
+    """What Pydantic says of one value, without what it calls the value."""
+    said = dict.fromkeys(_SUBJECT.sub("", message).removeprefix("be ") for message in messages)
+    says = " or ".join(said).replace(" after validation", "")
+    return f"should {says}" if says.startswith(("have ", "match ")) else f"should be {says}"
 
 
 def _allowed(fault: Mapping[str, Any]) -> tuple[str, ...] | None:
@@ -211,10 +221,22 @@ def _allowed(fault: Mapping[str, Any]) -> tuple[str, ...] | None:
     return tuple(expected.replace("' or '", "', '").strip("'").split("', '")) if expected else None
 
 
-async def _on_http_error(_: Request, error: Exception) -> JSONResponse:
+async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - narrows what the framework promises
     status = HTTPStatus(error.status_code)
-    return problem(status, status.name.lower(), status.phrase, error.detail, headers=error.headers)
+    detail = _way_out(request, error) or error.detail
+    return problem(status, status.name.lower(), status.phrase, detail, headers=error.headers)
+
+
+def _way_out(request: Request, error: HTTPException) -> str | None:
+    match error.status_code:
+        case HTTPStatus.NOT_FOUND:
+            return f"there is nothing at {request.url.path[:MOST_SHOWN]}: /docs lists every call"
+        case HTTPStatus.METHOD_NOT_ALLOWED:
+            allowed = (error.headers or {}).get("Allow", "")
+            return f"{request.method[:MOST_SHOWN]} is not possible here, only {allowed}"
+        case _:
+            return None
 
 
 async def _on_database_error(_: Request, error: Exception) -> JSONResponse:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 
+from app.api import cursors
 from app.api.deps import Cursor, ServicesDep, known_parameters, page_size
 from app.api.problems import problems
 from app.api.schemas.cluster import TaskDetailOut, TaskPage, TaskSummaryOut
@@ -23,8 +24,15 @@ def list_tasks(
     cursor: Cursor = None,
 ) -> TaskPage:
     """Tasks, groups and tags of lm-eval and of the operator's folders."""
-    found, next_cursor = services.tasks.search(search or None, limit, cursor or None)
-    return TaskPage(data=[TaskSummaryOut.model_validate(task) for task in found], next_cursor=next_cursor)
+    found, last = services.tasks.search(search or None, limit, cursors.decoded(cursor, _place))
+    data = [TaskSummaryOut.model_validate(task) for task in found]
+    return TaskPage(data=data, next_cursor=cursors.encoded(last) if last else None)
+
+
+def _place(last: Any) -> str:
+    if not isinstance(last, str):
+        raise TypeError("not a place in a list of tasks")
+    return last
 
 
 @router.get("/{name:path}", summary="Read a task", responses=problems(UnknownTaskError))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from app.domain.redaction import secrets_in
+from app.errors import FaultyField
 from app.harnesses.model_folder import is_local, within
 from app.harnesses.values import shown
 from app.services.submission_fields import FieldReader
@@ -29,6 +31,11 @@ RUNS_CODE = frozenset(
     }
 )
 """Arguments by which a backend imports, downloads or unpickles code that a user names."""
+NO_CREDENTIALS = (
+    "credentials are never taken from a job: the operator gives them to the workers (EVALQ_CHILD_ENV)"
+)
+MOST_CHARACTERS = 1000
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 MODEL_NAMES = ("pretrained", "path")
 READ_AS_MODEL = ("tokenizer", "pretrained", "model")
 """What tasks that size their own prompts take a tokenizer from."""
@@ -62,12 +69,26 @@ def inside(path: str, settings: Settings) -> Path | None:
     return resolved if settings.any_model_path or within(resolved, settings.model_paths) else None
 
 
+def change_faults(fields: Mapping[str, Any]) -> list[FaultyField]:
+    """What may not be made of a job's name and tags afterwards either."""
+    lines = [
+        ("name", fields.get("name", "")),
+        *((f"tags.{i}", tag) for i, tag in enumerate(fields.get("tags", ()))),
+    ]
+    wrong = [FaultyField(path, message) for path, text in lines if (message := line_fault(text))]
+    return wrong + [FaultyField(path, NO_CREDENTIALS) for path in secrets_in(fields, "")]
+
+
+def line_fault(text: str) -> str | None:
+    """What is wrong with a text that is one line wherever it is shown, terminals included."""
+    if len(text) > MOST_CHARACTERS:
+        return f"has at most {MOST_CHARACTERS} characters"
+    return "must be one line without control characters" if _CONTROL.search(text) else None
+
+
 def _refuse_credentials(reader: FieldReader) -> None:
-    message = (
-        "credentials are never taken from a job: the operator gives them to the workers (EVALQ_CHILD_ENV)"
-    )
     for path in secrets_in(reader.spec, ""):
-        reader.fault(path, message)
+        reader.fault(path, NO_CREDENTIALS)
 
 
 def _code_in(value: Any, path: str) -> Iterator[str]:

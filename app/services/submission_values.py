@@ -9,12 +9,10 @@ from typing import Any
 from app.harnesses.known_arguments import GEN_KWARGS, MODEL_ARGS
 from app.harnesses.values import Kind, reading, shown
 from app.services.submission_fields import FieldReader
+from app.services.submission_safety import line_fault
 
-MOST_CHARACTERS = 1000
-"""Of a name, a value of the environment and other single lines."""
 MOST_ARGUMENTS = 200
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 LINES = ("model", "name", "group", "apply_chat_template")
 
 
@@ -24,10 +22,8 @@ def read_values(reader: FieldReader) -> None:
     if reader.given("gen_kwargs") is not None:
         reader.spec["gen_kwargs"] = _read(reader, "gen_kwargs", GEN_KWARGS, null=False)
     for path, text in _lines(reader):
-        if len(text) > MOST_CHARACTERS:
-            reader.fault(path, f"has at most {MOST_CHARACTERS} characters")
-        elif _CONTROL.search(text):
-            reader.fault(path, "must be one line without control characters")
+        if message := line_fault(text):
+            reader.fault(path, message)
 
 
 def _read(reader: FieldReader, field: str, kinds: Mapping[str, Kind], *, null: bool) -> dict[str, Any]:
