@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-
-import psutil
 
 
 def _machine() -> str:
@@ -22,8 +21,8 @@ def holder_prefix() -> str:
 
 def holder_name() -> str:
     """The name of this process, chosen so that a later process with the same id is another."""
-    process = psutil.Process()
-    return f"{_machine()}{process.pid}|{process.create_time():.2f}"
+    pid = os.getpid()
+    return f"{_machine()}{pid}|{_started(pid)}"
 
 
 def dead_holders(holders: Sequence[str]) -> list[str]:
@@ -32,9 +31,17 @@ def dead_holders(holders: Sequence[str]) -> list[str]:
 
 
 def _alive(holder: str) -> bool:
-    pid, created = holder.rsplit("|", 2)[1:]
+    pid, started = holder.rsplit("|", 2)[1:]
+    return _started(int(pid)) == started
+
+
+def _started(pid: int) -> str | None:
+    """When it was started, in clock ticks since boot: a time of day would move whenever the clock is set.
+
+    None for a process that has ended, a zombie too.
+    """
     try:
-        process = psutil.Process(int(pid))
-        return f"{process.create_time():.2f}" == created and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if state == "Z" else rest[18]
