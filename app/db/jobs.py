@@ -140,7 +140,7 @@ class JobRepository:
         return self._with_tasks(self._session.scalars(query).all())
 
     def waiting(self) -> list[Job]:
-        """Jobs not yet claimed by a coordinator or waiting for devices, in the order they are served."""
+        """Jobs not yet claimed by a coordinator or waiting for devices, in the order they are served; without tasks."""
         query = select(JobRow).where(
             or_(
                 JobRow.status == JobStatus.QUEUED,
@@ -150,8 +150,13 @@ class JobRepository:
                 ),
             )
         )
-        rows = self._session.scalars(query.order_by(JobRow.priority.desc(), JobRow.created_at)).all()
-        return self._with_tasks(rows)
+        rows = self._session.scalars(query.order_by(JobRow.priority.desc(), JobRow.created_at))
+        return [to_job(row, ()) for row in rows]
+
+    def evaluating(self) -> list[UUID]:
+        """Running jobs whose requests are answered now."""
+        phase = JobRow.phase == Phase.EVALUATING
+        return list(self._session.scalars(select(JobRow.id).where(JobRow.status == JobStatus.RUNNING, phase)))
 
     def swap(self, old: Job, new: Job) -> Job:
         """Write `new` over `old` unless somebody wrote the row in between: then StaleJobError."""

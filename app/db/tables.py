@@ -59,6 +59,9 @@ class JobRow(Base):
         Index("jobs_newest", text("created_at DESC"), text("id DESC")),
         Index("jobs_of_team", "team", text("created_at DESC"), text("id DESC")),
         Index("jobs_unended", "team", postgresql_where=text("ended_at IS NULL")),
+        Index(
+            "jobs_in_line", text("priority DESC"), "created_at", postgresql_where=text("status = 'queued'")
+        ),
         Index("jobs_live", "status", postgresql_where=text("status IN ('queued', 'running')")),
         CheckConstraint(
             "(ended_at IS NOT NULL) = (status IN ('succeeded', 'partially_failed', 'failed', 'cancelled'))",

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.db.jobs import JobFilter, JobRepository
+from app.db.jobs import JobRepository
 from app.db.session import Sessions
 from app.domain.job import Job, JobStatus, Phase
-
-RUNNING_AT_MOST = 1000
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,6 @@ class QueueService:
         with self._sessions.begin() as session:
             jobs = JobRepository(session)
             waiting = jobs.waiting()
-            running = jobs.page(JobFilter(status=JobStatus.RUNNING), RUNNING_AT_MOST, None)
-            rates = jobs.rates([job.id for job in running if job.phase is Phase.EVALUATING])
+            rates = jobs.rates(jobs.evaluating())
         left = [found["eta_seconds"] for found in rates.values() if found.get("eta_seconds") is not None]
         return line_up(waiting, left)

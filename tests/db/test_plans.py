@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, TypeAlias
 
 import pytest
@@ -48,9 +49,11 @@ def plan(session: Session, ask: Ask) -> str:
         (lambda session: ChunkRepository(session).give_back([uuid7()]), "chunks_claimed"),
         (lambda session: JobLeaseRepository(session).fail_late(), "jobs_unended"),
         (lambda session: JobLeaseRepository(session).fail_lost(), "jobs_unended"),
+        (lambda session: JobLeaseRepository(session).first_in_line(), "jobs_in_line"),
+        (lambda session: JobRepository(session).announce(timedelta(), 50), "jobs_in_line"),
         (lambda session: JobLeaseRepository(session).requeue_expired("over"), "jobs_live"),
     ],
-    ids=["work", "collect", "give back", "late", "lost", "expired"],
+    ids=["work", "collect", "give back", "late", "lost", "first in line", "announce", "expired"],
 )
 def test_a_frequent_question_has_an_index(sessions: Sessions, ask: Ask, index: str) -> None:
     with sessions() as session:
