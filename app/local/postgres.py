@@ -16,6 +16,7 @@ import psutil
 import psycopg
 
 from app.errors import LocalStartError
+from app.local.passage import let_through
 from app.local.processes import Account, Process, last_line, run_as, spawn
 from app.local.stopping import StopRequest
 
@@ -108,12 +109,8 @@ class Postgres:
             return
         self._give(self._sockets)
         for folder in {*self._programs.parents, *self._folder.parents, *self._sockets.parents}:
-            mode = folder.stat().st_mode
-            if not mode & 0o001:
-                self._say(
-                    f"letting other accounts pass through {folder} (chmod o+x): Postgres must not run as root"
-                )
-                folder.chmod(mode | 0o001)
+            if let_through(folder, self._account):
+                self._say(f"letting Postgres's account (uid {self._account.uid}) pass through {folder}")
 
     def _give(self, folder: Path) -> None:
         if self._account is not None:
