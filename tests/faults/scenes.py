@@ -225,8 +225,9 @@ def losing_a_harness(stage: Stage) -> None:
 
 
 def coming_back(stage: Stage) -> None:
-    """A part is killed while it works; it dies again as it cleans up after itself."""
+    """A part is killed while it works; it dies again as it cleans up after itself, before its leases end."""
     stage.evaluating()
+    stage.signal(signal.SIGSTOP, *PLAYERS["scheduler"])
     stage.arm()
 
 
