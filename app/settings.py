@@ -101,7 +101,10 @@ class Settings(BaseSettings):
         30.0, ge=0, description="Days logs are kept, in the database and on each host; 0 keeps them for ever."
     )
     log_mib: float = Field(16.0, gt=0, description="Most that is kept of one log; the oldest lines go first.")
-    database_pool: int = Field(10, description="Database connections of one process, at most.")
+    database_pool: int = Field(
+        10,
+        description="Database connections a process keeps; as many more at need. A coordinator keeps one per job.",
+    )
     worker_role: str = Field("", description="Set by `evalq worker`: coordinator or gpu.")
     worker_group: str = Field("", description="Set by `evalq worker`: name of the GPU group.")
     worker_devices: str = Field("", description="Set by `evalq worker`: `cpu:2` or GPU indices `0,1`.")

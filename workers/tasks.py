@@ -129,10 +129,16 @@ def forget_old_logs(settings: Settings) -> None:
             old_log_files(settings.data_dir, age)
 
 
+def with_connections_enough(settings: Settings) -> Settings:
+    """A pool (it doubles at need) in which the renewal of one job's lease waits for no other job's transaction."""
+    jobs = settings.coordinator_jobs if settings.worker_role == "coordinator" else 0
+    return settings.model_copy(update={"database_pool": max(settings.database_pool, jobs)})
+
+
 def make_role(settings: Settings) -> Role:
     """The role the settings name; refuses an old schema."""
     check_schema(settings)
-    sessions = make_sessions(settings)
+    sessions = make_sessions(with_connections_enough(settings))
     if settings.worker_role == "coordinator":
         return CoordinatorRole(settings, sessions)
     return GpuRole(settings, sessions)
