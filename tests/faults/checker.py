@@ -132,15 +132,22 @@ class Checker:
             yield f"chunk {row['id']} is left {row['status']} of a job that is {row['job']}"
 
     def _check_devices(self) -> Iterator[str]:
+        dirty = self._dirty()
         with suppress(AssertionError):  # an idle replica may end at any time
-            until(lambda: not self._all("SELECT 1 FROM devices WHERE state = 'dirty'"), CLEAN_SECONDS)
-        for row in self._all("SELECT id, state, reason, replica_id FROM devices"):
-            if row["state"] not in {"free", "held"} and not (row["state"] == "drained" and row["reason"]):
+            until(lambda: not dirty & self._dirty(), CLEAN_SECONDS)
+        for device in dirty & self._dirty():
+            yield f"device {device} stays dirty"
+        for row in self._all("SELECT id, state, reason FROM devices"):
+            known = {"free", "held", "dirty"} | ({"drained"} if row["reason"] else set())
+            if row["state"] not in known:
                 yield f"device {row['id']} is {row['state']} ({row['reason']})"
         query = """SELECT id, devices FROM replicas r WHERE status IN ('placed', 'loading', 'serving')
             AND cardinality(devices) <> (SELECT count(*) FROM devices d WHERE d.replica_id = r.id)"""
         for row in self._all(query):
             yield f"replica {row['id']} lives without all of its devices {row['devices']}"
+
+    def _dirty(self) -> set[str]:
+        return {str(row["id"]) for row in self._all("SELECT id FROM devices WHERE state = 'dirty'")}
 
     def _check_processes(self) -> Iterator[str]:
         live = {str(r["id"]) for r in self._all("SELECT id FROM replicas WHERE ended_at IS NULL")}
