@@ -131,8 +131,14 @@ class ReplicaRepository:
         )
 
     def mark_idle(self, lease: Lease, *, idle: bool) -> None:
-        """Since when it has nothing to do; None while it works."""
-        self.write(lease, idle_since=func.coalesce(ReplicaRow.idle_since, func.now()) if idle else None)
+        """Since when it has nothing to do; None while it works. Writes only a change: it is told with every look."""
+        changed = ReplicaRow.idle_since.is_(None) if idle else ReplicaRow.idle_since.is_not(None)
+        self._session.execute(
+            update(ReplicaRow)
+            .where(_held(lease), changed)
+            .values(idle_since=func.now() if idle else None)
+            .execution_options(synchronize_session=False)
+        )
 
     def get(self, replica_id: UUID) -> Replica:
         """The replica with this id."""

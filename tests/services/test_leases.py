@@ -198,6 +198,21 @@ def test_a_lost_worker_is_held_against_the_chunk_that_it_was_answering(world: Wo
     assert not any(chunk.outlived_too_many for chunk in others)
 
 
+def test_an_idle_replica_that_looks_for_work_writes_nothing(world: World) -> None:
+    (replica,) = replicas(world, 1)
+    versions = []
+    for _ in range(3):
+        assert not chunks(world, replica)
+        with world.sessions.begin() as session:
+            versions.append(session.execute(text("SELECT ctid, idle_since FROM replicas")).one())
+    assert versions[0][1]
+    assert versions[0] == versions[1] == versions[2]
+    world.running(chunks=1)
+    assert chunks(world, replica)
+    with world.sessions.begin() as session:
+        assert session.scalar(text("SELECT idle_since FROM replicas")) is None
+
+
 def test_a_replica_that_ends_gives_its_chunks_and_devices_back_once(world: World) -> None:
     world.running(chunks=2)
     first, second = replicas(world, 2)
