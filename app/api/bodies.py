@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from collections.abc import Mapping
@@ -13,11 +14,12 @@ from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from app.api.problems import MalformedJsonError, NotJsonError, TooLargeError, in_words
+from app.api.problems import MalformedJsonError, NotJsonError, TooLargeError, TooSlowError, in_words
 from app.domain.storable import unstorable
 from app.errors import FaultyField, InvalidRequestError
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
+BODY_SECONDS = 60.0
 INT64_DIGITS = 20
 
 
@@ -41,12 +43,16 @@ async def json_object(request: Request) -> dict[str, Any]:
 
 
 async def _read(request: Request) -> bytes:
-    """The whole body, unless it is larger than any job: then no more of it is read."""
+    """The whole body, unless it is larger than any job or never ends: then no more of it is read."""
     body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > MAX_BODY_BYTES:
-            raise TooLargeError(f"a body has at most {MAX_BODY_BYTES} bytes")
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for piece in request.stream():
+                body += piece
+                if len(body) > MAX_BODY_BYTES:
+                    raise TooLargeError(f"a body has at most {MAX_BODY_BYTES} bytes")
+    except TimeoutError:
+        raise TooSlowError(f"the body did not arrive within {BODY_SECONDS:.0f} s: send it again") from None
     return bytes(body)
 
 

@@ -22,6 +22,7 @@ from app.api.problems import (
     MalformedJsonError,
     NotJsonError,
     TooLargeError,
+    TooSlowError,
     problems,
 )
 from app.api.schemas.job import JobOut, JobPage
@@ -48,7 +49,7 @@ from app.services.submission_safety import change_faults
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(known_parameters)])
 
 MOST_WAIT_SECONDS = 60
-BODY_PROBLEMS = (MalformedJsonError, NotJsonError, TooLargeError)
+BODY_PROBLEMS = (MalformedJsonError, NotJsonError, TooLargeError, TooSlowError)
 CHANGE_PROBLEMS = (UnknownJobError, IllegalMoveError, StaleJobError)
 
 Key = Annotated[

@@ -45,6 +45,12 @@ class TooLargeError(EvalqError):
     code = "body_too_large"
 
 
+class TooSlowError(EvalqError):
+    """The body did not arrive in time."""
+
+    code = "body_too_slow"
+
+
 class UnknownParameterError(InvalidRequestError):
     """A query parameter that this call does not have."""
 
@@ -65,6 +71,7 @@ STATUS: Mapping[type[EvalqError], HTTPStatus] = {
     errors.IllegalMoveError: HTTPStatus.CONFLICT,
     errors.StaleJobError: HTTPStatus.CONFLICT,
     errors.IdempotencyInFlightError: HTTPStatus.CONFLICT,
+    TooSlowError: HTTPStatus.REQUEST_TIMEOUT,
     TooLargeError: HTTPStatus(413),
     NotJsonError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.InvalidRequestError: HTTPStatus(422),

@@ -44,6 +44,8 @@ def api(host: str | None, port: int | None, processes: int) -> None:
         host=current().host,
         port=current().port,
         workers=processes,
+        http="app.api.connections:BoundedHttp",
+        ws="none",
         # An open event stream would otherwise hold the process for ever.
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
