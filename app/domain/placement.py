@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from math import ceil
 from typing import TypeAlias
@@ -38,7 +38,7 @@ class Demand:
     groups: frozenset[str] | None = None
     """Groups it may use; None means any."""
     shunned: frozenset[str] = frozenset()
-    """Devices on which this engine failed lately: it gets others where there are others."""
+    """Devices on which this engine failed lately: it waits for others, if there are any."""
     resting: bool = False
     """It failed just now: nothing is started until its jobs have had time to change it."""
 
@@ -53,8 +53,8 @@ class Policy:
     """What a start is assumed to cost: another replica must save more than this."""
     rest: timedelta = timedelta(seconds=5)
     """After a failed start, before the next one of the same engine."""
-    shun: timedelta = timedelta(minutes=1)
-    """How long an engine keeps away from devices on which it failed, while there are others."""
+    shun: timedelta = timedelta(seconds=30)
+    """How long an engine waits for others than the devices on which it failed, if there are any."""
 
 
 @dataclass(frozen=True)
@@ -170,12 +170,14 @@ def _replicas_of(board: _Board, key: str) -> list[Replica]:
     return [r for r in board.replicas if r.engine.key == key and r.id not in board.going]
 
 
-def _start(
-    board: _Board, demand: Demand, usable: Sequence[Group], shunned: frozenset[str] = frozenset()
-) -> bool:
+def _open(board: _Board, group: Group, demand: Demand) -> list[Device]:
+    """What is free for this demand."""
+    return [device for device in board.free[group.name] if device.id not in demand.shunned]
+
+
+def _start(board: _Board, demand: Demand, usable: Sequence[Group]) -> bool:
     for group in sorted(usable, key=lambda group: len(board.free[group.name])):
-        free = [device for device in board.free[group.name] if device.id not in shunned]
-        block = None if demand.resting else _block(free, demand.engine.gpus)
+        block = None if demand.resting else _block(_open(board, group, demand), demand.engine.gpus)
         if block:
             for device in block:
                 board.free[group.name].remove(device)
@@ -186,18 +188,29 @@ def _start(
 
 def _start_or_reserve(board: _Board, demand: Demand, usable: Sequence[Group]) -> None:
     """Start the first replica, or make room for it and keep the room free for it."""
-    if _start(board, demand, usable, demand.shunned) or _start(board, demand, usable) or not usable:
+    if not any(_has_others(group, demand) for group in usable):
+        demand = replace(demand, shunned=frozenset())
+    if _start(board, demand, usable) or not usable:
         return
-    group = max(usable, key=lambda group: len(board.free[group.name]) + len(_yielding(board, group, demand)))
-    short = demand.engine.gpus - len(board.free[group.name]) - _already_going(board, group)
+    group = max(
+        usable,
+        key=lambda group: len(_open(board, group, demand)) + len(_yielding(board, group, demand)),
+    )
+    short = demand.engine.gpus - len(_open(board, group, demand)) - _already_going(board, group)
     for replica in _yielding(board, group, demand):
         if short <= 0:
             break
         _release(board, [replica], f"{demand.engine.model} waits for its devices")
         short -= len(replica.devices)
-    reserved = sorted(board.free[group.name], key=lambda device: device.index)[: demand.engine.gpus]
+    reserved = sorted(_open(board, group, demand), key=lambda device: device.index)[: demand.engine.gpus]
     for device in reserved:
         board.free[group.name].remove(device)
+
+
+def _has_others(group: Group, demand: Demand) -> bool:
+    """Whether the group has a block that the engine has not failed on, free or not."""
+    others = [d for d in group.devices if d.state is not DeviceState.DRAINED and d.id not in demand.shunned]
+    return len(others) >= demand.engine.gpus
 
 
 def _already_going(board: _Board, group: Group) -> int:
@@ -231,7 +244,7 @@ def _widen(board: _Board, demand: Demand, usable: Sequence[Group]) -> None:
     if not mine and not starting:
         return
     for _ in range(target - len(mine) - starting):
-        if not _start(board, demand, usable, demand.shunned):
+        if not _start(board, demand, usable):
             return
 
 

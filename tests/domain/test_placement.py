@@ -81,6 +81,15 @@ def test_an_engine_keeps_away_from_devices_on_which_it_failed() -> None:
     assert starts(place(NOW, [group("a", 2)], [], [shy], Policy()))[0].devices == ("a-1",)
 
 
+def test_an_engine_waits_for_devices_on_which_it_has_not_failed() -> None:
+    shy = replace(demand("m"), shunned=frozenset({"a-1"}))
+    assert place(NOW, [group("a", 2, held=1)], [], [shy], Policy()) == []
+    warm = replica(engine("old"), ("a-0",), idle_minutes=0)
+    decisions = place(NOW, [group("a", 2, held=1)], [warm], [shy], Policy())
+    assert [item.replica for item in releases(decisions)] == [warm.id]
+    assert starts(decisions) == []
+
+
 def test_an_engine_that_failed_everywhere_starts_again_but_only_once() -> None:
     shy = replace(demand("m", replicas=2), shunned=frozenset({"a-0", "a-1"}))
     assert len(starts(place(NOW, [group("a", 2)], [], [shy], Policy()))) == 1
