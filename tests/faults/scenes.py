@@ -138,7 +138,7 @@ class Stage:
         with self._database.connect() as connection, connection.transaction():
             connection.execute("LOCK TABLE chunks IN ACCESS EXCLUSIVE MODE")
             query = """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-                WHERE wait_event_type = 'Lock' AND query ILIKE '%%from chunks%%skip locked%%'"""
+                WHERE wait_event_type = 'Lock' AND query ILIKE '%%from jobs%%from chunks%%'"""
             until(lambda: self.seen(query), 1.0)
 
 
