@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select, text, tuple_, update
 from sqlalchemy.orm import Session
 
 from app.db.tables import JobRow, JobTaskRow, LogRow
@@ -122,7 +122,8 @@ class JobRepository:
         return (self._with_tasks([row])[0], row.body_hash) if row else None
 
     def reserve(self, team: str, owner: str, key: str) -> bool:
-        """Hold an idempotency key until the transaction ends; False while another one holds it."""
+        """Hold an idempotency key until the transaction ends, however long it is idle; False while another does."""
+        self._session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         name = func.hashtextextended(f"{team} {owner} {key}", 0)
         return bool(self._session.scalar(select(func.pg_try_advisory_xact_lock(name))))
 

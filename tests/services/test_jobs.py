@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import select
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from app.db.jobs import JobFilter
+from app.db.session import make_sessions
 from app.domain.ids import uuid7
 from app.domain.job import Failure, JobStatus
 from app.domain.replica import ReplicaStatus
@@ -20,6 +23,7 @@ from app.errors import (
 )
 from app.services.jobs import JobService
 from app.services.submission import Submission
+from app.settings import Settings
 from tests.jobs import submission
 from tests.services.test_leases import someone_waits
 from tests.waiting import until
@@ -110,6 +114,32 @@ def test_deleting_removes_what_belongs_to_the_job(world: World) -> None:
             read(job_id)
     with pytest.raises(UnknownJobError):
         world.jobs.news(job_id, 0)
+
+
+def test_a_submission_may_take_longer_to_check_than_a_transaction_may_be_idle(
+    world: World, settings: Settings
+) -> None:
+    hasty = make_sessions(settings.model_copy(update={"lease_seconds": 0.2}))
+    jobs = JobService(sessions=hasty, doorbell=world.bell)
+
+    def check() -> Submission:
+        hasty_one = hasty()
+        hasty_one.execute(text("SELECT 1"))
+        until(lambda: not alive(hasty_one))
+        hasty_one.invalidate()
+        return submission()
+
+    job, created = jobs.submit_once(check, "alice", "key", "hash")
+    assert created
+    assert world.jobs.view(job.id).job.status is JobStatus.QUEUED
+    hasty.kw["bind"].dispose()
+
+
+def alive(session: Session) -> bool:
+    """Whether the server has not ended this idle session."""
+    connection = session.connection().connection.driver_connection
+    assert connection
+    return select.select([connection.fileno()], [], [], 0)[0] == []
 
 
 def test_a_job_that_is_retried_meanwhile_is_not_deleted(world: World) -> None:
