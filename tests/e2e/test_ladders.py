@@ -99,7 +99,7 @@ def test_an_engine_without_room_gets_twice_the_devices(stack: Ladders, moment: s
 
 
 def test_a_ladder_that_ends_without_a_cure_says_what_was_tried(stack: Ladders) -> None:
-    job = stack.finished(stack.submit(stack.echo(needs_devices=8)), 60)
+    job = stack.finished(stack.submit(stack.echo(needs_devices=8)), 120)
     error = job["error"]
     assert (job["status"], error["code"]) == ("failed", "gpu_out_of_memory")
     assert [(attempt["change"], attempt["outcome"]) for attempt in error["attempts"]] == [
@@ -112,7 +112,7 @@ def test_a_ladder_that_ends_without_a_cure_says_what_was_tried(stack: Ladders) -
 
 
 def test_a_width_that_was_asked_for_is_kept(stack: Ladders) -> None:
-    job = stack.finished(stack.submit(stack.echo(needs_devices=2, fail_on="x") | {"gpus_per_replica": 1}), 60)
+    job = stack.finished(stack.submit(stack.echo(needs_devices=2, fail_on="x") | {"gpus_per_replica": 1}), 120)
     assert (job["status"], job["error"]["code"]) == ("failed", "gpu_out_of_memory")
     assert "asks for 1 device per replica and gets no more" in job["error"]["hint"]
     assert stack.changes(job["id"]) == []
@@ -121,7 +121,7 @@ def test_a_width_that_was_asked_for_is_kept(stack: Ladders) -> None:
 def test_two_jobs_of_a_failing_engine_both_go_on_with_the_shorter_one(stack: Ladders) -> None:
     body = stack.echo(max_model_len=256, longest=64)
     ids = [stack.submit(body), stack.submit(body)]
-    jobs = [stack.finished(job_id, 60) for job_id in ids]
+    jobs = [stack.finished(job_id, 120) for job_id in ids]
     assert [job["status"] for job in jobs] == ["succeeded", "succeeded"]
     assert [stack.changes(job_id) for job_id in ids] == [["max_model_len 256 -> 64"]] * 2
     assert all("max_model_len=64" in job["plan"]["command"] for job in jobs)
@@ -136,9 +136,9 @@ def test_a_step_outlives_its_coordinators(stack: Ladders) -> None:
     job_id = stack.submit(stack.echo(max_model_len=256, longest=128))
     for when in ("before", "after"):  # the step that the first one could not commit is taken by the second
         stack.start("coordinator", EVALQ_FAILPOINT=f"{when}:ladders.take:1:any", PYTHONPATH=str(HOOKS))
-        assert stack.parts["coordinator"].wait(60) == -signal.SIGKILL
+        assert stack.parts["coordinator"].wait(120) == -signal.SIGKILL
     stack.start("coordinator")
-    job = stack.finished(job_id, 60)
+    job = stack.finished(job_id, 120)
     assert job["status"] == "succeeded", job
     assert stack.changes(job_id) == ["max_model_len 256 -> 128"]
 
