@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from app import errors
 from app.domain.redaction import redact
@@ -199,6 +200,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(OperationalError, _on_database_error)
     app.add_exception_handler(PoolTimeoutError, _on_database_error)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(Exception, _on_surprise)
 
 
@@ -251,6 +253,11 @@ async def _on_database_error(_: Request, error: Exception) -> JSONResponse:
     kind = errors.DatabaseUnreachableError
     detail = "the database does not answer; ask again in a moment"
     return problem(STATUS[kind], kind.code, _title(kind), detail, headers={"Retry-After": "5"})
+
+
+async def _on_disconnect(*_: object) -> JSONResponse:
+    """Nobody reads it: the client went away in the middle of its body."""
+    return from_error(MalformedJsonError("the body is not whole"))
 
 
 async def _on_surprise(_: Request, error: Exception) -> JSONResponse:

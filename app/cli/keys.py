@@ -47,8 +47,10 @@ def create(name: str, role: str, team: str, expires: timedelta | None, data: Pat
     with _service(data) as service:
         key, token = service.create(name=name, role=Role(role), team=team, lifetime=expires)
     until = f", until {key.expires_at:%Y-%m-%d %H:%M} UTC" if key.expires_at else ""
+    article = "an" if role == "operator" else "a"
     click.echo(
-        f"key {key.id}: {name} is a {role} of team {team}{until}; keep it, it is not shown again", err=True
+        f"key {key.id}: {name} is {article} {role} of team {team}{until}; keep it, it is not shown again",
+        err=True,
     )
     click.echo(token)
 

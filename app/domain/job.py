@@ -75,7 +75,10 @@ RETRYABLE = frozenset({JobStatus.PARTIALLY_FAILED, JobStatus.FAILED, JobStatus.C
 
 @dataclass(frozen=True)
 class Failure:
-    """Why something failed, in a code for programs and words for people."""
+    """Why something failed, in a code for programs and words for people.
+
+    The secrets that an exception or a log may repeat are gone from it before anybody sees or keeps it.
+    """
 
     code: str
     message: str
@@ -84,15 +87,21 @@ class Failure:
     log_tail: tuple[str, ...] = ()
     attempts: tuple[Mapping[str, Any], ...] = ()
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", redact(self.message))
+        object.__setattr__(self, "hint", self.hint and redact(self.hint))
+        object.__setattr__(self, "log_tail", tuple(redact(line) for line in self.log_tail))
+        object.__setattr__(self, "attempts", tuple(redacted(attempt) for attempt in self.attempts))
+
     def to_json(self) -> dict[str, Any]:
-        """As stored and shown: without the secrets that an exception or a log may repeat."""
+        """As stored and shown."""
         return {
             "code": self.code,
-            "message": redact(self.message),
+            "message": self.message,
             "task": self.task,
             "hint": self.hint,
-            "log_tail": [redact(line) for line in self.log_tail],
-            "attempts": [redacted(attempt) for attempt in self.attempts],
+            "log_tail": list(self.log_tail),
+            "attempts": list(self.attempts),
         }
 
     @classmethod

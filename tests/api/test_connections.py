@@ -94,3 +94,15 @@ def test_a_body_that_trickles_is_refused(port: int) -> None:
         answer = connection.answer()
     assert answer.startswith(b"HTTP/1.1 408")
     assert b"body_too_slow" in answer
+
+
+def test_a_client_that_leaves_in_the_middle_is_no_surprise(
+    port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    with Connection(port) as connection:
+        connection.send(head + b"Content-Length: 100\r\n\r\n{")
+    with Connection(port) as connection:
+        connection.send(HEAD + b"\r\n")
+        assert connection.answer().startswith(b"HTTP/1.1 200")
+    assert not caplog.records
