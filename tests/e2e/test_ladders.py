@@ -112,7 +112,9 @@ def test_a_ladder_that_ends_without_a_cure_says_what_was_tried(stack: Ladders) -
 
 
 def test_a_width_that_was_asked_for_is_kept(stack: Ladders) -> None:
-    job = stack.finished(stack.submit(stack.echo(needs_devices=2, fail_on="x") | {"gpus_per_replica": 1}), 120)
+    job = stack.finished(
+        stack.submit(stack.echo(needs_devices=2, fail_on="x") | {"gpus_per_replica": 1}), 120
+    )
     assert (job["status"], job["error"]["code"]) == ("failed", "gpu_out_of_memory")
     assert "asks for 1 device per replica and gets no more" in job["error"]["hint"]
     assert stack.changes(job["id"]) == []

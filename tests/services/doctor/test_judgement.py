@@ -121,6 +121,12 @@ def test_devices_that_cannot_be_given_out_come_with_their_reason() -> None:
     assert worst(judge_devices([])) is State.OK
 
 
+def test_a_broken_device_waits_for_an_operator() -> None:
+    broken = DeviceVitals("GPU-1", "a", DeviceState.DRAINED, "uncorrectable ECC error", faulty=True)
+    [found] = judge_devices([broken])
+    assert found.advice == "mend it, then `POST /v1/groups/a/resume` gives it out again"
+
+
 @pytest.mark.parametrize(
     ("job", "state"),
     [
