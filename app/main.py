@@ -25,7 +25,7 @@ from app.db.session import Sessions, check_schema, make_sessions
 from app.services.groups import GroupService
 from app.services.health import HealthService
 from app.services.jobs import JobService
-from app.services.keys import KeyService, check_exposure
+from app.services.keys import KeyService, check_exposure, keep_bootstrap_key
 from app.services.queue import QueueService
 from app.services.rate_limit import RateLimit
 from app.services.results import ResultService
@@ -40,6 +40,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """The API over these settings; OldSchemaError, DatabaseUnreachableError or UnauthenticatedApiError."""
     settings = settings or current()
     check_schema(settings)
+    keep_bootstrap_key(settings)
     check_exposure(settings)
     sessions = make_sessions(settings)
     app = FastAPI(

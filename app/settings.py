@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Folders = Annotated[tuple[Path, ...], NoDecode]
@@ -24,6 +24,10 @@ class Settings(BaseSettings):
     port: int = Field(8000, description="Port the API listens on.")
     allow_unauthenticated: bool = Field(
         default=False, description="Let the API listen beyond loopback without keys (behind your own gate)."
+    )
+    bootstrap_key: SecretStr = Field(
+        SecretStr(""),
+        description="An operator's key (`evq_` and 43 letters or digits); the API keeps its hash when it starts.",
     )
     host_names: Annotated[tuple[str, ...], NoDecode] = Field(
         (),

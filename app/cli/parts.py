@@ -32,11 +32,12 @@ def api(host: str | None, port: int | None, processes: int) -> None:
 
     from app.db.session import check_schema
     from app.local.ports import check_port_is_free
-    from app.services.keys import check_exposure
+    from app.services.keys import check_exposure, keep_bootstrap_key
     from app.settings import current
 
     check_port_is_free(current().host, current().port)
     check_schema(current())
+    keep_bootstrap_key(current())
     check_exposure(current())
     uvicorn.run(
         "app.main:create_app",

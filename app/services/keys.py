@@ -5,19 +5,24 @@ from __future__ import annotations
 import ipaddress
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 from uuid import UUID
 
+from sqlalchemy.exc import IntegrityError
+
 from app.db.keys import KeyRepository
 from app.db.session import Sessions, make_sessions
 from app.domain.ids import uuid7
-from app.domain.keys import Key, Role, is_name, is_token, new_token, shown_prefix, token_hash
+from app.domain.keys import DEFAULT_TEAM, Key, Role, is_name, is_token, new_token, shown_prefix, token_hash
 from app.errors import FaultyField, InvalidRequestError, UnauthenticatedApiError, UnknownKeyError
 from app.settings import Settings
 
 CACHE_SECONDS = 5.0
 """How long a process trusts what it read of a key: a revoked key is refused everywhere after this time."""
+BOOTSTRAP = "bootstrap"
+"""The name of the key of the settings."""
 USE_NOTED_EVERY = timedelta(minutes=1)
 
 
@@ -58,6 +63,20 @@ class KeyService:
         with self._sessions.begin() as session:
             KeyRepository(session).add(key, token_hash(token))
         return key, token
+
+    def keep(self, token: str, name: str, role: Role) -> None:
+        """Store a key that somebody made elsewhere, once: one that was revoked stays so. InvalidRequestError."""
+        if not is_token(token):
+            raise InvalidRequestError(
+                [FaultyField("EVALQ_BOOTSTRAP_KEY", "must be `evq_` and 43 letters or digits")]
+            )
+        key = Key(uuid7(), name, role, DEFAULT_TEAM, shown_prefix(token), self._now())
+        with (
+            suppress(IntegrityError),
+            self._sessions.begin() as session,
+        ):  # another process keeps it right now
+            if KeyRepository(session).by_hash(token_hash(token)) is None:
+                KeyRepository(session).add(key, token_hash(token))
 
     def all(self) -> list[Key]:
         """Every key, oldest first, revoked ones included."""
@@ -108,6 +127,16 @@ class KeyService:
             if key is not None:  # what is no key is not remembered: guesses must not fill the memory
                 self._read[digest] = (clock, key)
         return key
+
+
+def keep_bootstrap_key(settings: Settings) -> None:
+    """Let the operator's key of the settings open the service; from then on it needs keys."""
+    if token := settings.bootstrap_key.get_secret_value():
+        sessions = make_sessions(settings)
+        try:
+            KeyService(sessions=sessions).keep(token, BOOTSTRAP, Role.OPERATOR)
+        finally:
+            sessions.kw["bind"].dispose()
 
 
 def check_exposure(settings: Settings) -> None:

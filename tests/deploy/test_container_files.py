@@ -102,6 +102,11 @@ def test_only_loopback_is_published() -> None:
     assert all(port.startswith("127.0.0.1:") for port in published)
 
 
+def test_only_the_api_gets_the_operators_key() -> None:
+    holders = [name for name, service in services().items() if "BOOTSTRAP" in str(service.get("environment"))]
+    assert holders == ["api"]
+
+
 def test_a_gpu_worker_names_its_devices() -> None:
     for service in services("docker-compose.gpu.yml").values():
         [device] = service["deploy"]["resources"]["reservations"]["devices"]

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import event, text
 
 from app.db.session import Sessions
-from app.domain.keys import Role, token_hash
+from app.domain.keys import Role, new_token, token_hash
 from app.errors import InvalidRequestError, UnknownKeyError
-from app.services.keys import CACHE_SECONDS, KeyService
+from app.services.keys import CACHE_SECONDS, KeyService, keep_bootstrap_key
+from app.settings import Settings
 from tests.world import uuid7
 
 
@@ -112,6 +114,27 @@ def test_a_service_is_open_until_the_first_key_and_never_again(keys: KeyService,
     keys.revoke(key.id)
     clock.seconds += CACHE_SECONDS
     assert keys.needed()
+
+
+def test_a_key_of_the_settings_is_kept_once_and_stays_revoked(keys: KeyService, settings: Settings) -> None:
+    token = new_token()
+    with_key = settings.model_copy(update={"bootstrap_key": SecretStr(token)})
+    assert token not in repr(with_key)
+    keep_bootstrap_key(settings)
+    assert not keys.needed()
+    for _ in range(2):
+        keep_bootstrap_key(with_key)
+    [key] = keys.all()
+    assert (key.name, key.role) == ("bootstrap", Role.OPERATOR)
+    assert keys.holder(token) is not None
+    keys.revoke(key.id)
+    keep_bootstrap_key(with_key)
+    assert [each.revoked_at is None for each in keys.all()] == [False]
+
+
+def test_a_key_of_the_settings_must_be_one(settings: Settings) -> None:
+    with pytest.raises(InvalidRequestError, match="EVALQ_BOOTSTRAP_KEY"):
+        keep_bootstrap_key(settings.model_copy(update={"bootstrap_key": SecretStr("secret")}))
 
 
 @pytest.mark.parametrize("fields", [{"name": "a b"}, {"team": ""}, {"name": "x" * 65}])
