@@ -19,7 +19,7 @@ PLAYERS: Mapping[str, Sequence[str]] = {
 FAILPOINTS: Mapping[str, Sequence[str]] = {
     "api": (
         *("jobs._reserved", "jobs._submit", "jobs._swap_once", "jobs.retry", "jobs._delete_once"),
-        *("keys._look_up", "groups.drain", "groups.resume"),
+        *("keys._look_up", "keys.keep", "groups.drain", "groups.resume"),
     ),
     "scheduler": (
         *("scheduling.place_once", "scheduling.announce_once", "scheduling.expire_once"),

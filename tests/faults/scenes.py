@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg
 
+from app.domain.keys import new_token
 from tests.e2e.stack import TERMINAL
 from tests.faults.campaign import Service
 from tests.faults.clients import Client, History, Posted, Variant, variants
@@ -210,6 +211,12 @@ def noting_a_key(stage: Stage) -> None:
     stage.post("generate")
 
 
+def bringing_a_key(stage: Stage) -> None:
+    """The API is given its first key by its settings."""
+    stage.arm(EVALQ_BOOTSTRAP_KEY=new_token())
+    stage.post("generate")
+
+
 def losing_an_engine(stage: Stage) -> None:
     """One of two engines of a job is killed."""
     stage.arm()
@@ -275,6 +282,7 @@ SCENES: Mapping[str, Callable[[Stage], None]] = {
     "jobs.retry": retrying,
     "jobs._delete_once": deleting,
     "keys._look_up": noting_a_key,
+    "keys.keep": bringing_a_key,
     "groups.drain": draining,
     "groups.resume": draining,
     "groups.leave": leaving,
