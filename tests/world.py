@@ -69,8 +69,17 @@ class World:
             name="a", host="node1", kind="gpu", backends=["hf"], version="0", reports=reports
         )
         for report in reports:
-            self.groups.mark_device(report.id, DeviceState.FREE, None)
+            self.mark(report.id)
         return [report.id for report in reports]
+
+    def mark(self, device: str, state: DeviceState = DeviceState.FREE) -> None:
+        """The worker of the device's group has looked at it."""
+        query = (
+            "SELECT worker_token FROM gpu_groups JOIN devices ON group_name = gpu_groups.name WHERE id = :id"
+        )
+        with self.sessions.begin() as session:
+            token = session.scalar(text(query), {"id": device})
+        self.groups.mark_device(device, token, state, None if state is DeviceState.FREE else "seen")
 
     def replica(self, device: str) -> Lease:
         """A replica on this device, in a worker's hands."""

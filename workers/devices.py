@@ -155,14 +155,13 @@ class GroupKeeper:
     def _look_at(self, identity: str) -> None:
         if self._devices.is_clean(identity):
             self._looks.pop(identity, None)
-            self._groups.mark_device(identity, DeviceState.FREE, None)
+            self._groups.mark_device(identity, self._token, DeviceState.FREE, None)
             return
         self._looks[identity] = self._looks.get(identity, 0) + 1
         if self._looks[identity] == DIRTY_TURNS:
             log.error("device %s stays in use though no replica holds it: drained", identity)
-            self._groups.mark_device(
-                identity, DeviceState.DRAINED, "memory in use though no replica holds it"
-            )
+            reason = "memory in use though no replica holds it"
+            self._groups.mark_device(identity, self._token, DeviceState.DRAINED, reason)
 
     def run(self, stop: threading.Event) -> None:
         """Beat until told to stop, and as soon as it leaves; outages of the database or NVML are waited out."""

@@ -128,13 +128,19 @@ class GroupRepository:
         )
         return list(self._session.scalars(query))
 
-    def set_state(self, device_id: str, state: DeviceState, reason: str | None) -> None:
-        """Move a device that no replica holds."""
-        self._session.execute(
+    def set_state(self, device_id: str, token: UUID, state: DeviceState, reason: str | None) -> bool:
+        """Move a device that no replica holds, as the worker of its group; False where it is another's."""
+        owned = select(GroupRow.name).where(GroupRow.worker_token == token).with_for_update(read=True)
+        done = self._session.execute(
             update(DeviceRow)
-            .where(DeviceRow.id == device_id, DeviceRow.replica_id.is_(None))
+            .where(
+                DeviceRow.id == device_id,
+                DeviceRow.replica_id.is_(None),
+                DeviceRow.group_name.in_(owned),
+            )
             .values(state=state, reason=reason)
         )
+        return bool(done.rowcount)  # type: ignore[attr-defined]
 
     def condemn(self, device_ids: Sequence[str], reason: str) -> None:
         """Drain devices that no replica holds until an operator gives them back, whatever their memory shows."""

@@ -83,10 +83,10 @@ class GroupService:
                         replicas.release(replica.id, "its worker is leaving")
         return NOBODY
 
-    def mark_device(self, device_id: str, state: DeviceState, reason: str | None) -> None:
-        """What the worker saw of a device that no replica holds."""
+    def mark_device(self, device_id: str, token: UUID, state: DeviceState, reason: str | None) -> bool:
+        """What the worker saw of a device that no replica holds; False if another one has the group by now."""
         with self._sessions.begin() as session:
-            GroupRepository(session).set_state(device_id, state, reason)
+            return GroupRepository(session).set_state(device_id, token, state, reason)
 
     def drain(self, name: str) -> None:
         """Let replicas of the group finish their chunks and give it no more work; UnknownGroupError."""

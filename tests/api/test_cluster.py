@@ -29,7 +29,7 @@ def group(app: FastAPI) -> UUID:
         name="node1-a", host="node1", kind="gpu", backends=["hf"], version="0.1.0", reports=reports
     )
     groups.beat("node1-a", token, ["hf", "vllm"], reports)
-    groups.mark_device("GPU-0", DeviceState.FREE, None)
+    groups.mark_device("GPU-0", token, DeviceState.FREE, None)
     return token
 
 

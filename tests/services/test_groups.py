@@ -24,10 +24,23 @@ def test_a_worker_that_was_replaced_is_refused(world: World) -> None:
     assert world.groups.beat("a", new, ["hf"], [REPORT]) == ["GPU-0"]  # type: ignore[arg-type]
 
 
+def test_what_a_replaced_worker_saw_of_a_device_changes_nothing(world: World) -> None:
+    (device,) = world.devices(1)
+    old, new = (
+        world.groups.register(
+            name="a", host="node1", kind="gpu", backends=["hf"], version="0", reports=[REPORT]
+        )
+        for _ in range(2)
+    )
+    assert not world.groups.mark_device(device, old, DeviceState.DRAINED, "seen long ago")
+    assert [found.state for found in world.groups.all()[0].group.devices] == [DeviceState.FREE]
+    assert world.groups.mark_device(device, new, DeviceState.DRAINED, "in use")
+
+
 def test_a_device_that_a_replica_holds_keeps_its_state(world: World) -> None:
     device = world.devices(1)[0]
     world.replica(device)
-    world.groups.mark_device(device, DeviceState.FREE, None)
+    world.mark(device)
     (state,) = world.groups.all()
     assert [found.state for found in state.group.devices] == [DeviceState.HELD]
     assert [replica.devices for replica in state.replicas] == [(device,)]

@@ -70,9 +70,9 @@ def test_failed_engines_of_before_stay_with_the_job(world: World) -> None:
     job, (device,) = world.running(chunks=1), world.devices(1)
     fail(world, device, OUT_OF_MEMORY)
     world.coordination.ladders.take(job, WIDER, OUT_OF_MEMORY)
-    world.groups.mark_device(device, DeviceState.FREE, None)
+    world.mark(device)
     fail(world, device, OUT_OF_MEMORY)  # of the engine that the job has left: somebody else's
-    world.groups.mark_device(device, DeviceState.FREE, None)
+    world.mark(device)
     fail(world, device, OUT_OF_MEMORY, WIDER.engine)
     seen = [(replica.engine.gpus, replica.error) for replica in world.jobs.view(job.id).replicas]
     assert seen == [(1, OUT_OF_MEMORY), (2, OUT_OF_MEMORY)]
@@ -132,7 +132,7 @@ def test_devices_that_twice_could_not_talk_are_drained(world: World) -> None:
     (device,) = world.devices(1)
     fail(world, device, NCCL)
     assert devices(world)[0][0] == DeviceState.DIRTY
-    world.groups.mark_device(device, DeviceState.FREE, None)
+    world.mark(device)
     fail(world, device, NCCL)
     assert devices(world)[0][0] == DeviceState.DRAINED
 
@@ -141,7 +141,7 @@ def test_an_engine_that_failed_is_not_started_at_once_again(world: World) -> Non
     (device,) = world.devices(1)
     world.running(chunks=1)
     fail(world, device, OUT_OF_MEMORY)
-    world.groups.mark_device(device, DeviceState.FREE, None)
+    world.mark(device)
     assert world.scheduling.place_once() == 0
 
 
@@ -149,7 +149,7 @@ def test_an_engine_whose_process_was_killed_is_started_at_once_again(world: Worl
     (device,) = world.devices(1)
     world.running(chunks=1)
     fail(world, device, Failure("engine_died", "the process was ended by SIGKILL"))
-    world.groups.mark_device(device, DeviceState.FREE, None)
+    world.mark(device)
     assert world.scheduling.place_once() == 1
 
 
@@ -160,7 +160,7 @@ def test_an_engine_that_takes_its_worker_along_while_it_loads_fails_its_jobs_in_
         assert world.coordination.ladders.troubles(job_of(world, job)).verdict() is None
         world.expire(world.replica(device))
         world.scheduling.expire_once()
-        world.groups.mark_device(device, DeviceState.FREE, None)
+        world.mark(device)
     verdict = world.coordination.ladders.troubles(job_of(world, job)).verdict()
     assert verdict
     assert (verdict.code, len(verdict.attempts)) == ("lost", 10)

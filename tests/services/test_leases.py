@@ -14,7 +14,7 @@ from app.db.session import Sessions, make_sessions
 from app.domain.chunk import MAX_INTERRUPTIONS, AfterFailure, Chunk
 from app.domain.job import LOST, MAX_LOSSES, Failure, Job, JobStatus
 from app.domain.lease import Lease, Order
-from app.domain.replica import DeviceState, ReplicaStatus
+from app.domain.replica import ReplicaStatus
 from app.errors import ChunkLostError, LeaseLostError
 from app.services.jobs import JobService
 from app.services.serving import Answer, Claimed
@@ -192,7 +192,7 @@ def test_a_lost_worker_is_held_against_the_chunk_that_it_was_answering(world: Wo
         assert not claimed[0].outlived_too_many
         world.expire(replica)
         world.scheduling.expire_once()
-        world.groups.mark_device(device, DeviceState.FREE, None)
+        world.mark(device)
     first, *others = (item.chunk for item in chunks(world, world.replica(device)))
     assert first.outlived_too_many
     assert not any(chunk.outlived_too_many for chunk in others)

@@ -146,7 +146,7 @@ class AllocationMachine(RuleBasedStateMachine):
         )
         self._ids = [report.id for report in reports]
         for device in self._ids:
-            world.groups.mark_device(device, DeviceState.FREE, None)
+            world.mark(device)
         self._placed: list[UUID] = []
         self._leases: list[Lease] = []
         self._status: dict[UUID, ReplicaStatus] = {}
@@ -199,7 +199,7 @@ class AllocationMachine(RuleBasedStateMachine):
     @rule(index=st.integers(0, DEVICES - 1), state=st.sampled_from([DeviceState.FREE, DeviceState.DRAINED]))
     def look_at_device(self, index: int, state: DeviceState) -> None:
         """The keeper found it clean, or not; one that is held stays so."""
-        self._world.groups.mark_device(self._ids[index], state, "seen")
+        self._world.mark(self._ids[index], state)
 
     @invariant()
     def a_live_replica_has_all_its_devices_and_no_other_has_them(self) -> None:
