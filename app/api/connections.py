@@ -32,9 +32,10 @@ class BoundedHttp(HttpToolsProtocol):
         """Read on, unless the head has grown too large."""
         if self._in_head:
             self._expect_head()
+        self._head_bytes += len(data)
         super().data_received(data)
-        self._head_bytes = self._head_bytes + len(data) if self._in_head else 0
-        if self._head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
+        too_large = self._in_head and self._head_bytes > MOST_HEAD_BYTES
+        if too_large and not self.transport.is_closing():
             self.send_400_response(f"The head of a request has at most {MOST_HEAD_BYTES} bytes.")
 
     def on_headers_complete(self) -> None:
@@ -45,7 +46,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """What comes next is the head of another request."""
-        self._in_head = True
+        self._in_head, self._head_bytes = True, 0
         super().on_message_complete()
 
     def _expect_head(self) -> None:
