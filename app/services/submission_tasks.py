@@ -10,6 +10,7 @@ from app.settings import Settings
 
 MOST_NAMES = 2000
 MOST_PATTERNS = 50
+MOST_TASKS = 5000
 MOST_CHARACTERS = 300
 RUN_TOKENIZER_CODE = frozenset({"ruler", "babilong"})
 """Folders of lm-eval 0.4.13 whose tasks do so (tasks/*/common_utils.py, `get_tokenizer`)."""
@@ -26,6 +27,9 @@ def read_tasks(reader: FieldReader, settings: Settings) -> list[str]:
     if _too_much(reader, names):
         return []
     index = TaskIndex.load(settings.task_paths)
+    if (count := len(index.resolve(names))) > MOST_TASKS:
+        reader.fault("tasks", f"stands for {count} names: a job has at most {MOST_TASKS}")
+        return []
     if faults := index.faults(names):
         reader.faults += faults
         return []

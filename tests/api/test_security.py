@@ -185,6 +185,16 @@ def test_lists_show_the_jobs_of_the_team(user: As) -> None:
     assert user(team="red").get("/v1/jobs", params={"owner": "alice"}).json()["data"][0]["id"] == red
 
 
+def test_no_filter_reaches_into_another_team(user: As) -> None:
+    red = post(user(team="red"), name="secret plan", tags=["t"])
+    viewer = user(Role.VIEWER, "blue", name="eve")
+    filters = {"owner": "alice", "name": "secret plan", "tag": "t", "task": "toy", "model": "/models/tiny"}
+    for name, value in filters.items():
+        assert viewer.get("/v1/jobs", params={name: value}).json()["data"] == [], name
+        [found] = user(Role.OPERATOR, "blue").get("/v1/jobs", params={name: value}).json()["data"]
+        assert found["id"] == red, name
+
+
 def test_the_queue_does_not_tell_whose_the_others_are(user: As) -> None:
     post(user(team="red"), name="secret plan")
     mine = post(user(team="blue"))

@@ -161,6 +161,7 @@ FIELDS_REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"tasks": ["ours", "x" * 100_000]}, "tasks.1"),
     ({"tasks": ["x"] * 10_000}, "tasks"),
     ({"tasks": ["o*"] * 100}, "tasks"),
+    ({"tasks": "*"}, "tasks"),
     ({"name": "a\nb"}, "name"),
     ({"name": "\x1b[31m"}, "name"),
     ({"tags": ["a", "b\x7f"]}, "tags.1"),
