@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, and_, case, cast, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, case, cast, func, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
@@ -231,10 +231,8 @@ class JobLeaseRepository:
         return list(rows)
 
     def requeue_expired(self, reason: str, held_by: Sequence[str] | None = None) -> list[UUID]:
-        """Running jobs whose lease is over (or whose holder is known dead) wait again; returns them."""
-        over = JobRow.lease_expires_at < func.now()
-        if held_by is not None:
-            over = or_(over, JobRow.lease_holder.in_(held_by))
+        """Running jobs whose lease is over, or else those of holders known dead, wait again; returns them."""
+        over = JobRow.lease_expires_at < func.now() if held_by is None else JobRow.lease_holder.in_(held_by)
         found = select(JobRow.id).where(JobRow.status == JobStatus.RUNNING, over)
         rows = self._session.scalars(
             update(JobRow)

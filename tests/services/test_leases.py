@@ -77,6 +77,13 @@ def test_a_job_whose_fingerprint_changed_waits_for_no_chunk_of_before(world: Wor
     assert world.serving.renew(replica) is Order.GO_ON
 
 
+def test_only_the_jobs_of_dead_holders_are_released_before_their_time(world: World) -> None:
+    job = world.running()
+    world.expire(job)
+    assert world.coordination.release_holders(["somebody"]) == [], "its end is the scheduler's to declare"
+    assert world.coordination.release_holders(["coordinator"]) == [job.id]
+
+
 def test_a_resume_between_the_look_and_the_pause_is_kept(world: World) -> None:
     job = world.running()
     world.jobs.pause(job.id)
