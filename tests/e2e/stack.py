@@ -48,9 +48,13 @@ class Stack:
         self._root = f"http://127.0.0.1:{port}"
 
     def __enter__(self) -> Self:
-        for name in self._commands:
-            self.start(name)
-        self.await_ready()
+        try:
+            for name in self._commands:
+                self.start(name)
+            self.await_ready()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
