@@ -82,7 +82,10 @@ def test_a_paused_job_goes_on_with_what_it_has(stack: Stack, body: Body) -> None
 
 
 def test_a_model_that_cannot_be_loaded_fails_the_job_with_its_cause(stack: Stack, body: Body) -> None:
-    broken = body | {"model_args": body["model_args"] | {"dtype": "float33"}, "tasks": ["e2e_generate"]}
+    broken = body | {
+        "model_args": body["model_args"] | {"attn_implementation": "of_nobody"},
+        "tasks": ["e2e_generate"],
+    }
     job = stack.finished(stack.submit(broken))
     assert job["status"] == "failed"
     assert job["error"]["code"] == "engine_start_failed"
