@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import random
-import subprocess
 import tempfile
 import threading
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from tests.faults.checker import Checker, Outcome, outcome, unfinished
 from tests.faults.clients import Client, History, Variant, running_clients, variants
 from tests.faults.cluster import Cluster
+from tests.faults.disk import small_disk
 from tests.faults.faults import Fault, Saboteur
 from tests.faults.model import make_model
 from tests.faults.servers import Broker, Database, running_servers
@@ -50,6 +50,8 @@ class Report:
     statuses: Counter[str] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
     reached: list[str] = field(default_factory=list)
+    fallen: list[str] = field(default_factory=list)
+    """Parts that ended by themselves and were started again, as systemd or Compose would."""
     looks: int = 0
     rest_seconds: float = 0.0
     folder: Path = Path()
@@ -59,6 +61,7 @@ class Report:
         yield f"seed {self.plan.seed}: {self.faults.total()} faults, {self.statuses.total()} jobs"
         yield "  faults: " + ", ".join(f"{n} {what}" for what, n in sorted(self.faults.items()))
         yield f"  fail points reached: {len(self.reached)}: {', '.join(self.reached)}"
+        yield f"  ended by themselves, started again: {', '.join(self.fallen) or 'none'}"
         yield f"  looks at the tables: {self.looks}"
         yield "  jobs: " + ", ".join(f"{n} {status}" for status, n in sorted(self.statuses.items()))
         yield f"  at rest {self.rest_seconds:.1f} s after the last fault was undone"
@@ -179,6 +182,7 @@ class _Campaign:
                 fault.undo()
                 continue
             never.wait(max(0.0, strike_at - time.monotonic()))
+            self._start_fallen()
             kind = kinds.pop(0) if kinds else None
             fault = self._saboteur.strike(kind)
             left -= 1
@@ -186,6 +190,11 @@ class _Campaign:
             now = time.monotonic()
             heapq.heappush(undoing, (now + fault.seconds, next(order), fault))
             strike_at = now + self._rng.expovariate(1 / self._plan.pause_seconds)
+
+    def _start_fallen(self) -> None:
+        for part in self._saboteur.fallen():
+            self._report.fallen.append(part)
+            self._cluster.start(part)
 
     def _tell(self, fault: Fault) -> None:
         self._report.faults[fault.name] += 1
@@ -201,16 +210,3 @@ def campaign_folder(given: Path | None) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="evalq-f-", ignore_cleanup_errors=True) as name:
         yield Path(name)
-
-
-@contextmanager
-def small_disk(folder: Path, size_bytes: int) -> Iterator[bool]:
-    """A folder on a file system of its own, which can be filled; False where none is asked for or may be mounted."""
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "evalq-faults", str(folder)]
-    mounted = bool(size_bytes) and subprocess.run(mount, check=False, capture_output=True).returncode == 0
-    try:
-        yield mounted
-    finally:
-        if mounted:
-            subprocess.run(["umount", "--lazy", str(folder)], check=True)

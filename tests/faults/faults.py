@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import signal
@@ -18,13 +17,12 @@ from redis.exceptions import RedisError
 from app.broker import CeleryDoorbell
 from app.settings import Settings
 from tests.faults.cluster import CHILDREN, PARTS, Cluster, send
+from tests.faults.disk import fill
 from tests.faults.failpoints import all_points
 from tests.faults.servers import Broker, Database
 
 FAILPOINT_SECONDS = 12.0
 """A part has so long to start and to reach its fail point."""
-
-SMALL_BYTES = 256 << 20
 
 Undo = Callable[[], object]
 
@@ -87,6 +85,11 @@ class Saboteur:
     def forgo(self, kind: str) -> None:
         """Leave a kind of fault out."""
         del self._kinds[kind]
+
+    def fallen(self) -> list[str]:
+        """Parts that ended though nothing is done to them: whoever runs the service starts them again."""
+        ended = [part for part, process in self._cluster.parts.items() if process.poll() is not None]
+        return [part for part in ended if part not in self._busy]
 
     def strike(self, kind: str | None = None) -> Fault:
         """Do one fault, of a kind or drawn; one that finds no victim is drawn again."""
@@ -293,13 +296,3 @@ class Saboteur:
         """Fill the file system of the workers' data folder."""
         ballast = Path(self._cluster.settings["EVALQ_DATA_DIR"]) / "ballast"
         return self._server("disk", "full disk", self._seconds(), lambda: fill(ballast), ballast.unlink)
-
-
-def fill(path: Path) -> None:
-    """Write until nothing more fits; refuses a file system that is not a small one made for it."""
-    room = os.statvfs(path.parent)
-    if room.f_blocks * room.f_frsize > SMALL_BYTES:
-        raise ValueError(f"{path.parent} is not a small file system")
-    with path.open("wb", buffering=0) as file, suppress(OSError):
-        while file.write(bytes(1 << 12)):
-            pass

@@ -22,7 +22,8 @@ from tests.e2e.stack import TERMINAL
 from tests.faults.campaign import Service, running_service
 from tests.faults.clients import Client, History, Variant
 from tests.faults.cluster import Cluster, send
-from tests.faults.faults import Undo, fill
+from tests.faults.disk import fill
+from tests.faults.faults import Undo
 from tests.faults.servers import Database
 from tests.waiting import until
 

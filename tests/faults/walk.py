@@ -15,7 +15,8 @@ from tests.faults.campaign import Service, rest, running_service, undisturbed
 from tests.faults.checker import Checker, Outcome
 from tests.faults.clients import History
 from tests.faults.failpoints import Point
-from tests.faults.scenes import SCENES, Kinds, Stage, kinds, ordinary
+from tests.faults.scenes import SCENES, ordinary
+from tests.faults.stage import Kinds, Stage, kinds
 from tests.faults.watch import watching
 
 LEASE_SECONDS = 3.0
