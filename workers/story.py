@@ -18,12 +18,12 @@ from app.domain.replica import Replica, ReplicaStatus
 from app.domain.sample import finite, is_correct
 from app.errors import LeaseLostError
 from app.harnesses.task_index import TaskIndex
-from app.services.coordination import CoordinationService, Progress
+from app.services.coordination import CoordinationService
 from app.settings import Settings
 from workers.chunk_frames import to_chunk
 from workers.frames import Connection, Frame
-from workers.rates import Rates
 from workers.supervision.log_tail import LogTail
+from workers.tally import Tally
 
 LOOK_SECONDS = 1.0
 LOG_BYTES = 1 << 16
@@ -68,18 +68,14 @@ class Story:
         self._connection = connection
         self._log = log_tail
         self._fingerprint = b""
-        self._totals: dict[str, int] = {}
         self._reused = 0
         self._pending: set[bytes] | None = None
         self._planned = False
-        self._tasks: dict[str, int] = {}
-        self._moved = False
         self._samples: dict[str, int] = {}
-        self._rates = Rates()
+        self._tally = Tally()
         self._phase = Phase.PREPARING
         self._reason = ""
         self._silent_since = time.monotonic()
-        self._gpu_seconds = 0.0
         self._looked_at = 0.0
         self._handlers: dict[str, Callable[[Frame], None]] = {
             "phase": self._on_phase,
@@ -154,8 +150,7 @@ class Story:
         if not self._planned:
             return
         found = self._coordination.collect(self._lease, self._fingerprint)
-        self._gpu_seconds += found.seconds * self._job.engine.gpus
-        self._rates.add_tokens(found.cost)
+        self._tally.add_chunks(found.seconds * self._job.engine.gpus, found.cost)
         if found.responses or found.failures:
             self._silent_since = time.monotonic()
         if found.responses:
@@ -217,15 +212,8 @@ class Story:
             raise JobEndedError
 
     def _report(self) -> None:
-        if not (self._moved or self._gpu_seconds):
-            return
-        done = sum(self._tasks.values())
-        total = sum(self._totals.values())
-        rates = self._rates.at(time.monotonic(), done, total)
-        data = {"done": done, "total": total, "percent": percent(done, total), "tasks": self._tasks} | rates
-        self._coordination.progress(self._lease, Progress(done, self._tasks, rates), data, self._gpu_seconds)
-        self._moved = False
-        self._gpu_seconds = 0.0
+        if news := self._tally.news():
+            self._coordination.progress(self._lease, *news)
 
     def _enter(self, phase: Phase, reason: str) -> None:
         self._phase, self._reason = phase, reason
@@ -245,8 +233,7 @@ class Story:
     def _on_prepared(self, frame: Frame) -> None:
         totals = [(task["name"], task["total"]) for task in frame["tasks"]]
         self._fingerprint = frame["fingerprint"]
-        self._totals = dict(totals)
-        self._tasks = dict.fromkeys(self._totals, 0)
+        self._tally.prepare(dict(totals))
         self._coordination.prepared(self._lease, self._fingerprint, totals, frame["provenance"])
 
     def _on_lookup(self, frame: Frame) -> None:
@@ -261,7 +248,7 @@ class Story:
     def _on_plan(self, first: Frame) -> None:
         self._coordination.store_plan(self._lease, self._chunks(first), self._reused)
         self._planned = True
-        self._rates.start(time.monotonic(), self._reused)
+        self._tally.start(self._reused)
 
     def _chunks(self, frame: Frame | None) -> Iterator[Chunk]:
         """Chunk frames up to the one that says the plan is whole."""
@@ -274,16 +261,14 @@ class Story:
             raise HarnessDiedError("the harness child died while it cut its requests")
 
     def _on_task_progress(self, frame: Frame) -> None:
-        self._moved = self._moved or self._tasks.get(frame["task"]) != frame["done"]
-        self._tasks[frame["task"]] = frame["done"]
+        self._tally.set_done(frame["task"], frame["done"])
 
     def _on_task_failed(self, frame: Frame) -> None:
         self._coordination.task_failed(self._lease, frame["task"], _task_failure(frame))
 
     def _on_task_finished(self, frame: Frame) -> None:
         task, error = frame["task"], _task_failure(frame) if frame["error"] else None
-        self._tasks[task] = self._totals[task]
-        self._moved = True
+        self._tally.set_done(task)
         self._coordination.task_finished(self._lease, task, finite(frame["metrics"]), error)
 
     def _on_sample_rows(self, frame: Frame) -> None:
@@ -332,8 +317,3 @@ def where(replicas: list[Replica], busy: int, job: Job) -> tuple[Phase, str]:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'s' if number > 1 else ''}"
-
-
-def percent(done: int, total: int) -> float:
-    """How much is done; all of nothing is all."""
-    return round(100.0 * done / total, 1) if total else 100.0

@@ -1,0 +1,56 @@
+"""How far a job is, task by task, and how fast."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from app.services.coordination import Progress
+from workers.rates import Rates
+
+
+class Tally:
+    """Counts requests that are done, and engine time; what changed is told once."""
+
+    def __init__(self) -> None:
+        self._totals: dict[str, int] = {}
+        self._done: dict[str, int] = {}
+        self._rates = Rates()
+        self._moved = False
+        self._gpu_seconds = 0.0
+
+    def prepare(self, totals: Mapping[str, int]) -> None:
+        """The tasks and their requests."""
+        self._totals = dict(totals)
+        self._done = dict.fromkeys(totals, 0)
+
+    def start(self, reused: int) -> None:
+        """From now on engines answer; what is reused cost no time."""
+        self._rates.start(time.monotonic(), reused)
+
+    def add_chunks(self, gpu_seconds: float, tokens: float) -> None:
+        """Chunks that were answered."""
+        self._gpu_seconds += gpu_seconds
+        self._rates.add_tokens(tokens)
+
+    def set_done(self, task: str, done: int | None = None) -> None:
+        """So many of the task's requests are done; None means all."""
+        count = self._totals[task] if done is None else done
+        self._moved = self._moved or self._done.get(task) != count
+        self._done[task] = count
+
+    def news(self) -> tuple[Progress, dict[str, Any], float] | None:
+        """Progress, the event that tells it, and GPU seconds since the last call; None where nothing changed."""
+        if not (self._moved or self._gpu_seconds):
+            return None
+        done, total, gpu_seconds = sum(self._done.values()), sum(self._totals.values()), self._gpu_seconds
+        rates = self._rates.at(time.monotonic(), done, total)
+        data = {"done": done, "total": total, "percent": percent(done, total), "tasks": dict(self._done)}
+        self._moved, self._gpu_seconds = False, 0.0
+        return Progress(done, dict(self._done), rates), data | rates, gpu_seconds
+
+
+def percent(done: int, total: int) -> float:
+    """How much is done; all of nothing is all."""
+    return round(100.0 * done / total, 1) if total else 100.0
