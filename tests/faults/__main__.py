@@ -19,7 +19,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="draws the faults; printed where not given")
     parser.add_argument("--lease", type=float, default=4.0, help="time to live of a lease, in seconds")
     parser.add_argument("--pause", type=float, default=2.0, help="mean seconds from one fault to the next")
-    parser.add_argument("--only", action="append", default=[], help="do this kind (repeatable)")
+    parser.add_argument(
+        "--only", action="append", default=[], help="this kind (or --recovery row) only; repeatable"
+    )
     parser.add_argument("--keep", type=Path, help="keep logs in this (short, new) folder")
     parser.add_argument("--hf", action="store_true", help="twenty SIGKILLs over one job of the HF engine")
     parser.add_argument("--recovery", action="store_true", help="measure the table of docs/faults.md")
