@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import socket
 import statistics
 import subprocess
 import sys
@@ -69,15 +68,8 @@ def service() -> Iterator[Stack]:
             "EVALQ_MODEL_PATHS": str(cache / "models"),
             "EVALQ_IDLE_SECONDS": "2",
         }
-        with Stack(env, Path(name), free_port()) as stack:
+        with Stack(env, Path(name)) as stack:
             yield stack
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def timed(work: Callable[[], object]) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,11 +13,10 @@ from typing import Any
 import pytest
 
 from app.settings import Settings
-from tests.e2e.stack import Stack
+from tests.e2e.stack import TASKS, Stack, environment
 from tests.models import hf_python, tiny_llama
 from tests.servers import Postgres
 
-TASKS = Path(__file__).parent / "tasks"
 JOB_TASKS = ["e2e_group", "e2e_generate"]
 BATCH_SIZE = 4
 
@@ -64,24 +62,9 @@ def reference(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Referenc
 def stack(postgres: Postgres, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The service with two CPU slots, on a database of its own."""
     folder = tmp_path_factory.mktemp("stack")
-    with postgres.database() as database_url, socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        free.close()
-        env = {
-            "EVALQ_DATABASE_URL": database_url,
-            "EVALQ_REDIS_URL": redis_url,
-            "EVALQ_DATA_DIR": str(folder / "data"),
-            "EVALQ_TASK_PATHS": str(TASKS),
-            "EVALQ_MODEL_PATHS": str(Settings().cache_dir / "models"),
-            "EVALQ_LEASE_SECONDS": "8",
-            "EVALQ_RESEND_SECONDS": "2",
-            "EVALQ_SCHEDULE_SECONDS": "0.2",
-            "EVALQ_ECHO_ENGINE": "1",
-            "HF_HUB_OFFLINE": "1",
-            "OMP_NUM_THREADS": "1",
-        }
-        with Stack(env, folder, port) as running:
+    with postgres.database() as database_url:
+        env = environment(database_url, redis_url, folder, Settings().cache_dir / "models")
+        with Stack(env | {"EVALQ_LEASE_SECONDS": "8", "EVALQ_RESEND_SECONDS": "2"}, folder) as running:
             yield running
 
 

@@ -14,8 +14,11 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
+from app.local.ports import free_port
+
 T = TypeVar("T")
 
+TASKS = Path(__file__).parent / "tasks"
 START_SECONDS = 90.0
 TERMINAL = {"succeeded", "partially_failed", "failed", "cancelled"}
 
@@ -31,10 +34,26 @@ def eventually(look: Callable[[], T | None], seconds: float, what: str) -> T:
     raise AssertionError(f"not within {seconds:g} s: {what}")
 
 
+def environment(database_url: str, redis_url: str, folder: Path, models: Path) -> dict[str, str]:
+    """What a stack is started with: quick turns, the tasks of these tests, the echo engine, and no hub."""
+    return {
+        "EVALQ_DATABASE_URL": database_url,
+        "EVALQ_REDIS_URL": redis_url,
+        "EVALQ_DATA_DIR": str(folder / "data"),
+        "EVALQ_TASK_PATHS": str(TASKS),
+        "EVALQ_MODEL_PATHS": str(models),
+        "EVALQ_ECHO_ENGINE": "true",
+        "EVALQ_SCHEDULE_SECONDS": "0.2",
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
 class Stack:
     """Api, scheduler, coordinator and one gpu worker; `parts` maps their names to processes."""
 
-    def __init__(self, env: Mapping[str, str], folder: Path, port: int, devices: str = "cpu:2") -> None:
+    def __init__(self, env: Mapping[str, str], folder: Path, devices: str = "cpu:2") -> None:
+        port = free_port()
         self._env = {**os.environ, **env}
         self._folder = folder
         self._commands = {

@@ -10,11 +10,10 @@ import pytest
 
 from app.db.session import make_sessions
 from app.domain.keys import Role
-from app.local.ports import free_port
 from app.services.keys import KeyService
 from app.settings import Settings
-from tests.e2e.conftest import TASKS
 from tests.e2e.stack import Stack, eventually
+from tests.e2e.stack import environment as stack_environment
 from tests.faults.cluster import environment, kind_of
 from tests.faults.model import make_model
 from tests.servers import Postgres
@@ -42,19 +41,9 @@ def stack(
         sessions = make_sessions(Settings(database_url=database_url))
         _, token = KeyService(sessions=sessions).create(name="alice", role=Role.SUBMITTER, team="red")
         sessions.kw["bind"].dispose()
-        env = CREDENTIALS | {
-            "EVALQ_DATABASE_URL": database_url,
-            "EVALQ_REDIS_URL": redis_url,
-            "EVALQ_DATA_DIR": str(folder / "data"),
-            "EVALQ_TASK_PATHS": str(TASKS),
-            "EVALQ_MODEL_PATHS": str(model.parent),
-            "EVALQ_CHILD_ENV": "HF_HUB_OFFLINE,OMP_NUM_THREADS,EVALQ_DATABASE_URL",
-            "EVALQ_ECHO_ENGINE": "true",
-            "EVALQ_SCHEDULE_SECONDS": "0.2",
-            "HF_HUB_OFFLINE": "1",
-            "OMP_NUM_THREADS": "1",
-        }
-        service = Stack(env, folder, free_port(), devices="cpu:1")
+        child_env = {"EVALQ_CHILD_ENV": "HF_HUB_OFFLINE,OMP_NUM_THREADS,EVALQ_DATABASE_URL"}
+        env = stack_environment(database_url, redis_url, folder, model.parent) | CREDENTIALS | child_env
+        service = Stack(env, folder, devices="cpu:1")
         service.http.headers["Authorization"] = f"Bearer {token}"
         with service:
             args = {"pretrained": str(model), "delay_seconds": 0.1}

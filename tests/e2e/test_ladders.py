@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.local.ports import free_port
-from tests.e2e.conftest import TASKS
-from tests.e2e.stack import Stack, eventually
+from tests.e2e.stack import Stack, environment, eventually
 from tests.faults.model import make_model
 from tests.servers import Postgres
 
@@ -55,21 +53,12 @@ def running(
 ) -> Iterator[Ladders]:
     folder = tmp_path_factory.mktemp("ladders")
     with postgres.database() as database_url:
-        env = {
-            "EVALQ_DATABASE_URL": database_url,
-            "EVALQ_REDIS_URL": redis_url,
-            "EVALQ_DATA_DIR": str(folder / "data"),
-            "EVALQ_TASK_PATHS": str(TASKS),
-            "EVALQ_MODEL_PATHS": str(folder / "models"),
-            "EVALQ_ECHO_ENGINE": "true",
+        env = environment(database_url, redis_url, folder, folder / "models") | {
             "EVALQ_LEASE_SECONDS": "8",
             "EVALQ_IDLE_SECONDS": "0",
             "EVALQ_RESEND_SECONDS": "2",
-            "EVALQ_SCHEDULE_SECONDS": "0.2",
-            "HF_HUB_OFFLINE": "1",
-            "OMP_NUM_THREADS": "1",
         }
-        service = Ladders(env, folder, free_port())
+        service = Ladders(env, folder)
         service.model = make_model(folder / "models" / "tiny")
         with service:
             yield service

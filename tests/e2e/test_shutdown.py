@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,8 +11,7 @@ import httpx
 import psycopg
 import pytest
 
-from tests.e2e.conftest import TASKS
-from tests.e2e.stack import Stack, eventually
+from tests.e2e.stack import Stack, environment, eventually
 from tests.faults.model import make_model
 from tests.servers import Postgres
 
@@ -49,34 +47,22 @@ def service(
 ) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("service")
     model = make_model(folder / "models" / "tiny")
-    with postgres.database() as database_url, socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        free.close()
-        env = {
-            "EVALQ_DATABASE_URL": database_url,
-            "EVALQ_REDIS_URL": redis_url,
-            "EVALQ_DATA_DIR": str(folder / "data"),
-            "EVALQ_TASK_PATHS": str(TASKS),
-            "EVALQ_MODEL_PATHS": str(folder / "models"),
-            "EVALQ_ECHO_ENGINE": "true",
-            "EVALQ_SCHEDULE_SECONDS": "0.2",
-            "HF_HUB_OFFLINE": "1",
-            "OMP_NUM_THREADS": "1",
-        }
-        with Service(env, folder, port) as running:
-            running.database_url = database_url
-            running.job_id = running.submit(
-                {
-                    "model": "echo",
-                    "model_args": {"pretrained": str(model), "delay_seconds": 0.1},
-                    "tasks": ["e2e_choice"],
-                    "batch_size": 4,
-                    "reuse_responses": False,
-                }
-            )
-            yield running
-            running.http.post(f"/jobs/{running.job_id}/cancel")
+    with (
+        postgres.database() as database_url,
+        Service(environment(database_url, redis_url, folder, model.parent), folder) as running,
+    ):
+        running.database_url = database_url
+        running.job_id = running.submit(
+            {
+                "model": "echo",
+                "model_args": {"pretrained": str(model), "delay_seconds": 0.1},
+                "tasks": ["e2e_choice"],
+                "batch_size": 4,
+                "reuse_responses": False,
+            }
+        )
+        yield running
+        running.http.post(f"/jobs/{running.job_id}/cancel")
 
 
 def soon(look: Callable[[], bool], what: str, seconds: float = 3.0) -> None:
