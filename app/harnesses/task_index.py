@@ -19,6 +19,7 @@ from app.harnesses.task_yaml import Child, IndexEntry, Scan, scan
 _SCANS: dict[Path, Scan] = {}
 _SCANNING = threading.Lock()
 _NEAR_CANDIDATES = 200
+_DUPLICATE_FAULTS = 10
 _NEAR_FAULTS = 10
 """Unknown names that get near ones: finding them takes a while."""
 
@@ -125,7 +126,7 @@ class TaskIndex:
         for at, pattern in enumerate(patterns):
             if not self._matches(pattern):
                 faults.append(self._unknown(pattern, f"{path}.{at}", near=len(faults) < _NEAR_FAULTS))
-        faults += [_ambiguous(duplicates, path) for duplicates in _by_pair(self.duplicates(patterns))]
+        faults += _ambiguous(self.duplicates(patterns), path)
         return faults + [
             Fault(path, message) for entry in self.closure(patterns) for message in self._broken(entry)
         ]
@@ -265,19 +266,19 @@ def _inline(children: Sequence[Child]) -> Iterator[Mapping[str, Any]]:
             yield from _inline(child["task"] if "group" in child else ())
 
 
-def _by_pair(duplicates: Sequence[Duplicate]) -> list[list[Duplicate]]:
-    pairs: dict[tuple[str, str], list[Duplicate]] = {}
+def _ambiguous(duplicates: Sequence[Duplicate], path: str) -> list[Fault]:
+    """What would run twice, by the two names that bring it in; a wide pattern brings in hundreds."""
+    pairs: dict[tuple[str, str], list[str]] = {}
     for each in duplicates:
-        pairs.setdefault((each.first, each.second), []).append(each)
-    return list(pairs.values())
-
-
-def _ambiguous(duplicates: Sequence[Duplicate], path: str) -> Fault:
-    one, more = duplicates[0], len(duplicates) - 1
-    others = f" and {more} more" if more else ""
-    return Fault(
-        path, f"{one.task!r}{others} would run twice: under {one.first!r} and under {one.second!r}; drop one"
-    )
+        pairs.setdefault((each.first, each.second), []).append(each.task)
+    said = []
+    for (first, second), tasks in list(pairs.items())[:_DUPLICATE_FAULTS]:
+        others = f" and {len(tasks) - 1} more" if len(tasks) > 1 else ""
+        said.append(f"{tasks[0]!r}{others} would run twice: under {first!r} and under {second!r}; drop one")
+    if len(pairs) > _DUPLICATE_FAULTS:
+        rest = len(pairs) - _DUPLICATE_FAULTS
+        said.append(f"{rest} more pairs of these names share tasks: name the groups, or the tasks, not both")
+    return [Fault(path, message) for message in said]
 
 
 def _pairs_of_letters(text: str) -> Counter[str]:

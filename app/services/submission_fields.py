@@ -193,7 +193,7 @@ def _read_seed(reader: FieldReader) -> None:
 
 def _seeds(given: Any) -> list[int | None]:
     if isinstance(given, str):
-        return [None if part.strip() == "None" else int(part) for part in given.split(",")]
+        return [None if part.strip().lower() == "none" else int(part) for part in given.split(",")]
     return list(given) if isinstance(given, list) else [given]
 
 

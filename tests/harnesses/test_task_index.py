@@ -82,6 +82,12 @@ def test_all_faults_of_a_list_come_at_once(index: TaskIndex) -> None:
     assert index.faults([])[0].message == "name at least one task"
 
 
+def test_a_pattern_that_matches_groups_and_their_tasks_is_refused_in_few_words(index: TaskIndex) -> None:
+    faults = index.faults(["mmlu_*"])
+    assert len(faults) < 20
+    assert any("name the groups, or the tasks, not both" in fault.message for fault in faults)
+
+
 def test_a_tag_beside_its_own_task_is_no_duplicate(index: TaskIndex) -> None:
     assert index.duplicates(["ai2_arc", "arc_easy"]) == []
     assert index.duplicates(["mmlu_stem", "mmlu"])[0] == Duplicate(

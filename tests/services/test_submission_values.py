@@ -232,6 +232,7 @@ def test_a_model_of_the_hub_is_taken(desk: Desk, name: str) -> None:
         ([1, 2, 3], [1, 2, 3, 1234]),
         ("1,2,3", [1, 2, 3, 1234]),
         ("1, None ,3,4", [1, None, 3, 4]),
+        ("none,2,3,4", [None, 2, 3, 4]),
         ([None] * 4, [None] * 4),
     ],
 )
