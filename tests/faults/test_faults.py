@@ -11,8 +11,8 @@ SHORT = Plan(
     pause_seconds=1.2,
     clients=3,
     kinds=(
-        *("kill a child", "freeze a part", "terminated backends", "kill a part", "broker restart"),
-        *("fail point", "database restart", "doubled messages", "freeze a child", "starved broker"),
+        *("fail point", "kill a child", "freeze a part", "terminated backends", "kill a part"),
+        *("broker restart", "database restart", "doubled messages", "freeze a child", "starved broker"),
         *("database freeze", "kill a child"),
     ),
 )
