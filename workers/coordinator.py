@@ -73,7 +73,7 @@ class Coordinator:
         if self._stopping.is_set():
             return
         claimed_at = time.monotonic()
-        claim = self._coordination.claim_next(rung_for, holder)
+        claim = self._coordination.claim(rung_for, holder)
         if claim is None:
             return
         lease, job = claim

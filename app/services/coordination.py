@@ -46,31 +46,21 @@ class CoordinationService:
         self._ttl = ttl
         self.ladders = LadderService(sessions=sessions, wake=wake, ttl=ttl)
 
-    def claim_next(self, rung_for: UUID, holder: str) -> tuple[Lease, Job] | None:
-        """Take the first job in line: messages come as they were sent, old ones before urgent ones."""
-        with self._sessions.begin() as session:
-            first = JobLeaseRepository(session).first_in_line()
-            claimed = self._claim(session, first or rung_for, holder)
-        if claimed:
-            self._wake(claimed[0].id)
-        return claimed
+    def claim(self, rung_for: UUID, holder: str) -> tuple[Lease, Job] | None:
+        """Take the first job in line under a new lease; None if nothing waits that nobody else is writing.
 
-    def claim(self, job_id: UUID, holder: str) -> tuple[Lease, Job] | None:
-        """Take a queued job under a new lease; None if it is not queued any more."""
+        Messages come as they were sent, old ones before urgent ones: they say that there is work, not which.
+        """
         with self._sessions.begin() as session:
-            claimed = self._claim(session, job_id, holder)
-        if claimed:
-            self._wake(job_id)
-        return claimed
-
-    def _claim(self, session: Session, job_id: UUID, holder: str) -> tuple[Lease, Job] | None:
-        lease = Lease(job_id, uuid7())
-        if not JobLeaseRepository(session).claim(lease, holder, self._ttl):
-            return None
-        SampleRepository(session).clear(job_id)
-        job = JobRepository(session).get(job_id)
-        data = {"phase": Phase.PREPARING, "attempt": job.attempt}
-        EventRepository(session).append(job_id, "job.phase", data)
+            leases = JobLeaseRepository(session)
+            lease = Lease(leases.first_in_line() or rung_for, uuid7())
+            if not leases.claim(lease, holder, self._ttl):
+                return None
+            SampleRepository(session).clear(lease.id)
+            job = JobRepository(session).get(lease.id)
+            data = {"phase": Phase.PREPARING, "attempt": job.attempt}
+            EventRepository(session).append(lease.id, "job.phase", data)
+        self._wake(lease.id)
         return lease, job
 
     def renew(self, lease: Lease) -> Order:

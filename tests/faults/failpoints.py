@@ -31,7 +31,7 @@ FAILPOINTS: Mapping[str, Sequence[str]] = {
             f"coordination.{method}"
             for method in (
                 *(
-                    "claim_next",
+                    "claim",
                     "renew",
                     "enter",
                     "explain",
@@ -80,8 +80,8 @@ READS = frozenset(
 )
 """Methods that change nothing: to die there is to die between two of the others."""
 
-ELSEWHERE = frozenset({"keys.create", "keys.revoke", "coordination.claim"})
-"""Methods that no part runs: operators' commands, and a shorter way that tests take."""
+ELSEWHERE = frozenset({"keys.create", "keys.revoke"})
+"""Methods that no part runs: operators' commands."""
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def test_a_replica_that_no_ring_reached_is_lost(world: World) -> None:
 
 def test_whatever_job_is_rung_for_the_first_in_line_is_taken(world: World) -> None:
     early, urgent, late = world.submit(), world.submit(priority=90), world.submit()
-    claims = [world.coordination.claim_next(late, "coordinator") for _ in range(4)]
+    claims = [world.coordination.claim(late, "coordinator") for _ in range(4)]
     assert [claim and claim[0].id for claim in claims] == [urgent, early, late, None]
 
 
@@ -54,7 +54,7 @@ def test_a_job_that_is_being_written_is_waited_for_where_it_was_rung_for(world: 
     job_id = world.submit()
     with ThreadPoolExecutor(1) as pool, world.sessions.begin() as announcing:
         announcing.execute(text("SELECT 1 FROM jobs FOR UPDATE"))
-        claiming = pool.submit(world.coordination.claim_next, job_id, "coordinator")
+        claiming = pool.submit(world.coordination.claim, job_id, "coordinator")
         until(lambda: someone_waits(world.sessions))
         announcing.commit()
         assert claiming.result()
