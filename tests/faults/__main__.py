@@ -24,7 +24,7 @@ def main() -> int:
     )
     parser.add_argument("--keep", type=Path, help="keep logs in this (short, new) folder")
     parser.add_argument("--hf", action="store_true", help="twenty SIGKILLs over one job of the HF engine")
-    parser.add_argument("--recovery", action="store_true", help="measure the table of docs/faults.md")
+    parser.add_argument("--recovery", action="store_true", help="measure the table of docs/operations.md")
     parser.add_argument("--points", action="store_true", help="visit every fail point once")
     parser.add_argument(
         "--only-part", action="append", default=[], choices=PLAYERS, help="with --points: of it"

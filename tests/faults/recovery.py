@@ -1,4 +1,4 @@
-"""How long the service needs to get over a fault: `python -m tests.faults --recovery`, the table of docs/faults.md.
+"""How long the service needs to get over a fault: `python -m tests.faults --recovery`, the table of docs/operations.md.
 
 Under each fault a long job runs, and a client posts small jobs that need an engine of their own. Measured from the
 fault's beginning: the longest time in which no answer of the long job was stored, and the longest time one of the
