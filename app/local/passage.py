@@ -1,11 +1,10 @@
-"""A way for one account through folders that are private: an access list, which opens them to nobody else."""
+"""A way for one account through folders that are private: an access list, or else a wider mode."""
 
 from __future__ import annotations
 
 import os
 import stat
 import struct
-import sys
 from pathlib import Path
 
 from app.errors import LocalStartError
@@ -22,28 +21,33 @@ Acl = dict[tuple[int, int], int]
 """What each kind of holder, and each one named, may do."""
 
 
-def let_through(folder: Path, account: Account) -> bool:
-    """Let an account pass through a folder, not list it; False where it may already. LocalStartError."""
+def let_through(folder: Path, account: Account) -> str | None:
+    """Let an account pass through a folder, not list it; who may pass from now on, None where it may already.
+
+    Where the file system has no access lists every account may, or nothing would start.
+    """
     mode = folder.stat().st_mode
     if mode & stat.S_IXOTH:
-        return False
-    if sys.platform != "linux":
-        raise LocalStartError(_way_out(folder, "access lists are known for Linux only"))
+        return None
     try:
         acl = _read(folder, mode)
         if acl.get((_USER, account.uid), 0) & _PASS:
-            return False
+            return None
         os.setxattr(folder, _NAME, _packed(_with(acl, account.uid)))
+    except (OSError, AttributeError):  # not all systems have extended attributes
+        _open(folder, mode)
+        return "every account (there are no access lists here)"
+    return f"Postgres's account (uid {account.uid})"
+
+
+def _open(folder: Path, mode: int) -> None:
+    try:
+        folder.chmod(mode | stat.S_IXOTH)
     except OSError as error:
-        raise LocalStartError(_way_out(folder, f"no access list can be set: {error.strerror}")) from error
-    return True
-
-
-def _way_out(folder: Path, why: str) -> str:
-    return (
-        f"Postgres must not run as root, and no other account may pass through {folder} ({why}): start evalq as an"
-        f" ordinary user, keep --data and the Python environment elsewhere, or `chmod o+x {folder}`"
-    )
+        raise LocalStartError(
+            f"Postgres must not run as root, and no other account may pass through {folder} ({error.strerror}): start"
+            " evalq as an ordinary user, or keep --data and the Python environment elsewhere"
+        ) from error
 
 
 def _read(folder: Path, mode: int) -> Acl:

@@ -109,8 +109,8 @@ class Postgres:
             return
         self._give(self._sockets)
         for folder in {*self._programs.parents, *self._folder.parents, *self._sockets.parents}:
-            if let_through(folder, self._account):
-                self._say(f"letting Postgres's account (uid {self._account.uid}) pass through {folder}")
+            if who := let_through(folder, self._account):
+                self._say(f"letting {who} pass through {folder}: Postgres must not run as root")
 
     def _give(self, folder: Path) -> None:
         if self._account is not None:

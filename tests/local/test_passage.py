@@ -61,12 +61,25 @@ def test_a_folder_that_is_open_is_left_alone(private: Path) -> None:
     assert _NAME not in os.listxattr(private)
 
 
-def test_where_there_are_no_access_lists_it_says_what_to_do(
+def test_where_there_are_no_access_lists_every_account_may_pass(
     private: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
     monkeypatch.setattr(os, "setxattr", refuse)
-    with pytest.raises(LocalStartError, match=r"Operation not supported\): start evalq as an ordinary user"):
+    assert (let_through(private, GUEST) or "").startswith("every account")
+    assert private.stat().st_mode & 0o007 == 1
+    assert let_through(private, GUEST) is None
+
+
+def test_a_folder_that_cannot_be_opened_is_named_with_the_way_out(
+    private: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "setxattr", refuse)
+    monkeypatch.setattr(os, "chmod", refuse)
+    with pytest.raises(LocalStartError, match=r"Read-only file system\): start evalq as an ordinary user"):
         let_through(private, GUEST)
