@@ -40,9 +40,11 @@ class Settings(BaseSettings):
         1000, ge=0, description="Jobs of one team that have not ended, at most; 0 for no limit."
     )
     key_streams: int = Field(
-        100, ge=0, description="Streams one API key may hold open at one API process; 0 for no limit."
+        500, ge=0, description="Streams one API key may hold open at one API process; 0 for no limit."
     )
-    streams: int = Field(500, ge=0, description="Streams one API process holds open at most; 0 for no limit.")
+    streams: int = Field(
+        2000, ge=0, description="Streams one API process holds open at most; 0 for no limit."
+    )
     data_dir: Path = Field(
         Path("~/.local/share/evalq").expanduser(),
         description="Where this host keeps logs and embedded servers.",

@@ -24,7 +24,7 @@ class Places:
     @contextmanager
     def place(self, key_id: UUID | None) -> Iterator[None]:
         """One place of a key, or of those without keys; TooManyStreamsError or BusyError where none is left."""
-        if self._most_of_a_key and self._taken[key_id] >= self._most_of_a_key:
+        if key_id and self._most_of_a_key and self._taken[key_id] >= self._most_of_a_key:
             raise TooManyStreamsError(
                 f"{self._most_of_a_key} streams of this key are open here, the most it may have (EVALQ_KEY_STREAMS):"
                 " close one, or ask for the job itself now and then",

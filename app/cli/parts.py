@@ -39,6 +39,7 @@ def api(host: str | None, port: int | None, processes: int) -> None:
     check_schema(current())
     keep_bootstrap_key(current())
     check_exposure(current())
+    _allow_many_connections()
     uvicorn.run(
         "app.main:create_app",
         factory=True,
@@ -50,6 +51,14 @@ def api(host: str | None, port: int | None, processes: int) -> None:
         # An open event stream would otherwise hold the process for ever.
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
+
+
+def _allow_many_connections() -> None:
+    """Every open stream is a file; many systems start processes with 1,024 and let them ask for more."""
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 @click.command(name="scheduler")
