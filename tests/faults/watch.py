@@ -24,8 +24,10 @@ TERMINAL_ROWS = {  # by attempt: a retry begins a new one
 SHARED_DEVICES = """SELECT d FROM replicas, unnest(devices) AS d
  WHERE status IN ('placed', 'loading', 'serving') GROUP BY d HAVING count(*) > 1"""
 
-LONG_LEASES = """SELECT 'job', id FROM jobs WHERE lease_expires_at > now() + make_interval(secs => %(ttl)s)
- UNION ALL SELECT 'replica', id FROM replicas WHERE lease_expires_at > now() + make_interval(secs => %(ttl)s)"""
+LONG_LEASES = """SELECT kind, id FROM (SELECT 'job' AS kind, id, lease_expires_at FROM jobs
+ UNION ALL SELECT 'replica', id, lease_expires_at FROM replicas) AS leases
+ WHERE lease_expires_at > clock_timestamp() + make_interval(secs => %(ttl)s)"""
+"""By the clock and not by now(), which stood before the snapshot: a lease may have been renewed in between."""
 
 
 class Watch:
@@ -33,7 +35,7 @@ class Watch:
 
     def __init__(self, database: Database, lease_seconds: float) -> None:
         self._database = database
-        self._ttl = lease_seconds + 0.1
+        self._ttl = lease_seconds
         self._seen: dict[tuple[str, Any], tuple[Any, ...]] = {}
         self._stop = threading.Event()
         self.violations: list[str] = []
