@@ -66,7 +66,7 @@ def service() -> Iterator[Stack]:
             "EVALQ_DATA_DIR": f"{name}/data",
             "EVALQ_TASK_PATHS": str(TASKS),
             "EVALQ_MODEL_PATHS": str(cache / "models"),
-            "EVALQ_IDLE_SECONDS": "2",
+            "EVALQ_IDLE_SECONDS": "8",  # longer than the largest job prepares: its replica stays warm
         }
         with Stack(env, Path(name)) as stack:
             yield stack
