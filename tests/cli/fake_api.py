@@ -117,57 +117,65 @@ def problem(status: int, title: str, detail: str, errors: list[Json] | None = No
     }
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, fake: FakeApi) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.fake = fake
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+    def do_GET(self) -> None:
+        self._serve("GET")
+
+    def do_POST(self) -> None:
+        self._serve("POST")
+
+    def _serve(self, method: str) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        url = urlsplit(self.path)
+        query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        request = Seen(
+            method, url.path, query, dict(self.headers.items()), json.loads(body) if body else None
+        )
+        self.server.fake.seen.append(request)
+        if url.path.endswith("/events"):
+            self._stream(self.server.fake.streams.popleft() if self.server.fake.streams else [])
+        else:
+            self._send(*self.server.fake.answer(request))
+
+    def _send(self, status: int, answer: Any) -> None:
+        data = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "text/plain" if isinstance(answer, str) else "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _stream(self, events: list[tuple[int | None, str]]) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for number, kind in events:
+            data = json.dumps({"id": number, "at": "2026-11-22T00:00:00Z", "type": kind, "data": {}})
+            self.wfile.write(f"event: {kind}\ndata: {data}\n".encode())
+            self.wfile.write(f"id: {number}\n\n".encode() if number is not None else b"\n")
+        self.close_connection = True
+
+
 @contextmanager
 def serving() -> Iterator[FakeApi]:
     """A server on a free port until the end."""
     fake = FakeApi()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-        def do_GET(self) -> None:
-            self._serve("GET")
-
-        def do_POST(self) -> None:
-            self._serve("POST")
-
-        def _serve(self, method: str) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            url = urlsplit(self.path)
-            query = {name: values[0] for name, values in parse_qs(url.query).items()}
-            request = Seen(
-                method, url.path, query, dict(self.headers.items()), json.loads(body) if body else None
-            )
-            fake.seen.append(request)
-            if url.path.endswith("/events"):
-                self._stream(fake.streams.popleft() if fake.streams else [])
-            else:
-                self._send(*fake.answer(request))
-
-        def _send(self, status: int, answer: Any) -> None:
-            data = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "text/plain" if isinstance(answer, str) else "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def _stream(self, events: list[tuple[int | None, str]]) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/event-stream")
-            self.send_header("Connection", "close")
-            self.end_headers()
-            for number, kind in events:
-                data = json.dumps({"id": number, "at": "2026-11-22T00:00:00Z", "type": kind, "data": {}})
-                self.wfile.write(f"event: {kind}\ndata: {data}\n".encode())
-                self.wfile.write(f"id: {number}\n\n".encode() if number is not None else b"\n")
-            self.close_connection = True
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = _Server(fake)
     fake.url = f"http://127.0.0.1:{server.server_port}"
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

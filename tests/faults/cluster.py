@@ -14,7 +14,8 @@ from pathlib import Path
 import httpx
 import psutil
 
-from tests.faults.servers import Broker, Database, free_port
+from app.local.ports import free_port
+from tests.faults.servers import Broker, Database
 from tests.waiting import until
 
 HERE = Path(__file__).parent

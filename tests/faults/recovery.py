@@ -24,7 +24,7 @@ from tests.faults.clients import Client, History, Variant
 from tests.faults.cluster import Cluster, send
 from tests.faults.disk import fill
 from tests.faults.faults import Undo
-from tests.faults.servers import Database
+from tests.faults.servers import Broker, Database
 from tests.waiting import until
 
 SETTLE_SECONDS = 6.0
@@ -51,77 +51,84 @@ class Trial:
 
 def trials(service: Service) -> list[Trial]:
     """What is measured, in order."""
-    cluster, database, broker = service.cluster, service.database, service.broker
-
-    def kill(kind: str) -> Undo:
-        return lambda: send(cluster.children(kind)[0], signal.SIGKILL)
-
-    def part(name: str, seconds: float = 0.0) -> Trial:
-        when = "restarted at once" if not seconds else f"restarted after {seconds:g} s"
-        return Trial(
-            f"SIGKILL {name}, {when}", seconds, lambda: cluster.kill(name), lambda: cluster.start(name)
-        )
-
-    def freeze(name: str, seconds: float) -> Trial:
-        return Trial(
-            f"SIGSTOP {name} for {seconds:g} s",
-            seconds,
-            lambda: cluster.parts[name].send_signal(signal.SIGSTOP),
-            lambda: cluster.parts[name].send_signal(signal.SIGCONT),
-        )
-
-    def full(what: str, folder: Path, undo: Undo = nothing) -> Trial:
-        ballast = folder / "ballast"
-
-        def empty() -> None:
-            ballast.unlink()
-            undo()
-
-        return Trial(f"{what} full for 20 s", 20.0, lambda: fill(ballast), empty)
-
-    def freeze_newest_harness() -> None:
-        until(lambda: len(cluster.children("harness")) > LONG_JOBS, PATIENCE_SECONDS)
-        newest = max(cluster.children("harness"), key=lambda child: child.create_time())
-        send(newest, signal.SIGSTOP)
-
+    cluster = service.cluster
     return [
         Trial("nothing", 0.0, nothing, nothing),
         *(
-            Trial(f"SIGKILL a {kind}", 0.0, kill(kind), nothing)
+            Trial(f"SIGKILL a {kind}", 0.0, _signal_child(cluster, kind, signal.SIGKILL), nothing)
             for kind in ("engine", "shim", "harness", "fork server")
         ),
-        part("worker-a"),
-        part("coordinator"),
-        part("scheduler-1", 20.0),
-        freeze("scheduler-2", 20.0),  # it leads since the first one was killed
-        part("api"),
+        _kill(cluster, "worker-a"),
+        _kill(cluster, "coordinator"),
+        _kill(cluster, "scheduler-1", 20.0),
+        _freeze(cluster, "scheduler-2", 20.0),  # it leads since the first one was killed
+        _kill(cluster, "api"),
+        *_server_trials(service.database, service.broker),
+        _kill(cluster, "worker-a", 90.0),
+        _kill(cluster, "coordinator", 30.0),
+        _freeze(cluster, "worker-a", 75.0),
+        Trial("database restart, 90 s away", 90.0, service.database.kill, service.database.restart),
+        _fill("disk of the logs", service.folder / "data"),
+        _fill("disk of the database", service.folder / "pg", service.database.revive),
+        *_frozen_children(cluster),
+    ]
+
+
+def _server_trials(database: Database, broker: Broker) -> list[Trial]:
+    return [
         Trial("broker restart, its data lost", 0.0, broker.kill, broker.restart),
         Trial("broker flush", 0.0, broker.client.flushall, nothing),
         Trial("broker freeze for 20 s", 20.0, broker.freeze, broker.thaw),
         Trial("every backend terminated", 0.0, lambda: database.terminate_backends(1000), nothing),
         Trial("database restart, 3 s away", 3.0, database.kill, database.restart),
         Trial("database freeze for 20 s", 20.0, database.freeze, database.thaw),
-        part("worker-a", 90.0),
-        part("coordinator", 30.0),
-        freeze("worker-a", 75.0),
-        Trial("database restart, 90 s away", 90.0, database.kill, database.restart),
-        full("disk of the logs", service.folder / "data"),
-        full("disk of the database", service.folder / "pg", database.revive),
-        Trial(
-            "SIGSTOP a fork server",
-            40.0,
-            lambda: send(cluster.children("fork server")[0], signal.SIGSTOP),
-            nothing,
-        ),
-        Trial("SIGSTOP a harness", STALL_SECONDS + 10, freeze_newest_harness, nothing, quick_stall=True),
-        Trial(
-            "SIGSTOP an engine",
-            STALL_SECONDS + 10,
-            lambda: send(cluster.children("engine")[0], signal.SIGSTOP),
-            nothing,
-            quick_stall=True,
-        ),
     ]
+
+
+def _frozen_children(cluster: Cluster) -> list[Trial]:
+    """For good: who finds them has to end them."""
+
+    def freeze_newest_harness() -> None:
+        until(lambda: len(cluster.children("harness")) > LONG_JOBS, PATIENCE_SECONDS)
+        newest = max(cluster.children("harness"), key=lambda child: child.create_time())
+        send(newest, signal.SIGSTOP)
+
+    fork_server, engine = (_signal_child(cluster, kind, signal.SIGSTOP) for kind in ("fork server", "engine"))
+    stalled = STALL_SECONDS + 10
+    return [
+        Trial("SIGSTOP a fork server", 40.0, fork_server, nothing),
+        Trial("SIGSTOP a harness", stalled, freeze_newest_harness, nothing, quick_stall=True),
+        Trial("SIGSTOP an engine", stalled, engine, nothing, quick_stall=True),
+    ]
+
+
+def _signal_child(cluster: Cluster, kind: str, number: signal.Signals) -> Undo:
+    return lambda: send(cluster.children(kind)[0], number)
+
+
+def _kill(cluster: Cluster, name: str, seconds: float = 0.0) -> Trial:
+    when = "restarted at once" if not seconds else f"restarted after {seconds:g} s"
+    return Trial(f"SIGKILL {name}, {when}", seconds, lambda: cluster.kill(name), lambda: cluster.start(name))
+
+
+def _freeze(cluster: Cluster, name: str, seconds: float) -> Trial:
+    return Trial(
+        f"SIGSTOP {name} for {seconds:g} s",
+        seconds,
+        lambda: cluster.parts[name].send_signal(signal.SIGSTOP),
+        lambda: cluster.parts[name].send_signal(signal.SIGCONT),
+    )
+
+
+def _fill(what: str, folder: Path, undo: Undo | None = None) -> Trial:
+    ballast = folder / "ballast"
+
+    def empty() -> None:
+        ballast.unlink()
+        if undo:
+            undo()
+
+    return Trial(f"{what} full for 20 s", 20.0, lambda: fill(ballast), empty)
 
 
 def nothing() -> None:

