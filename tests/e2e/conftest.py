@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from app.settings import Settings
-from tests.e2e.stack import TASKS, Stack, environment
+from tests.e2e.stack import TASKS, Stack, settings
 from tests.models import hf_python, tiny_llama
 from tests.servers import Postgres
 
@@ -63,7 +63,7 @@ def stack(postgres: Postgres, redis_url: str, tmp_path_factory: pytest.TempPathF
     """The service with two CPU slots, on a database of its own."""
     folder = tmp_path_factory.mktemp("stack")
     with postgres.database() as database_url:
-        env = environment(database_url, redis_url, folder, Settings().cache_dir / "models")
+        env = settings(database_url, redis_url, folder, Settings().cache_dir / "models")
         with Stack(env | {"EVALQ_LEASE_SECONDS": "8", "EVALQ_RESEND_SECONDS": "2"}, folder) as running:
             yield running
 

@@ -34,7 +34,7 @@ def eventually(look: Callable[[], T | None], seconds: float, what: str) -> T:
     raise AssertionError(f"not within {seconds:g} s: {what}")
 
 
-def environment(database_url: str, redis_url: str, folder: Path, models: Path) -> dict[str, str]:
+def settings(database_url: str, redis_url: str, folder: Path, models: Path) -> dict[str, str]:
     """What a stack is started with: quick turns, the tasks of these tests, the echo engine, and no hub."""
     return {
         "EVALQ_DATABASE_URL": database_url,

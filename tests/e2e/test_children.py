@@ -12,8 +12,7 @@ from app.db.session import make_sessions
 from app.domain.keys import Role
 from app.services.keys import KeyService
 from app.settings import Settings
-from tests.e2e.stack import Stack, eventually
-from tests.e2e.stack import environment as stack_environment
+from tests.e2e.stack import Stack, eventually, settings
 from tests.faults.cluster import environment, kind_of
 from tests.faults.model import make_model
 from tests.servers import Postgres
@@ -42,7 +41,7 @@ def stack(
         _, token = KeyService(sessions=sessions).create(name="alice", role=Role.SUBMITTER, team="red")
         sessions.kw["bind"].dispose()
         child_env = {"EVALQ_CHILD_ENV": "HF_HUB_OFFLINE,OMP_NUM_THREADS,EVALQ_DATABASE_URL"}
-        env = stack_environment(database_url, redis_url, folder, model.parent) | CREDENTIALS | child_env
+        env = settings(database_url, redis_url, folder, model.parent) | CREDENTIALS | child_env
         service = Stack(env, folder, devices="cpu:1")
         service.http.headers["Authorization"] = f"Bearer {token}"
         with service:

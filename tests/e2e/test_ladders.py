@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.stack import Stack, environment, eventually
+from tests.e2e.stack import Stack, eventually, settings
 from tests.faults.model import make_model
 from tests.servers import Postgres
 
@@ -53,7 +53,7 @@ def running(
 ) -> Iterator[Ladders]:
     folder = tmp_path_factory.mktemp("ladders")
     with postgres.database() as database_url:
-        env = environment(database_url, redis_url, folder, folder / "models") | {
+        env = settings(database_url, redis_url, folder, folder / "models") | {
             "EVALQ_LEASE_SECONDS": "8",
             "EVALQ_IDLE_SECONDS": "0",
             "EVALQ_RESEND_SECONDS": "2",

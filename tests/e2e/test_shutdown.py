@@ -11,7 +11,7 @@ import httpx
 import psycopg
 import pytest
 
-from tests.e2e.stack import Stack, environment, eventually
+from tests.e2e.stack import Stack, eventually, settings
 from tests.faults.model import make_model
 from tests.servers import Postgres
 
@@ -49,7 +49,7 @@ def service(
     model = make_model(folder / "models" / "tiny")
     with (
         postgres.database() as database_url,
-        Service(environment(database_url, redis_url, folder, model.parent), folder) as running,
+        Service(settings(database_url, redis_url, folder, model.parent), folder) as running,
     ):
         running.database_url = database_url
         running.job_id = running.submit(
