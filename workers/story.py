@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -15,7 +14,7 @@ from app.domain.chunk import Chunk
 from app.domain.job import LATE, Failure, Job, JobStatus, Phase
 from app.domain.lease import Lease, Order
 from app.domain.replica import Replica, ReplicaStatus
-from app.domain.sample import finite, is_correct
+from app.domain.sample import finite
 from app.errors import LeaseLostError
 from app.harnesses.task_index import TaskIndex
 from app.services.coordination import CoordinationService
@@ -272,8 +271,7 @@ class Story:
         self._coordination.task_finished(self._lease, task, finite(frame["metrics"]), error)
 
     def _on_sample_rows(self, frame: Frame) -> None:
-        task, lines = frame["task"], frame["rows"]
-        rows = [(line, is_correct(json.loads(line))) for line in lines]
+        task, rows = frame["task"], frame["rows"]
         first = self._samples.get(task, 0)
         self._coordination.add_samples(self._lease, task, first, rows)
         self._samples[task] = first + len(rows)

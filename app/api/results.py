@@ -20,6 +20,12 @@ from app.services.results import Sample
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["results"], dependencies=[Depends(known_parameters)])
 
+FILTER = (
+    "`correct` and `incorrect` go by the task's first metric that is 0 or 1 for every document, as its"
+    " higher_is_better says; where there is none, they find nothing."
+)
+Filter = Annotated[SampleFilter | None, Blank, Query(description=FILTER)]
+
 
 @router.get(
     "/results", summary="lm-eval's result document", responses=problems(UnknownJobError, NoResultsYetError)
@@ -42,7 +48,7 @@ def read_samples(
     services: ServicesDep,
     *,
     task: str | None = None,
-    filter: Annotated[SampleFilter | None, Blank, Query()] = None,  # noqa: A002 - its name on the wire
+    filter: Filter = None,  # noqa: A002 - its name on the wire
     limit: page_size(100, 1000) = 100,  # type: ignore[valid-type]
     cursor: Cursor = None,
 ) -> SamplePage:

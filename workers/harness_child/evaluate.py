@@ -170,7 +170,7 @@ class Evaluation:
     def _leave_out(self, name: str, failed: Mapping[int, Failure]) -> None:
         """Go on without the documents that have no answer, if there are others."""
         gaps = leave_out(name, self._tasks[name], failed, (self._job.spec.samples or {}).get(name))
-        self._send_rows(name, gaps.lines)
+        self._send_rows(name, [(line, None) for line in gaps.lines])
         if gaps.whole:
             self._fail(name, gaps.error)
         else:
@@ -199,7 +199,7 @@ class Evaluation:
         error = self._gaps[name].error if name in self._gaps else None
         self._send("task_finished", task=name, metrics=self._report.metrics(name), error=error)
 
-    def _send_rows(self, name: str, rows: list[str]) -> None:
+    def _send_rows(self, name: str, rows: list[tuple[str, bool | None]]) -> None:
         if not self._job.spec.keeps_samples:
             return
         for start in range(0, len(rows), SAMPLE_ROWS):

@@ -20,6 +20,7 @@ from lm_eval.utils import handle_non_serializable, hash_string, sanitize_list
 from workers.harness_child.broker_lm import BrokerLM
 from workers.harness_child.job import Job
 from workers.harness_child.scoring import EvalResults
+from workers.harness_child.verdicts import verdicts
 
 _log = logging.getLogger(__name__)
 
@@ -52,14 +53,15 @@ class Report:
         """The folder `lm_eval run` would write to."""
         return str(self._tracker.model_name_sanitized)
 
-    def add(self, task: str, results: EvalResults) -> list[str]:
-        """Take in a task's results; its sample lines, where the job keeps samples."""
+    def add(self, task: str, results: EvalResults) -> list[tuple[str, bool | None]]:
+        """Take in a task's results; its sample lines and whether each is right, where the job keeps samples."""
         samples = results.pop("samples", {}).get(task, [])
         self._scored[task] = results
         if self._job.spec.keeps_samples:
             parts = [row["doc_hash"] + row["prompt_hash"] + row["target_hash"] for row in samples]
             self._hashes[task] = hash_string("".join(parts))
-        return [sample_line(row) for row in samples]
+        right = verdicts(samples, results["higher_is_better"][task])
+        return [(sample_line(row), correct) for row, correct in zip(samples, right, strict=True)]
 
     def metrics(self, task: str) -> dict[str, Any]:
         """A scored task's entry under `results`, as plain JSON values."""

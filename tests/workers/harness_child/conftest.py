@@ -195,6 +195,9 @@ filter_list:
     + "metric_list:\n  - metric: word_perplexity\n  - metric: byte_perplexity\n  - metric: bits_per_byte\n",
     "lottery": "task: lottery\n" + _GENERATION + "process_results: !function code.lottery\n",
     "raffle": "task: raffle\n" + _GENERATION + "process_results: !function code.lottery\n",
+    "slips": "task: slips\n"
+    + _GENERATION.replace("exact_match", "slip").replace("better: true", "better: false")
+    + "process_results: !function code.slips\n",
     "broken_metric": "task: broken_metric\n" + _GENERATION + "process_results: !function code.broken\n",
     "broken_template": "task: broken_template\n" + _CHOICE.replace("{{question}}", "{{nothing_like_it}}"),
     "no_data": "task: no_data\n" + _CHOICE.replace("test.jsonl", "absent.jsonl"),
@@ -245,6 +248,10 @@ import random
 
 def lottery(doc, results):
     return {"exact_match": random.random()}
+
+
+def slips(doc, results):
+    return {"words": len(doc["text"]) % 3, "slip": float(len(doc["sum"]) == 2)}
 
 
 def broken(doc, results):

@@ -183,4 +183,4 @@ class Run:
         return {frame["task"]: frame["error"]["code"] for frame in self.of("task_failed")}
 
     def rows(self, task: str) -> list[str]:
-        return [row for frame in self.of("sample_rows") if frame["task"] == task for row in frame["rows"]]
+        return [row for frame in self.of("sample_rows") if frame["task"] == task for row, _ in frame["rows"]]

@@ -179,6 +179,13 @@ def test_equal_prompts_of_two_documents_are_two_requests_as_in_a_batch(order: Or
     assert run.one("prepared")["tasks"] == [{"name": "generated", "total": 4 * 2 * 2}]
 
 
+def test_where_less_is_better_samples_without_it_are_right(order: Orders) -> None:
+    (frame,) = Run().serve(order("slips")).of("sample_rows")
+
+    told = {json.loads(line)["slip"]: correct for line, correct in frame["rows"]}
+    assert told == {1.0: False, 0.0: True}
+
+
 def test_samples_stay_away_where_nobody_wants_them(order: Orders) -> None:
     run = Run().serve(order("sums", log_samples=False))
 
