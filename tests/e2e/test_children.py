@@ -12,7 +12,8 @@ from app.db.session import make_sessions
 from app.domain.keys import Role
 from app.services.keys import KeyService
 from app.settings import Settings
-from tests.e2e.stack import Stack, eventually, settings
+from tests.client import eventually
+from tests.e2e.stack import Stack, settings
 from tests.faults.cluster import environment, kind_of
 from tests.faults.model import make_model
 from tests.servers import Postgres

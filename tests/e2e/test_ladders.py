@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.stack import Stack, eventually, settings
+from tests.client import eventually
+from tests.e2e.stack import Stack, settings
 from tests.faults.model import make_model
 from tests.servers import Postgres
 
@@ -28,9 +29,7 @@ class Ladders(Stack):
 
     def changes(self, job_id: str) -> list[str]:
         """The steps that were told as events."""
-        events = self.http.get(f"/jobs/{job_id}/events", headers={"Accept": "application/json"}).json()[
-            "data"
-        ]
+        events = self.events(job_id)
         return [e["data"]["change"] for e in events if e["type"] == "job.retrying" and "change" in e["data"]]
 
     def devices(self) -> list[dict[str, Any]]:

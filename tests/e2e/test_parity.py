@@ -7,9 +7,10 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.client import TERMINAL
 from tests.e2e.comparison import assert_same
 from tests.e2e.conftest import Reference
-from tests.e2e.stack import TERMINAL, Stack
+from tests.e2e.stack import Stack
 
 Body = dict[str, Any]
 
@@ -47,7 +48,7 @@ def test_a_killed_part_costs_nothing_but_time(
     job = stack.finished(job_id)
     assert job["status"] == "succeeded", job
     assert_same(stack, job_id, reference)
-    events = stack.http.get(f"/jobs/{job_id}/events", headers={"Accept": "application/json"}).json()["data"]
+    events = stack.events(job_id)
     assert [event["id"] for event in events] == list(range(1, len(events) + 1))
     assert events[-1]["type"] == "job.succeeded"
 

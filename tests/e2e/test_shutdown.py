@@ -11,7 +11,8 @@ import httpx
 import psycopg
 import pytest
 
-from tests.e2e.stack import Stack, eventually, settings
+from tests.client import eventually
+from tests.e2e.stack import Stack, settings
 from tests.faults.model import make_model
 from tests.servers import Postgres
 

@@ -12,8 +12,8 @@ from uuid import UUID
 
 from psycopg.rows import dict_row
 
+from tests.client import TERMINAL
 from tests.e2e.comparison import SCORED
-from tests.e2e.stack import TERMINAL
 from tests.faults.clients import History, Posted
 from tests.faults.cluster import Cluster, environment, kind_of
 from tests.faults.servers import Database

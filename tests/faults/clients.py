@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from tests.e2e.stack import TERMINAL
+from tests.client import TERMINAL
 from tests.faults.cluster import Cluster
 
 PATIENCE_SECONDS = 0.3

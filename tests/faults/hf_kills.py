@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from app.settings import Settings
-from tests.e2e.stack import TERMINAL
+from tests.client import TERMINAL
 from tests.faults.campaign import campaign_folder
 from tests.faults.checker import Outcome, outcome
 from tests.faults.clients import Client, History, Variant

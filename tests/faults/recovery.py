@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psycopg
 
-from tests.e2e.stack import TERMINAL
+from tests.client import TERMINAL
 from tests.faults.campaign import Service, running_service
 from tests.faults.clients import Client, History, Variant
 from tests.faults.cluster import Cluster, send

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import psycopg
 
 from app.domain.keys import new_token
-from tests.e2e.stack import TERMINAL
+from tests.client import TERMINAL
 from tests.faults.failpoints import PLAYERS
 from tests.faults.stage import SCENE_SECONDS, Stage
 from tests.waiting import until
