@@ -21,7 +21,7 @@ from app.errors import GpuUnavailableError, LeaseLostError
 from app.services.groups import GroupService
 from app.services.serving import ServingService
 from app.settings import Settings
-from workers.gpus import Device, discover, memory_is_free, parse_devices, visible_devices
+from workers.gpus import Device, discover, driver_versions, memory_is_free, parse_devices, visible_devices
 from workers.supervision.janitor import kill_strays
 
 CLEAN_BYTES = 512 << 20
@@ -42,6 +42,8 @@ class EngineCommand:
     argv: tuple[str, ...]
     env: Mapping[str, str]
     device: str
+    driver: Mapping[str, str]
+    """What drives the GPUs, for the provenance of their answers; nothing on CPU slots."""
 
 
 class GroupDevices:
@@ -87,14 +89,18 @@ class GroupDevices:
         return reports
 
     def engine_command(self, replica: Replica) -> EngineCommand:
-        """The engine child of a replica, seeing only its block."""
+        """The engine child of a replica, seeing only its block. GpuUnavailableError where NVML does not answer."""
         block = [self._owned[identity] for identity in replica.devices]
         python = python_of(replica.engine.backend, self._settings.cache_dir)
         env = dict(replica.engine.env) | visible_devices(block)
         if self.kind == "cpu":
             env.setdefault("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
             env["CPU_SLOTS"] = ",".join(device.name.removeprefix("cpu-") for device in block)
-        return EngineCommand((str(python), "-E", str(BOOTSTRAP)), env, self.kind)
+        return EngineCommand((str(python), "-E", str(BOOTSTRAP)), env, self.kind, self._driver())
+
+    def _driver(self) -> dict[str, str]:
+        found = driver_versions() if self.kind == "cuda" else None
+        return {"driver": found.driver, "driver_cuda": found.cuda} if found else {}
 
     def is_clean(self, identity: str) -> bool:
         """Whether the device may be given out: its memory is seen free."""

@@ -74,6 +74,7 @@ class Engine:
         heartbeat: Heartbeat[Order],
         log_path: Path,
         device: str,
+        driver: Mapping[str, str],
     ) -> None:
         self._serving = serving
         self._settings = settings
@@ -84,6 +85,7 @@ class Engine:
         self._heartbeat = heartbeat
         self._log = LogTail(log_path, settings.log_bytes)
         self._device = device
+        self._driver = driver
         self._hand = Hand()
         self._speed = Speed()
         self._heard_at = time.monotonic()
@@ -108,7 +110,7 @@ class Engine:
                     return
                 continue
             if frame["type"] == "loaded":
-                provenance = frame["provenance"] | {"load_seconds": frame["seconds"]}
+                provenance = {**frame["provenance"], **self._driver, "load_seconds": frame["seconds"]}
                 self._ask(partial(self._serving.loaded, self._lease, provenance))
                 return
             if frame["type"] == "failed":

@@ -13,7 +13,7 @@ from app.db.outages import patiently
 from app.domain.job import Failure
 from app.domain.lease import Lease, Order
 from app.domain.replica import Replica, ReplicaStatus
-from app.errors import ChildStartError, FailureCode, LeaseLostError
+from app.errors import ChildStartError, FailureCode, GpuUnavailableError, LeaseLostError
 from app.services.serving import ServingService
 from app.settings import Settings
 from workers.devices import GroupDevices
@@ -50,7 +50,7 @@ class ReplicaSupervisor:
         except LeaseLostError as error:
             log.warning("replica %s: %s", replica.id, error)
             status, failure = ReplicaStatus.LOST, Failure(FailureCode.LOST, str(error))
-        except (OSError, ChildStartError) as error:
+        except (OSError, ChildStartError, GpuUnavailableError) as error:
             log.exception("replica %s: its engine could not be started", replica.id)
             message = f"the engine could not be started: {error}"
             status, failure = ReplicaStatus.FAILED, Failure(FailureCode.ENGINE_START_FAILED, message)
@@ -88,6 +88,7 @@ class ReplicaSupervisor:
                 heartbeat=heartbeat,
                 log_path=log_path,
                 device=command.device,
+                driver=command.driver,
             )
             try:
                 engine.load()

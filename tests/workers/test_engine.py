@@ -52,6 +52,7 @@ def test_a_chunk_that_takes_workers_along_is_not_sent_to_another(
         heartbeat=cast(Any, SimpleNamespace(lost=False, reply=None)),
         log_path=tmp_path / "engine.log",
         device="cpu",
+        driver={},
     )
     engine.serve()
     assert connection.sent == []

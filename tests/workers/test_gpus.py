@@ -5,14 +5,20 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pynvml
 import pytest
 
+from app.domain.engine_spec import EngineSpec
+from app.domain.ids import uuid7
+from app.domain.replica import Replica, ReplicaStatus
 from app.errors import GpuUnavailableError
+from app.settings import Settings
 from tests.workers.fake_nvml import nvml_library
+from workers.devices import GroupDevices
 from workers.gpus import (
     Device,
     DriverVersions,
@@ -91,6 +97,16 @@ def test_memory_is_seen_to_become_free(machine: Machine) -> None:
 
 def test_the_driver_is_named(machine: Machine) -> None:
     assert driver_versions() == DriverVersions("580.65.06", "13.0")
+
+
+def test_an_engine_starts_with_the_driver_of_its_gpus(machine: Machine) -> None:
+    machine(gpu(0))
+    devices = GroupDevices(Settings(worker_group="a", worker_devices="0"))
+    engine, now = EngineSpec(backend="hf", model="m"), datetime.now(UTC)
+    command = devices.engine_command(
+        Replica(uuid7(), "a", engine, ReplicaStatus.PLACED, ("GPU-0",), placed_at=now)
+    )
+    assert (command.device, command.driver) == ("cuda", {"driver": "580.65.06", "driver_cuda": "13.0"})
 
 
 def test_a_machine_without_nvml_has_no_gpus(no_library: None) -> None:
