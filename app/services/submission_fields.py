@@ -60,6 +60,7 @@ BOUNDS: Mapping[str, tuple[int, int]] = {
 MOST_STRING = 16_384
 """Characters of arguments written as one string; as an object they may be longer."""
 _NUMPY_SEEDS = range(2**32)
+_MISNAMES = "gives documents the numbers of others where the list is in another order"
 
 
 @dataclass
@@ -167,6 +168,9 @@ def _read_samples(reader: FieldReader) -> None:
     for task, indices in samples.items():
         whole = isinstance(indices, list) and all(type(index) is int and index >= 0 for index in indices)
         reader.refuse_unless(whole and bool(indices), f"samples.{task}", "must be a list of document indices")
+        if whole and (rising := sorted(set(indices))) != indices:
+            reader.spec["samples"] = {**reader.given("samples"), task: rising}
+            reader.notes.append(f"samples.{task} in rising order, each once: lm_eval 0.4.13 {_MISNAMES}")
 
 
 def _read_seed(reader: FieldReader) -> None:

@@ -240,6 +240,18 @@ def test_seeds_are_read_as_lm_eval_reads_them(desk: Desk, given: Any, taken: lis
     assert desk.submit(seed=given).spec["seed"] == taken
 
 
+@pytest.mark.parametrize("given", [[5, 0, 2], [0, 2, 5, 5], [2, 2, 0, 5, 0]])
+def test_chosen_documents_are_kept_in_rising_order_and_once(desk: Desk, given: list[int]) -> None:
+    taken = desk.submit(samples={"ours": given})
+    assert taken.spec["samples"] == {"ours": [0, 2, 5]}
+    assert "--samples '{\"ours\": [0, 2, 5]}'" in taken.plan.command
+    assert any(note.startswith("samples.ours in rising order") for note in taken.plan.explanation)
+
+
+def test_chosen_documents_in_rising_order_are_nothing_to_tell(desk: Desk) -> None:
+    assert not any("samples" in note for note in desk.submit(samples={"ours": [0, 2, 5]}).notes)
+
+
 def test_a_model_argument_given_twice_is_said(desk: Desk) -> None:
     taken = desk.submit(model_args=f"pretrained={desk.model},dtype=auto,dtype=float32")
     assert taken.spec["model_args"]["dtype"] == "float32"

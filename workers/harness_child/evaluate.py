@@ -169,7 +169,7 @@ class Evaluation:
 
     def _leave_out(self, name: str, failed: Mapping[int, Failure]) -> None:
         """Go on without the documents that have no answer, if there are others."""
-        gaps = leave_out(name, self._tasks[name], failed, (self._job.spec.samples or {}).get(name))
+        gaps = leave_out(name, self._tasks[name], failed, loading.chosen(name, self._job.spec))
         self._send_rows(name, [(line, None) for line in gaps.lines])
         if gaps.whole:
             self._fail(name, gaps.error)

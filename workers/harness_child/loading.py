@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -120,7 +120,8 @@ def configure(task: Task, spec: Spec) -> None:
 def build(name: str, task: Task, spec: Spec, lm: BrokerLM) -> int | None:
     """Build the task's requests as lm_eval.evaluator.evaluate does; the limit in documents, or None."""
     _refuse(task, spec)
-    samples = _samples(name, spec)
+    samples = chosen(name, spec)
+    _refuse_beyond(samples, len(task.eval_docs))
     limit: int | None = get_sample_size(task, spec.limit)
     task.build_all_requests(
         limit=limit,
@@ -158,13 +159,34 @@ def _refuse(task: Task, spec: Spec) -> None:
         raise TaskFailedError(TASK_ERROR, "the task needs images or audio, which the engine does not take")
 
 
-def _samples(name: str, spec: Spec) -> list[int] | None:
-    chosen = (spec.samples or {}).get(name)
-    if chosen is None:
+class _Chosen(list[int]):
+    """Document numbers; lm-eval asks for every document of the task whether it is in."""
+
+    def __init__(self, numbers: Iterable[int]) -> None:
+        self._known = set(numbers)
+        super().__init__(sorted(self._known))
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._known
+
+
+def chosen(name: str, spec: Spec) -> list[int] | None:
+    """The documents a job chose of a task, in rising order and each once; None for all.
+
+    lm-eval walks documents in their own order and names them in that of the list.
+    """
+    numbers = (spec.samples or {}).get(name)
+    if numbers is None:
         return None
-    if any(not isinstance(index, int) or index < 0 for index in chosen):
-        raise TaskFailedError(TASK_ERROR, f"samples must be document numbers from 0, not {list(chosen)}")
-    return list(chosen)
+    if any(not isinstance(number, int) or number < 0 for number in numbers):
+        raise TaskFailedError(TASK_ERROR, f"samples must be document numbers from 0, not {list(numbers)}")
+    return _Chosen(numbers)
+
+
+def _refuse_beyond(samples: Sequence[int] | None, documents: int) -> None:
+    if samples and samples[-1] >= documents:
+        message = f"the task has {documents} documents, numbered from 0: there is no document {samples[-1]}"
+        raise TaskFailedError(TASK_ERROR, message)
 
 
 def _expanded(names: Iterable[str], manager: TaskManager) -> list[str]:

@@ -13,6 +13,7 @@ from lm_eval.utils import set_torch_seed
 
 from workers.harness_child.broker_lm import BrokerLM
 from workers.harness_child.job import Spec
+from workers.harness_child.loading import chosen
 
 EvalResults = dict[str, Any]
 
@@ -74,11 +75,12 @@ class Scorer:
     def _evaluate(self, name: str, task: Task, limit: int | None) -> EvalResults:
         spec = self._spec
         _keep_requests(task)
+        documents = chosen(name, spec)
         results: EvalResults = evaluate(
             lm=self._lm,
             task_dict={"tasks": {name: task}},
             limit=limit,
-            samples=spec.samples,
+            samples={name: documents} if documents else None,
             bootstrap_iters=spec.bootstrap_iters,
             log_samples=spec.keeps_samples,
             confirm_run_unsafe_code=spec.confirm_run_unsafe_code,

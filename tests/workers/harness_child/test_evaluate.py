@@ -186,6 +186,28 @@ def test_where_less_is_better_samples_without_it_are_right(order: Orders) -> Non
     assert told == {1.0: False, 0.0: True}
 
 
+@pytest.mark.parametrize("numbers", [[7, 1, 4], [4, 1, 1, 7, 4], [11, 0]])
+def test_chosen_documents_keep_their_own_numbers(order: Orders, numbers: list[int]) -> None:
+    run = Run().serve(order("sums", "greedy", samples={"sums": numbers}))
+
+    rows = [json.loads(row) for row in run.rows("sums")]
+    assert [(row["doc_id"], row["doc"]) for row in rows] == [
+        (number, documents(12)[number]) for number in sorted(set(numbers))
+    ]
+    rising = Run().serve(order("sums", "greedy", samples={"sums": sorted(set(numbers))}))
+    assert run.document["results"] == rising.document["results"]
+    assert run.rows("sums") == rising.rows("sums")
+
+
+def test_a_document_that_a_task_does_not_have_is_named(order: Orders) -> None:
+    run = Run().serve(order("sums", "greedy", samples={"sums": [3, 12]}))
+
+    (failed,) = run.of("task_failed")
+    assert failed["task"] == "sums"
+    assert failed["error"]["message"].endswith("12 documents, numbered from 0: there is no document 12")
+    assert list(run.document["results"]) == ["greedy"]
+
+
 def test_samples_stay_away_where_nobody_wants_them(order: Orders) -> None:
     run = Run().serve(order("sums", log_samples=False))
 
