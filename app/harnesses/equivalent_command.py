@@ -62,8 +62,14 @@ def _flag(name: str, value: object) -> list[str]:
 
 
 def _choice(name: str, value: bool | str | None) -> list[str]:
-    """A flag whose value may be left out when it is on."""
-    return [] if value is None else [f"--{name}"] if value is True else [f"--{name}", str(value).lower()]
+    """A flag whose value may be left out when it is on; one that looks like a flag is tied to it."""
+    match value:
+        case None:
+            return []
+        case bool():
+            return [f"--{name}"] if value else [f"--{name}", "false"]
+        case _:
+            return [f"--{name}={value}"] if value.startswith("-") else [f"--{name}", value]
 
 
 def _seed(seeds: list[int | None] | None) -> str | None:

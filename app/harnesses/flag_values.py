@@ -138,9 +138,16 @@ def _batch_size(words: list[str]) -> int | str:
 
 
 def _chat_template(words: list[str]) -> bool | str:
-    """On for the bare flag; else the name of a template. `true` and `false` name no template."""
-    named = {"true": True, "false": False}
-    return named.get(words[0].lower(), words[0]) if words else True
+    """On for the bare flag; else the name of a template."""
+    return read_chat_template(words[0]) if words else True
+
+
+def read_chat_template(word: str) -> bool | str:
+    """The name of a template; `true` and `false` name none. ValueError where there is neither."""
+    name = word.strip()
+    if not name:
+        raise ValueError("must be true, false or the name of a template")
+    return {"true": True, "false": False}.get(name.lower(), name)
 
 
 def _multiturn(words: list[str]) -> bool:

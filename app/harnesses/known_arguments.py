@@ -43,6 +43,35 @@ def _stops(value: Any) -> Any:
     return value
 
 
+CHAT_METHOD = frozenset(
+    {
+        "add_generation_prompt",
+        "chat_template",
+        "continue_final_message",
+        "conversation",
+        "documents",
+        "max_length",
+        "messages",
+        "padding",
+        "return_assistant_tokens_mask",
+        "return_dict",
+        "return_tensors",
+        "sanitize_control_tokens",
+        "tokenize",
+        "tokenizer_kwargs",
+        "tools",
+        "truncation",
+    }
+)
+"""Parameters of transformers' `apply_chat_template` itself: no template reads them, and one brings a template along."""
+
+
+def _chat_template_args(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict) or value.keys() & CHAT_METHOD:
+        raise ValueError
+    return value
+
+
 _TOKENS = whole(1, MOST_TOKENS)
 _OPTIONAL_TOKENS = either(_TOKENS, Kind("null", lambda value: None if value is None else _fail()))
 _SHARE = number(0, 1)
@@ -57,6 +86,11 @@ MODEL_ARGS: Mapping[str, Kind] = {
     "autogptq": either(SWITCH, TEXT),
     "backend": one_of("default", "causal", "seq2seq"),
     "batch_size": Kind(f"a whole number from 1 to {MOST_BATCH}, auto or auto:N", _batch_size),
+    "chat_template_args": Kind(
+        "an object of what the model's own template reads, such as enable_thinking; a template, tools, documents and"
+        " settings of the tokenizer are not",
+        _chat_template_args,
+    ),
     "delta": TEXT,
     "dtype": Kind("one of those allowed", _dtype, _DTYPES),
     "enable_thinking": SWITCH,

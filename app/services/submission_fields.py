@@ -10,6 +10,7 @@ from typing import Any
 from app.domain.storable import unstorable
 from app.errors import FaultyField
 from app.harnesses.arguments import Arguments, parse_gen_kwargs, parse_model_args, parse_names
+from app.harnesses.flag_values import read_chat_template
 from app.harnesses.known_arguments import BATCH_SIZE, MOST_BATCH
 from app.harnesses.values import shown
 from app.settings import Settings
@@ -203,12 +204,28 @@ def _seeds(given: Any) -> list[int | None]:
 
 def _read_choices(reader: FieldReader) -> None:
     spec = reader.spec
+    _read_template(reader)
     multiturn, template = spec["fewshot_as_multiturn"], spec["apply_chat_template"]
     reader.refuse_unless(not multiturn or bool(template), "fewshot_as_multiturn", "needs apply_chat_template")
     keeps = spec["log_samples"] or not spec["predict_only"]
     reader.refuse_unless(
         bool(keeps), "log_samples", "predict_only leaves nothing but samples: log_samples must stay on"
     )
+
+
+def _read_template(reader: FieldReader) -> None:
+    given = reader.given("apply_chat_template")
+    try:
+        chosen = read_chat_template(given) if isinstance(given, str) else given
+    except ValueError as error:
+        reader.fault("apply_chat_template", str(error))
+        chosen = False
+    if isinstance(chosen, str):
+        reader.notes.append(
+            f"prompts are written with the chat template called {shown(chosen)}; lm_eval 0.4.13 would name it in"
+            " its report and write them with the default one"
+        )
+    reader.spec["apply_chat_template"] = chosen
 
 
 def _read_permissions(reader: FieldReader, settings: Settings) -> None:

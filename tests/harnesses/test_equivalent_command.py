@@ -100,3 +100,10 @@ def test_parallelism_that_the_user_wrote_is_not_written_twice() -> None:
         {"model": "vllm", "model_args": args, "tasks": ["a"], "replicas": 2, "gpus_per_replica": 4}
     )
     assert "--model_args pretrained=x,tensor_parallel_size=4,data_parallel_size=2 " in command
+
+
+def test_the_name_of_a_template_comes_back_as_it_was() -> None:
+    for name in ("Tool_Use", "-x", "two words"):
+        spec = _SPEC | {"apply_chat_template": name}
+        assert parse_command(to_command(spec), {}).fields == spec
+        assert _lm_eval_reads(to_command(spec)).apply_chat_template == name

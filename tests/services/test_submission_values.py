@@ -48,6 +48,12 @@ MODEL_ARGS_REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"backend": "jax"}, "one of those allowed"),
     ({"prefix_token_id": -1}, "a whole number from 0"),
     ({"gpu_memory_utilization": 1.5}, "at most 1"),
+    ({"chat_template_args": {"chat_template": "{{ 7 * 7 }}"}}, "what the model's own template reads"),
+    (
+        {"chat_template_args": {"enable_thinking": True, "tokenize": True}},
+        "what the model's own template reads",
+    ),
+    ({"chat_template_args": "enable_thinking"}, "what the model's own template reads"),
 ]
 GEN_KWARGS_REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"temperature": "hot"}, "a number of at least 0"),
@@ -98,6 +104,10 @@ def test_a_generation_argument_of_a_wrong_kind_is_refused(
         ({"dtype": "bfloat16"}, {"dtype": "bfloat16"}),
         ({"tokenizer": None, "subfolder": ""}, {"tokenizer": None, "subfolder": ""}),
         ({"low_cpu_mem_usage": True}, {"low_cpu_mem_usage": True}),
+        (
+            {"chat_template_args": {"enable_thinking": True}},
+            {"chat_template_args": {"enable_thinking": True}},
+        ),
     ],
 )
 def test_a_model_argument_is_typed_as_lm_eval_types_it(
@@ -167,6 +177,8 @@ FIELDS_REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"tags": ["a", "b\x7f"]}, "tags.1"),
     ({"group": "x" * 10_000}, "group"),
     ({"apply_chat_template": "x" * 10_000}, "apply_chat_template"),
+    ({"apply_chat_template": " "}, "apply_chat_template"),
+    ({"apply_chat_template": "False", "fewshot_as_multiturn": True}, "fewshot_as_multiturn"),
     ({"env": {"NCCL_DEBUG": "a\nb"}}, "env.NCCL_DEBUG"),
     ({"env": {"NCCL_DEBUG": "x" * 100_000}}, "env.NCCL_DEBUG"),
     ({"model": "h\nf"}, "model"),
@@ -246,6 +258,27 @@ def test_chosen_documents_are_kept_in_rising_order_and_once(desk: Desk, given: l
     assert taken.spec["samples"] == {"ours": [0, 2, 5]}
     assert "--samples '{\"ours\": [0, 2, 5]}'" in taken.plan.command
     assert any(note.startswith("samples.ours in rising order") for note in taken.plan.explanation)
+
+
+@pytest.mark.parametrize(
+    ("given", "taken", "flag"),
+    [
+        ("true", True, "--apply_chat_template --seed"),
+        (" True", True, "--apply_chat_template --seed"),
+        ("FALSE", False, "--batch_size auto --seed"),
+        ("RAG", "RAG", "--apply_chat_template RAG --seed"),
+        ("-x y", "-x y", "'--apply_chat_template=-x y' --seed"),
+    ],
+)
+def test_a_chat_template_is_read_as_a_pasted_command_reads_it(
+    desk: Desk, given: str, taken: bool | str, flag: str
+) -> None:
+    job = desk.submit(apply_chat_template=given, seed=7)
+    command = f"lm_eval run --model hf --model_args pretrained={desk.model} --tasks ours --seed 7"
+    pasted = desk.submit(command=f"{command} '--apply_chat_template={given}'")
+    assert job.spec["apply_chat_template"] == pasted.spec["apply_chat_template"] == taken
+    assert flag in job.plan.command
+    assert isinstance(taken, str) == any("would name it in its report" in note for note in job.notes)
 
 
 def test_chosen_documents_in_rising_order_are_nothing_to_tell(desk: Desk) -> None:

@@ -37,16 +37,33 @@ class BrokerLM(LM):  # type: ignore[misc]
         given = engine.args.get("max_length") or engine.args.get("max_model_len")
         self.max_length = int(given) if given else resolve_max_length(config, self.tokenizer)
         self.max_gen_toks = int(engine.args.get("max_gen_toks", 256))
+        self._template: str | None = None
 
     chat_template = TemplateLM.chat_template
 
-    def template(self, asked: bool | str) -> str | None:
-        """The chat template that shapes the prompts, if one is asked for."""
+    def choose_template(self, asked: bool | str) -> str | None:
+        """Write prompts with this chat template from now on, if one is asked for, and return it."""
         try:
-            chosen: str | None = self.chat_template(asked) if asked else None
+            self._template = self.chat_template(asked) if asked else None
         except ValueError as error:  # the tokenizer has no template of that name
             raise JobFailedError(TOKENIZER_ERROR, str(error)) from error
-        return chosen
+        if asked and not self._template:
+            raise JobFailedError(TOKENIZER_ERROR, "the tokenizer has no chat template to apply")
+        return self._template
+
+    def template_notes(self, asked: bool | str) -> list[str]:
+        """Where a template asked for by name is not what lm_eval 0.4.13 would have written the prompts with."""
+        if not isinstance(asked, str):
+            return []
+        templates = self.tokenizer.chat_template
+        if not isinstance(templates, dict):
+            return [f"the tokenizer has one chat template, which wrote the prompts; none is called {asked!r}"]
+        if templates.get("default") == self._template:
+            return []
+        return [
+            f"the chat template called {asked!r} wrote the prompts; lm_eval 0.4.13 would have named it, and"
+            " written them with the default one"
+        ]
 
     def _resolve_prefix(self) -> int:
         candidates = (
@@ -98,6 +115,7 @@ class BrokerLM(LM):  # type: ignore[misc]
             options["enable_thinking"] = self._args["enable_thinking"]
         return self.tokenizer.apply_chat_template(  # type: ignore[no-any-return]
             history,
+            chat_template=self._template,
             tokenize=False,
             add_generation_prompt=add_generation_prompt,
             continue_final_message=not add_generation_prompt,

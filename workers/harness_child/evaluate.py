@@ -87,7 +87,7 @@ class Evaluation:
     def _prepare(self) -> None:
         job = self._job
         self._lm = BrokerLM(job.engine, self._ledger.answer)
-        template = self._lm.template(job.spec.apply_chat_template)
+        template = self._lm.choose_template(job.spec.apply_chat_template)
         sha = commit(job.engine.model, job.engine.revision) or ""
         self._report = Report(job, self._lm, chat_template=template, model_sha=sha)
         scoring.seed(job.spec)
@@ -216,6 +216,7 @@ class Evaluation:
             raise all_failed(self._failures)
         lost = loading.lost_groups(self._groups, self._failures)
         warnings = [gaps.warning for gaps in self._gaps.values() if gaps.task in self._tasks]
+        warnings += self._lm.template_notes(self._job.spec.apply_chat_template)
         self._send(
             "results",
             document=self._report.document(self._order, self._groups, lost, warnings),
