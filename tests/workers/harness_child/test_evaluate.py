@@ -199,15 +199,6 @@ def test_chosen_documents_keep_their_own_numbers(order: Orders, numbers: list[in
     assert run.rows("sums") == rising.rows("sums")
 
 
-def test_a_document_that_a_task_does_not_have_is_named(order: Orders) -> None:
-    run = Run().serve(order("sums", "greedy", samples={"sums": [3, 12]}))
-
-    (failed,) = run.of("task_failed")
-    assert failed["task"] == "sums"
-    assert failed["error"]["message"].endswith("12 documents, numbered from 0: there is no document 12")
-    assert list(run.document["results"]) == ["greedy"]
-
-
 def test_samples_stay_away_where_nobody_wants_them(order: Orders) -> None:
     run = Run().serve(order("sums", log_samples=False))
 

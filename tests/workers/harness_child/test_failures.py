@@ -86,7 +86,7 @@ def test_a_job_whose_tasks_all_fail_in_scoring_fails(order: Orders) -> None:
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ({"samples": {"sums": [1, 99]}}, "--samples should be in the interval"),
+        ({"samples": {"sums": [1, 99]}}, "12 documents, numbered from 0: there is no document 99"),
         ({"samples": {"sums": [-1]}}, "document numbers from 0"),
     ],
 )
