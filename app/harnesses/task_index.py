@@ -131,6 +131,10 @@ class TaskIndex:
             Fault(path, message) for entry in self.closure(patterns) for message in self._broken(entry)
         ]
 
+    def named_by(self, entry: IndexEntry) -> list[str]:
+        """The names that a group's members refer to, those of groups written inside it included."""
+        return list(_names_in(entry.children))
+
     def near(self, name: str, n: int = 3) -> list[str]:
         """The names most like a misspelt one, most like first."""
         wanted = _pairs_of_letters(name)
@@ -221,7 +225,7 @@ class TaskIndex:
     def _broken(self, entry: IndexEntry) -> list[str]:
         """What keeps lm-eval 0.4.13 from building a group, whatever data there is."""
         inline = list(_inline(entry.children))
-        nameless = ["a member has neither `task` nor `group`"] if {} in inline else []
+        nameless = ["a member has neither `task` nor `group` with a name"] if {} in inline else []
         groups = [str(child["group"]) for child in inline if "group" in child and child.get("task")]
         taken = [name for name in groups if name in self]
         again = [f"the group {name!r} written inside it is also a name of its own" for name in taken]

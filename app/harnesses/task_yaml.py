@@ -25,6 +25,18 @@ class TaskYamlError(Exception):
     """A YAML file holds no task, group or tag that lm-eval would take."""
 
 
+UNREADABLE = (
+    TaskYamlError,
+    yaml.YAMLError,
+    OSError,
+    UnicodeDecodeError,
+    TypeError,
+    KeyError,
+    RecursionError,
+)
+"""What reading a task file may raise."""
+
+
 @dataclass(frozen=True)
 class IndexEntry:
     """One name that `--tasks` accepts. `tags` of a tag are its members, as in lm-eval's own index."""
@@ -84,21 +96,21 @@ def scan(root: Path) -> Scan:
         files.stamps[path] = _stamp(path)
         try:
             _register(files.load(path), path, entries, members)
-        except (
-            TaskYamlError,
-            yaml.YAMLError,
-            OSError,
-            UnicodeDecodeError,
-            TypeError,
-            KeyError,
-            RecursionError,
-        ):
+        except UNREADABLE:
             continue
     for tag in members.keys() & entries.keys():
         if entries[tag].kind == "tag":
             names = tuple(sorted(members[tag]))
             entries[tag] = IndexEntry(tag, "tag", None, names, names)
     return Scan(entries, files.stamps)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """One task file merged over what it includes; empty where `scan` would pass over it."""
+    try:
+        return _Files().load(path)
+    except UNREADABLE:
+        return {}
 
 
 class _Files:
@@ -183,9 +195,9 @@ def _children(listed: object) -> tuple[Child, ...]:
 def _child(item: object) -> Child:
     if not isinstance(item, dict):
         return str(item)
-    if "group" in item:
+    if isinstance(item.get("group"), str):
         return {"group": item["group"], "task": list(_children(item.get("task")))}
-    return {"task": item["task"]} if "task" in item else {}
+    return {"task": item["task"]} if "group" not in item and isinstance(item.get("task"), str) else {}
 
 
 def _text(value: object) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from app.harnesses.group_members import member_faults
 from app.harnesses.model_folder import is_local, within
 from app.harnesses.task_index import TaskIndex
 from app.services.submission_fields import FieldReader
@@ -30,12 +31,13 @@ def read_tasks(reader: FieldReader, settings: Settings) -> list[str]:
     if (count := len(index.resolve(names))) > MOST_TASKS:
         reader.fault("tasks", f"stands for {count} names: a job has at most {MOST_TASKS}")
         return []
-    if faults := index.faults(names):
+    if faults := index.faults(names) or member_faults(index, names):
         reader.faults += faults
         return []
     _refuse_links(reader, index, names, settings)
     reader.spec["tasks"] = index.resolve(names)
     leaves = index.expand(names)
+    reader.refuse_unless(bool(leaves), "tasks", "these names stand for groups without a member")
     _refuse_unsafe(reader, index, leaves)
     if not settings.allow_unsafe_code:
         _refuse_tokenizer_code(reader, index, leaves)

@@ -320,3 +320,16 @@ def test_what_is_taken_is_json(desk: Desk) -> None:
     model_args = f"pretrained={desk.model},peft=a/b,x=(1;2),y={{'a': 1}}"
     taken = desk.submit(command=f'lm_eval run --model hf --tasks ours --model_args "{model_args}"')
     assert json.loads(json.dumps(taken.spec, allow_nan=False))
+
+
+GROUPS_REFUSED: list[tuple[str, str]] = [
+    ("[ours, no_such_task]", "group 'theirs' names 'no_such_task', which is no task, group or tag"),
+    ("[]", "groups without a member"),
+    ("[ours, {task: [5]}]", "a member has neither"),
+]
+
+
+@pytest.mark.parametrize(("members", "says"), GROUPS_REFUSED)
+def test_a_group_that_could_not_be_built_is_refused(desk: Desk, members: str, says: str) -> None:
+    (desk.tasks / "theirs.yaml").write_text(f"group: theirs\ntask: {members}\n")
+    assert says in desk.faults(tasks=["theirs"])["tasks"]

@@ -19,6 +19,8 @@ from workers.harness_child.broker_lm import BrokerLM
 from workers.harness_child.errors import TASK_ERROR, TaskFailedError
 from workers.harness_child.job import Spec
 
+_DATA = frozenset({"dataset_path", "custom_dataset"})
+
 
 @dataclass
 class Loaded:
@@ -70,6 +72,7 @@ class _TolerantFactory(TaskFactory):  # type: ignore[misc]
         children: list[Any] = []
         for member in member_list:
             try:
+                _refuse_stranger(member, group_name, overrides, registry)
                 children += super()._build_group_members([member], group_name, overrides, registry)
             except Exception as error:  # noqa: BLE001 - as above, for tasks written inside a group
                 children.append(self._failures.missing(_member_name(member, group_name), error))
@@ -206,6 +209,15 @@ def _entry(entry: Mapping[str, Any]) -> Entry:
         yaml_path=Path(path) if path else None,
         tags=set(entry.get("tags") or ()),
     )
+
+
+def _refuse_stranger(
+    member: Any, group: str, overrides: Mapping[str, Any] | None, registry: Mapping[str, Entry]
+) -> None:
+    """A name without an entry and without data would become a task of nothing."""
+    if isinstance(member, str) and member not in registry and not _DATA.intersection(overrides or {}):
+        said = f"group {group!r} names {member!r}, which is no task, group or tag"
+        raise TaskFailedError(TASK_ERROR, said)
 
 
 def _member_name(member: str | dict[str, Any], group_name: str) -> str:

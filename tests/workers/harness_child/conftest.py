@@ -231,6 +231,23 @@ task:
 """,
         "",
     ),
+    "in_vain": """
+group: in_vain
+task:
+  - sums
+  - more_sums
+aggregate_metric_list:
+  - metric: acc
+  - metric: acc
+    filter_list: [strict]
+  - metric: exact_match
+""",
+    "strangers": """
+group: strangers
+task:
+  - sums
+  - nobody
+""",
     "half_broken": """
 group: half_broken
 task:

@@ -68,6 +68,24 @@ def test_a_group_that_lost_a_task_has_no_aggregate(order: Orders) -> None:
     ]
 
 
+def test_an_aggregate_of_a_metric_that_no_member_has_is_told(order: Orders) -> None:
+    run = Run().serve(order("in_vain"))
+
+    assert "acc,none" in run.document["results"]["in_vain"]
+    assert run.document["warnings"] == [
+        "group in_vain has no acc of filter strict: none of its tasks has it",
+        "group in_vain has no exact_match: none of its tasks has this metric",
+    ]
+
+
+def test_a_member_that_nobody_has_fails_in_words(order: Orders) -> None:
+    run = Run().serve(order("strangers"))
+
+    assert run.failures == {"nobody": "task_error"}
+    assert message(run, "nobody") == "group 'strangers' names 'nobody', which is no task, group or tag"
+    assert "acc,none" in run.document["results"]["sums"]
+
+
 def test_a_job_fails_when_every_task_does(order: Orders) -> None:
     run = Run().serve(order("no_data"))
 
