@@ -77,6 +77,8 @@ class Report:
             self._collect(collected, task)
         told = [*warnings, *(_drop_aggregate(groups[name]) for name in sorted(lost))]
         results = aggregate_groups(collected)._to_eval_results()
+        for name, group in groups.items():
+            told += _empty_aggregates(name, group, collected.metrics.get(name, {}))
         results["config"] = self._config()
         results["date"] = self._started
         results["transformers_version"] = version("transformers")
@@ -145,6 +147,21 @@ def _drop_aggregate(group: Group) -> str:
     warning = f"group {group.name} has no aggregate: not all of its tasks have results"
     _log.warning(warning)
     return warning
+
+
+def _empty_aggregates(name: str, group: Group, found: Iterable[str]) -> list[str]:
+    """What a group would aggregate and lm-eval leaves out without a word; `found` are the entries it has."""
+    pairs = [tuple(entry.split(",", 1)) for entry in found if "," in entry]
+    metrics = {metric for metric, _ in pairs}
+    said = []
+    for each in group.aggregate_metric_list or ():
+        if each.filter_list is None and each.metric not in metrics:
+            said.append(f"group {name} has no {each.metric}: none of its tasks has this metric")
+        missing = [key for key in each.filter_list or () if (each.metric, key) not in pairs]
+        said += [
+            f"group {name} has no {each.metric} of filter {key}: none of its tasks has it" for key in missing
+        ]
+    return said
 
 
 def _json(value: object, indent: int | None = None) -> str:
