@@ -9,12 +9,16 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 
 from workers.engine_child.engine import Chunk, Engine, Progress, Spec, load_engine
 from workers.frames import Connection, Frame
+
+STDERR = 2
 
 log = logging.getLogger("engine")
 
@@ -66,12 +70,13 @@ def _answer(connection: Connection, engine: Engine, frame: Frame) -> bool:
         answer = engine.answer(Chunk.from_frame(frame), _ChunkReports(connection, frame["id"]))
     except Exception as error:
         log.exception("chunk %s failed", frame["id"])
-        connection.send(_failed(frame["id"], error))
-    else:
-        seconds = time.monotonic() - started
-        connection.send({"type": "answered", "chunk": frame["id"], "seconds": seconds} | vars(answer))
-        return True
-    return _recovered(engine)
+        recovered = _recovered(engine)
+        connection.send(_failed(frame["id"], error) | {"fatal": not recovered, "log_end": _log_end()})
+        return recovered
+    seconds = time.monotonic() - started
+    said = {"type": "answered", "chunk": frame["id"], "seconds": seconds, "log_end": _log_end()}
+    connection.send(said | vars(answer))
+    return True
 
 
 def _recovered(engine: Engine) -> bool:
@@ -81,6 +86,14 @@ def _recovered(engine: Engine) -> bool:
         log.exception("the engine cannot go on")
         return False
     return True
+
+
+def _log_end() -> int:
+    """How far the log goes that stdout and stderr are: what is written from now on is the next chunk's."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):  # a model's own code may have put others there
+            stream.flush()
+    return os.fstat(STDERR).st_size
 
 
 class _ChunkReports:

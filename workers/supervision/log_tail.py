@@ -12,6 +12,7 @@ from pathlib import Path
 from app.domain.redaction import redact
 
 _TAIL_BYTES = 1 << 18
+_HEAD_BYTES = 1 << 22
 _BLOCK_LINES = 120
 
 _PREFIX = re.compile(
@@ -35,19 +36,23 @@ class LogTail:
         self._path = path
         self._most_bytes = most_bytes
         self._offset = 0
+        self.emptied = 0
+        """How often it was."""
 
-    def read_new(self, max_bytes: int, *, ended: bool = False) -> str:
+    def read_new(self, max_bytes: int, *, ended: bool = False, until: int | None = None) -> str:
         """The whole lines written since the last call, redacted; one longer than `max_bytes` comes in pieces.
 
-        With `ended` nothing more will be written: an unfinished last line comes too.
+        With `ended` nothing more will be written, or at least not before the place `until`: an unfinished last
+        line comes too.
         """
-        size = self._size()
+        size = self.size()
         if size > self._most_bytes:
             return self._empty(size)
         if size < self._offset:
             self._offset = 0
-        raw = self._read(self._offset, max_bytes)
-        reached_end = self._offset + len(raw) >= size
+        end = size if until is None else min(until, size)
+        raw = self._read(self._offset, min(max_bytes, max(end - self._offset, 0)))
+        reached_end = self._offset + len(raw) >= end
         if not (ended and reached_end):
             raw = _whole_lines(raw, full=len(raw) == max_bytes)
         self._offset += len(raw)
@@ -57,18 +62,27 @@ class LogTail:
         """Its writer appends, and so goes on at the beginning."""
         os.truncate(self._path, 0)
         unread, self._offset = size - self._offset, 0
+        self.emptied += 1
         return f"[{unread} bytes were left out: the log had grown too long]\n"
 
-    def tail(self, lines: int) -> list[str]:
-        """The last lines, redacted, whatever has been read."""
-        raw = self._read(max(0, self._size() - _TAIL_BYTES), _TAIL_BYTES)
+    def skip(self) -> int:
+        """Leave out what is there and was not read; the place in the file where the next line will be."""
+        self._offset = self.size()
+        return self._offset
+
+    def tail(self, lines: int, *, start: int = 0, end: int | None = None) -> list[str]:
+        """The last lines between two places, redacted, whatever has been read."""
+        last = self.size() if end is None else end
+        first = max(start, last - _TAIL_BYTES)
+        raw = self._read(first, max(last - first, 0))
         return redact(raw.decode(errors="replace")).splitlines()[-lines:]
 
-    def head(self, max_bytes: int = 1 << 22) -> str:
-        """The beginning, redacted: where the first error is."""
-        return redact(self._read(0, max_bytes).decode(errors="replace"))
+    def head(self, *, start: int = 0) -> str:
+        """The beginning, or what follows a place, redacted: where the first error is."""
+        return redact(self._read(start, _HEAD_BYTES).decode(errors="replace"))
 
-    def _size(self) -> int:
+    def size(self) -> int:
+        """How long the file is."""
         try:
             return self._path.stat().st_size
         except FileNotFoundError:

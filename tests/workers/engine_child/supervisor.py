@@ -12,6 +12,7 @@ from typing import Any
 
 from workers import frames
 from workers.frames import Frame
+from workers.output import open_log
 
 BOOTSTRAP = Path(__file__).parents[3] / "workers" / "engine_child" / "bootstrap.py"
 PATIENCE_SECONDS = 60.0
@@ -70,15 +71,22 @@ class Supervisor:
 
 
 @contextmanager
-def engine_child(python: str | Path, script: Path = BOOTSTRAP, **env: str) -> Iterator[Supervisor]:
+def engine_child(
+    python: str | Path, script: Path = BOOTSTRAP, log: Path | None = None, **env: str
+) -> Iterator[Supervisor]:
     connection, theirs = frames.pair()
+    output = open_log(log) if log else None
     quiet = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
     process = subprocess.Popen(
         [str(python), str(script)],
         env=os.environ | quiet | env | {"EVALQ_FD": str(theirs.fileno())},
         pass_fds=[theirs.fileno()],
+        stdout=output,
+        stderr=output,
     )
     theirs.close()
+    if output is not None:
+        os.close(output)
     try:
         yield Supervisor(connection, process)
     finally:

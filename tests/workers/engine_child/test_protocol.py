@@ -59,6 +59,29 @@ def test_a_failed_chunk_is_told_with_its_error_and_the_next_one_is_answered(chil
     assert child.settle()[0]["chunk"] == innocent
 
 
+def test_every_chunk_ends_with_how_far_the_log_goes(tmp_path: Path) -> None:
+    log = tmp_path / "engine.log"
+    with engine_child(sys.executable, log=log) as child:
+        child.load("echo", fail_on="poison")
+        before = log.stat().st_size
+        quiet = child.ask("generate_until", ["fine"])
+        child.send_chunk("generate_until", ["poison"])
+        failed, _ = child.settle()
+        assert (quiet["log_end"], failed["log_end"]) == (before, log.stat().st_size)
+        assert "poison" in log.read_bytes()[before : failed["log_end"]].decode()
+        assert failed["fatal"] is False
+
+
+def test_an_engine_that_does_not_survive_a_chunk_says_so(tmp_path: Path) -> None:
+    log = tmp_path / "engine.log"
+    with engine_child(sys.executable, log=log) as child:
+        child.load("echo", fails_with="ecc", fails_while="answering")
+        child.send_chunk("generate_until", ["fine"])
+        failed, _ = child.settle()
+        assert (failed["fatal"], failed["log_end"]) == (True, log.stat().st_size)
+        assert child.process.wait(PATIENCE_SECONDS) == 1
+
+
 def test_a_pair_of_tokens_fails_by_its_length(child: Supervisor) -> None:
     child.load("echo", fail_on=5)
     child.send_chunk("loglikelihood", [[[1], [2]], [[1, 2, 3], [4, 5]]])

@@ -54,6 +54,19 @@ def test_a_progress_bar_is_cut_where_it_returns(log: Path) -> None:
     assert LogTail(log).read_new(100) == "10%\r20%\r"
 
 
+def test_lines_are_read_and_quoted_between_two_places(log: Path) -> None:
+    tail = LogTail(log)
+    append(log, b"one\ntwo\nthr")
+    assert tail.read_new(100, ended=True, until=6) == "one\ntw"
+    assert tail.read_new(100, ended=True, until=5) == ""
+    assert tail.tail(5, start=4, end=7) == ["two"]
+    assert tail.tail(5, start=9, end=4) == []
+    assert tail.head(start=8) == "thr"
+    assert tail.skip() == 11
+    append(log, b"ee\n")
+    assert tail.read_new(100) == "ee\n"
+
+
 def test_a_truncated_log_is_read_from_its_beginning(log: Path) -> None:
     tail = LogTail(log)
     append(log, b"a long first line\n")
