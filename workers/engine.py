@@ -7,9 +7,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import UUID
 
 import msgpack
 from sqlalchemy.exc import SQLAlchemyError
@@ -24,6 +26,7 @@ from app.errors import ChunkLostError, LeaseLostError
 from app.services.serving import Answer, ServingService, Work
 from app.settings import Settings
 from workers.chunk_frames import chunk_frame, halves
+from workers.engine_log import EngineLog
 from workers.frames import Frame
 from workers.pace import AHEAD_SECONDS, Hand, Speed
 from workers.supervision.child import Child
@@ -37,8 +40,6 @@ CLAIM_SECONDS = 2.0
 
 CLAIM_MOST = 64
 STOP_GRACE_SECONDS = 5.0
-LOG_BYTES = 1 << 16
-TAIL_LINES = 20
 
 TOOK_WORKERS_ALONG = Failure(
     "lost",
@@ -83,13 +84,14 @@ class Engine:
         self._replica = replica
         self._child = child
         self._heartbeat = heartbeat
-        self._log = LogTail(log_path, settings.log_bytes)
         self._device = device
         self._driver = driver
         self._hand = Hand()
+        self._log = EngineLog(LogTail(log_path, settings.log_bytes), self._hand, self._store_log)
+        self._guilty: UUID | None = None
+        """The job on whose chunk the engine ended."""
         self._speed = Speed()
         self._heard_at = time.monotonic()
-        self._logged_at = 0.0
         self._oom_kills = oom_kills()
 
     def load(self) -> None:
@@ -110,11 +112,12 @@ class Engine:
                     return
                 continue
             if frame["type"] == "loaded":
+                self._log.loaded()
                 provenance = {**frame["provenance"], **self._driver, "load_seconds": frame["seconds"]}
                 self._ask(partial(self._serving.loaded, self._lease, provenance))
                 return
             if frame["type"] == "failed":
-                raise self._failed(frame["error"], loading=True)
+                raise EngineError(self._failed(frame["error"], loading=True))
 
     def serve(self) -> None:
         """Claim, send, store, until released; then leave at a chunk boundary."""
@@ -142,6 +145,7 @@ class Engine:
                 continue
             if not self._hand.claimed:
                 self._hand.head_since = now
+                self._log.begin()
             self._hand.claimed.append(claimed)
             self._send(chunk_frame(claimed.chunk))
         return work.order is not Order.RELEASE
@@ -172,7 +176,7 @@ class Engine:
 
     def _receive(self, *, loading: bool) -> Frame | None:
         """The next frame, or None when there was none for a while; EngineError if the engine is gone or stalled."""
-        self.upload_log(ended=False)
+        self._log.look()
         try:
             frame = self._child.connection.receive(self._settings.poll_seconds)
         except TimeoutError:
@@ -195,15 +199,25 @@ class Engine:
         self._hand.head_since = time.monotonic()
         if frame["chunk"] != str(claimed.chunk.id):
             raise EngineError(Failure("internal", f"the engine answered chunk {frame['chunk']} out of turn"))
-        if frame["type"] == "answered":
+        if frame["type"] == "failed":
+            self._settle_failed(claimed.chunk, frame)
+        else:
+            self._log.end(claimed.chunk.job_id, frame["log_end"])
             self._speed.learn(claimed.chunk.cost, frame["seconds"])
             values = [msgpack.packb(response) for response in frame["responses"]]
             tokens = frame["prompt_tokens"] + frame["generated_tokens"]
             answer = Answer(values, frame["seconds"], tokens)
             self._ask(lambda: self._serving.answer(self._lease, claimed, answer))
-        else:
-            failure = self._failed(frame["error"], loading=False).failure
-            self._give_up(claimed.chunk, failure, interrupted=blames_device(failure))
+
+    def _settle_failed(self, chunk: Chunk, frame: Frame) -> None:
+        """Count the failure; EngineError where the engine did not survive it."""
+        failure = self._failed(frame["error"], loading=False, job_id=chunk.job_id, log_end=frame["log_end"])
+        death = self._death(loading=False, job_id=chunk.job_id) if frame["fatal"] else None
+        self._log.end(chunk.job_id, frame["log_end"])
+        self._give_up(chunk, failure, interrupted=blames_device(failure))
+        if death is not None:
+            self._guilty = chunk.job_id
+            raise EngineError(death)
 
     def _give_up(self, chunk: Chunk, failure: Failure, *, interrupted: bool) -> None:
         fate = self._ask(
@@ -213,21 +227,33 @@ class Engine:
         )
         log.warning("replica %s: chunk %s failed (%s): %s", self._replica.id, chunk.id, fate, failure.message)
 
-    def _failed(self, error: Mapping[str, Any], *, loading: bool) -> EngineError:
+    def _failed(
+        self,
+        error: Mapping[str, Any],
+        *,
+        loading: bool,
+        job_id: UUID | None = None,
+        log_end: int | None = None,
+    ) -> Failure:
         found = classify(None, error["type"], error["message"], error.get("traceback") or "", loading=loading)
-        return EngineError(self._failure(found.code, found.message, found.hint))
+        return self._with_log(found, job_id, log_end)
 
     def _died(self, *, loading: bool) -> EngineError:
-        """The engine is gone: name the cause; the chunk it worked on counts the interruption."""
-        status = self._child.wait(STOP_GRACE_SECONDS)
-        killed = oom_kills() > self._oom_kills
-        found = classify(status, None, None, self._log.head(), loading=loading, oom_killed=killed)
-        failure = self._failure(found.code, found.message, found.hint)
+        """The engine is gone: the chunk it worked on counts the interruption."""
+        failure = self._death(loading=loading, job_id=self._hand.first_job)
         self._blame_head(failure, interrupted=True)
         return EngineError(failure)
 
+    def _death(self, *, loading: bool, job_id: UUID | None) -> Failure:
+        """Why the engine ended, as far as its end and its words on this job's chunk tell."""
+        status = self._child.wait(STOP_GRACE_SECONDS)
+        killed = oom_kills() > self._oom_kills
+        found = classify(status, None, None, self._log.text(), loading=loading, oom_killed=killed)
+        return self._with_log(found, job_id)
+
     def _blame_head(self, failure: Failure, *, interrupted: bool) -> None:
         """Count the engine's end against the chunk it worked on, so that none ends engine after engine."""
+        self._guilty = self._hand.first_job
         if self._hand.claimed and not self._heartbeat.lost:
             with suppress(ChunkLostError):
                 self._give_up(self._hand.claimed.popleft().chunk, failure, interrupted=interrupted)
@@ -239,20 +265,18 @@ class Engine:
         elif time.monotonic() - self._heard_at > patience:
             what = "load its model" if loading else "answer a chunk"
             hint = "see the log; a larger EVALQ_STALL_SECONDS gives slow engines more time"
-            failure = self._failure("stalled", f"the engine did not {what} in {patience:g} s", hint)
+            said = Failure("stalled", f"the engine did not {what} in {patience:g} s", hint=hint)
+            failure = self._with_log(said, self._hand.first_job)
             self._blame_head(failure, interrupted=False)
             raise EngineError(failure)
 
-    def _failure(self, code: str, message: str, hint: str | None) -> Failure:
-        return Failure(code, message, hint=hint, log_tail=tuple(self._log.tail(TAIL_LINES)))
+    def _with_log(self, failure: Failure, job_id: UUID | None, log_end: int | None = None) -> Failure:
+        """The failure with the log's last lines; on a job's chunk both are that job's."""
+        return replace(failure, log_tail=self._log.last_lines(job_id, log_end), job_id=job_id)
 
-    def upload_log(self, *, ended: bool) -> None:
-        """Bring the child's new lines to Postgres, at most a piece a second until it has ended."""
-        now = time.monotonic()
-        if not ended and now - self._logged_at < 1.0:
-            return
-        self._logged_at = now
-        while text := self._log.read_new(LOG_BYTES, ended=ended):
-            self._ask(partial(self._serving.add_log, self._replica.id, text))
-            if not ended:
-                return
+    def close_log(self) -> None:
+        """Store the rest of the log: the engine has ended."""
+        self._log.close(self._guilty)
+
+    def _store_log(self, text: str, job_id: UUID | None) -> None:
+        self._ask(partial(self._serving.add_log, self._replica.id, text, job_id))

@@ -98,7 +98,7 @@ class ReplicaSupervisor:
             finally:
                 child.stop(STOP_GRACE_SECONDS)
                 try:
-                    engine.upload_log(ended=True)
+                    engine.close_log()
                 finally:
                     heartbeat.stop()
                 if heartbeat.lost:

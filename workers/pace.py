@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from app.services.serving import Claimed
 
@@ -34,6 +35,16 @@ class Hand:
 
     claimed: deque[Claimed] = field(default_factory=deque)
     head_since: float = field(default_factory=time.monotonic)
+
+    @property
+    def first_job(self) -> UUID | None:
+        """Whose chunk the engine works on."""
+        return self.claimed[0].chunk.job_id if self.claimed else None
+
+    @property
+    def jobs(self) -> frozenset[UUID]:
+        """Whose chunks they are."""
+        return frozenset(item.chunk.job_id for item in self.claimed)
 
     @property
     def cost(self) -> float:

@@ -29,7 +29,10 @@ class HistoryRepository:
         return list(self._session.scalar(query) or ())
 
     def replicas(self, job_id: UUID) -> list[Replica]:
-        """Replicas of the job's engine spec that lived while it ran, and of its earlier ones until it left them."""
+        """Replicas of the job's engine spec that lived while it ran, and of its earlier ones until it left them.
+
+        A failure is told as the job may know it.
+        """
         left = [
             and_(
                 ReplicaRow.engine_key == step["engine_key"],
@@ -46,7 +49,8 @@ class HistoryRepository:
                 func.coalesce(ReplicaRow.ended_at, func.now()) >= JobRow.started_at,
             )
         )
-        return [to_replica(row) for row in self._session.scalars(query.order_by(ReplicaRow.placed_at))]
+        rows = self._session.scalars(query.order_by(ReplicaRow.placed_at))
+        return [to_replica(row).seen_by(job_id) for row in rows]
 
     def last_served_at(self, engine_key: str) -> datetime | None:
         """When a replica of this engine spec was last loaded."""

@@ -185,7 +185,7 @@ class JobRepository:
         done = self._session.execute(delete(JobRow).where(JobRow.id == job.id, JobRow.version == job.version))
         if not done.rowcount:  # type: ignore[attr-defined]
             raise StaleJobError(f"job {job.id} changed in between")
-        self._session.execute(delete(LogRow).where(LogRow.owner_id == job.id))
+        self._session.execute(delete(LogRow).where(or_(LogRow.owner_id == job.id, LogRow.job_id == job.id)))
 
     def document(self, job_id: UUID) -> tuple[str | None, str | None, str | None, dict[str, Any] | None]:
         """The stored result document, its model name and date, and the provenance."""

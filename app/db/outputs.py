@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
@@ -82,32 +84,52 @@ class SampleRepository:
         return list(self._session.scalars(query))
 
 
+@dataclass(frozen=True)
+class JobLog:
+    """What a job's log consists of: its own, the start of its replicas, and what these wrote on its chunks."""
+
+    job_id: UUID
+    loaded_at: Mapping[UUID, datetime | None]
+    """Its replicas, each with the moment at which its start was over."""
+
+    def pieces(self, seen: Mapping[UUID, int]) -> ColumnElement[bool]:
+        """Those after the last one seen of each owner, as SQL."""
+        starts = [self._start(replica, moment, seen) for replica, moment in self.loaded_at.items()]
+        worked = [self._of(replica, self.job_id, seen) for replica in self.loaded_at]
+        return or_(self._of(self.job_id, None, seen), *starts, *worked)
+
+    def _start(self, replica: UUID, moment: datetime | None, seen: Mapping[UUID, int]) -> ColumnElement[bool]:
+        pieces = self._of(replica, None, seen)
+        return pieces if moment is None else and_(pieces, LogRow.at <= moment)
+
+    def _of(self, owner: UUID, job_id: UUID | None, seen: Mapping[UUID, int]) -> ColumnElement[bool]:
+        whose = LogRow.job_id.is_(None) if job_id is None else LogRow.job_id == job_id
+        return and_(whose, LogRow.owner_id == owner, LogRow.number > seen.get(owner, 0))
+
+
 class LogRepository:
     """Pieces of children's logs, whichever host wrote them."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def add(self, owner_id: UUID, text: str) -> None:
-        """Append a piece."""
-        self._session.execute(insert(LogRow).values(owner_id=owner_id, text=text.replace("\x00", "")))
+    def add(self, owner_id: UUID, text: str, job_id: UUID | None = None) -> None:
+        """Append a piece; `job_id` says for which job a replica worked when it wrote it."""
+        values = {"owner_id": owner_id, "job_id": job_id, "text": text.replace("\x00", "")}
+        self._session.execute(insert(LogRow).values(values))
 
-    def after(self, seen: Mapping[UUID, int], limit: int) -> list[LogRow]:
+    def after(self, log: JobLog, seen: Mapping[UUID, int], limit: int) -> list[LogRow]:
         """Pieces of each owner after the last one seen of it, oldest first.
 
         One number for all would lose a piece that was numbered early and committed late: only the
         pieces of one owner, who has one writer, appear in the order of their numbers.
         """
-        unseen = [and_(LogRow.owner_id == owner, LogRow.number > number) for owner, number in seen.items()]
-        return list(
-            self._session.scalars(select(LogRow).where(or_(*unseen)).order_by(LogRow.number).limit(limit))
-        )
+        query = select(LogRow).where(log.pieces(seen)).order_by(LogRow.number).limit(limit)
+        return list(self._session.scalars(query))
 
-    def last(self, owner_ids: Sequence[UUID], limit: int) -> list[LogRow]:
+    def last(self, log: JobLog, limit: int) -> list[LogRow]:
         """The newest pieces, oldest first."""
-        query = (
-            select(LogRow).where(LogRow.owner_id.in_(owner_ids)).order_by(LogRow.number.desc()).limit(limit)
-        )
+        query = select(LogRow).where(log.pieces({})).order_by(LogRow.number.desc()).limit(limit)
         return list(reversed(self._session.scalars(query).all()))
 
     def size(self, owner_id: UUID) -> int:

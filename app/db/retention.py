@@ -8,7 +8,18 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, and_, cast, delete, exists, func, literal_column, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    and_,
+    cast,
+    delete,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+)
 from sqlalchemy.orm import Session
 
 from app.db.tables import Base, JobRow, LogRow, ReplicaRow, ResponseRow
@@ -37,7 +48,7 @@ class RetentionRepository:
         """Some of them, with all that belongs to them; a job that is being retried is left alone."""
         some = select(JobRow.id).where(_ended_job(age)).order_by(JobRow.ended_at).limit(JOBS_AT_ONCE)
         jobs = self._session.scalars(some.with_for_update(skip_locked=True)).all()
-        self._delete(LogRow, LogRow.owner_id.in_(jobs))
+        self._delete(LogRow, or_(LogRow.owner_id.in_(jobs), LogRow.job_id.in_(jobs)))
         return self._delete(JobRow, JobRow.id.in_(jobs))
 
     def old_replicas(self, age: timedelta) -> int:

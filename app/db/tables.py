@@ -305,11 +305,16 @@ class SampleRow(Base):
 
 
 class LogRow(Base):
-    """A piece of a child's log; the owner is a job or a replica."""
+    """A piece of a child's log; the owner is a job or a replica.
+
+    Of a replica's log `job_id` names the job on whose chunks it worked; there is none while it starts.
+    """
 
     __tablename__ = "log_pieces"
+    __table_args__ = (Index("log_pieces_of_job", "job_id", "owner_id", "number"),)
 
     owner_id: Mapped[UUID] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(Identity(), primary_key=True)
     at: Mapped[datetime] = mapped_column(server_default=func.now())
+    job_id: Mapped[UUID | None]
     text: Mapped[str]

@@ -86,6 +86,8 @@ class Failure:
     hint: str | None = None
     log_tail: tuple[str, ...] = ()
     attempts: tuple[Mapping[str, Any], ...] = ()
+    job_id: UUID | None = None
+    """The job whose requests an engine failed on: its words and lines may quote them."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "message", redact(self.message))
@@ -102,7 +104,14 @@ class Failure:
             "hint": self.hint,
             "log_tail": list(self.log_tail),
             "attempts": list(self.attempts),
+            **({"job_id": str(self.job_id)} if self.job_id else {}),
         }
+
+    def seen_by(self, job_id: UUID) -> Failure:
+        """The failure as this job may know it: of one on another job's requests only what kind it was."""
+        if self.job_id in {None, job_id}:
+            return self
+        return Failure(self.code, "the engine failed on a request of another job")
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Failure:
@@ -114,6 +123,7 @@ class Failure:
             hint=data.get("hint"),
             log_tail=tuple(data.get("log_tail") or ()),
             attempts=tuple(data.get("attempts") or ()),
+            job_id=UUID(data["job_id"]) if data.get("job_id") else None,
         )
 
 

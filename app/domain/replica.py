@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
@@ -83,6 +83,10 @@ class Replica:
     requests_done: int = 0
     cost_per_second: float | None = None
     error: Failure | None = None
+
+    def seen_by(self, job_id: UUID) -> Replica:
+        """The replica without the words that other jobs caused."""
+        return replace(self, error=self.error and self.error.seen_by(job_id))
 
     @property
     def failed(self) -> bool:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.db.histories import HistoryRepository
 from app.db.jobs import JobRepository
-from app.db.outputs import LogRepository, SampleFilter, SampleRepository
+from app.db.outputs import JobLog, LogRepository, SampleFilter, SampleRepository
 from app.db.session import Sessions
 from app.db.tables import LogRow
 from app.domain.job import Job
@@ -121,22 +121,22 @@ class ResultService:
             after = (page[-1].task, page[-1].position)
 
     def logs(self, job_id: UUID, *, seen: Mapping[UUID, int], limit: int = PAGE) -> LogPage:
-        """Log pieces of the job and of its replicas after the last one seen of each."""
+        """Log pieces of the job, and of its replicas as far as they are its own, after the last one seen of each."""
         with self._sessions.begin() as session:
             job = JobRepository(session).get(job_id)
-            owners = self._log_owners(session, job)
-            rows = LogRepository(session).after({owner: seen.get(owner, 0) for owner in owners}, limit)
+            rows = LogRepository(session).after(self._log(session, job), seen, limit)
         return _log_page(rows, ended=job.status.terminal and len(rows) < limit)
 
     def last_logs(self, job_id: UUID, limit: int) -> LogPage:
-        """The newest log pieces of the job and of its replicas, oldest first."""
+        """The newest of them, oldest first."""
         with self._sessions.begin() as session:
             job = JobRepository(session).get(job_id)
-            rows = LogRepository(session).last(self._log_owners(session, job), limit)
+            rows = LogRepository(session).last(self._log(session, job), limit)
         return _log_page(rows, ended=job.status.terminal)
 
-    def _log_owners(self, session: Session, job: Job) -> list[UUID]:
-        return [job.id, *(replica.id for replica in HistoryRepository(session).replicas(job.id))]
+    def _log(self, session: Session, job: Job) -> JobLog:
+        replicas = HistoryRepository(session).replicas(job.id)
+        return JobLog(job.id, {replica.id: replica.serving_at for replica in replicas})
 
 
 def _log_page(rows: list[LogRow], *, ended: bool) -> LogPage:

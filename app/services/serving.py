@@ -128,10 +128,10 @@ class ServingService:
         with self._sessions.begin() as session:
             self._tell(session, lease, "job.warning", data)
 
-    def add_log(self, replica_id: UUID, text: str) -> None:
-        """Append to the replica's log."""
+    def add_log(self, replica_id: UUID, text: str, job_id: UUID | None) -> None:
+        """Append to the replica's log what it wrote on this job's chunks, or on none while it started."""
         with self._sessions.begin() as session:
-            LogRepository(session).add(replica_id, text)
+            LogRepository(session).add(replica_id, text, job_id)
 
     def end(self, lease: Lease, status: ReplicaStatus, error: Failure | None = None) -> None:
         """End the replica; claimed chunks wait again, its devices are dirty until seen clean, or drained as broken."""
@@ -143,9 +143,8 @@ class ServingService:
             ChunkRepository(session).give_back([lease.id])
         with self._sessions.begin() as session:
             data: dict[str, Any] = {"status": status}
-            data |= {"error": error.to_json()} if error else {}
             data |= {"drained": drained} if drained else {}
-            self._tell(session, lease, "replica.ended", data, jobs)
+            self._tell(session, lease, "replica.ended", data, jobs=jobs, error=error)
 
     def _condemn(self, session: Session, replica_id: UUID, error: Failure) -> str | None:
         """Drain the devices of a failed replica where they are broken, and say why."""
@@ -183,10 +182,13 @@ class ServingService:
         lease: Lease,
         event_type: str,
         data: Mapping[str, Any],
+        *,
         jobs: Sequence[UUID] | None = None,
+        error: Failure | None = None,
     ) -> None:
         """An event for each of these jobs that still runs; by default for those that the replica serves."""
         events, replicas = EventRepository(session), ReplicaRepository(session)
         served = replicas.jobs_served(lease.id) if jobs is None else jobs
         for job_id in replicas.running(served):
-            events.append(job_id, event_type, {"replica": str(lease.id), **data})
+            seen = {"error": error.seen_by(job_id).to_json()} if error else {}
+            events.append(job_id, event_type, {"replica": str(lease.id), **data, **seen})

@@ -133,6 +133,19 @@ def test_a_step_outlives_its_coordinators(stack: Ladders) -> None:
     assert stack.changes(job_id) == ["max_model_len 256 -> 128"]
 
 
+def test_a_log_of_a_shared_engine_has_nothing_of_another_job(stack: Ladders) -> None:
+    body = stack.echo(fail_on="\nAnswer:", delay_seconds=0.1) | {"replicas": 1}
+    ids = [stack.submit(body | {"tasks": [task]}) for task in ("e2e_generate", "e2e_choice")]
+    failed, well = (stack.finished(job_id, 120) for job_id in ids)
+    assert (failed["status"], well["status"]) == ("failed", "succeeded")
+    assert len({replica["id"] for job in (failed, well) for replica in job["replicas"]}) == 1
+    log_of_failed, log_of_well = (stack.http.get(f"/jobs/{job_id}/logs").text for job_id in ids)
+    assert "EchoError" in log_of_failed
+    assert "EchoError" not in log_of_well
+    assert "loaded in" in log_of_failed
+    assert "loaded in" in log_of_well
+
+
 def test_memory_in_use_is_waited_for_and_then_left_to_the_others(stack: Ladders) -> None:
     job = stack.run(stack.echo(free_share=0.65))
     assert stack.changes(job["id"]) == ["gpu_memory_utilization 0.9 -> 0.64"]

@@ -10,6 +10,8 @@ from sqlalchemy import text
 
 from app.db.outputs import SampleFilter
 from app.domain.job import Failure, JobStatus
+from app.domain.lease import Lease
+from app.domain.replica import ReplicaStatus
 from app.errors import NoResultsYetError, UnknownArtifactError
 from tests.world import World
 
@@ -35,6 +37,80 @@ def test_a_log_piece_that_is_committed_late_is_not_lost(world: World) -> None:
     second = world.results.logs(job.id, seen={piece.owner: piece.number for piece in first.pieces})
     assert [piece.text for piece in first.pieces] == ["late number\n"]
     assert [piece.text for piece in second.pieces] == ["late commit\n"]
+
+
+def log_of(world: World, job: Lease) -> str:
+    read = "".join(piece.text for piece in world.results.logs(job.id, seen={}).pieces)
+    assert "".join(piece.text for piece in world.results.last_logs(job.id, 100).pieces) == read
+    return read
+
+
+def test_a_log_tells_of_a_shared_replica_what_it_did_for_the_job(world: World) -> None:
+    device = world.devices(1)[0]
+    first, second = world.running(), world.running()
+    replica = world.replica(device)
+    for job in (first, second):
+        world.coordination.add_log(job.id, f"harness of {job.id}\n")
+    world.serving.add_log(replica.id, "loading\n", None)
+    world.serving.loaded(replica, {})
+    world.serving.add_log(replica.id, "failed for the first\n", first.id)
+    world.serving.add_log(replica.id, "failed for the second\n", second.id)
+    assert log_of(world, first) == f"harness of {first.id}\nloading\nfailed for the first\n"
+    assert log_of(world, second) == f"harness of {second.id}\nloading\nfailed for the second\n"
+
+
+def test_of_a_log_from_before_only_the_start_of_a_replica_is_told(world: World) -> None:
+    device = world.devices(1)[0]
+    job = world.running()
+    replica = world.replica(device)
+    number_of(world, replica.id, 1, "loading\n")
+    world.serving.loaded(replica, {})
+    number_of(world, replica.id, 2, "of some job\n")
+    assert log_of(world, job) == "loading\n"
+
+
+def test_a_followed_log_goes_on_after_the_pieces_of_other_jobs(world: World) -> None:
+    device = world.devices(1)[0]
+    first, second = world.running(), world.running()
+    replica = world.replica(device)
+    world.serving.loaded(replica, {})
+    world.serving.add_log(replica.id, "1\n", first.id)
+    seen = {piece.owner: piece.number for piece in world.results.logs(first.id, seen={}).pieces}
+    world.serving.add_log(replica.id, "2\n", second.id)
+    assert world.results.logs(first.id, seen=seen).pieces == []
+    world.serving.add_log(replica.id, "3\n", first.id)
+    assert [piece.text for piece in world.results.logs(first.id, seen=seen).pieces] == ["3\n"]
+
+
+def test_what_a_replica_wrote_for_a_job_goes_with_it(world: World) -> None:
+    device = world.devices(1)[0]
+    jobs = [world.running(), world.running()]
+    replica = world.replica(device)
+    for job in jobs:
+        world.serving.add_log(replica.id, f"{job.id}\n", job.id)
+        world.coordination.stop(job, JobStatus.CANCELLED, "cancelled")
+    world.jobs.delete(jobs[0].id)
+    with world.sessions.begin() as session:
+        assert session.scalars(text("SELECT text FROM log_pieces")).all() == [f"{jobs[1].id}\n"]
+
+
+def test_an_engine_that_dies_on_one_job_says_nothing_of_it_to_another(world: World) -> None:
+    device = world.devices(1)[0]
+    guilty, other = world.running(), world.running()
+    replica = world.replica(device)
+    world.serving.loaded(replica, {})
+    words = Failure("engine_died", "cannot read 'a secret'", log_tail=("a secret",), job_id=guilty.id)
+    world.serving.end(replica, ReplicaStatus.FAILED, words)
+    assert "a secret" in told(world, guilty)
+    assert "a secret" not in told(world, other)
+    for job, message in ((guilty, words.message), (other, "the engine failed on a request of another job")):
+        (seen,) = world.jobs.view(job.id).replicas
+        assert seen.error
+        assert (seen.error.code, seen.error.message) == ("engine_died", message)
+
+
+def told(world: World, job: Lease) -> str:
+    return json.dumps([event.data for event in world.jobs.events(job.id, 0)])
 
 
 def test_logs_end_with_the_job(world: World) -> None:

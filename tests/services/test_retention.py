@@ -138,7 +138,7 @@ def test_an_ended_replica_stays_as_long_as_a_job_that_it_served(
     world: World, service: RetentionService
 ) -> None:
     job, replica = answered(world)
-    world.serving.add_log(replica.id, "loaded\n")
+    world.serving.add_log(replica.id, "loaded\n", None)
     world.serving.end(replica, ReplicaStatus.RELEASED)
     long_ago(world, "replicas", "placed_at", "ended_at")
     long_ago(world, "jobs", "started_at")
