@@ -262,9 +262,10 @@ class ReplicaRepository:
         return [to_replica(row) for row in rows]
 
     def provenance(self, replica_ids: Sequence[UUID]) -> list[dict[str, Any]]:
-        """What these replicas reported when they were loaded."""
+        """What these replicas reported when they were loaded, but for the page about their hosts."""
         query = select(ReplicaRow.provenance).where(ReplicaRow.id.in_(replica_ids))
-        return [found for found in self._session.scalars(query) if found]
+        said = [found for found in self._session.scalars(query) if found]
+        return [{name: each[name] for name in each if name != "environment"} for each in said]
 
     def _set_devices(
         self, which: ColumnElement[bool], state: DeviceState, replica_id: UUID | None, reason: str | None

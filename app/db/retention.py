@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
-from app.db.tables import Base, JobRow, LogRow, ReplicaRow, ResponseRow
+from app.db.tables import Base, EngineFactsRow, JobRow, LogRow, ReplicaRow, ResponseRow
 from app.domain.job import TERMINAL
 from app.domain.replica import LIVE
 
@@ -73,6 +73,14 @@ class RetentionRepository:
     def drop_responses(self, age: timedelta, first: int) -> int:
         """Those. A response that a live job relies on is of its fingerprint: it stays, however old."""
         return self._delete(ResponseRow, _in_pages(first), _old_response(age))
+
+    def old_facts(self, age: timedelta) -> int:
+        """Facts about engines older than this, of fingerprints that no response and no live job has."""
+        return self._count(EngineFactsRow, _forgotten_facts(age))
+
+    def drop_facts(self, age: timedelta) -> int:
+        """Those: a row for each fingerprint there was, so that they are few."""
+        return self._delete(EngineFactsRow, _forgotten_facts(age))
 
     def log_pages(self) -> int:
         """How large the table of logs is."""
@@ -135,6 +143,12 @@ def _forgotten_replica(age: timedelta) -> ColumnElement[bool]:
 def _old_response(age: timedelta) -> ColumnElement[bool]:
     live = exists().where(JobRow.fingerprint == ResponseRow.fingerprint, JobRow.status.not_in(TERMINAL))
     return and_(ResponseRow.created_at < _before(age), ~live)
+
+
+def _forgotten_facts(age: timedelta) -> ColumnElement[bool]:
+    named = exists().where(ResponseRow.fingerprint == EngineFactsRow.fingerprint)
+    live = exists().where(JobRow.fingerprint == EngineFactsRow.fingerprint, JobRow.status.not_in(TERMINAL))
+    return and_(EngineFactsRow.created_at < _before(age), ~named, ~live)
 
 
 def _old_log(age: timedelta) -> ColumnElement[bool]:

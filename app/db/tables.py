@@ -203,6 +203,16 @@ class ResponseRow(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
 
 
+class EngineFactsRow(Base):
+    """What the engine said of itself that first answered under a fingerprint: the responses outlive its replica."""
+
+    __tablename__ = "engine_facts"
+
+    fingerprint: Mapped[bytes] = mapped_column(primary_key=True)
+    facts: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+
+
 class GroupRow(Base):
     """The devices of one host that one worker owns."""
 

@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from app.db.chunks import ChunkRepository, Collected
+from app.db.engine_facts import EngineFactsRepository
 from app.db.events import EventRepository
 from app.db.histories import HistoryRepository
 from app.db.job_leases import JobLeaseRepository
@@ -141,6 +142,11 @@ class CoordinationService:
         with self._sessions.begin() as session:
             JobLeaseRepository(session).order(lease, lock=True)
             return ChunkRepository(session).collect(lease.id, fingerprint)
+
+    def engine_facts(self, lease: Lease, fingerprint: bytes) -> dict[str, Any] | None:
+        """What an engine of the job said of itself; None where none of this fingerprint is known any more."""
+        with self._sessions.begin() as session:
+            return EngineFactsRepository(session).of_job(lease.id, fingerprint)
 
     def progress(self, lease: Lease, progress: Progress, data: Mapping[str, Any], gpu_seconds: float) -> None:
         """Write how far the job is, with an event."""

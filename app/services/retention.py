@@ -30,6 +30,7 @@ class Kept(StrEnum):
     JOBS = "jobs"
     REPLICAS = "ended replicas"
     RESPONSES = "responses"
+    FACTS = "facts about engines"
     LOGS = "log pieces"
     FILES = "log files"
 
@@ -55,7 +56,7 @@ class Ages:
 def kinds_of(ages: Ages) -> list[Kept]:
     """What a sweep by these ages removes."""
     jobs = [Kept.JOBS, Kept.REPLICAS] if ages.jobs is not None else []
-    responses = [Kept.RESPONSES] if ages.responses is not None else []
+    responses = [Kept.RESPONSES, Kept.FACTS] if ages.responses is not None else []
     return jobs + responses + ([Kept.LOGS, Kept.FILES] if ages.logs is not None else [])
 
 
@@ -73,6 +74,7 @@ class RetentionService:
             yield from self._replicas(ages.jobs, dry_run=dry_run)
         if ages.responses is not None:
             yield from self._responses(ages.responses, dry_run=dry_run)
+            yield from self._facts(ages.responses, dry_run=dry_run)
         if ages.logs is not None:
             yield from self._logs(ages.logs, dry_run=dry_run)
         if not dry_run:
@@ -96,6 +98,10 @@ class RetentionService:
         take = RetentionRepository.old_responses if dry_run else RetentionRepository.drop_responses
         for first in range(0, self._do(RetentionRepository.response_pages), PAGES_AT_ONCE):
             yield Kept.RESPONSES, self._do(partial(take, age=age, first=first))
+
+    def _facts(self, age: timedelta, *, dry_run: bool) -> Iterator[tuple[Kept, int]]:
+        take = RetentionRepository.old_facts if dry_run else RetentionRepository.drop_facts
+        yield Kept.FACTS, self._do(partial(take, age=age))
 
     def _logs(self, age: timedelta, *, dry_run: bool) -> Iterator[tuple[Kept, int]]:
         take = RetentionRepository.old_logs if dry_run else RetentionRepository.drop_logs

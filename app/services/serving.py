@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from app.db.chunks import ChunkRepository
+from app.db.engine_facts import EngineFactsRepository
 from app.db.events import EventRepository
 from app.db.groups import GroupRepository
 from app.db.histories import HistoryRepository
@@ -98,6 +99,7 @@ class ServingService:
                 lease, len(chunk.keys), answer.tokens, chunk.cost, answer.seconds
             )
             ChunkRepository(session).answer(lease, chunk, claimed.fingerprint, answer.values, answer.seconds)
+            EngineFactsRepository(session).note(claimed.fingerprint, lease.id)
 
     def chunk_failed(
         self, lease: Lease, chunk: Chunk, halves: Sequence[Chunk], error: Failure, *, interrupted: bool

@@ -67,8 +67,10 @@ def answered(world: World) -> tuple[Lease, Lease]:
     [device] = world.devices(1)
     replica = world.replica(device)
     [claimed] = world.serving.next(replica, ENGINE.key, 100, 10, idle=True).chunks
+    world.serving.loaded(replica, {"dtype": "float32"})
     world.serving.answer(replica, claimed, Answer([b"1", b"2"], 1.0, 10))
     long_ago(world, "responses", "created_at")
+    long_ago(world, "engine_facts", "created_at")
     return job, replica
 
 
@@ -116,7 +118,8 @@ def test_a_response_stays_while_a_job_of_its_fingerprint_lives(
 
     world.coordination.finish(job, "{}", "tiny", "today")
     assert swept(service, Ages(responses=MONTH), dry_run=True) == {Kept.RESPONSES: 2}
-    assert swept(service, Ages(responses=MONTH)) == {Kept.RESPONSES: 2}
+    assert swept(service, Ages(responses=MONTH)) == {Kept.RESPONSES: 2, Kept.FACTS: 1}
+    assert rows(world, "engine_facts") == 0
 
 
 def test_every_page_of_the_responses_is_seen_once(
