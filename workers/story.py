@@ -86,6 +86,7 @@ class Story:
             "task_failed": self._on_task_failed,
             "task_finished": self._on_task_finished,
             "sample_rows": self._on_sample_rows,
+            "engine": self._on_engine,
             "results": self._on_results,
             "failed": self._on_failed,
             "exited": self._on_exited,
@@ -275,6 +276,10 @@ class Story:
         first = self._samples.get(task, 0)
         self._coordination.add_samples(self._lease, task, first, rows)
         self._samples[task] = first + len(rows)
+
+    def _on_engine(self, _: Frame) -> None:
+        facts = self._coordination.engine_facts(self._lease, self._fingerprint)
+        self._connection.send({"type": "engine", "facts": facts})
 
     def _on_results(self, frame: Frame) -> None:
         self._upload_log(ended=True)

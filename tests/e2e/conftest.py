@@ -45,7 +45,7 @@ def reference(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Referenc
         *("--log_samples", "--output_path", str(output)),
     ]
     env = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=env, cwd=output, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (results,) = output.rglob("results_*.json")
     samples = {

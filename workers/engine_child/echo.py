@@ -32,6 +32,7 @@ class EchoEngine:
         self.provenance: Mapping[str, Any] = {
             "versions": {},
             "device": "none",
+            "environment": "N/A (torch not installed)",
             "devices": own_devices(),
             "max_length": args.get("max_length") or args.get("max_model_len"),
         }

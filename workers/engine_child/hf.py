@@ -24,6 +24,7 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from workers.engine_child.batch_size import BatchSizes, Shape, double_until_no_faster
 from workers.engine_child.engine import GENERATE, ROLLING, Answer, Chunk, Progress, Reports, Spec
+from workers.engine_child.environment import Environment
 from workers.engine_child.quantized import hflm
 
 log = logging.getLogger(__name__)
@@ -35,11 +36,11 @@ PROBE_BYTES = 2 << 30
 class HFEngine:
     """HFLM with a batch size that adapts to memory."""
 
-    def __init__(self, lm: Any, max_batch_size: int) -> None:
+    def __init__(self, lm: Any, max_batch_size: int, environment: str) -> None:
         self._lm = lm
         self._max_batch_size = max_batch_size
         self._sizes = BatchSizes(self._probe)
-        self.provenance: Mapping[str, Any] = _provenance(lm)
+        self.provenance: Mapping[str, Any] = {**_provenance(lm), "environment": environment}
 
     def answer(self, chunk: Chunk, reports: Reports) -> Answer:
         """Answer in HFLM's batches; when memory runs out, again in batches of half the size."""
@@ -152,8 +153,9 @@ def load(spec: Spec, device: str, max_batch_size: int) -> HFEngine:
     args["parallelize"] = device == "cuda" and (
         bool(args.get("parallelize")) or spec.tensor_parallel_size * spec.pipeline_parallel_size > 1
     )
+    environment = Environment()
     lm = hflm(spec.model, args, revision=spec.revision or "main", device=device, batch_size=1)
-    return HFEngine(lm, max_batch_size)
+    return HFEngine(lm, max_batch_size, environment.text())
 
 
 def _timed(call: Callable[[], object]) -> float:

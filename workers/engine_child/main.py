@@ -58,7 +58,8 @@ def _load(connection: Connection, frame: Frame) -> Engine | None:
         connection.send(_failed(None, error))
         return None
     seconds = time.monotonic() - started
-    log.info("loaded in %.1f s: %s", seconds, dict(engine.provenance))
+    short = {name: said for name, said in engine.provenance.items() if name != "environment"}
+    log.info("loaded in %.1f s: %s", seconds, short)
     connection.send({"type": "loaded", "seconds": seconds, "provenance": dict(engine.provenance)})
     return engine
 

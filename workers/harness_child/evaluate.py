@@ -24,7 +24,7 @@ from workers.harness_child.errors import (
     described,
     loading_code,
 )
-from workers.harness_child.fingerprint import commit, fingerprint
+from workers.harness_child.fingerprint import fingerprint
 from workers.harness_child.gaps import Gaps, leave_out
 from workers.harness_child.job import Job
 from workers.harness_child.planning import Planner
@@ -88,8 +88,7 @@ class Evaluation:
         job = self._job
         self._lm = BrokerLM(job.engine, self._ledger.answer)
         template = self._lm.choose_template(job.spec.apply_chat_template)
-        sha = commit(job.engine.model, job.engine.revision) or ""
-        self._report = Report(job, self._lm, chat_template=template, model_sha=sha)
+        self._report = Report(job, self._lm, chat_template=template)
         scoring.seed(job.spec)
         self._load()
         self._build()
@@ -134,8 +133,7 @@ class Evaluation:
         for batch in batches:
             self._send("lookup", keys=batch)
         for _ in batches:
-            while self._take_in(self._inbox.next())["type"] != "found":
-                pass
+            self._await("found")
 
     def _plan(self) -> None:
         for chunk in Planner(self._job, self._lm, self._ledger).chunks():
@@ -149,6 +147,12 @@ class Evaluation:
             frame = self._take_in(self._inbox.next())
             self._show_progress(self._touched_by(frame))
             self._score_complete()
+
+    def _await(self, kind: str) -> Frame:
+        """The next frame of this kind; what comes before it is taken in."""
+        while (frame := self._take_in(self._inbox.next()))["type"] != kind:
+            pass
+        return frame
 
     def _take_in(self, frame: Frame) -> Frame:
         match frame["type"]:
@@ -214,12 +218,16 @@ class Evaluation:
     def _send_results(self) -> None:
         if not self._tasks:
             raise all_failed(self._failures)
+        self._send("engine")
+        facts = self._await("engine")["facts"] or {}
         lost = loading.lost_groups(self._groups, self._failures)
         warnings = [gaps.warning for gaps in self._gaps.values() if gaps.task in self._tasks]
         warnings += self._lm.template_notes(self._job.spec.apply_chat_template)
         self._send(
             "results",
-            document=self._report.document(self._order, self._groups, lost, warnings),
+            document=self._report.document(
+                self._order, self._groups, lost=lost, warnings=warnings, facts=facts
+            ),
             model_name_sanitized=self._report.model_name_sanitized,
             date=file_date(),
         )

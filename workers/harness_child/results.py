@@ -18,6 +18,7 @@ from lm_eval.loggers.utils import add_tokenizer_info
 from lm_eval.utils import handle_non_serializable, hash_string, sanitize_list
 
 from workers.harness_child.broker_lm import BrokerLM
+from workers.harness_child.fingerprint import commit
 from workers.harness_child.job import Job
 from workers.harness_child.scoring import EvalResults
 from workers.harness_child.verdicts import verdicts
@@ -28,14 +29,13 @@ _log = logging.getLogger(__name__)
 class Report:
     """Collects the results of scored tasks into one document.
 
-    Left out, because the control plane cannot know them: git hashes, `pretty_env_info`, and of the model's
-    own figures the number of parameters and the dtype.
+    What depends on the engine's own environment is what the engine said of itself (`facts`); null where none did.
+    Git hashes are null: no process of evalq runs in a checkout of the user's.
     """
 
-    def __init__(self, job: Job, lm: BrokerLM, *, chat_template: str | None, model_sha: str) -> None:
+    def __init__(self, job: Job, lm: BrokerLM, *, chat_template: str | None) -> None:
         self._job = job
         self._lm = lm
-        self._model_sha = model_sha
         self._started = time.time()
         self._scored: dict[str, EvalResults] = {}
         self._hashes: dict[str, str] = {}
@@ -69,7 +69,13 @@ class Report:
         return entry
 
     def document(
-        self, order: Iterable[str], groups: Mapping[str, Group], lost: Iterable[str], warnings: Iterable[str]
+        self,
+        order: Iterable[str],
+        groups: Mapping[str, Group],
+        *,
+        lost: Iterable[str],
+        warnings: Iterable[str],
+        facts: Mapping[str, Any],
     ) -> str:
         """The document for the scored tasks among `order`; `lost` groups get no aggregate."""
         collected = EvalAcc(groups=dict(groups))
@@ -79,10 +85,10 @@ class Report:
         results = aggregate_groups(collected)._to_eval_results()
         for name, group in groups.items():
             told += _empty_aggregates(name, group, collected.metrics.get(name, {}))
-        results["config"] = self._config()
+        results["config"] = self._config(facts)
+        results["git_hash"] = None
         results["date"] = self._started
-        results["transformers_version"] = version("transformers")
-        results["lm_eval_version"] = version("lm_eval")
+        results |= _environment(facts)
         add_tokenizer_info(results, self._lm)
         results["task_hashes"] = {
             task: self._hashes[task] for task in collected.metrics if task in self._hashes
@@ -100,18 +106,18 @@ class Report:
         collected.higher_is_better[task] = results["higher_is_better"][task]
         collected.n_samples[task] = results["n-samples"][task]
 
-    def _config(self) -> dict[str, Any]:
+    def _config(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """As the command line types it; `model_args` with what the engine was given beyond what was asked."""
         spec, engine = self._job.spec, self._job.engine
-        model_info = {"model_revision": engine.revision or "main", "model_sha": self._model_sha}
         return {
             "model": spec.model,
-            "model_args": dict(spec.model_args),
-            **(model_info if engine.backend == "hf" else {}),
-            "batch_size": spec.batch_size,
+            "model_args": {**spec.model_args, **engine.args},
+            **(self._model_info(facts) if engine.backend == "hf" else {}),
+            "batch_size": str(spec.batch_size),
             "batch_sizes": [],
-            "device": None,
+            "device": facts.get("device"),
             "use_cache": None,
-            "limit": spec.limit,
+            "limit": None if spec.limit is None else float(spec.limit),
             "bootstrap_iters": spec.bootstrap_iters,
             "gen_kwargs": dict(spec.gen_kwargs or {}),
             "random_seed": spec.seed[0],
@@ -119,6 +125,33 @@ class Report:
             "torch_seed": spec.seed[2],
             "fewshot_seed": spec.seed[3],
         }
+
+    def _model_info(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """The keys of `HFLM.get_model_info`; commits as the local hub cache has them, "" for a folder."""
+        engine, dtype = self._job.engine, facts.get("dtype")
+        adapters = {name: engine.args.get(name) for name in ("peft", "delta")}
+        return {
+            "model_num_parameters": facts.get("parameters"),
+            "model_dtype": dtype and f"torch.{dtype}",
+            "model_revision": engine.revision or "main",
+            "model_sha": commit(engine.model, engine.revision) or "",
+            **{
+                f"{name}_sha": commit(str(model), engine.revision) or ""
+                for name, model in adapters.items()
+                if model
+            },
+        }
+
+
+def _environment(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of lm-eval's `add_env_info`."""
+    versions = facts.get("versions") or {}
+    return {
+        "pretty_env_info": facts.get("environment"),
+        "transformers_version": versions.get("transformers") or version("transformers"),
+        "lm_eval_version": versions.get("lm_eval") or version("lm_eval"),
+        "upper_git_hash": None,
+    }
 
 
 def file_date() -> str:

@@ -182,6 +182,7 @@ def test_provenance_says_what_answered(engine: Supervisor) -> None:
     provenance = engine.provenance
     assert provenance["versions"]["lm_eval"] == "0.4.13"
     assert provenance["dtype"] == provenance["softmax_dtype"] == "float32"
+    assert provenance["environment"].startswith("PyTorch version: "), "as lm-eval has it"
     assert (provenance["max_length"], provenance["device"], provenance["threads"]) == (MAX_LENGTH, "cpu", 1)
 
 

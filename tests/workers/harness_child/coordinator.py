@@ -105,6 +105,8 @@ class Run:
     pending: dict[bytes, Any] = field(default_factory=dict)
     refuse: str | None = None
     """Requests whose text contains this fail."""
+    facts: dict[str, Any] | None = None
+    """What an engine is said to have told."""
     frames: list[Frame] = field(default_factory=list)
     status: int | None = None
 
@@ -132,6 +134,8 @@ class Run:
                     connection.send(self._found(frame["keys"]))
                 case "planned":
                     self._answer_all(connection)
+                case "engine":
+                    connection.send({"type": "engine", "facts": self.facts})
 
     def _found(self, keys: list[bytes]) -> Frame:
         return {

@@ -16,9 +16,12 @@ from lm_eval.tasks import TaskManager
 
 from .coordinator import Order, generation, score
 
-UNKNOWN_TO_THE_HARNESS = {"git_hash", "pretty_env_info", "upper_git_hash"}
-DIFFERENT = {"date", "total_evaluation_time_seconds", "model_source"}
-DIFFERENT_CONFIG = {"model", "model_revision", "model_sha"}
+DIFFERENT = {
+    *("date", "total_evaluation_time_seconds", "model_source"),
+    *("git_hash", "pretty_env_info", "upper_git_hash"),
+}
+DIFFERENT_CONFIG = {"model", *("model_num_parameters", "model_dtype", "model_revision", "model_sha")}
+"""The reference's model is an object with no weights, so that lm-eval asks it nothing."""
 
 
 class ReferenceLM(TemplateLM):
@@ -94,8 +97,8 @@ def run(order: Order, folder: Path, lm: ReferenceLM) -> tuple[dict[str, Any], di
         model_args=order.model_args,
         tasks=list(order.names),
         num_fewshot=spec.get("num_fewshot"),
-        batch_size=spec["batch_size"],
-        limit=spec.get("limit"),
+        batch_size=str(spec["batch_size"]),
+        limit=None if spec.get("limit") is None else float(spec["limit"]),
         samples=spec.get("samples"),
         bootstrap_iters=spec["bootstrap_iters"],
         log_samples=True,
@@ -125,7 +128,7 @@ def run(order: Order, folder: Path, lm: ReferenceLM) -> tuple[dict[str, Any], di
 
 
 def comparable(document: dict[str, Any]) -> dict[str, Any]:
-    """A document without what differs from run to run, or what only one side knows."""
-    rest = {key: value for key, value in document.items() if key not in UNKNOWN_TO_THE_HARNESS | DIFFERENT}
+    """A document without what differs from run to run, or what only an engine knows."""
+    rest = {key: value for key, value in document.items() if key not in DIFFERENT}
     config = {key: value for key, value in rest.pop("config").items() if key not in DIFFERENT_CONFIG}
     return rest | {"config": config}

@@ -60,7 +60,45 @@ def test_the_document_has_the_keys_of_lm_eval_in_their_order(order: Orders, tmp_
     run = Run().serve(job)
     expected, _ = reference.run(job, tmp_path / "reference", ReferenceLM(job.model, MAX_LENGTH))
 
-    assert list(run.document) == [key for key in expected if key not in reference.UNKNOWN_TO_THE_HARNESS]
+    assert list(run.document) == list(expected)
+    config = {key for key in run.document["config"] if not key.startswith("model_")} | {"model_args"}
+    assert config == expected["config"].keys()
+
+
+def test_the_document_says_what_the_engine_said_of_itself(order: Orders) -> None:
+    facts = {
+        "environment": "PyTorch version: 2.13.0",
+        "versions": {"lm_eval": "0.4.13", "transformers": "5.0"},
+        "parameters": 125120,
+        "dtype": "bfloat16",
+        "device": "cuda:0",
+    }
+    document = Run(facts=facts).serve(order("sums", engine_args={"peft": "a/b"}, limit=2)).document
+
+    model = {name: value for name, value in document["config"].items() if name not in {"model", "model_args"}}
+    assert {name: model[name] for name in model if name.startswith("model_")} == {
+        "model_num_parameters": 125120,
+        "model_dtype": "torch.bfloat16",
+        "model_revision": "main",
+        "model_sha": "",
+    }
+    assert (model["peft_sha"], model["device"], model["batch_size"], model["limit"]) == (
+        "",
+        "cuda:0",
+        "4",
+        2.0,
+    )
+    assert document["pretty_env_info"] == facts["environment"]
+    assert document["transformers_version"] == "5.0"
+    assert document["git_hash"] is document["upper_git_hash"] is None
+
+
+def test_what_no_engine_said_is_null(order: Orders) -> None:
+    document = Run().serve(order("sums", limit=2)).document
+
+    assert document["config"]["model_num_parameters"] is document["config"]["model_dtype"] is None
+    assert document["pretty_env_info"] is document["config"]["device"] is None
+    assert document["lm_eval_version"] == "0.4.13"
 
 
 def test_a_tokenizer_that_adds_bos_gives_the_same_results(

@@ -1,0 +1,34 @@
+"""The page about hardware and packages that lm-eval puts into its results (`pretty_env_info`)."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from torch.utils.collect_env import get_pretty_env_info
+
+log = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 60.0
+"""It asks other programs, such as nvidia-smi; one that hangs must not keep an engine from its work."""
+
+
+class Environment:
+    """Collects the page beside what else is done meanwhile: about half a second, most of it waiting for pip."""
+
+    def __init__(self) -> None:
+        self._text = f"not collected within {PATIENCE_SECONDS:g} s"
+        self._thread = threading.Thread(target=self._collect, name="environment", daemon=True)
+        self._thread.start()
+
+    def text(self) -> str:
+        """The page, or in its place what went wrong, as in lm-eval."""
+        self._thread.join(PATIENCE_SECONDS)
+        return self._text
+
+    def _collect(self) -> None:
+        try:
+            self._text = get_pretty_env_info()
+        except Exception as error:
+            log.exception("the environment cannot be described")
+            self._text = str(error)
