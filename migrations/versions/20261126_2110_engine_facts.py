@@ -1,7 +1,7 @@
 """What an engine said of itself, by fingerprint: there for jobs whose answers are all stored.
 
 Revision ID: f41c7d0e92ab
-Revises: c3f0a95be817
+Revises: 5d1b7f20c4e8
 """
 
 import sqlalchemy as sa
@@ -9,7 +9,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "f41c7d0e92ab"
-down_revision = "c3f0a95be817"
+down_revision = "5d1b7f20c4e8"
 branch_labels = None
 depends_on = None
 
