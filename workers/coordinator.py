@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.db.outages import is_outage, patiently
+from app.db.outages import is_outage, patiently, told
 from app.domain.job import Failure, Job
 from app.domain.lease import Lease, Order
 from app.errors import FailureCode, LeaseLostError
@@ -86,7 +86,7 @@ class Coordinator:
                 log.warning("job %s waits for its lease to end: %s", job.id, error)
                 return
             log.exception("job %s failed", job.id)
-            self._coordination.fail(lease, Failure(FailureCode.INTERNAL, f"{type(error).__name__}: {error}"))
+            self._coordination.fail(lease, Failure(FailureCode.INTERNAL, told(error)))
 
     def _evaluate(self, lease: Lease, job: Job, claimed_at: float) -> None:
         log_path = self._settings.data_dir / "logs" / "jobs" / f"{job.id}-{job.attempt}.log"
@@ -125,7 +125,7 @@ class Coordinator:
                 self._tell_once(lease, job, log_path, lost)
             except SQLAlchemyError as error:
                 if not left:
-                    raise HarnessDiedError(f"the database fails whenever this job runs: {error}") from error
+                    raise HarnessDiedError("the database fails whenever this job runs") from error
                 if not is_outage(error):
                     raise
                 log.warning("job %s: the database failed under it: %s", job.id, error)

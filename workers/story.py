@@ -14,7 +14,6 @@ from app.domain.chunk import Chunk
 from app.domain.job import LATE, Failure, Job, JobStatus, Phase
 from app.domain.lease import Lease, Order
 from app.domain.replica import Replica, ReplicaStatus
-from app.domain.sample import finite
 from app.errors import LeaseLostError
 from app.harnesses.task_index import TaskIndex
 from app.services.coordination import CoordinationService
@@ -269,7 +268,8 @@ class Story:
     def _on_task_finished(self, frame: Frame) -> None:
         task, error = frame["task"], _task_failure(frame) if frame["error"] else None
         self._tally.set_done(task)
-        self._coordination.task_finished(self._lease, task, finite(frame["metrics"]), error)
+        metrics = json.loads(frame["metrics"])
+        self._coordination.task_finished(self._lease, task, metrics, error)
 
     def _on_sample_rows(self, frame: Frame) -> None:
         task, rows = frame["task"], frame["rows"]

@@ -13,8 +13,8 @@ from app.api import cursors
 from app.api.deps import Blank, Cursor, JobId, ServicesDep, known_parameters, page_size
 from app.api.problems import problems
 from app.api.schemas.output import ArtifactList, ArtifactOut, SamplePage
-from app.api.views import without_nan
 from app.db.outputs import SampleFilter
+from app.domain.storable import storable
 from app.errors import NoResultsYetError, UnknownArtifactError, UnknownJobError
 from app.services.results import Sample
 
@@ -32,7 +32,7 @@ Filter = Annotated[SampleFilter | None, Blank, Query(description=FILTER)]
 )
 def read_results(job_id: JobId, services: ServicesDep) -> dict[str, Any]:
     """With `evalq` beside it for provenance; before the job ends, the tasks finished so far. NaN is null."""
-    document: dict[str, Any] = without_nan(services.results.document(job_id))
+    document: dict[str, Any] = storable(services.results.document(job_id))
     return document
 
 
@@ -68,7 +68,7 @@ def read_samples(
 
 
 def _row(sample: Sample) -> dict[str, Any]:
-    return {"task": sample.task, **without_nan(json.loads(sample.row))}
+    return {"task": sample.task, **storable(json.loads(sample.row))}
 
 
 @router.get("/artifacts", summary="List the job's files", responses=problems(UnknownJobError))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +18,7 @@ from app.api.schemas.job import (
 from app.db.events import Event
 from app.domain.job import Failure, Job, JobStatus, JobTask, Phase
 from app.domain.plan import Plan
+from app.domain.storable import storable
 from app.services.jobs import JobView
 
 SNAPSHOT = "job.snapshot"
@@ -78,7 +78,7 @@ def plan_out(plan: Plan) -> PlanOut:
 
 def task_out(task: JobTask) -> TaskOut:
     """A task as JSON shows it."""
-    metrics = without_nan(dict(task.metrics)) if task.metrics is not None else None
+    metrics = storable(task.metrics) if task.metrics is not None else None
     return TaskOut(
         name=task.name,
         status=task.status,
@@ -134,16 +134,3 @@ def snapshot(view: JobView) -> EventOut:
     """The job as the first event of a stream; it has no number."""
     data = job_out(view).model_dump(mode="json")
     return EventOut(id=None, at=datetime.now(UTC), type=SNAPSHOT, data=data)
-
-
-def without_nan(value: Any) -> Any:
-    """The same document with null where JSON has no number: NaN and infinities."""
-    match value:
-        case float():
-            return value if math.isfinite(value) else None
-        case dict():
-            return {key: without_nan(item) for key, item in value.items()}
-        case list():
-            return [without_nan(item) for item in value]
-        case _:
-            return value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,6 +14,7 @@ from sqlalchemy.orm import Session
 from app.db.tables import JobRow, JobTaskRow
 from app.domain.job import CANCELLED, LATE, LOST, MAX_LOSSES, PAUSED, Failure, JobStatus, Phase, TaskStatus
 from app.domain.lease import Lease, Order
+from app.domain.storable import to_json
 from app.errors import LeaseLostError
 
 
@@ -181,7 +181,7 @@ class JobLeaseRepository:
         """The task is scored; with an error, without some of its documents."""
         status = TaskStatus.PARTIALLY_FAILED if error else TaskStatus.SUCCEEDED
         told = error.to_json() if error else None
-        self._update_task(job_id, name, status=status, metrics=json.dumps(metrics), error=told)
+        self._update_task(job_id, name, status=status, metrics=to_json(metrics), error=told)
 
     def task_failed(self, job_id: UUID, name: str, error: Failure) -> None:
         """The task cannot be scored; a task that failed before it was built is added."""

@@ -1,4 +1,4 @@
-"""What to do while the database is away: ask again, as long as there is a right to."""
+"""What to do while the database is away: ask again, as long as there is a right to; and what users hear of it."""
 
 from __future__ import annotations
 
@@ -22,6 +22,14 @@ def is_outage(error: BaseException) -> bool:
     if isinstance(error, OperationalError | InterfaceError | PoolTimeoutError):
         return True
     return isinstance(error, DBAPIError) and error.connection_invalidated
+
+
+def told(error: BaseException) -> str:
+    """An error in words for users: of the database's, which repeat statements and rows, only the kind."""
+    kind = type(error).__name__
+    if isinstance(error, SQLAlchemyError):
+        return f"the database refused what was to be stored ({kind}); the coordinator's log has the details"
+    return f"{kind}: {error}"
 
 
 def patiently(call: Callable[[], T], over: Callable[[], bool]) -> T:

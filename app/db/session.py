@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 import migrations
 from app.db.schema import APPLICATION, check_revision
+from app.domain.storable import to_json
 from app.errors import DatabaseUnreachableError
 from app.settings import Settings
 
@@ -34,6 +35,7 @@ def make_engine(settings: Settings) -> Engine:
     """A pool of connections that notices a restarted server.
 
     A process that freezes inside a transaction must not hold its locks for ever: the server ends the session.
+    Whatever is written to a JSON column is made storable first.
     """
     frozen_ms = int(settings.lease_seconds / 2 * 1000)
     return create_engine(
@@ -41,6 +43,7 @@ def make_engine(settings: Settings) -> Engine:
         pool_size=settings.database_pool,
         max_overflow=settings.database_pool,
         pool_pre_ping=True,
+        json_serializer=to_json,
         connect_args={
             "connect_timeout": 10,
             "application_name": APPLICATION,

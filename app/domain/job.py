@@ -13,6 +13,7 @@ from app.domain.engine_spec import EngineSpec
 from app.domain.keys import DEFAULT_TEAM
 from app.domain.plan import Plan
 from app.domain.redaction import redact, redacted
+from app.domain.storable import storable_text
 from app.errors import IllegalMoveError
 
 
@@ -73,11 +74,22 @@ RETRYABLE = frozenset({JobStatus.PARTIALLY_FAILED, JobStatus.FAILED, JobStatus.C
 """Terminal statuses a user may send back to the queue: a new attempt of the same job."""
 
 
+MOST_CHARACTERS = 4000
+"""Of a message, a hint or a line of a log: an exception may repeat a whole data set."""
+
+
+def _fit(text: str) -> str:
+    """Without secrets, storable, and short enough to be read."""
+    known = storable_text(redact(text[: 2 * MOST_CHARACTERS]))
+    return known if len(known) <= MOST_CHARACTERS else f"{known[:MOST_CHARACTERS]} ..."
+
+
 @dataclass(frozen=True)
 class Failure:
     """Why something failed, in a code for programs and words for people.
 
-    The secrets that an exception or a log may repeat are gone from it before anybody sees or keeps it.
+    The secrets that an exception or a log may repeat are gone from it before anybody sees or keeps it, and so is
+    what no database holds.
     """
 
     code: str
@@ -90,9 +102,9 @@ class Failure:
     """The job whose requests an engine failed on: its words and lines may quote them."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "message", redact(self.message))
-        object.__setattr__(self, "hint", self.hint and redact(self.hint))
-        object.__setattr__(self, "log_tail", tuple(redact(line) for line in self.log_tail))
+        object.__setattr__(self, "message", _fit(self.message))
+        object.__setattr__(self, "hint", self.hint and _fit(self.hint))
+        object.__setattr__(self, "log_tail", tuple(_fit(line) for line in self.log_tail))
         object.__setattr__(self, "attempts", tuple(redacted(attempt) for attempt in self.attempts))
 
     def to_json(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 
-from app.db.outages import is_outage, patiently
+from app.db.outages import is_outage, patiently, told
 from app.db.session import Sessions
 
 AWAY = OperationalError("SELECT 1", {}, Exception("server closed the connection"))
@@ -44,3 +44,13 @@ def test_a_terminated_backend_is_an_outage(sessions: Sessions) -> None:
     with pytest.raises(DBAPIError) as caught, sessions.begin() as session:
         session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
     assert is_outage(caught.value)
+
+
+def test_users_hear_of_the_database_neither_statement_nor_rows() -> None:
+    error = DataError(
+        "INSERT INTO job_events VALUES (%s)", {"data": "a row"}, Exception("invalid input syntax")
+    )
+    assert told(error) == (
+        "the database refused what was to be stored (DataError); the coordinator's log has the details"
+    )
+    assert told(KeyError("test")) == "KeyError: 'test'"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import inf, nan
 from uuid import UUID
 
 import pytest
@@ -138,6 +139,21 @@ def test_a_failed_task_is_named_beside_the_results_of_the_others(world: World) -
     assert [(error["task"], error["code"]) for error in document["evalq"]["errors"]] == [
         ("bad", "dataset_error")
     ]
+
+
+def test_whatever_a_task_gives_is_kept(world: World) -> None:
+    job = world.running()
+    odd = {"one,none": {"mean": nan, "n": [inf, 10**400]}, "\x00": "\ud800", "deep": [[[[]]]] * 3}
+    world.coordination.prepared(job, b"f" * 32, [("toy", 1)], {"toy": odd})
+    world.coordination.task_finished(job, "toy", odd, Failure("task_error", "a\x00b"))
+    world.coordination.warn(job, odd)
+    world.coordination.fail(job, Failure("task_error", "a\ud800b\x00"))
+    kept = {"one,none": {"mean": None, "n": [None, None]}, "\ufffd": "\ufffd", "deep": [[[[]]]] * 3}
+    ended = world.jobs.view(job.id).job
+    assert ended.tasks[0].metrics == kept
+    assert ended.reason == "a\ufffdb\ufffd"
+    assert world.results.document(job.id)["evalq"]["toy"] == kept
+    assert [event.data for event in world.jobs.events(job.id, 0) if event.type == "job.warning"] == [kept]
 
 
 def test_a_task_scored_without_some_documents_says_so(world: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -22,6 +23,8 @@ from workers.harness_child.fingerprint import commit
 from workers.harness_child.job import Job
 from workers.harness_child.scoring import EvalResults
 from workers.harness_child.verdicts import verdicts
+
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 _log = logging.getLogger(__name__)
 
@@ -63,10 +66,9 @@ class Report:
         right = verdicts(samples, results["higher_is_better"][task])
         return [(sample_line(row), correct) for row, correct in zip(samples, right, strict=True)]
 
-    def metrics(self, task: str) -> dict[str, Any]:
-        """A scored task's entry under `results`, as plain JSON values."""
-        entry: dict[str, Any] = json.loads(_json(self._scored[task]["results"][task]))
-        return entry
+    def metrics(self, task: str) -> str:
+        """A scored task's entry under `results`, as lm-eval writes it."""
+        return _json(self._scored[task]["results"][task])
 
     def document(
         self,
@@ -198,4 +200,6 @@ def _empty_aggregates(name: str, group: Group, found: Iterable[str]) -> list[str
 
 
 def _json(value: object, indent: int | None = None) -> str:
-    return json.dumps(value, indent=indent, default=handle_non_serializable, ensure_ascii=False)
+    """As lm-eval writes it; half a surrogate pair, at which it gives up, is escaped."""
+    text = json.dumps(value, indent=indent, default=handle_non_serializable, ensure_ascii=False)
+    return _HALF_PAIR.sub(lambda half: f"\\u{ord(half[0]):04x}", text)

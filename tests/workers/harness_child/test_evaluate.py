@@ -129,7 +129,7 @@ def test_a_job_tells_its_phases_and_totals_in_order(order: Orders) -> None:
 def test_a_finished_task_is_told_with_its_metrics(order: Orders) -> None:
     run = Run().serve(order("sums", "generated"))
 
-    metrics = {frame["task"]: frame["metrics"] for frame in run.of("task_finished")}
+    metrics = {frame["task"]: json.loads(frame["metrics"]) for frame in run.of("task_finished")}
     assert metrics == run.document["results"]
 
 

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from math import inf, nan
+from typing import Any
+
+import msgpack
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.job import MOST_CHARACTERS, Failure
+from app.domain.storable import DEEPEST, storable, to_json
+
+
+class Mute:
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ({"mean": nan, "n": 6}, {"mean": None, "n": 6}),
+        ([inf, [-inf, (1.5,)]], [None, [None, [1.5]]]),
+        ("a\x00b\ud83d", "a\ufffdb\ufffd"),
+        ({"\x00": 1, 2: 3, None: 4, True: 5}, {"\ufffd": 1, "2": 3, "null": 4, "true": 5}),
+        (2**63 - 1, 2**63 - 1),
+        (2**70, float(2**70)),
+        (10**400, None),
+        (Fraction(1, 4), 0.25),
+        ({7}, [7]),
+        (np.int64(3), 3),
+        (np.float32(0.5), 0.5),
+        (np.float64("nan"), None),
+        (Mute(), "<Mute>"),
+        ({Mute(): Mute}, {"<Mute>": str(Mute)}),
+        (b"x", "b'x'"),
+    ],
+)
+def test_what_no_column_holds_becomes_what_every_reader_holds(value: object, kept: object) -> None:
+    assert storable(value) == kept
+
+
+def test_what_is_nested_too_deep_is_cut() -> None:
+    value: Any = []
+    for _ in range(5000):
+        value = [value]
+    text = to_json(value)
+    assert text.count("[") == DEEPEST + 1
+    assert "levels deep" in text
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.just(Mute()),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers() | st.none(), inner),
+)
+
+
+@given(anything)
+def test_anything_becomes_a_message_and_strict_json_that_stay_the_same(value: object) -> None:
+    kept = storable(value)
+    assert storable(kept) == kept == json.loads(to_json(value)) == msgpack.unpackb(msgpack.packb(kept))
+
+
+def test_a_failure_is_short_and_can_be_kept() -> None:
+    failure = Failure("task_error", "NUL\x00" + "x" * 10**6, log_tail=("\ud800",), attempts=({"at": nan},))
+    assert len(failure.message) <= MOST_CHARACTERS + 4
+    assert failure.message.startswith("NUL\ufffdx")
+    assert failure.log_tail == ("\ufffd",)
