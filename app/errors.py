@@ -23,6 +23,7 @@ class FailureCode(StrEnum):
     STALLED = "stalled"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     LOST = "lost"
+    CANCELLED = "cancelled"
     INTERNAL = "internal"
 
 

@@ -11,10 +11,20 @@ from sqlalchemy import ColumnElement, Row, and_, case, cast, func, select, updat
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
-from app.db.tables import JobRow, JobTaskRow
-from app.domain.job import CANCELLED, LATE, LOST, MAX_LOSSES, PAUSED, Failure, JobStatus, Phase, TaskStatus
+from app.db.job_tasks import JobTaskRepository
+from app.db.tables import JobRow
+from app.domain.job import (
+    CANCELLED,
+    LATE,
+    LOST,
+    MAX_LOSSES,
+    PAUSED,
+    Failure,
+    JobStatus,
+    Phase,
+    left_over,
+)
 from app.domain.lease import Lease, Order
-from app.domain.storable import to_json
 from app.errors import LeaseLostError
 
 
@@ -132,7 +142,7 @@ class JobLeaseRepository:
         self.write(lease, provenance=known.concat(cast(dict(more), JSONB)))
 
     def let_go(self, lease: Lease, status: JobStatus, reason: str, error: Failure | None = None) -> None:
-        """End the holder's work: the job moves on and nobody holds it."""
+        """End the holder's work: the job moves on and nobody holds it. One that is over leaves no task open."""
         self.write(
             lease,
             status=status,
@@ -145,51 +155,8 @@ class JobLeaseRepository:
             lease_holder=None,
             **({"pause_requested_at": None} if status is JobStatus.PAUSED else {}),
         )
-
-    def set_tasks(self, job_id: UUID, totals: Sequence[tuple[str, int]]) -> None:
-        """Replace the job's tasks by the leaf tasks that were built, in order."""
-        names = [name for name, _ in totals]
-        existing = set(self._session.scalars(select(JobTaskRow.name).where(JobTaskRow.job_id == job_id)))
-        for position, name in enumerate(names):
-            if name not in existing:
-                self._session.add(
-                    JobTaskRow(job_id=job_id, position=position, name=name, status=TaskStatus.WAITING)
-                )
-        self._session.flush()
-        for position, (name, total) in enumerate(totals):
-            status = TaskStatus.RUNNING
-            self._update_task(
-                job_id, name, position=position, total=total, done=0, status=status, metrics=None, error=None
-            )
-        gone = [name for name in existing if name not in names]
-        failed = select(JobTaskRow.name).where(
-            JobTaskRow.job_id == job_id, JobTaskRow.status == TaskStatus.FAILED
-        )
-        for name in set(gone) - set(self._session.scalars(failed)):
-            row = self._session.get(JobTaskRow, (job_id, name))
-            if row is not None:
-                self._session.delete(row)
-
-    def task_done(self, job_id: UUID, done: Mapping[str, int]) -> None:
-        """Set how many requests of each task are answered."""
-        for name, count in done.items():
-            self._update_task(job_id, name, done=count)
-
-    def task_finished(
-        self, job_id: UUID, name: str, metrics: Mapping[str, Any], error: Failure | None
-    ) -> None:
-        """The task is scored; with an error, without some of its documents."""
-        status = TaskStatus.PARTIALLY_FAILED if error else TaskStatus.SUCCEEDED
-        told = error.to_json() if error else None
-        self._update_task(job_id, name, status=status, metrics=to_json(metrics), error=told)
-
-    def task_failed(self, job_id: UUID, name: str, error: Failure) -> None:
-        """The task cannot be scored; a task that failed before it was built is added."""
-        row = self._session.get(JobTaskRow, (job_id, name))
-        if row is None:
-            self._session.add(JobTaskRow(job_id=job_id, position=10_000, name=name, status=TaskStatus.FAILED))
-            self._session.flush()
-        self._update_task(job_id, name, status=TaskStatus.FAILED, error=error.to_json())
+        if status.terminal:
+            JobTaskRepository(self._session).close([lease.id], left_over(status, error))
 
     def fail_late(self) -> list[UUID]:
         """End waiting jobs whose deadline has passed; returns them. A running one is ended by its holder."""
@@ -202,7 +169,9 @@ class JobLeaseRepository:
     def cancel_asked(self) -> list[UUID]:
         """End waiting jobs that were asked to stop while a coordinator held them that did not get to it."""
         asked = JobRow.cancel_requested_at.is_not(None)
-        return self._move(asked, status=JobStatus.CANCELLED, reason=CANCELLED, ended_at=func.now())
+        moved = self._move(asked, status=JobStatus.CANCELLED, reason=CANCELLED, ended_at=func.now())
+        JobTaskRepository(self._session).close(moved, left_over(JobStatus.CANCELLED))
+        return moved
 
     def pause_asked(self) -> list[UUID]:
         """Put queued jobs aside, likewise."""
@@ -210,13 +179,15 @@ class JobLeaseRepository:
         return self._move(asked, status=JobStatus.PAUSED, reason=PAUSED, pause_requested_at=None)
 
     def _fail(self, error: Failure, which: ColumnElement[bool]) -> list[UUID]:
-        return self._move(
+        moved = self._move(
             which,
             status=JobStatus.FAILED,
             reason=error.message,
             error=error.to_json(),
             ended_at=func.now(),
         )
+        JobTaskRepository(self._session).close(moved, left_over(JobStatus.FAILED, error))
+        return moved
 
     def _move(self, which: ColumnElement[bool], **values: Any) -> list[UUID]:
         """Move those of the waiting jobs that nobody is writing at the moment."""
@@ -258,14 +229,6 @@ class JobLeaseRepository:
             JobRow.status == JobStatus.RUNNING, JobRow.lease_holder.startswith(prefix, autoescape=True)
         )
         return [holder for holder in self._session.scalars(query) if holder]
-
-    def _update_task(self, job_id: UUID, name: str, **values: Any) -> None:
-        self._session.execute(
-            update(JobTaskRow)
-            .where(JobTaskRow.job_id == job_id, JobTaskRow.name == name)
-            .values(**values)
-            .execution_options(synchronize_session=False)
-        )
 
 
 def deadline(created_at: datetime, seconds: float | None) -> datetime | None:

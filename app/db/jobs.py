@@ -12,9 +12,10 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select, text, tuple_, update
 from sqlalchemy.orm import Session
 
+from app.db.job_tasks import JobTaskRepository
 from app.db.tables import JobRow, JobTaskRow, LogRow
 from app.domain.engine_spec import EngineSpec
-from app.domain.job import Failure, Job, JobStatus, JobTask, Phase, TaskStatus
+from app.domain.job import Failure, Job, JobStatus, JobTask, Phase, TaskStatus, left_over
 from app.domain.plan import Plan
 from app.errors import StaleJobError, UnknownJobError
 
@@ -160,7 +161,10 @@ class JobRepository:
         return list(self._session.scalars(select(JobRow.id).where(JobRow.status == JobStatus.RUNNING, phase)))
 
     def swap(self, old: Job, new: Job) -> Job:
-        """Write `new` over `old` unless somebody wrote the row in between: then StaleJobError."""
+        """Write `new` over `old` unless somebody wrote the row in between: then StaleJobError.
+
+        A job that is over then leaves no task open.
+        """
         values = {column: getattr(new, column) for column in SWAPPED if column != "version"}
         values |= {"tags": list(new.tags), "error": new.error.to_json() if new.error else None}
         values["version"] = old.version + 1
@@ -169,6 +173,8 @@ class JobRepository:
         )
         if not done.rowcount:  # type: ignore[attr-defined]
             raise StaleJobError(f"job {old.id} changed in between")
+        if new.status.terminal:
+            JobTaskRepository(self._session).close([old.id], left_over(new.status, new.error))
         return self.get(old.id)
 
     def reset_tasks(self, job_id: UUID) -> None:

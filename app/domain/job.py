@@ -14,7 +14,7 @@ from app.domain.keys import DEFAULT_TEAM
 from app.domain.plan import Plan
 from app.domain.redaction import redact, redacted
 from app.domain.storable import storable_text
-from app.errors import IllegalMoveError
+from app.errors import FailureCode, IllegalMoveError
 
 
 class JobStatus(StrEnum):
@@ -54,6 +54,9 @@ class TaskStatus(StrEnum):
     """Scored without the documents that no engine could answer."""
     FAILED = "failed"
 
+
+OPEN = frozenset({TaskStatus.WAITING, TaskStatus.RUNNING})
+"""No task of an ended job is one of these."""
 
 SCORED = frozenset({TaskStatus.SUCCEEDED, TaskStatus.PARTIALLY_FAILED})
 
@@ -256,3 +259,12 @@ def outcome(tasks: tuple[JobTask, ...]) -> JobStatus:
     if statuses == {TaskStatus.FAILED}:
         return JobStatus.FAILED
     return JobStatus.SUCCEEDED if statuses <= {TaskStatus.SUCCEEDED} else JobStatus.PARTIALLY_FAILED
+
+
+def left_over(status: JobStatus, error: Failure | None = None) -> Failure:
+    """Why a task is over that was not done when its job ended so."""
+    if error is not None:
+        return Failure(error.code, error.message, hint=error.hint)
+    if status is JobStatus.CANCELLED:
+        return Failure(FailureCode.CANCELLED, "the job was cancelled before this task was done")
+    return Failure(FailureCode.INTERNAL, "the job ended before this task was done")

@@ -15,6 +15,7 @@ from app.db.engine_facts import EngineFactsRepository
 from app.db.events import EventRepository
 from app.db.histories import HistoryRepository
 from app.db.job_leases import JobLeaseRepository
+from app.db.job_tasks import JobTaskRepository
 from app.db.jobs import JobRepository
 from app.db.outputs import LogRepository, SampleRepository
 from app.db.replicas import ReplicaRepository
@@ -106,7 +107,7 @@ class CoordinationService:
             if leases.prepared(lease, fingerprint, total):
                 ChunkRepository(session).drop(lease.id, claimed=True)
             leases.add_provenance(lease, provenance)
-            leases.set_tasks(lease.id, totals)
+            JobTaskRepository(session).replace(lease.id, totals)
 
     def lookup(self, fingerprint: bytes, keys: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
         """Answers that are stored already."""
@@ -153,7 +154,7 @@ class CoordinationService:
         with self._sessions.begin() as session:
             leases = JobLeaseRepository(session)
             leases.advance(lease, progress.done, dict(progress.rates), gpu_seconds)
-            leases.task_done(lease.id, progress.tasks)
+            JobTaskRepository(session).progress(lease.id, progress.tasks)
             EventRepository(session).append(lease.id, "job.progress", dict(data))
         self._wake(lease.id)
 
@@ -169,9 +170,8 @@ class CoordinationService:
     ) -> None:
         """The task is scored; its metrics can be read before the job ends. An error says what was left out."""
         with self._sessions.begin() as session:
-            leases = JobLeaseRepository(session)
-            leases.write(lease)
-            leases.task_finished(lease.id, task, metrics, error)
+            JobLeaseRepository(session).write(lease)
+            JobTaskRepository(session).finish(lease.id, task, metrics, error)
             data = {"task": task, "metrics": dict(metrics)} | ({"error": error.to_json()} if error else {})
             EventRepository(session).append(lease.id, "job.task_finished", data)
         self._wake(lease.id)
@@ -179,9 +179,8 @@ class CoordinationService:
     def task_failed(self, lease: Lease, task: str, error: Failure) -> None:
         """The task cannot be scored; the others go on."""
         with self._sessions.begin() as session:
-            leases = JobLeaseRepository(session)
-            leases.write(lease)
-            leases.task_failed(lease.id, task, error)
+            JobLeaseRepository(session).write(lease)
+            JobTaskRepository(session).fail(lease.id, task, error)
             data = {"task": task, "code": error.code, "message": error.message}
             EventRepository(session).append(lease.id, "job.warning", data)
         self._wake(lease.id)

@@ -9,13 +9,15 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, text
 
 from app.db.schema import breaking, check_revision, others_connected, usable_by
 from app.db.session import alembic_config, make_sessions, scripts_of
+from app.domain.job import Failure, JobStatus
 from app.errors import BreakingMigrationError, OldSchemaError
 from app.local import schema
 from app.settings import Settings
+from tests.world import World
 
 REVISION = """
 from alembic import op
@@ -137,3 +139,17 @@ def test_migrate_refuses_to_break_what_runs(
         assert schema.migrate(settings, force=True)
     running.kw["bind"].dispose()
     assert not schema.migrate(settings)
+
+
+def test_tasks_that_the_version_before_left_open_are_closed(settings: Settings, world: World) -> None:
+    cancelled, failed, running = world.running(), world.running(), world.running()
+    world.coordination.stop(cancelled, JobStatus.CANCELLED, "cancelled")
+    world.coordination.fail(failed, Failure("stalled", "it hangs"))
+    config = alembic_config(settings)
+    command.downgrade(config, "f41c7d0e92ab")
+    with world.sessions.begin() as session:
+        session.execute(text("UPDATE job_tasks SET status = 'running', error = NULL"))
+    command.upgrade(config, "head")
+    tasks = [world.jobs.view(lease.id).job.tasks[0] for lease in (cancelled, failed, running)]
+    assert [task.error and task.error.code for task in tasks] == ["cancelled", "stalled", None]
+    assert [task.status for task in tasks] == ["failed", "failed", "running"]

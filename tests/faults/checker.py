@@ -25,6 +25,7 @@ END = {f"job.{status}" for status in TERMINAL}
 
 CHECKS: Mapping[str, str] = {
     "jobs": "every accepted job ended once, in the status of an undisturbed run or as its client asked",
+    "tasks": "no task of an ended job is waiting or running, and none failed without a reason",
     "strangers": "no job that nobody posted, none doubled",
     "events": "events numbered 1, 2, 3..., one terminal event (one more for each retry), last",
     "results": "result documents and sample lines equal to an undisturbed run's",
@@ -89,6 +90,13 @@ class Checker:
     def _allowed(self, job: Posted) -> set[str]:
         cancelled = {"cancelled"} if "cancel" in job.asked else set()
         return cancelled | {self._undisturbed[job.variant].status}
+
+    def _check_tasks(self) -> Iterator[str]:
+        query = """SELECT t.job_id, t.name, t.status FROM job_tasks t JOIN jobs j ON j.id = t.job_id
+            WHERE j.ended_at IS NOT NULL AND (t.status IN ('waiting', 'running')
+              OR (t.status = 'failed' AND t.error IS NULL))"""
+        for row in self._all(query):
+            yield f"task {row['name']} of ended job {row['job_id']} is {row['status']} without a reason"
 
     def _check_strangers(self) -> Iterator[str]:
         keys = {job.key for job in self._history.posted}

@@ -22,12 +22,12 @@ from sqlalchemy import text
 from app.db.groups import DeviceReport
 from app.db.replicas import ReplicaRepository
 from app.domain.ids import uuid7
-from app.domain.job import MOVES, RETRYABLE, TERMINAL, Failure, JobStatus, Phase
+from app.domain.job import MOVES, OPEN, RETRYABLE, TERMINAL, Failure, JobStatus, Phase, TaskStatus
 from app.domain.lease import Lease
 from app.domain.placement import Start
 from app.domain.replica import REPLICA_MOVES, DeviceState, ReplicaStatus
 from app.errors import IllegalMoveError, LeaseLostError
-from tests.world import ENGINE, World
+from tests.world import ENGINE, FINGERPRINT, World
 
 BOUNDED = settings(
     max_examples=12,
@@ -85,7 +85,9 @@ class JobMachine(RuleBasedStateMachine):
         coordination, lease = self._world.coordination, data.draw(st.sampled_from(self._leases))
         steps: list[Callable[[], object]] = [
             lambda: coordination.renew(lease),
+            lambda: coordination.prepared(lease, FINGERPRINT, [("toy", 1), ("other", 1)], {}),
             lambda: coordination.enter(lease, Phase.EVALUATING, "evaluating"),
+            lambda: coordination.task_finished(lease, "toy", {}),
             lambda: coordination.finish(lease, "{}", "model", "date"),
             lambda: coordination.fail(lease, FAILURE),
             lambda: coordination.pause(lease),
@@ -114,6 +116,13 @@ class JobMachine(RuleBasedStateMachine):
         if self._status in TERMINAL and job.status is self._status and not again:
             assert job.ended_at == self._ended_at, "a terminal job changed"
         self._status, self._ended_at, self._retried = job.status, job.ended_at, False
+
+    @invariant()
+    def no_task_of_an_ended_job_is_open(self) -> None:
+        job = self._world.jobs.view(self._job_id).job
+        open_tasks = [task for task in job.tasks if task.status in OPEN]
+        assert not (job.status.terminal and open_tasks)
+        assert all(task.error for task in job.tasks if task.status is TaskStatus.FAILED)
 
     @invariant()
     def only_a_running_job_is_leased(self) -> None:
