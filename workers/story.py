@@ -150,7 +150,7 @@ class Story:
         if not self._planned:
             return
         found = self._coordination.collect(self._lease, self._fingerprint)
-        self._tally.add_chunks(found.seconds * self._job.engine.gpus, found.cost)
+        self._tally.add_chunks(found.seconds * self._job.engine.gpus, found.cost, found.cost_failed)
         if found.responses or found.failures:
             self._silent_since = time.monotonic()
         if found.responses:
@@ -216,6 +216,8 @@ class Story:
             self._coordination.progress(self._lease, *news)
 
     def _enter(self, phase: Phase, reason: str) -> None:
+        if phase is Phase.EVALUATING:
+            self._tally.begin()
         self._phase, self._reason = phase, reason
         self._coordination.enter(self._lease, phase, reason)
 
@@ -248,7 +250,7 @@ class Story:
     def _on_plan(self, first: Frame) -> None:
         self._coordination.store_plan(self._lease, self._chunks(first), self._reused)
         self._planned = True
-        self._tally.start(self._reused)
+        self._tally.plan(self._coordination.pending_cost(self._job.id))
 
     def _chunks(self, frame: Frame | None) -> Iterator[Chunk]:
         """Chunk frames up to the one that says the plan is whole."""

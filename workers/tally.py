@@ -25,14 +25,18 @@ class Tally:
         self._totals = dict(totals)
         self._done = dict.fromkeys(totals, 0)
 
-    def start(self, reused: int) -> None:
-        """From now on engines answer; what is reused cost no time."""
-        self._rates.start(time.monotonic(), reused)
+    def plan(self, tokens: float) -> None:
+        """So much is to be answered by engines."""
+        self._rates.plan(tokens)
 
-    def add_chunks(self, gpu_seconds: float, tokens: float) -> None:
-        """Chunks that were answered."""
+    def begin(self) -> None:
+        """Engines begin to answer, for the first time or again: the time until now says nothing of their pace."""
+        self._rates.restart()
+
+    def add_chunks(self, gpu_seconds: float, tokens: float, failed: float = 0.0) -> None:
+        """Chunks that were answered, or that no engine could answer."""
         self._gpu_seconds += gpu_seconds
-        self._rates.add_tokens(tokens)
+        self._rates.add_tokens(tokens, failed)
 
     def set_done(self, task: str, done: int | None = None) -> None:
         """So many of the task's requests are done; None means all."""
@@ -45,7 +49,7 @@ class Tally:
         if not (self._moved or self._gpu_seconds):
             return None
         done, total, gpu_seconds = sum(self._done.values()), sum(self._totals.values()), self._gpu_seconds
-        rates = self._rates.at(time.monotonic(), done, total)
+        rates = self._rates.at(time.monotonic(), done)
         data = {"done": done, "total": total, "percent": percent(done, total), "tasks": dict(self._done)}
         self._moved, self._gpu_seconds = False, 0.0
         return Progress(done, dict(self._done), rates), data | rates, gpu_seconds

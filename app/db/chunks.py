@@ -29,7 +29,9 @@ class Collected:
     seconds: float
     """On engines."""
     cost: float
-    """Tokens, as estimated when the chunks were cut."""
+    """Tokens that were answered, as estimated when the chunks were cut."""
+    cost_failed: float
+    """Those that were not and will not be."""
 
 
 class ChunkRepository:
@@ -222,6 +224,13 @@ class ChunkRepository:
         )
         return {key for keys in self._session.scalars(query) for key in keys}
 
+    def pending_cost(self, job_id: UUID) -> float:
+        """Tokens in stored chunks that are still to be answered."""
+        query = select(func.coalesce(func.sum(ChunkRow.cost), 0.0)).where(
+            ChunkRow.job_id == job_id, ChunkRow.status.in_([ChunkStatus.WAITING, ChunkStatus.CLAIMED])
+        )
+        return float(self._session.scalar(query) or 0.0)
+
     def workers(self, job_id: UUID, replica_ids: Sequence[UUID]) -> set[UUID]:
         """Those of the replicas that hold a chunk of the job."""
         query = select(ChunkRow.replica_id).where(
@@ -254,7 +263,8 @@ class ChunkRepository:
         keys = [key for row in answered for key in row.keys]
         seconds = sum(row.seconds or 0.0 for row in rows)
         cost = sum(row.cost for row in answered)
-        return Collected(self.find(fingerprint, keys), failures, seconds, cost)
+        cost_failed = sum(row.cost for row in rows) - cost
+        return Collected(self.find(fingerprint, keys), failures, seconds, cost, cost_failed)
 
     def find(self, fingerprint: bytes, keys: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
         """Stored answers among these keys."""

@@ -82,9 +82,9 @@ class CoordinationService:
             return JobLeaseRepository(session).order(lease)
 
     def enter(self, lease: Lease, phase: Phase, reason: str) -> None:
-        """The job is in another phase."""
+        """The job is in another phase; how fast it goes there is not known yet."""
         with self._sessions.begin() as session:
-            JobLeaseRepository(session).write(lease, phase=phase, reason=reason)
+            JobLeaseRepository(session).write(lease, phase=phase, reason=reason, rates=None)
             EventRepository(session).append(lease.id, "job.phase", {"phase": phase, "reason": reason})
         self._wake(lease.id)
 
@@ -118,6 +118,11 @@ class CoordinationService:
         """Keys in chunks of an earlier attempt that are still to be answered."""
         with self._sessions.begin() as session:
             return ChunkRepository(session).pending_keys(job_id)
+
+    def pending_cost(self, job_id: UUID) -> float:
+        """Tokens that engines are still to answer for the job."""
+        with self._sessions.begin() as session:
+            return ChunkRepository(session).pending_cost(job_id)
 
     def store_plan(self, lease: Lease, chunks: Iterable[Chunk], reused: int) -> int:
         """Store all chunks in one transaction, so that a plan is kept whole or not at all; returns how many."""

@@ -8,7 +8,7 @@ from workers.tally import Tally, percent
 def tally() -> Tally:
     counted = Tally()
     counted.prepare({"a": 4, "b": 6})
-    counted.start(reused=2)
+    counted.plan(1000.0)
     return counted
 
 
