@@ -13,7 +13,8 @@ from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, s
 from sqlalchemy.orm import Session
 
 from app.db.job_tasks import JobTaskRepository
-from app.db.tables import JobRow, JobTaskRow, LogRow
+from app.db.tables import ChunkRow, JobRow, JobTaskRow, LogRow
+from app.domain.chunk import ChunkStatus
 from app.domain.engine_spec import EngineSpec
 from app.domain.job import Failure, Job, JobStatus, JobTask, Phase, TaskStatus, left_over
 from app.domain.plan import Plan
@@ -142,23 +143,23 @@ class JobRepository:
         return self._with_tasks(self._session.scalars(query).all())
 
     def waiting(self) -> list[Job]:
-        """Jobs not yet claimed by a coordinator or waiting for devices, in the order they are served; without tasks."""
+        """Jobs of which nothing goes on, in the order they are served, those put aside last; without tasks."""
+        waits = or_(JobRow.phase.in_([Phase.WAITING_FOR_GPU, Phase.LOADING]), _waits_its_turn())
         query = select(JobRow).where(
             or_(
-                JobRow.status == JobStatus.QUEUED,
-                and_(
-                    JobRow.status == JobStatus.RUNNING,
-                    JobRow.phase.in_([Phase.WAITING_FOR_GPU, Phase.LOADING]),
-                ),
+                JobRow.status.in_([JobStatus.QUEUED, JobStatus.PAUSED]),
+                and_(JobRow.status == JobStatus.RUNNING, waits),
             )
         )
-        rows = self._session.scalars(query.order_by(JobRow.priority.desc(), JobRow.created_at))
-        return [to_job(row, ()) for row in rows]
+        order = (JobRow.status == JobStatus.PAUSED, JobRow.priority.desc(), JobRow.created_at)
+        return [to_job(row, ()) for row in self._session.scalars(query.order_by(*order))]
 
     def evaluating(self) -> list[UUID]:
         """Running jobs whose requests are answered now."""
-        phase = JobRow.phase == Phase.EVALUATING
-        return list(self._session.scalars(select(JobRow.id).where(JobRow.status == JobStatus.RUNNING, phase)))
+        running = select(JobRow.id).where(JobRow.status == JobStatus.RUNNING)
+        return list(
+            self._session.scalars(running.where(JobRow.phase == Phase.EVALUATING, ~_waits_its_turn()))
+        )
 
     def swap(self, old: Job, new: Job) -> Job:
         """Write `new` over `old` unless somebody wrote the row in between: then StaleJobError.
@@ -247,6 +248,16 @@ def to_task(row: JobTaskRow) -> JobTask:
         metrics=json.loads(row.metrics) if row.metrics else None,
         error=Failure.from_json(row.error) if row.error else None,
     )
+
+
+def _waits_its_turn() -> ColumnElement[bool]:
+    """There are engines for the job, and all that is left of it waits: they answer other jobs first."""
+
+    def has(status: ChunkStatus) -> ColumnElement[bool]:
+        return exists().where(ChunkRow.job_id == JobRow.id, ChunkRow.status == status)
+
+    evaluating = JobRow.phase == Phase.EVALUATING
+    return and_(evaluating, has(ChunkStatus.WAITING), ~has(ChunkStatus.CLAIMED))
 
 
 def to_job(row: JobRow, tasks: tuple[JobTask, ...]) -> Job:

@@ -32,6 +32,10 @@ def line_up(waiting: Sequence[Job], seconds_left: Sequence[float]) -> list[Waiti
 def _waiting_for(job: Job) -> str:
     if job.status is JobStatus.QUEUED:
         return "a coordinator, to build its prompts"
+    if job.status is JobStatus.PAUSED:
+        return "its user, to resume it"
+    if job.phase is Phase.EVALUATING:
+        return "its turn on replicas shared with other jobs"
     if job.phase is Phase.LOADING:
         return "its engine to load"
     devices = f"{job.engine.gpus} free device" + ("s" if job.engine.gpus > 1 else "")
@@ -45,7 +49,7 @@ class QueueService:
         self._sessions = sessions
 
     def waiting(self) -> list[Waiting]:
-        """Jobs that wait for a coordinator or for devices, in the order they are served."""
+        """Jobs that wait, for whatever it is, in the order they are served."""
         with self._sessions.begin() as session:
             jobs = JobRepository(session)
             waiting = jobs.waiting()
