@@ -20,6 +20,8 @@ from app.settings import Settings
 
 GIB = 1 << 30
 WIDTHS = (1, 2, 4, 8, 16)
+NOT_GIVEN = frozenset({"device", "device_map_option"})
+"""Arguments that `read_parallelism` leaves out or renames."""
 
 
 def known_model_names(settings: Settings) -> tuple[str, ...]:
@@ -48,6 +50,7 @@ class EngineReader:
         reader.faults += found.faults
         reader.notes += found.notes
         args = dict(found.engine_args)
+        self._keep_read(args)
         self._lift(found)
         model = self._model(args)
         if model is None:
@@ -69,6 +72,13 @@ class EngineReader:
             gpus=gpus,
         )
         return self
+
+    def _keep_read(self, args: Mapping[str, Any]) -> None:
+        """What is shown and written as a command has the engine's names, and nothing that it is not given."""
+        given = self._reader.given("model_args")
+        kept = {name: value for name, value in given.items() if name not in NOT_GIVEN}
+        placed = {"device_map": args["device_map"]} if "device_map" in args else {}
+        self._reader.spec["model_args"] = kept | placed
 
     def _lift(self, found: Parallelism) -> None:
         """What model_args says of the job itself moves up, unless the job says it too."""

@@ -281,6 +281,27 @@ def test_a_chat_template_is_read_as_a_pasted_command_reads_it(
     assert isinstance(taken, str) == any("would name it in its report" in note for note in job.notes)
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ({"device": "cuda:3"}, ""),
+        ({"device_map_option": "balanced", "parallelize": True}, ",parallelize=True,device_map=balanced"),
+        ({"device_map_option": "auto", "device_map": "balanced"}, ",device_map=balanced"),
+    ],
+)
+def test_spec_and_command_have_the_arguments_that_the_engine_is_given(
+    desk: Desk, given: dict[str, Any], shown: str
+) -> None:
+    taken = desk.submit(model_args={"pretrained": str(desk.model)} | given)
+    assert f"--model_args pretrained={desk.model}{shown} " in taken.plan.command
+    assert taken.spec["model_args"] == {"pretrained": str(desk.model), **taken.engine.args}
+
+
+def test_code_of_a_model_is_allowed_in_the_command_too(desk: Desk) -> None:
+    taken = desk.submit({"allow_unsafe_code": True}, trust_remote_code=True)
+    assert ",trust_remote_code=True " in taken.plan.command
+
+
 def test_chosen_documents_in_rising_order_are_nothing_to_tell(desk: Desk) -> None:
     assert not any("samples" in note for note in desk.submit(samples={"ours": [0, 2, 5]}).notes)
 

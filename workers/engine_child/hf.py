@@ -146,8 +146,6 @@ def load(spec: Spec, device: str, max_batch_size: int) -> HFEngine:
     """Load the model under lm-eval's argument names, spread over the visible GPUs where there is a block."""
     transformers.utils.logging.disable_progress_bar()
     args = dict(spec.args)
-    if "device_map_option" in args:  # the name that lm-eval's guides use; its code knows only `device_map`
-        args["device_map"] = args.pop("device_map_option")
     # Exact for float32 weights; for narrower ones it spares an error of up to a tenth of a nat.
     args.setdefault("softmax_dtype", "float32")
     args["parallelize"] = device == "cuda" and (

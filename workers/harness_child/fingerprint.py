@@ -17,7 +17,7 @@ from workers.harness_child.job import Engine
 # fmt: off
 CANNOT_CHANGE_ANSWERS = frozenset({
     # where the model runs and how it is spread
-    "device", "device_map", "device_map_option", "devices", "num_nodes", "parallelize",
+    "device", "device_map", "devices", "num_nodes", "parallelize",
     "tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size", "tp_size", "pp_size", "dp_size",
     "tensor_model_parallel_size", "pipeline_model_parallel_size",
     "distributed_executor_backend", "enable_expert_parallel",
