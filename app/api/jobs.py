@@ -180,7 +180,7 @@ def list_jobs(
     caller: CallerDep,
     *,
     status: Annotated[JobStatus | None, Blank, Query()] = None,
-    model: Annotated[str | None, Query(description="`model_args.pretrained`, exactly.")] = None,
+    model: Annotated[str | None, Query(description="Part of the model's name or folder.")] = None,
     task: Annotated[str | None, Query(description="Jobs that have this lm-eval task.")] = None,
     tag: str | None = None,
     owner: str | None = None,

@@ -19,7 +19,9 @@ router = APIRouter(prefix="/v1/tasks", tags=["tasks"], dependencies=[Depends(kno
 def list_tasks(
     services: ServicesDep,
     *,
-    search: Annotated[str | None, Query(max_length=200, description="Part of a name or a tag.")] = None,
+    search: Annotated[
+        str | None, Query(max_length=200, description="Words that its name or its dataset contains.")
+    ] = None,
     limit: page_size(100, 1000) = 100,  # type: ignore[valid-type]
     cursor: Cursor = None,
 ) -> TaskPage:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from urllib.parse import quote
+
 import click
 
 from app.cli.client import Api, Json
@@ -17,19 +20,52 @@ from app.cli.output import Output, columns, short, talks
 )
 @talks
 def tasks(api: Api, out: Output, search: str | None, limit: int) -> None:
-    """List lm-eval's tasks, groups and tags whose name contains SEARCH."""
+    """List lm-eval's tasks, groups and tags whose name or dataset contains SEARCH; one of just that name in full."""
     found = list(api.pages("/v1/tasks", limit=limit, search=search))
+    if search and not found:
+        _in_full(api, search)  # names near ones
+    named = [_in_full(api, t["name"]) for t in found[:1] if search and _same(search, t["name"])]
+    others = found[len(named) :]
     if out.as_json:
-        out.json(found)
+        out.json([*named, *others])
     elif out.ids_only:
         _print(out, [task["name"] for task in found])
-    elif found:
-        rows = [
-            [t["name"], t["kind"], t.get("output_type") or "", ",".join(t.get("tags") or ())] for t in found
-        ]
-        _print(out, columns(("NAME", "KIND", "ASKS FOR", "TAGS"), rows))
+    else:
+        _print(out, [line for task in named for line in _task_lines(task)])
+        rows = [[t["name"], t["kind"], t.get("output_type") or "", _listed(t.get("tags"))] for t in others]
+        _print(out, columns(("NAME", "KIND", "ASKS FOR", "TAGS"), rows) if rows else [])
     if len(found) == limit:
         out.say(f"the first {limit}; see more with -n, or narrow the search")
+
+
+def _in_full(api: Api, name: str) -> Json:
+    """What the service knows of one name; where there is none it says which are near."""
+    found: Json = api.get(f"/v1/tasks/{quote(name, safe='')}")
+    return found
+
+
+def _same(search: str, name: str) -> bool:
+    return search.strip().casefold() == name.casefold()
+
+
+def _task_lines(task: Json) -> list[str]:
+    dataset = [task.get("dataset_path"), task.get("dataset_name")]
+    facts = {
+        "kind": task["kind"],
+        "asks for": task.get("output_type"),
+        "few-shot": task.get("num_fewshot"),
+        "dataset": " ".join(part for part in dataset if part),
+        "tags": _listed(task.get("tags")),
+        "file": task.get("path"),
+        "about": " ".join((task.get("description") or "").split()),
+        "tasks": _listed(task.get("children")),
+    }
+    shown = {name: fact for name, fact in facts.items() if fact not in {None, ""}}
+    return [task["name"], *(f"  {name:<9} {fact}" for name, fact in shown.items())]
+
+
+def _listed(names: Sequence[str] | None) -> str:
+    return ", ".join(names or ())
 
 
 @click.command(name="groups")

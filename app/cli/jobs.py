@@ -15,7 +15,7 @@ from app.cli.output import Output, columns, short, talks
 
 @click.command(name="jobs")
 @click.option("--status", help="queued, running, paused, succeeded, partially_failed, failed or cancelled.")
-@click.option("--model", help="Part of the model's name.")
+@click.option("--model", help="Part of the model's name or folder.")
 @click.option("--task", help="A task of the job.")
 @click.option("--tag", help="A tag of the job.")
 @click.option("--owner", help="Who submitted it.")

@@ -55,7 +55,7 @@ class JobFilter:
             JobRow.owner == self.owner if self.owner else None,
             JobRow.team == self.team if self.team else None,
             JobRow.name == self.name if self.name else None,
-            JobRow.engine["model"].astext == self.model if self.model else None,
+            JobRow.engine["model"].astext.icontains(self.model, autoescape=True) if self.model else None,
             JobRow.tags.contains([self.tag]) if self.tag else None,
             JobRow.created_at > self.created_after if self.created_after else None,
             exists().where(JobTaskRow.job_id == JobRow.id, JobTaskRow.name == self.task)

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import json
 
+from app.cli.exits import Exit
 from tests.cli.conftest import Evalq
-from tests.cli.fake_api import FakeApi, job_id
+from tests.cli.fake_api import FakeApi, job_id, problem
 
 TASK = {"name": "gsm8k", "kind": "task", "output_type": "generate_until", "tags": ["math_word_problems"]}
 DEVICE = {
@@ -50,6 +51,33 @@ def test_tasks_are_searched(evalq: Evalq, api: FakeApi) -> None:
     answer = evalq("tasks", "gsm")
     assert answer.stdout.splitlines()[1].split() == ["gsm8k", "task", "generate_until", "math_word_problems"]
     assert api.seen[0].query["search"] == "gsm"
+
+
+def test_a_task_of_just_that_name_is_shown_in_full(evalq: Evalq, api: FakeApi) -> None:
+    other = TASK | {"name": "gsm8k_cot", "tags": []}
+    full = TASK | {"dataset_path": "openai/gsm8k", "dataset_name": "main", "num_fewshot": 0, "children": []}
+    api.answers["GET /v1/tasks"] = (200, {"data": [TASK, other], "next_cursor": None})
+    api.answers["GET /v1/tasks/gsm8k"] = (200, full | {"description": "Sums\nin words."})
+    assert evalq("tasks", "GSM8k").stdout.splitlines() == [
+        "gsm8k",
+        "  kind      task",
+        "  asks for  generate_until",
+        "  few-shot  0",
+        "  dataset   openai/gsm8k main",
+        "  tags      math_word_problems",
+        "  about     Sums in words.",
+        "NAME       KIND  ASKS FOR        TAGS",
+        "gsm8k_cot  task  generate_until",
+    ]
+    assert [t["name"] for t in json.loads(evalq("tasks", "gsm8k", "--json").stdout)] == ["gsm8k", "gsm8k_cot"]
+
+
+def test_a_misspelt_task_is_answered_with_near_names(evalq: Evalq, api: FakeApi) -> None:
+    api.answers["GET /v1/tasks"] = (200, {"data": [], "next_cursor": None})
+    said = "there is no task, group or tag 'a/b c'; near: ab"
+    api.answers["GET /v1/tasks/a%2Fb%20c"] = (404, problem(404, "No such task", said))
+    answer = evalq("tasks", "a/b c")
+    assert (answer.exit_code, answer.stdout, answer.stderr) == (Exit.NOT_FOUND, "", f"evalq: {said}\n")
 
 
 def test_more_tasks_than_shown_are_hinted_at(evalq: Evalq, api: FakeApi) -> None:
