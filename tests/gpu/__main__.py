@@ -1,0 +1,49 @@
+"""The command: prepares environments where it is told to, then runs the checks."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.gpu.stand_in import ROOT, prepare
+
+
+def main() -> int:
+    """0 where every check that ran held, and where there is no GPU."""
+    parser = argparse.ArgumentParser(prog="python -m tests.gpu", description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("build/gpu.json"), help="where the figures go")
+    parser.add_argument("--logs", type=Path, help="a folder for the service's own logs")
+    parser.add_argument("--only", default="", help="names of checks, separated by commas")
+    parser.add_argument(
+        "--cpu", action="store_true", help="in small on a CPU slot, to try the checks themselves"
+    )
+    parser.add_argument(
+        "--wheels", type=Path, help="folder of wheels that this Python lacks; no index is asked"
+    )
+    args = parser.parse_args()
+    if args.wheels:
+        return _with_wheels(args)
+    from tests.gpu.run import run
+
+    return run(args.out, args.logs, cpu=args.cpu, only=args.only.split(",") if args.only else ())
+
+
+def _with_wheels(args: argparse.Namespace) -> int:
+    """Do the same again in environments made of the wheels."""
+    with tempfile.TemporaryDirectory(prefix="evalq-gpu-", ignore_cleanup_errors=True) as name:
+        room = Path(name)
+        room.chmod(0o755)  # Postgres runs as another account where we are root
+        python = prepare(args.wheels.resolve(), room, room / "cache")
+        command = [str(python), "-m", "tests.gpu", "--out", str(args.out.resolve()), "--only", args.only]
+        command += ["--logs", str(args.logs.resolve())] if args.logs else []
+        command += ["--cpu"] if args.cpu else []
+        env = os.environ | {"EVALQ_CACHE": str(room / "cache")}
+        return subprocess.run(command, env=env, cwd=ROOT, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

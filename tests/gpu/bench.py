@@ -1,0 +1,128 @@
+"""What every check is given: a running service, a model, and how large everything is."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tests.gpu.service import Service
+from tests.gpu.watch import Watch
+from tests.models import tiny_llama
+from tests.reference import Reference, lm_eval_run
+from workers.gpus import Gpu
+
+HERE = Path(__file__).parent
+TASKS = HERE / "tasks"
+ALL_TASKS = ("gpu_choice", "gpu_generate", "gpu_rolling")
+EXACT = {"NVIDIA_TF32_OVERRIDE": "0"}
+"""Float32 means float32 on the GPU, on both sides."""
+
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the model and the jobs are."""
+
+    model: Mapping[str, int]
+    """Of LlamaConfig."""
+    parity_documents: int
+    kill_documents: int
+    speed_documents: int
+    speed_rounds: int
+    batch_size: int
+
+
+ON_GPU = Scale(
+    # Llama 3.2 1B in all but its tokenizer: 1.24 billion parameters
+    model={
+        "vocab_size": 128_256,
+        "hidden_size": 2048,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 16,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": 64,
+        "max_position_embeddings": 1024,
+    },
+    parity_documents=48,
+    kill_documents=300,
+    speed_documents=500,
+    speed_rounds=2,
+    batch_size=16,
+)
+ON_CPU = Scale(
+    model={
+        "vocab_size": 512,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 1024,
+    },
+    parity_documents=4,
+    kill_documents=100,
+    speed_documents=6,
+    speed_rounds=1,
+    batch_size=4,
+)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One machine under test."""
+
+    service: Service
+    python: Path
+    """The hf backend's."""
+    model: Path
+    scale: Scale
+    folder: Path
+    gpu: Gpu | None
+
+    def body(self, documents: int, tasks: Sequence[str] = ("gpu_choice",), **fields: Any) -> dict[str, Any]:
+        """A job as it is posted: bfloat16, an integer batch size, nothing taken from the store."""
+        args = {"pretrained": str(self.model), "dtype": "bfloat16"} | fields.pop("model_args", {})
+        return {
+            "model": "hf",
+            "model_args": args,
+            "tasks": list(tasks),
+            "limit": documents,
+            "batch_size": self.scale.batch_size,
+            "reuse_responses": False,
+        } | fields
+
+    def lm_eval(
+        self, documents: int, tasks: Sequence[str] = ("gpu_choice",), dtype: str = "bfloat16"
+    ) -> Reference:
+        """The same job as `lm_eval run` does it, on the same device."""
+        arguments = [
+            *("--model", "hf", "--device", "cuda:0" if self.gpu else "cpu"),
+            *("--model_args", f"pretrained={self.model},dtype={dtype}", "--tasks", ",".join(tasks)),
+            *("--include_path", str(TASKS), "--batch_size", str(self.scale.batch_size)),
+            *("--limit", str(documents)),
+        ]
+        return lm_eval_run(self.python, arguments, EXACT)
+
+    def watch(self) -> Watch:
+        """Looks at the GPU meanwhile."""
+        return Watch(self.gpu.uuid if self.gpu else None)
+
+
+def make_model(python: Path, scale: Scale, cache_dir: Path, folder: Path) -> Path:
+    """A model of random weights with the tokenizer of the tests' model."""
+    script = str(HERE / "random_llama.py")
+    command = [str(python), script, str(tiny_llama(cache_dir)), str(folder), json.dumps(dict(scale.model))]
+    subprocess.run(command, check=True)
+    return folder
+
+
+def seconds(text: str) -> float:
+    """A time of the API in seconds since the epoch."""
+    return datetime.fromisoformat(text).timestamp()

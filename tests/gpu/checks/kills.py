@@ -1,0 +1,55 @@
+"""SIGKILL of an engine, its shim and its worker in mid-job: nothing is lost, and no GPU is given out unseen."""
+
+from __future__ import annotations
+
+import time
+
+from tests.client import TERMINAL
+from tests.gpu.bench import Bench, Figures, seconds
+from tests.gpu.difference import difference, outcome
+from workers.devices import CLEAN_BYTES
+
+SLACK_SECONDS = 0.1
+"""Between two looks of ours the worker may have had its own."""
+
+
+def kills(bench: Bench) -> Figures:
+    """The document equals the undisturbed one; figures are seconds from the kill."""
+    body = bench.body(bench.scale.kill_documents)
+    undisturbed = outcome(bench.service, bench.service.run(body)["id"])
+    return {victim: _killed(bench, body, undisturbed, victim) for victim in ("engine", "shim", "worker")}
+
+
+def _killed(bench: Bench, body: Figures, undisturbed: tuple[Figures, Figures], victim: str) -> Figures:
+    service = bench.service
+    with bench.watch() as watch:
+        job_id = service.submit(body)
+        before = service.until(job_id, lambda job: _under_way(job) or job["status"] in TERMINAL)
+        assert before["status"] == "running", (
+            "the job ended before anything was killed: it needs more documents"
+        )
+        at = time.time()
+        service.find(victim).kill()
+        job = service.finished(job_id)
+    assert job["status"] == "succeeded", job["error"]
+    found = difference(outcome(service, job_id), undisturbed)
+    assert found.none, found
+    first, *_, last = sorted(job["replicas"], key=lambda replica: replica["placed_at"])
+    assert first["id"] != last["id"], job["replicas"]
+    figures = {
+        "next_engine_placed_seconds": round(seconds(last["placed_at"]) - at, 2),
+        "serving_again_seconds": round(seconds(last["serving_at"]) - at, 2),
+        "job_seconds": round(seconds(job["ended_at"]) - seconds(job["started_at"]), 2),
+    }
+    if bench.gpu is None:
+        return figures
+    seen_free = watch.below(CLEAN_BYTES, at)
+    assert seen_free is not None, "the GPU's memory was never seen free"
+    assert seen_free <= seconds(last["placed_at"]) + SLACK_SECONDS, (
+        "the next engine came before the memory was free"
+    )
+    return {"memory_free_seconds": round(seen_free - at, 2), **figures}
+
+
+def _under_way(job: Figures) -> bool:
+    return job["phase"] == "evaluating" and job["progress"]["done"] > 0

@@ -1,0 +1,35 @@
+"""A job's answers beside those of `lm_eval run` on the same device."""
+
+from __future__ import annotations
+
+from tests.gpu.bench import ALL_TASKS, Bench, Figures
+from tests.gpu.difference import difference, outcome
+from workers.gpus import driver_versions
+
+
+def parity(bench: Bench) -> Figures:
+    """Log-likelihoods, generation and rolling: equal to the last bit in float32; in bfloat16 what differs is told."""
+    figures: Figures = {}
+    for dtype in ("float32", "bfloat16"):
+        documents = bench.scale.parity_documents
+        job = bench.service.run(bench.body(documents, ALL_TASKS, model_args={"dtype": dtype}))
+        theirs = bench.lm_eval(documents, ALL_TASKS, dtype)
+        found = difference(outcome(bench.service, job["id"]), (theirs.results, theirs.samples))
+        figures[dtype] = found.figures()
+        if dtype == "float32":
+            assert found.none, found
+        _check_provenance(bench, job["id"], dtype)
+        bench.service.release()
+    return figures
+
+
+def _check_provenance(bench: Bench, job_id: str, dtype: str) -> None:
+    """The result names what it was computed on."""
+    (engine,) = bench.service.results(job_id)["evalq"]["engines"]
+    assert engine["dtype"] == dtype, engine
+    if bench.gpu is None:
+        return
+    driver = driver_versions()
+    assert driver is not None
+    assert engine["gpus"] == [bench.gpu.name], engine
+    assert (engine["driver"], engine["driver_cuda"]) == (driver.driver, driver.cuda), engine

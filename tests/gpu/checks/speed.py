@@ -1,0 +1,82 @@
+"""How fast jobs are beside `lm_eval run`, cold and warm, in interleaved rounds; medians."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from tests.gpu.bench import Bench, Figures, seconds
+from tests.gpu.difference import outcome
+
+
+def speed(bench: Bench) -> Figures:
+    """Wall times, rates, where a cold start's seconds go, and how busy the engine is."""
+    service, documents = bench.service, bench.scale.speed_documents
+    cold, warm, theirs = [], [], []
+    for _ in range(bench.scale.speed_rounds):
+        service.release()
+        cold.append(_timed(bench))
+        warm.append(_timed(bench))
+        service.release()
+        theirs.append(bench.lm_eval(documents).seconds)
+    figures = {"documents": documents, "rounds": bench.scale.speed_rounds}
+    figures |= {f"cold_{name}": _median(cold, name) for name in cold[0]}
+    figures |= {f"warm_{name}": _median(warm, name) for name in WARM}
+    alone = round(statistics.median(theirs), 2)
+    figures["lm_eval_wall_seconds"] = alone
+    figures["cold_to_lm_eval"] = round(figures["cold_wall_seconds"] / alone, 3)
+    figures["warm_to_lm_eval"] = round(figures["warm_wall_seconds"] / alone, 3)
+    return figures
+
+
+WARM = ("wall_seconds", "requests_per_second", "tokens_per_second", "busy_percent", "utilization_percent")
+
+
+def _timed(bench: Bench) -> Figures:
+    service = bench.service
+    with bench.watch() as watch:
+        job = service.run(bench.body(bench.scale.speed_documents))
+    replica = job["replicas"][-1]
+    loaded = seconds(replica["serving_at"])
+    phases = _phases(service.events(job["id"]))
+    begun = max(loaded, next(at for phase, at in phases if phase != "preparing"))
+    answered = next(at for phase, at in phases if phase == "scoring")
+    span = max(answered - begun, 1e-3)
+    load = service.results(job["id"])["evalq"]["engines"][-1]["load_seconds"]
+    start = loaded - seconds(replica["placed_at"])
+    return {
+        "wall_seconds": round(seconds(job["ended_at"]) - seconds(job["created_at"]), 2),
+        "interpreter_seconds": round(start - load, 2),
+        "weights_seconds": round(load, 2),
+        "answering_seconds": round(span, 2),
+        "requests_per_second": round(job["progress"]["total"] / span, 1),
+        "tokens_per_second": round(_tokens(bench, job["id"]) / span),
+        "busy_percent": round(100 * job["gpu_seconds"] / span, 1),
+        "utilization_percent": watch.utilization(begun, answered),
+        "peak_memory_gib": watch.peak_gib(),
+    }
+
+
+def _phases(events: list[dict[str, Any]]) -> list[tuple[str, float]]:
+    """The job's phases and when it entered them: past preparing there are chunks to be claimed."""
+    return [
+        (event["data"]["phase"], seconds(event["at"])) for event in events if event["type"] == "job.phase"
+    ]
+
+
+def _tokens(bench: Bench, job_id: str) -> int:
+    """Of all prompts with their continuations."""
+    tokenizer = AutoTokenizer.from_pretrained(bench.model)
+    _, samples = outcome(bench.service, job_id)
+    asked = [
+        arguments for rows in samples.values() for row in rows for arguments in row["arguments"].values()
+    ]
+    texts = [f"{arguments['arg_0']}{arguments['arg_1']}" for arguments in asked]
+    return sum(len(ids) for ids in tokenizer(texts)["input_ids"])
+
+
+def _median(runs: list[Figures], name: str) -> float | None:
+    values = [run[name] for run in runs if run[name] is not None]
+    return round(statistics.median(values), 2) if values else None

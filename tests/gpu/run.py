@@ -1,0 +1,149 @@
+"""Runs the checks one after the other: a line for each, and a file with all figures."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from app.backends import install, python_of
+from app.settings import Settings
+from tests.gpu.bench import EXACT, ON_CPU, ON_GPU, TASKS, Bench, Figures, make_model
+from tests.gpu.checks.inventory import inventory
+from tests.gpu.checks.kills import kills
+from tests.gpu.checks.memory import memory
+from tests.gpu.checks.offload import offload
+from tests.gpu.checks.parity import parity
+from tests.gpu.checks.speed import speed
+from tests.gpu.service import Service
+from workers.gpus import Gpu, discover, driver_versions
+
+NO_GPU = "no NVIDIA GPU"
+
+
+@dataclass(frozen=True)
+class Check:
+    """Something that should hold; it returns figures, or raises what it found instead."""
+
+    name: str
+    run: Callable[[Bench], Figures]
+    needs_gpu: bool = False
+
+
+CHECKS = (
+    Check("inventory", inventory, needs_gpu=True),
+    Check("parity", parity),
+    Check("memory", memory, needs_gpu=True),
+    Check("kills", kills),
+    Check("offload", offload, needs_gpu=True),
+    Check("speed", speed),
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a check: `held`, `failed` or `not run`."""
+
+    name: str
+    status: str
+    seconds: float = 0.0
+    figures: Figures = field(default_factory=dict)
+    reason: str = ""
+    traceback: str = ""
+
+    def line(self) -> str:
+        """For a terminal."""
+        told = self.reason or ", ".join(f"{name} {value}" for name, value in self.figures.items())
+        return f"{self.status:8} {self.name:10} {self.seconds:6.1f} s  {told}"
+
+
+class Paper:
+    """The file of figures; `device` is the GPU's name, or says that it was a CPU slot."""
+
+    def __init__(self, out: Path, gpu: Gpu | None) -> None:
+        self._out = out
+        self._device = gpu.name if gpu else "CPU slot"
+        self._driver = driver_versions() if gpu else None
+        self._begun = time.monotonic()
+        self.outcomes: list[Outcome] = []
+
+    def write(self, more: Sequence[Outcome]) -> None:
+        """Add outcomes; what was written before is kept whatever ends the run."""
+        self.outcomes += more
+        document: dict[str, Any] = {
+            "device": self._device,
+            "driver": asdict(self._driver) if self._driver else None,
+            "seconds": round(time.monotonic() - self._begun, 1),
+            "checks": [asdict(outcome) for outcome in self.outcomes],
+        }
+        self._out.parent.mkdir(parents=True, exist_ok=True)
+        self._out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def run(out: Path, logs: Path | None, *, cpu: bool, only: Sequence[str] = ()) -> int:
+    """The exit code: 0 where nothing failed. GpuUnavailableError where there is a driver that does not answer.
+
+    `out` gets the figures after every check, `logs` a copy of the service's own logs.
+    """
+    gpu = None if cpu else next(iter(discover()), None)
+    paper = Paper(out, gpu)
+    if gpu or cpu:
+        _all(gpu, logs, only, paper)
+    else:
+        paper.write([Outcome(check.name, "not run", reason=NO_GPU) for check in CHECKS])
+        print(f"not run: {NO_GPU} on this machine (--cpu tries the checks themselves)")  # noqa: T201
+    return 1 if any(outcome.status == "failed" for outcome in paper.outcomes) else 0
+
+
+def _all(gpu: Gpu | None, logs: Path | None, only: Sequence[str], paper: Paper) -> None:
+    cache_dir = Settings().cache_dir
+    install("hf", cache_dir)
+    python, scale = python_of("hf", cache_dir), ON_GPU if gpu else ON_CPU
+    with tempfile.TemporaryDirectory(prefix="evalq-gpu-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # Postgres runs as another account where we are root
+        model = make_model(python, scale, cache_dir, folder / "model")
+        env = EXACT | {
+            "EVALQ_TASK_PATHS": str(TASKS),
+            "EVALQ_MAX_BATCH_SIZE": "4096" if gpu else "8",
+            "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1",
+        }
+        try:
+            with Service(folder, str(gpu.index) if gpu else "cpu:1", env) as service:
+                bench = Bench(service, python, model, scale, folder, gpu)
+                for check in CHECKS:
+                    if not only or check.name in only:
+                        paper.write([_try(check, bench)])
+        finally:
+            if logs:
+                shutil.copytree(folder / "data" / "logs", logs, dirs_exist_ok=True)
+
+
+def _try(check: Check, bench: Bench) -> Outcome:
+    begun = time.monotonic()
+    if check.needs_gpu and bench.gpu is None:
+        outcome = Outcome(check.name, "not run", reason=NO_GPU)
+    else:
+        try:
+            figures = check.run(bench)
+            outcome = Outcome(check.name, "held", time.monotonic() - begun, figures)
+        except (AssertionError, OSError, ValueError, LookupError, httpx.HTTPError) as error:
+            told = str(error).splitlines() or [type(error).__name__]
+            outcome = Outcome(
+                check.name,
+                "failed",
+                time.monotonic() - begun,
+                reason=told[0][:400],
+                traceback=traceback.format_exc(),
+            )
+    print(outcome.line(), flush=True)  # noqa: T201
+    return outcome

@@ -1,0 +1,51 @@
+"""Environments for a machine without a package index: its own Python's packages, and a folder of wheels beside them.
+
+Standard library only: this runs before anything is installed. Nothing of evalq is told; it finds a control plane's
+Python that has what it imports, and in its cache a folder that looks like an installed hf backend.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+from app.backends.environments import MARKER, environment_path
+
+ROOT = Path(__file__).parents[2]
+
+
+def prepare(wheels: Path, room: Path, cache_dir: Path) -> Path:
+    """Make both environments below `room` and `cache_dir`; the Python that runs evalq. CalledProcessError."""
+    site = room / "site"
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--no-compile"]
+    quiet = ["--disable-pip-version-check", "--root-user-action=ignore"]
+    subprocess.run([*pip, *quiet, "--target", str(site), *map(str, sorted(wheels.glob("*.whl")))], check=True)
+    _describe_evalq(site)
+    subprocess.run([sys.executable, "-m", "compileall", "-q", "-j", "0", str(site)], check=False)
+    packages = [
+        site,
+        *(Path(path) for path in sys.path if Path(path).name in {"site-packages", "dist-packages"}),
+    ]
+    hf = environment_path("hf", cache_dir)
+    _environment(hf, packages)
+    (hf / MARKER).write_text("a stand-in\n", encoding="utf-8")
+    _environment(room / "control", [*packages, ROOT])
+    return room / "control" / "bin" / "python"
+
+
+def _environment(folder: Path, packages: list[Path]) -> None:
+    """A venv that sees these folders; the first one that has a module gives it."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    (found,) = folder.glob("lib/python*/site-packages")
+    (found / "stand_in.pth").write_text("".join(f"{path}\n" for path in packages), encoding="utf-8")
+
+
+def _describe_evalq(site: Path) -> None:
+    """Runs from its source, and is asked for its version as an installed package is."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    folder = site / f"evalq-{project['version']}.dist-info"
+    folder.mkdir()
+    metadata = f"Metadata-Version: 2.1\nName: evalq\nVersion: {project['version']}\n"
+    (folder / "METADATA").write_text(metadata, encoding="utf-8")
