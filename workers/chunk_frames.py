@@ -7,7 +7,7 @@ from uuid import UUID
 
 from app.domain.chunk import Chunk
 from app.domain.ids import uuid7
-from workers.frames import Frame, pack_requests, unpack_requests
+from workers.frames import DRAW_BYTES, Frame, pack_requests, unpack_requests
 
 
 def to_chunk(job_id: UUID, position: int, frame: dict[str, Any]) -> Chunk:
@@ -35,6 +35,7 @@ def chunk_frame(chunk: Chunk) -> Frame:
         "batch_size": chunk.batch_size,
         "gen_kwargs": chunk.gen_kwargs,
         "seed": chunk.seed,
+        "draws": [] if chunk.seed is None else [key[:DRAW_BYTES] for key in chunk.keys],
         "payload": chunk.payload,
     }
 

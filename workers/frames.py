@@ -19,6 +19,10 @@ Frame: TypeAlias = dict[str, Any]
 _LENGTH = struct.Struct(">I")
 MAX_FRAME_BYTES = 1 << 30
 
+DRAW_BYTES = 16
+"""How much of a sampled request's key says what is asked, and for which time; the rest says in which job. An engine
+draws by the first part, so that equal questions get equal samples in all jobs of one seed."""
+
 
 class Connection:
     """One end of a socket that carries frames; sending is safe from several threads."""

@@ -43,6 +43,9 @@ class Chunk:
     batch_size: int | str
     gen_kwargs: Mapping[str, Any]
     seed: int | None
+    """What samples are drawn with; None where nothing is drawn."""
+    draws: Sequence[bytes]
+    """What makes the sample of each request another one, under the same seed."""
     requests: Sequence[Any]
 
     @classmethod
@@ -54,6 +57,7 @@ class Chunk:
             batch_size=frame["batch_size"],
             gen_kwargs=frame["gen_kwargs"] or {},
             seed=frame["seed"],
+            draws=frame["draws"],
             requests=unpack_requests(frame["payload"]),
         )
 

@@ -26,6 +26,7 @@ from workers.engine_child.batch_size import BatchSizes, Shape, double_until_no_f
 from workers.engine_child.engine import GENERATE, ROLLING, Answer, Chunk, Progress, Reports, Spec
 from workers.engine_child.environment import Environment
 from workers.engine_child.quantized import hflm
+from workers.engine_child.sampling import drawn_apart
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class HFEngine:
 
     def _run(self, chunk: Chunk, size: int) -> list[Any]:
         if chunk.kind == GENERATE:
-            return self._generate(chunk)
+            return self._generate(chunk, size)
         # HFLM reports to the hook only what has a name.
         pairs = [(("", ""), context, continuation) for context, continuation in chunk.requests]
         if chunk.kind != ROLLING:
@@ -87,12 +88,31 @@ class HFEngine:
     def _score(self, pairs: Sequence[Any]) -> list[Any]:
         return [list(response) for response in self._lm._loglikelihood_tokens(pairs, disable_tqdm=True)]
 
-    def _generate(self, chunk: Chunk) -> list[str]:
-        if chunk.seed is not None:
-            torch.manual_seed(chunk.seed)
+    def _generate(self, chunk: Chunk, size: int) -> list[str]:
+        if chunk.seed is None:
+            return self._continue(chunk, chunk.requests)
+        texts: Sequence[str] = chunk.requests
+        responses = [""] * len(texts)
+        # In HFLM's order, so that its batches are these, row by row.
+        order = sorted(range(len(texts)), key=lambda i: (-len(self._lm.tok_encode(texts[i])), texts[i]))
+        size = 1 if self._goes_alone(chunk.gen_kwargs) else size
+        for start in range(0, len(order), size):
+            rows = order[start : start + size]
+            with drawn_apart(chunk.seed, [chunk.draws[row] for row in rows]):
+                answers = self._continue(chunk, [texts[row] for row in rows])
+            for row, answer in zip(rows, answers, strict=True):
+                responses[row] = answer
+        return responses
+
+    def _goes_alone(self, gen_kwargs: Mapping[str, Any]) -> bool:
+        """Whether a text would depend on its batch: beams of a batch stop together, and lengths count padding."""
+        beams = gen_kwargs.get("num_beams", self._lm.model.generation_config.num_beams)
+        return (beams or 1) > 1 or not gen_kwargs.keys().isdisjoint({"max_length", "min_length"})
+
+    def _continue(self, chunk: Chunk, texts: Sequence[str]) -> list[str]:
         instances = [
-            Instance(request_type=GENERATE, doc={}, arguments=(context, dict(chunk.gen_kwargs)), idx=i)
-            for i, context in enumerate(chunk.requests)
+            Instance(request_type=GENERATE, doc={}, arguments=(text, dict(chunk.gen_kwargs)), idx=i)
+            for i, text in enumerate(texts)
         ]
         responses: list[str] = self._lm.generate_until(instances, disable_tqdm=True)
         return responses

@@ -13,6 +13,7 @@ from typing import Any
 os.environ["TQDM_DISABLE"] = "1"
 
 import msgpack
+import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
@@ -30,6 +31,7 @@ def answers(lm: Any, order: dict[str, Any]) -> Any:
 
 if __name__ == "__main__":
     for order in msgpack.Unpacker(sys.stdin.buffer.raw):
+        torch.manual_seed(1234)
         lm = HFLM(order["model"], device="cpu", batch_size=order["batch_size"])
         sys.stdout.buffer.write(msgpack.packb(answers(lm, order)))
         sys.stdout.buffer.flush()

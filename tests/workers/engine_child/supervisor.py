@@ -42,11 +42,13 @@ class Supervisor:
         batch_size: int | str = 8,
         gen_kwargs: Mapping[str, Any] | None = None,
         seed: int | None = None,
+        draws: Sequence[bytes] = (),
     ) -> str:
         chunk = str(next(self._ids))
         payload = frames.pack_requests(requests)
-        order = {"type": "chunk", "id": chunk, "kind": kind, "batch_size": batch_size, "seed": seed}
-        self.connection.send(order | {"gen_kwargs": gen_kwargs, "payload": payload})
+        order = {"type": "chunk", "id": chunk, "kind": kind, "batch_size": batch_size}
+        drawing = {"seed": seed, "draws": list(draws)}
+        self.connection.send(order | drawing | {"gen_kwargs": gen_kwargs, "payload": payload})
         return chunk
 
     def receive(self) -> Frame:

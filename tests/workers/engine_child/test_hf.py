@@ -6,7 +6,8 @@ import os
 import random
 import subprocess
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def encode(model: Path) -> Any:
     return AutoTokenizer.from_pretrained(model).encode
 
 
-Reference = Callable[[str, Sequence[Any], int], Any]
+Reference = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +55,11 @@ def reference(python: Path, model: Path) -> Iterator[Reference]:
         assert process.stdout is not None
         answers = msgpack.Unpacker(process.stdout.raw)
 
-        def ask(kind: str, requests: Sequence[Any], batch_size: int) -> Any:
+        def ask(
+            kind: str, requests: Sequence[Any], batch_size: int, gen_kwargs: Mapping[str, Any] = GREEDY
+        ) -> Any:
             order = {"model": str(model), "kind": kind, "requests": requests, "batch_size": batch_size}
-            process.stdin.write(msgpack.packb(order | {"gen_kwargs": GREEDY}))
+            process.stdin.write(msgpack.packb(order | {"gen_kwargs": gen_kwargs}))
             process.stdin.flush()
             return next(answers)
 
@@ -150,14 +153,48 @@ def test_generations_in_chunks_are_those_of_the_whole_list(
     assert len(set(responses)) > 5
 
 
-def test_a_sampled_generation_follows_its_chunks_seed(engine: Supervisor) -> None:
-    texts = sums(random.Random(4), 8)
+def test_a_sample_depends_on_its_seed_and_request_alone(engine: Supervisor) -> None:
+    texts = sums(random.Random(4), 7)
+    texts += texts[:2]  # asked again: other samples
+    draws = [bytes([number]) for number in range(len(texts))]
     sampled = {"until": ["\n"], "do_sample": True, "temperature": 1.0, "max_gen_toks": 12}
 
-    def ask(seed: int) -> list[str]:
-        return list(engine.ask("generate_until", texts, gen_kwargs=sampled, seed=seed)["responses"])
+    def ask(seed: int, rows: Sequence[int], batch_size: int | str, **more: Any) -> list[str]:
+        chunk = [texts[row] for row in rows], {"draws": [draws[row] for row in rows]}
+        asked = {"seed": seed, "batch_size": batch_size, "gen_kwargs": sampled | more}
+        return list(engine.ask("generate_until", chunk[0], **chunk[1], **asked)["responses"])
 
-    assert ask(1) == ask(1) != ask(2)
+    whole = range(len(texts))
+    once = ask(1, whole, 4)
+    assert ask(1, whole, 4) == ask(1, whole, 1) == ask(1, whole, 9) == ask(1, whole, "auto") == once
+    assert ask(1, whole[::-1], 4) == once[::-1]
+    assert ask(1, whole[:3], 2) + ask(1, whole[3:], 2) == once
+    assert once[:2] != once[-2:]
+    assert ask(2, whole, 4) != once
+    for more in ({"num_beams": 3}, {"max_length": 130}):
+        assert ask(1, whole, 4, **more) == ask(1, whole, 2, **more) != ask(2, whole, 4, **more)
+
+
+@pytest.mark.parametrize(
+    ("count", "settings"),
+    [(4000, {"temperature": 2.0, "top_k": 30, "top_p": 0.9}), (500, {"temperature": 2.5, "num_beams": 2})],
+)
+def test_samples_are_distributed_as_those_of_lm_eval(
+    engine: Supervisor, reference: Reference, count: int, settings: dict[str, Any]
+) -> None:
+    texts = ["Question: What is 1 + 1?\nAnswer:"] * count
+    draws = [b"%d" % number for number in range(count)]
+    drawn = {"until": ["\n"], "do_sample": True, "max_gen_toks": 2} | settings
+    batches = {"batch_size": 500, "gen_kwargs": drawn}
+    ours = Counter(engine.ask("generate_until", texts, seed=3, draws=draws, **batches)["responses"])
+    theirs = Counter(reference("generate_until", texts, **batches))
+    often = {text for text in ours | theirs if ours[text] + theirs[text] >= 20}
+    rest = [counts.total() - sum(counts[text] for text in often) for counts in (ours, theirs)]
+    pairs = [(ours[text], theirs[text]) for text in often] + [(rest[0] + 1, rest[1] + 1)]
+    chi_square = sum((a - b) ** 2 / (a + b) for a, b in pairs)
+    freedom = len(pairs) - 1
+    assert freedom > 5
+    assert chi_square < freedom + 4 * (2 * freedom) ** 0.5, pairs
 
 
 def test_tokens_are_counted(engine: Supervisor, encode: Any) -> None:
