@@ -12,6 +12,7 @@ from typing import Any
 import msgpack
 from lm_eval.api.instance import Instance
 
+from workers.frames import DRAW_BYTES
 from workers.harness_child.broker_lm import BrokerLM
 from workers.harness_child.errors import TASK_ERROR, TaskFailedError
 from workers.harness_child.job import Job
@@ -35,8 +36,12 @@ class Question:
 
 
 def is_sampled(settings: Mapping[str, Any]) -> bool:
-    """Whether an answer is drawn at random, so that it must not serve another job."""
-    return settings.get("do_sample") is True or float(settings.get("temperature") or 0.0) > 0.0
+    """Whether an answer is drawn at random, so that it must not serve another job; as lm-eval decides it.
+
+    Its `normalize_gen_kwargs` always says so to the model, whose own generation_config.json is not asked.
+    """
+    asked = settings.get("do_sample")
+    return float(settings.get("temperature") or 0.0) > 0.0 if asked is None else bool(asked)
 
 
 def groups_contexts(job: Job, lm: BrokerLM) -> bool:
@@ -47,10 +52,11 @@ def groups_contexts(job: Job, lm: BrokerLM) -> bool:
 
 
 class Asking:
-    """Turns lm-eval's instances into questions.
+    """Turns a task's instances, one task after the other, into questions.
 
     The n-th occurrence of an equal question is a question of its own, because it takes a row of its own in
     the engine's batches and shifts the rest. Only log-likelihoods that the engine would group are asked once.
+    What is drawn goes by the occurrence in its own task, so that no other task of the job changes a sample.
     """
 
     def __init__(self, job: Job, lm: BrokerLM) -> None:
@@ -64,9 +70,11 @@ class Asking:
         asked: list[tuple[Instance, list[list[Question]]]] = []
         texts = [instance.args[0] for instance in instances if instance.request_type == ROLLING]
         encoded = encode(self._lm, texts)
+        drawn: Counter[Key] = Counter()
         for instance in instances:
             parts = self._parts(instance, encoded)
-            asked.append((instance, [list(self._numbered(instance, parts)) for _ in range(instance.repeats)]))
+            repeats = [list(self._numbered(instance, parts, drawn)) for _ in range(instance.repeats)]
+            asked.append((instance, repeats))
         return asked
 
     def _parts(self, instance: Instance, encoded: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -81,22 +89,23 @@ class Asking:
             case kind:
                 raise TaskFailedError(TASK_ERROR, f"requests of kind {kind!r} cannot be asked")
 
-    def _numbered(self, instance: Instance, parts: Iterable[tuple[Any, ...]]) -> Iterator[Question]:
+    def _numbered(
+        self, instance: Instance, parts: Iterable[tuple[Any, ...]], drawn: Counter[Key]
+    ) -> Iterator[Question]:
         kind = instance.request_type
         for args in parts:
             content = _content(kind, args)
-            first = self._key(kind, args, content, 0)
+            sampled = kind == GENERATE and is_sampled(args[1])
+            salt = self._job.id if sampled else self._job.salt
+            first = _hash(kind, content, 0, salt)
             if kind == LOGLIKELIHOOD and self._once:
                 yield Question(first, kind, args)
                 continue
-            occurrence = self._occurrences[first]
-            self._occurrences[first] += 1
-            key = self._key(kind, args, content, occurrence) if occurrence else first
+            occurrence = _next(self._occurrences, first)
+            key = _hash(kind, content, occurrence, salt) if occurrence else first
+            if sampled:
+                key = _hash(kind, content, _next(drawn, first))[:DRAW_BYTES] + key[DRAW_BYTES:]
             yield Question(key, kind, args)
-
-    def _key(self, kind: str, args: tuple[Any, ...], content: list[Any], occurrence: int) -> Key:
-        salt = self._job.id if kind == GENERATE and is_sampled(args[1]) else self._job.salt
-        return hashlib.sha256(msgpack.packb([kind, content, occurrence, salt])).digest()
 
     def _refuse_thinking(self) -> None:
         if self._job.engine.args.get("enable_thinking"):
@@ -197,6 +206,16 @@ def _generation(instance: Instance) -> tuple[str, dict[str, Any]]:
     if not isinstance(settings, dict):
         raise TaskFailedError(TASK_ERROR, f"generation settings must be a mapping, not {settings!r}")
     return context, settings
+
+
+def _hash(*parts: object) -> Key:
+    return hashlib.sha256(msgpack.packb(parts)).digest()
+
+
+def _next(counts: Counter[Key], key: Key) -> int:
+    """How often it was counted before."""
+    counts[key] += 1
+    return counts[key] - 1
 
 
 def _content(kind: str, args: tuple[Any, ...]) -> list[Any]:

@@ -6,6 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lm_eval.models.utils import normalize_gen_kwargs
+
+from workers.frames import DRAW_BYTES, unpack_requests
+from workers.harness_child.questions import is_sampled
 
 from . import reference
 from .conftest import MAX_LENGTH, documents, write_data
@@ -187,11 +191,58 @@ def test_sampled_answers_serve_their_own_job_only(order: Orders) -> None:
     assert all(isinstance(chunk["seed"], int) for chunk in first.of("chunk"))
 
 
-def test_a_seed_is_the_same_for_the_same_job(order: Orders) -> None:
-    seeds = [chunk["seed"] for chunk in Run().serve(order("sampled")).of("chunk")]
+@pytest.mark.parametrize(("seed", "alike"), [([9, 9, 7, 9], True), ([0, 1234, 8, 1234], False)])
+def test_samples_follow_the_seed_that_lm_eval_gives_torch(
+    order: Orders, seed: list[int], alike: bool
+) -> None:
+    first, second = (
+        {chunk["seed"] for chunk in Run().serve(order("sampled", seed=given)).of("chunk")}
+        for given in ([0, 1234, 7, 1234], seed)
+    )
 
-    assert seeds == [chunk["seed"] for chunk in Run().serve(order("sampled")).of("chunk")]
-    assert seeds != [chunk["seed"] for chunk in Run().serve(order("sampled", seed=[0, 0, 0, 0])).of("chunk")]
+    assert len(first) == len(second) == 1
+    assert (first == second) is alike
+
+
+def test_without_a_seed_every_job_has_samples_of_its_own(order: Orders) -> None:
+    one, other = (order("sampled", seed=[None] * 4) for _ in range(2))
+    other.job_id = "job-2"
+    seeds = [{chunk["seed"] for chunk in Run().serve(job).of("chunk")} for job in (one, one, other)]
+
+    assert seeds[0] == seeds[1] != seeds[2]
+
+
+def test_what_is_drawn_is_named_by_the_question_and_its_time_in_the_task(order: Orders) -> None:
+    job = order("sampled")
+    again, crowded = order("sampled", batch_size=1), order("sampled_too", "sampled", limit=4)
+    again.job_id = "job-2"
+    yaml = (job.folder / "sampled.yaml").read_text() + "repeats: 3\n"
+    (job.folder / "sampled.yaml").write_text(yaml)
+    (job.folder / "sampled_too.yaml").write_text(yaml.replace("task: sampled", "task: sampled_too"))
+    drawn, elsewhere, few = (_drawn(Run().serve(given)) for given in (job, again, crowded))
+
+    assert drawn == elsewhere
+    assert all(len(draws) == 3 for draws in drawn.values())
+    assert few.items() <= drawn.items()
+    assert len(few) == 4
+
+
+def _drawn(run: Run) -> dict[str, set[bytes]]:
+    """By text, what names its samples to an engine."""
+    draws: dict[str, set[bytes]] = {}
+    for chunk in run.of("chunk"):
+        for text, key in zip(unpack_requests(chunk["payload"]), chunk["keys"], strict=True):
+            draws.setdefault(text, set()).add(key[:DRAW_BYTES])
+    return draws
+
+
+@pytest.mark.parametrize("asked", [None, True, False])
+@pytest.mark.parametrize("temperature", [{}, {"temperature": 0}, {"temperature": 0.5}])
+def test_what_is_sampled_is_what_lm_eval_samples(asked: bool | None, temperature: dict[str, float]) -> None:
+    settings = {"do_sample": asked} | temperature
+
+    assert is_sampled(settings) == normalize_gen_kwargs(dict(settings))["do_sample"]
+    assert is_sampled(temperature) == normalize_gen_kwargs(dict(temperature))["do_sample"]
 
 
 def test_a_question_of_two_tasks_is_one_request_of_both(order: Orders) -> None:
