@@ -22,6 +22,8 @@ GIB = 1 << 30
 WIDTHS = (1, 2, 4, 8, 16)
 NOT_GIVEN = frozenset({"device", "device_map_option"})
 """Arguments that `read_parallelism` leaves out or renames."""
+WIDE_DTYPES = frozenset({"float32", "float", "float64", "double"})
+"""In which a log-softmax loses nothing worth a note."""
 
 
 def known_model_names(settings: Settings) -> tuple[str, ...]:
@@ -58,6 +60,8 @@ class EngineReader:
         if reader.given("trust_remote_code"):
             args["trust_remote_code"] = True
         facts = self._facts(model)
+        if self._backend == "hf":
+            self._say_softmax(args, facts)
         gpus = self._gpus(found, args, facts)
         if facts is not None:
             reader.faults += head_faults(facts, found.tensor_parallel_size)
@@ -123,6 +127,19 @@ class EngineReader:
         facts = inspect_model(Path(model))
         self._reader.faults += facts.faults
         return None if facts.faults else facts
+
+    def _say_softmax(self, args: dict[str, Any], facts: ModelFacts | None) -> None:
+        """Name lm-eval's default, since engines of the version before took float32 where nothing was said."""
+        if args.setdefault("softmax_dtype") is not None:
+            return
+        given = (_text(args.get("dtype")) or "auto").removeprefix("torch.")
+        stored = facts.dtype if facts else None
+        dtype = given if given != "auto" else stored or "the model's own dtype"
+        if dtype not in WIDE_DTYPES:
+            self._reader.notes.append(
+                f"log-likelihoods are computed in {dtype}, as lm_eval computes them: more exact with"
+                " softmax_dtype=float32 in model_args"
+            )
 
     def _gpus(self, found: Parallelism, args: dict[str, Any], facts: ModelFacts | None) -> int:
         """Devices of one replica: as asked for, else the fewest that hold the model."""

@@ -294,7 +294,8 @@ def test_spec_and_command_have_the_arguments_that_the_engine_is_given(
 ) -> None:
     taken = desk.submit(model_args={"pretrained": str(desk.model)} | given)
     assert f"--model_args pretrained={desk.model}{shown} " in taken.plan.command
-    assert taken.spec["model_args"] == {"pretrained": str(desk.model), **taken.engine.args}
+    engine = {name: value for name, value in taken.engine.args.items() if name != "softmax_dtype"}
+    assert taken.spec["model_args"] == {"pretrained": str(desk.model), **engine}
 
 
 def test_code_of_a_model_is_allowed_in_the_command_too(desk: Desk) -> None:
@@ -310,6 +311,27 @@ def test_a_model_argument_given_twice_is_said(desk: Desk) -> None:
     taken = desk.submit(model_args=f"pretrained={desk.model},dtype=auto,dtype=float32")
     assert taken.spec["model_args"]["dtype"] == "float32"
     assert any("given more than once" in note for note in taken.notes)
+
+
+@pytest.mark.parametrize(
+    ("args", "noted"),
+    [
+        ({"dtype": "bfloat16"}, "in bfloat16"),
+        ({"dtype": "torch.float16", "softmax_dtype": None}, "in float16"),
+        ({"dtype": "auto"}, "in the model's own dtype"),
+        ({}, "in the model's own dtype"),
+        ({"dtype": "float32"}, None),
+        ({"dtype": "bfloat16", "softmax_dtype": "float32"}, None),
+    ],
+)
+def test_a_narrow_softmax_is_lm_evals_and_noted(desk: Desk, args: dict[str, Any], noted: str | None) -> None:
+    taken = desk.submit(model_args={"pretrained": str(desk.model)} | args)
+    notes = [note for note in taken.notes if "softmax_dtype=float32" in note]
+    assert len(notes) == (noted is not None)
+    assert all(str(noted) in note for note in notes)
+    assert set(notes) <= set(taken.plan.explanation)
+    assert taken.engine.args["softmax_dtype"] == args.get("softmax_dtype")
+    assert taken.spec["model_args"].keys() == {"pretrained", *args}
 
 
 def test_all_faults_come_at_once_with_what_is_allowed(desk: Desk) -> None:

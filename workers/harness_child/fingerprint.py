@@ -32,6 +32,10 @@ CANNOT_CHANGE_ANSWERS = frozenset({
 # fmt: on
 """Load-time arguments outside the fingerprint. Any other argument is taken to matter."""
 
+ENGINES = {"hf": 2}
+"""Raised when a backend's engine begins to answer otherwise: what it answered before then serves nobody any more.
+hf 2: log-likelihoods in the model's dtype unless `softmax_dtype` names another, every sample drawn by itself."""
+
 _MODELS = ("tokenizer", "peft", "lora_local_path", "delta")
 """Arguments that name another folder or repository, which counts by its content."""
 
@@ -42,7 +46,7 @@ _BLOCKS = 16
 
 def fingerprint(engine: Engine, backend_key: str) -> bytes:
     """Hash of the model's content and of all that can change an answer."""
-    parts = {
+    parts: dict[str, object] = {
         "backend": engine.backend,
         "backend_key": backend_key,
         "lm_eval": version("lm_eval"),
@@ -50,6 +54,8 @@ def fingerprint(engine: Engine, backend_key: str) -> bytes:
         "args": {name: _value(engine, name) for name in engine.args.keys() - CANNOT_CHANGE_ANSWERS},
         "env": {name: value for name, value in engine.env.items() if not name.startswith("NCCL_")},
     }
+    if engine.backend in ENGINES:
+        parts["engine"] = ENGINES[engine.backend]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).digest()
 
 

@@ -111,9 +111,10 @@ class Report:
     def _config(self, facts: Mapping[str, Any]) -> dict[str, Any]:
         """As the command line types it; `model_args` with what the engine was given beyond what was asked."""
         spec, engine = self._job.spec, self._job.engine
+        given = {name: value for name, value in engine.args.items() if value is not None}
         return {
             "model": spec.model,
-            "model_args": {**spec.model_args, **engine.args},
+            "model_args": {**spec.model_args, **given},
             **(self._model_info(facts) if engine.backend == "hf" else {}),
             "batch_size": str(spec.batch_size),
             "batch_sizes": [],

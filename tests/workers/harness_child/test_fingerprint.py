@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.workers.first_fingerprint import first_fingerprint
 from workers.harness_child.fingerprint import content, fingerprint
 from workers.harness_child.job import Engine
 
@@ -58,6 +59,20 @@ def test_what_cannot_change_an_answer_does_not(engine: Engine, change: dict[str,
 
 def test_another_environment_is_another_fingerprint(engine: Engine) -> None:
     assert fingerprint(engine, "k") != fingerprint(engine, "other")
+
+
+@pytest.mark.parametrize("softmax_dtype", [{}, {"softmax_dtype": None}, {"softmax_dtype": "float32"}])
+def test_no_answer_of_the_engine_before_is_found(engine: Engine, softmax_dtype: dict[str, Any]) -> None:
+    """It took float32 for the log-softmax where nothing was said."""
+    args = {"dtype": "bfloat16"} | softmax_dtype
+    now = {fingerprint(replace(engine, args=args | more), "k") for more in ({}, {"softmax_dtype": None})}
+    assert first_fingerprint(engine.model, args) not in now
+
+
+def test_the_dtype_of_the_softmax_changes_answers(engine: Engine) -> None:
+    asked = [None, "float32", "bfloat16"]
+    prints = {fingerprint(replace(engine, args={"softmax_dtype": dtype}), "k") for dtype in asked}
+    assert len(prints) == len(asked)
 
 
 def test_changed_weights_are_another_model(folder: Path) -> None:
