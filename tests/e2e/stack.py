@@ -47,6 +47,7 @@ class Stack(Client):
             "worker": ["worker", "--group", "local", "--devices", devices],
         }
         self.parts: dict[str, subprocess.Popen[bytes]] = {}
+        self.database_url = env["EVALQ_DATABASE_URL"]
 
     def __enter__(self) -> Self:
         try:

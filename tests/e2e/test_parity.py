@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+import msgpack
 import psutil
+import psycopg
 import pytest
 
+from app.backends import backend_key
 from tests.client import TERMINAL
 from tests.e2e.comparison import assert_same
-from tests.e2e.conftest import Reference
+from tests.e2e.conftest import NARROW_LIMIT, Reference
 from tests.e2e.stack import Stack
+from tests.workers.first_fingerprint import first_fingerprint
 
 Body = dict[str, Any]
 
@@ -20,6 +27,22 @@ def test_the_document_is_lm_evals_own(stack: Stack, body: Body, reference: Refer
     job = stack.run(body | {"replicas": replicas})
     assert job["progress"]["done"] == job["progress"]["total"] > 0
     assert_same(stack, job["id"], reference)
+
+
+def test_narrow_weights_give_lm_evals_numbers_and_no_answer_of_the_engine_before(
+    stack: Stack, body: Body, model: Path, references: dict[str, Reference]
+) -> None:
+    args, reference = {"dtype": "bfloat16"}, references["bfloat16"]
+    keys = {key_of(asked) for row in reference.samples["e2e_choice"] for asked in row["arguments"].values()}
+    store(stack, first_fingerprint(str(model), args, backend_key("hf")), keys, [-1.0, True])
+    narrow = {"model_args": {"pretrained": str(model)} | args, "limit": NARROW_LIMIT, "replicas": 1}
+    job = stack.run(body | narrow | {"reuse_responses": True})
+    assert_same(stack, job["id"], reference)
+    assert job["progress"]["reused"] == 0
+    assert stored(stack, keys) == 2 * len(keys)
+    assert any("softmax_dtype=float32" in line for line in job["plan"]["explanation"])
+    (engine,) = stack.results(job["id"])["evalq"]["engines"]
+    assert engine["dtype"] == engine["softmax_dtype"] == "bfloat16"
 
 
 def test_both_replicas_answer_and_stay_warm(stack: Stack, body: Body) -> None:
@@ -51,6 +74,30 @@ def test_a_killed_part_costs_nothing_but_time(
     events = stack.events(job_id)
     assert [event["id"] for event in events] == list(range(1, len(events) + 1))
     assert events[-1]["type"] == "job.succeeded"
+
+
+def key_of(arguments: dict[str, str]) -> bytes:
+    """Of a log-likelihood that other jobs may use."""
+    return hashlib.sha256(msgpack.packb(["loglikelihood", list(arguments.values()), 0, None])).digest()
+
+
+def store(stack: Stack, fingerprint: bytes, keys: Iterable[bytes], answer: object) -> None:
+    """The answer of an engine of that fingerprint to each of these requests."""
+    rows = [(fingerprint, key, msgpack.packb(answer)) for key in keys]
+    with psycopg.connect(stack.database_url) as connection:
+        connection.cursor().executemany(
+            "INSERT INTO responses (fingerprint, key, value) VALUES (%s, %s, %s)", rows
+        )
+
+
+def stored(stack: Stack, keys: Iterable[bytes]) -> int:
+    """How many answers there are to these requests."""
+    with psycopg.connect(stack.database_url) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM responses WHERE key = ANY(%s)", [list(keys)]
+        ).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def begun(stack: Stack, body: Body) -> str:
