@@ -31,14 +31,28 @@ def test_a_larger_limit_pays_only_for_the_new_documents(stack: Stack, body: Body
     assert large["progress"]["reused"] == small["progress"]["total"] < large["progress"]["total"]
 
 
-def test_sampled_generations_are_never_reused(stack: Stack, body: Body) -> None:
+def test_a_seed_gives_the_same_samples_whatever_runs_them_and_none_is_reused(
+    stack: Stack, body: Body
+) -> None:
     sampled = body | {
         "reuse_responses": True,
         "tasks": ["e2e_generate"],
-        "limit": 4,
-        "gen_kwargs": {"do_sample": True, "temperature": 1.0},
+        "limit": 6,
+        "gen_kwargs": {"do_sample": True, "temperature": 1.5},
+        "seed": 5,
     }
-    assert [stack.run(sampled)["progress"]["reused"] for _ in range(2)] == [0, 0]
+    crowded = {"tasks": ["e2e_choice", "e2e_generate"], "batch_size": "auto", "reuse_responses": False}
+    jobs = [stack.run(sampled | other) for other in ({"replicas": 1}, crowded, {"seed": [5, 5, 6, 5]})]
+    assert [job["progress"]["reused"] for job in jobs] == [0, 0, 0]
+    once, again, otherwise = (
+        [
+            json.loads(line)["resps"]
+            for line in stack.artifact(job["id"], "samples_e2e_generate_").splitlines()
+        ]
+        for job in jobs
+    )
+    assert once == again
+    assert once != otherwise
 
 
 def test_a_task_without_data_fails_alone(stack: Stack, body: Body) -> None:
