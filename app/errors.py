@@ -14,6 +14,7 @@ class FailureCode(StrEnum):
     KV_CACHE_TOO_SMALL = "kv_cache_too_small"
     MODEL_NOT_FOUND = "model_not_found"
     MODEL_GATED = "model_gated"
+    HUB_UNREACHABLE = "hub_unreachable"
     TOKENIZER_ERROR = "tokenizer_error"
     DATASET_ERROR = "dataset_error"
     TASK_ERROR = "task_error"

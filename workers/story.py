@@ -293,7 +293,8 @@ class Story:
     def _on_failed(self, frame: Frame) -> None:
         error = frame["error"]
         tail = tuple(self._log.tail(TAIL_LINES))
-        self._coordination.fail(self._lease, Failure(error["code"], error["message"], log_tail=tail))
+        failure = Failure(error["code"], error["message"], hint=error.get("hint"), log_tail=tail)
+        self._coordination.fail(self._lease, failure)
         raise JobEndedError
 
     def _on_exited(self, frame: Frame) -> None:
@@ -303,7 +304,8 @@ class Story:
 def _task_failure(frame: Frame) -> Failure:
     error = frame["error"]
     tail = tuple((error.get("traceback") or "").splitlines()[-TAIL_LINES:])
-    return Failure(error["code"], error["message"], task=frame["task"], log_tail=tail)
+    hint = error.get("hint")
+    return Failure(error["code"], error["message"], task=frame["task"], hint=hint, log_tail=tail)
 
 
 def where(replicas: list[Replica], busy: int, job: Job) -> tuple[Phase, str]:

@@ -13,7 +13,14 @@ from lm_eval.models.utils import configure_pad_token, has_bos_prefix, resolve_ma
 from transformers import AutoConfig, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
 
-from workers.harness_child.errors import MODEL_GATED, MODEL_NOT_FOUND, TOKENIZER_ERROR, JobFailedError
+from workers.harness_child import hub
+from workers.harness_child.errors import (
+    HUB_UNREACHABLE,
+    MODEL_GATED,
+    MODEL_NOT_FOUND,
+    TOKENIZER_ERROR,
+    JobFailedError,
+)
 from workers.harness_child.job import Engine
 
 Answer = Callable[[Instance, int], object]
@@ -158,7 +165,7 @@ def _load_config(engine: Engine, revision: str) -> Any:
             subfolder=engine.args.get("subfolder", ""),
         )
     except OSError as error:
-        raise JobFailedError(_gated_or(MODEL_NOT_FOUND, error), str(error)) from error
+        raise _fault(MODEL_NOT_FOUND, engine.model, error) from error
     except Exception as error:
         raise JobFailedError(TOKENIZER_ERROR, str(error)) from error
 
@@ -174,14 +181,19 @@ def _load_tokenizer(engine: Engine, revision: str) -> Any:
     else:
         options["use_fast"] = args.get("use_fast_tokenizer", True)
     options |= {name: args[name] for name in ("add_bos_token", "subfolder") if args.get(name) is not None}
+    name = args.get("tokenizer") or engine.model
     try:
-        return AutoTokenizer.from_pretrained(args.get("tokenizer") or engine.model, **options)
+        return AutoTokenizer.from_pretrained(name, **options)
     except Exception as error:
-        raise JobFailedError(_gated_or(TOKENIZER_ERROR, error), str(error)) from error
+        raise _fault(TOKENIZER_ERROR, name, error) from error
 
 
-def _gated_or(code: str, error: BaseException) -> str:
-    return MODEL_GATED if "gated repo" in str(error) else code
+def _fault(code: str, name: str, error: Exception) -> JobFailedError:
+    """Why the files of this name were not read; `code` unless it is known better."""
+    if hub.unreachable(error):
+        message = f"the hub cannot be reached from the coordinator's host, which has no copy of {name}"
+        return JobFailedError(HUB_UNREACHABLE, message, hub.HINT)
+    return JobFailedError(MODEL_GATED if "gated repo" in str(error) else code, str(error))
 
 
 def _resolve_backend(engine: Engine, config: Any) -> str:

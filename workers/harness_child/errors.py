@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
+from workers.harness_child import hub
+
 DATASET_ERROR = "dataset_error"
 TASK_ERROR = "task_error"
 TOKENIZER_ERROR = "tokenizer_error"
+HUB_UNREACHABLE = "hub_unreachable"
 MODEL_NOT_FOUND = "model_not_found"
 MODEL_GATED = "model_gated"
 INTERNAL = "internal"
@@ -21,9 +24,10 @@ NAMED_TASKS = 5
 class CodedError(Exception):
     """An error whose code says what kind of fault it is."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, hint: str | None = None) -> None:
         super().__init__(message)
         self.code = code
+        self.hint = hint
 
 
 class JobFailedError(CodedError):
@@ -44,7 +48,14 @@ def described(error: BaseException, code: str) -> dict[str, str]:
         "code": error.code if isinstance(error, CodedError) else code,
         "message": str(error) if isinstance(error, CodedError) else f"{type(error).__name__}: {error}",
         "traceback": "".join(traceback.format_exception(error)),
+        **_hint(error),
     }
+
+
+def _hint(error: BaseException) -> dict[str, str]:
+    """What helps, where that is known."""
+    hint = error.hint if isinstance(error, CodedError) else hub.HINT if hub.unreachable(error) else None
+    return {"hint": hint} if hint else {}
 
 
 def loading_code(error: BaseException) -> str:
@@ -62,7 +73,9 @@ def all_failed(failures: Mapping[str, Mapping[str, Any]]) -> JobFailedError:
     named = [f"{name}: {failure['message']}" for name, failure in failures.items()]
     more = [f"and {len(named) - NAMED_TASKS} more"] if len(named) > NAMED_TASKS else []
     message = "; ".join(named[:NAMED_TASKS] + more)
-    return JobFailedError(codes.pop() if len(codes) == 1 else TASK_ERROR, f"every task failed: {message}")
+    code = codes.pop() if len(codes) == 1 else TASK_ERROR
+    hint = next((failure["hint"] for failure in failures.values() if "hint" in failure), None)
+    return JobFailedError(code, f"every task failed: {message}", hint)
 
 
 def _frames(trace: TracebackType | None) -> list[tuple[str, str]]:

@@ -113,7 +113,14 @@ SIGNATURES = (
         "check the model's name and revision; a private model needs an HF_TOKEN that may read it",
     ),
     _sign(
-        r"does not appear to have a file named|We couldn't connect to 'https?://\S+' to load the files",
+        r"We couldn't connect to 'https?://\S+' to load|LocalEntryNotFoundError|OfflineModeIsEnabled"
+        r"|There was a specific connection error when trying to load|(?:5\d\d Server|429 Client) Error.* for url",
+        FailureCode.HUB_UNREACHABLE,
+        "let the gpu worker's host reach the hub (HF_ENDPOINT names a mirror, HF_HUB_OFFLINE forbids to ask), or name"
+        " a folder that has the files",
+    ),
+    _sign(
+        r"does not appear to have a file named",
         FailureCode.MODEL_NOT_FOUND,
         "the model's files are not complete here: check the folder, or download it where there is a network",
     ),

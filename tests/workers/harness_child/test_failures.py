@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from huggingface_hub.errors import HfHubHTTPError
+
+from workers.harness_child import hub
 
 from .coordinator import Order, Run
 
@@ -216,10 +221,33 @@ def test_a_chat_template_must_be_one_the_tokenizer_has(order: Orders, tmp_path: 
     assert "absent" in error["message"]
 
 
-def test_a_repository_that_cannot_be_reached_is_not_found(order: Orders) -> None:
+def test_a_hub_that_cannot_be_reached_is_no_missing_model(order: Orders) -> None:
     job = order("sums")
     frame = job.frame()
     frame["engine"]["model"] = "nobody/nothing"
     job.frame = lambda: frame  # type: ignore[method-assign]
+    error = Run().serve(job).one("failed")["error"]
 
-    assert Run().serve(job).one("failed")["error"]["code"] == "model_not_found"
+    assert error["code"] == "hub_unreachable"
+    assert "nobody/nothing" in error["message"]
+    assert "HF_ENDPOINT" in error["hint"]
+
+
+def test_data_on_a_hub_that_cannot_be_reached_are_told_with_what_helps(order: Orders) -> None:
+    job = order("sums", "more_sums")
+    sums = job.folder / "sums.yaml"
+    data = re.search(r"dataset_path.*?test.jsonl\n", sums.read_text(), re.DOTALL)
+    assert data
+    sums.write_text(sums.read_text().replace(data[0], "dataset_path: nobody/nothing\n"))
+    run = Run().serve(job)
+
+    assert run.failures == {"sums": "dataset_error"}
+    assert "HF_ENDPOINT" in run.one("task_failed")["error"]["hint"]
+
+
+@pytest.mark.parametrize(("status", "reached"), [(404, True), (401, True), (429, False), (503, False)])
+def test_a_hub_that_answers_is_reached(status: int, reached: bool) -> None:
+    response = httpx.Response(status, request=httpx.Request("HEAD", "https://hub"))
+    outer = OSError("no such model")
+    outer.__cause__ = HfHubHTTPError("no", response=response)  # type: ignore[arg-type]
+    assert hub.unreachable(outer) is not reached

@@ -53,6 +53,14 @@ NO_REPOSITORY = (
 )
 NO_WEIGHTS = "/models/half does not appear to have a file named pytorch_model.bin or model.safetensors."
 OFFLINE = "We couldn't connect to 'https://huggingface.co' to load the files, and couldn't find them."
+NO_COPY = (
+    "An error happened while trying to locate the file on the Hub and we cannot find the requested files."
+)
+HUB_DOWN = (
+    "There was a specific connection error when trying to load nobody/nothing:\n"
+    "503 Server Error: Service Unavailable for url: https://huggingface.co/nobody/nothing/resolve/main/config.json"
+)
+HUB_BUSY = "429 Client Error: Too Many Requests for url: https://huggingface.co/api/models/nobody/nothing"
 NO_DATASET = "Dataset 'nobody/nothing' doesn't exist on the Hub or cannot be accessed."
 GATED_DATASET = (
     "Dataset 'Idavidrein/gpqa' is a gated dataset on the Hub. You must be authenticated to access it."
@@ -97,7 +105,10 @@ ROWS = [
     ("OSError", NO_MODEL, FailureCode.MODEL_NOT_FOUND, "name and revision"),
     ("RepositoryNotFoundError", NO_REPOSITORY, FailureCode.MODEL_NOT_FOUND, "name and revision"),
     ("OSError", NO_WEIGHTS, FailureCode.MODEL_NOT_FOUND, "not complete"),
-    ("OSError", OFFLINE, FailureCode.MODEL_NOT_FOUND, "network"),
+    ("OSError", OFFLINE, FailureCode.HUB_UNREACHABLE, "HF_ENDPOINT"),
+    ("huggingface_hub.errors.LocalEntryNotFoundError", NO_COPY, FailureCode.HUB_UNREACHABLE, "HF_ENDPOINT"),
+    ("OSError", HUB_DOWN, FailureCode.HUB_UNREACHABLE, "HF_ENDPOINT"),
+    ("huggingface_hub.errors.HfHubHTTPError", HUB_BUSY, FailureCode.HUB_UNREACHABLE, "HF_ENDPOINT"),
     ("datasets.exceptions.DatasetNotFoundError", NO_DATASET, FailureCode.DATASET_ERROR, "dataset name"),
     ("datasets.exceptions.DatasetNotFoundError", GATED_DATASET, FailureCode.DATASET_ERROR, "accepted terms"),
     ("RuntimeError", SCRIPTS, FailureCode.DATASET_ERROR, "Parquet"),
