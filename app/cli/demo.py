@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -54,7 +55,8 @@ def _run(data: Path, *, kept: bool) -> Exit:
         if code in {Exit.OK, Exit.PARTIALLY_FAILED}:
             out.data(markdown(api.get(f"/v1/jobs/{job_id}/results")))
         _say_how_it_went(out, api.job(job_id))
-    _say_next(out, data if kept else None)
+    for line in next_steps(model, data if kept else None):
+        out.say(line)
     return code
 
 
@@ -134,10 +136,15 @@ def _say_how_it_went(out: Output, job: Json) -> None:
     out.say(f"{progress['done']} requests{reused}{worked}")
 
 
-def _say_next(out: Output, kept: Path | None) -> None:
-    evalq = sys.argv[0] if Path(sys.argv[0]).name == "evalq" else "evalq"
-    keep = f" --data {kept}" if kept else ""
-    out.say("next, the same by hand (the model then comes from the hub):")
-    out.say(f"  EVALQ_TASK_PATHS={EXAMPLES / 'tasks'} {evalq} up --group local=cpu:2{keep}")
-    out.say(f"  {evalq} submit {EXAMPLES / 'requests' / 'demo.json'} --watch")
-    out.say(f"  {evalq} --help, README.md and docs/ show what else there is")
+def next_steps(model: Path, kept: Path | None) -> list[str]:
+    """What to type to do the same by hand, with the model that was made: no hub is asked."""
+    evalq = shlex.quote(sys.argv[0]) if Path(sys.argv[0]).name == "evalq" else "evalq"
+    keep = f" --data {shlex.quote(str(kept))}" if kept else ""
+    arguments = shlex.quote(f"pretrained={model},dtype=float32")
+    measured = f"lm_eval run --model hf --model_args {arguments} --tasks evalq_demo --batch_size 8"
+    return [
+        "next, the same by hand, in two shells:",
+        f"  EVALQ_TASK_PATHS={shlex.quote(str(EXAMPLES / 'tasks'))} {evalq} up --group local=cpu:2{keep}",
+        f"  {evalq} submit --watch -- {measured}",
+        f"  {evalq} --help, README.md and docs/ show what else there is",
+    ]

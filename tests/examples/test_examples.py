@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -12,6 +14,7 @@ import pytest
 from lm_eval.tasks import TaskManager
 
 from app.api.schemas.submission import JobIn
+from app.cli.demo import next_steps
 from app.harnesses.command_line import parse_command
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -44,6 +47,28 @@ def test_lm_eval_loads_the_tasks_from_any_folder(monkeypatch: pytest.MonkeyPatch
         "evalq_facts": 100,
         "evalq_arithmetic": 100,
     }
+
+
+def test_the_first_job_of_the_readme_needs_no_hub() -> None:
+    readme = (EXAMPLES.parent / "README.md").read_text()
+    (body,) = re.findall(r"<<END\n(.*?)\nEND\n", readme, re.DOTALL)
+    job = JobIn.model_validate_json(body)
+    folder = "/models/smollm2-135m-instruct"
+    assert job.model_dump()["model_args"]["pretrained"] == f"$HOME/.cache/evalq{folder}"
+    assert folder.rpartition("/")[2] in (EXAMPLES / "models" / "smollm2.py").read_text()
+    assert job.model_dump()["tasks"] == ["evalq_facts"]
+    assert "export EVALQ_TASK_PATHS=examples/tasks" in readme
+
+
+@pytest.mark.parametrize("folder", ["/cache/models/tiny", "/my cache/models/tiny"])
+def test_what_the_demo_says_comes_next_needs_no_hub(folder: str) -> None:
+    _, up, submit, _ = next_steps(Path(folder), kept=None)
+    assert shlex.split(up)[0] == f"EVALQ_TASK_PATHS={EXAMPLES / 'tasks'}"
+    options, _, command = submit.partition(" -- ")
+    fields = parse_command(command, {}).fields
+    assert shlex.split(options)[-2:] == ["submit", "--watch"]
+    assert fields["model_args"]["pretrained"] == folder
+    assert fields["tasks"] == ["evalq_demo"]
 
 
 @pytest.mark.parametrize("request_file", REQUESTS, ids=lambda path: path.name)
