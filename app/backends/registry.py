@@ -7,6 +7,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.backends.arguments import HF, Arguments
+
 
 @dataclass(frozen=True, slots=True)
 class Backend:
@@ -15,6 +17,13 @@ class Backend:
     name: str
     lock_file: Path | None
     model_names: tuple[str, ...]
+    arguments: Arguments | None = None
+    """What it takes of a job; None for one that takes anything."""
+
+    @property
+    def packages(self) -> frozenset[str]:
+        """What its environment holds."""
+        return frozenset(pin.partition("==")[0] for pin in _pins(self))
 
 
 _HERE = Path(__file__).parent
@@ -22,7 +31,7 @@ _HERE = Path(__file__).parent
 BACKENDS: dict[str, Backend] = {
     backend.name: backend
     for backend in (
-        Backend("hf", _HERE / "hf.txt", ("hf", "huggingface", "hf-auto")),
+        Backend("hf", _HERE / "hf.txt", ("hf", "huggingface", "hf-auto"), HF),
         Backend("echo", None, ("echo",)),
     )
 }
