@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from app.harnesses.values import SWITCH, TEXT, Kind, either, number, one_of, whole
+from app.harnesses.values import SWITCH, TEXT, Kind, either, listed, number, one_of, whole
 
 MOST_TOKENS = 10_000_000
 MOST_BATCH = 100_000
@@ -21,10 +21,26 @@ _NARROW = ("float8_e4m3fn", "float8_e5m2", "int8", "8bit", "uint8", "int4", "4bi
 """What `app.harnesses.parallelism` says more about, and what some GPUs load."""
 
 
+_ATTENTION = (
+    "eager",
+    "sdpa",
+    "flex_attention",
+    "flash_attention_2",
+    "flash_attention_3",
+    "flash_attention_4",
+)
+
+
 def _dtype(value: Any) -> str:
     if not isinstance(value, str) or value.lower().removeprefix("torch.") not in (*_DTYPES, *_NARROW):
         raise ValueError
     return value
+
+
+def _computing_dtype(value: Any) -> str:
+    if value not in _DTYPES:
+        raise ValueError
+    return str(value)
 
 
 def _batch_size(value: Any) -> int | str:
@@ -72,17 +88,25 @@ def _chat_template_args(value: Any) -> dict[str, Any]:
     return value
 
 
+def _attention(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _attention(each) for name, each in value.items()}
+    if value is None or (isinstance(value, str) and "/" in value):  # a kernel of the hub
+        return value
+    one_of(*_ATTENTION).read(str(value).removeprefix("paged|"))
+    return value
+
+
 _TOKENS = whole(1, MOST_TOKENS)
-_OPTIONAL_TOKENS = either(_TOKENS, Kind("null", lambda value: None if value is None else _fail()))
 _SHARE = number(0, 1)
-
-
-def _fail() -> None:
-    raise ValueError
+_TOKEN_ID = whole(0)
+_TOKEN_IDS = either(_TOKEN_ID, listed(_TOKEN_ID, MOST_STOPS))
+_ANY_NUMBER = number(-1e6, 1e6)
 
 
 MODEL_ARGS: Mapping[str, Kind] = {
     "add_bos_token": SWITCH,
+    "attn_implementation": Kind("one of those allowed", _attention, _ATTENTION),
     "autogptq": either(SWITCH, TEXT),
     "backend": one_of("default", "causal", "seq2seq"),
     "batch_size": Kind(f"a whole number from 1 to {MOST_BATCH}, auto or auto:N", _batch_size),
@@ -106,10 +130,12 @@ MODEL_ARGS: Mapping[str, Kind] = {
     "max_length": _TOKENS,
     "max_model_len": _TOKENS,
     "max_num_seqs": whole(1),
+    "mixed_precision_dtype": Kind("one of those allowed", _computing_dtype, _DTYPES),
     "parallelize": SWITCH,
     "peft": TEXT,
     "prefix_token_id": whole(0),
     "revision": either(TEXT, whole(0, 2**63 - 1)),  # lm-eval makes it text; a short hash may be all digits
+    "softmax_dtype": Kind("one of those allowed", _computing_dtype, _DTYPES),
     "subfolder": Kind("text", lambda value: value if value == "" else TEXT.read(value)),
     "tokenizer": TEXT,
     "truncation": SWITCH,
@@ -119,24 +145,51 @@ MODEL_ARGS: Mapping[str, Kind] = {
 """Null is what lm-eval takes for "not given", and right everywhere."""
 
 GEN_KWARGS: Mapping[str, Kind] = {
+    "begin_suppress_tokens": listed(_TOKEN_ID, MOST_STOPS),
+    "diversity_penalty": _ANY_NUMBER,
     "do_sample": SWITCH,
-    "early_stopping": SWITCH,
+    "early_stopping": either(SWITCH, one_of("never")),
+    "encoder_no_repeat_ngram_size": whole(0),
+    "encoder_repetition_penalty": number(0, above=True),
+    "eos_token_id": _TOKEN_IDS,
+    "epsilon_cutoff": _SHARE,
+    "eta_cutoff": _SHARE,
+    "forced_bos_token_id": _TOKEN_ID,
+    "forced_eos_token_id": _TOKEN_IDS,
     "frequency_penalty": number(-2, 2),
-    "length_penalty": number(-1e6, 1e6),
-    "max_completion_tokens": _OPTIONAL_TOKENS,
-    "max_gen_toks": _OPTIONAL_TOKENS,
+    "guidance_scale": _ANY_NUMBER,
+    "length_penalty": _ANY_NUMBER,
+    "max_completion_tokens": _TOKENS,
+    "max_gen_toks": _TOKENS,
     "max_length": _TOKENS,
-    "max_new_tokens": _OPTIONAL_TOKENS,
-    "max_tokens": _OPTIONAL_TOKENS,
+    "max_new_tokens": _TOKENS,
+    "max_time": number(0, above=True),
+    "max_tokens": _TOKENS,
+    "min_length": whole(0),
+    "min_new_tokens": whole(0),
     "min_p": _SHARE,
     "no_repeat_ngram_size": whole(0),
+    "num_beam_groups": whole(1, 1000),
     "num_beams": whole(1, 1000),
+    "num_return_sequences": whole(1, 1),
+    "penalty_alpha": _SHARE,
+    "prefill_chunk_size": whole(1),
     "presence_penalty": number(-2, 2),
+    "prompt_lookup_num_tokens": whole(1),
+    "remove_invalid_values": SWITCH,
+    "renormalize_logits": SWITCH,
     "repetition_penalty": number(0, above=True),
+    "return_dict_in_generate": SWITCH,
+    "suppress_tokens": listed(_TOKEN_ID, MOST_STOPS),
     "temperature": number(0),
+    "token_healing": SWITCH,
+    "top_h": number(0, 1, above=True),
     "top_k": whole(-1),
-    "top_p": number(0, 1, above=True),
+    "top_p": _SHARE,
     "typical_p": number(0, 1, above=True),
     "until": Kind(f"text, or a list of at most {MOST_STOPS} texts", _stops),
 }
-"""As `normalize_gen_kwargs` of lm_eval/models/utils.py reads them; null is right for numbers of tokens only."""
+"""As lm_eval/models/utils.py, `normalize_gen_kwargs`, and the backends read them."""
+
+NEVER_NULL = frozenset({"max_length", "num_beams", "num_return_sequences", "temperature", "until"})
+"""Generation settings for which null is not as good as not given."""

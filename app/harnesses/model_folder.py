@@ -40,6 +40,8 @@ class ModelFacts:
     quantization: str | None = None
     parameters: int | None = None
     weight_bytes: int | None = None
+    config_names: frozenset[str] = frozenset()
+    """What its configuration says anything of."""
     faults: tuple[Fault, ...] = ()
 
 
@@ -90,6 +92,7 @@ def _facts_of(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     heads = _first(text, ("num_attention_heads", "n_head", "num_heads", "n_heads"))
     hidden = _first(text, ("hidden_size", "n_embd", "d_model", "dim"))
     return {
+        "config_names": frozenset(config),
         "architecture": next(iter(config.get("architectures") or []), None) or config.get("model_type"),
         "num_attention_heads": heads,
         "num_key_value_heads": _key_value_heads(text, heads),

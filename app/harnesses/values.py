@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from app.harnesses.arguments import read_value
@@ -49,6 +50,8 @@ def _number(value: Any) -> int | float:
     found = read_value(value) if isinstance(value, str) else value
     if isinstance(found, bool) or not isinstance(found, int | float):
         raise TypeError
+    if not isfinite(found):
+        raise ValueError
     return found
 
 
@@ -91,6 +94,17 @@ def either(*kinds: Kind) -> Kind:
     return Kind(" or ".join(kind.says for kind in kinds), read, allowed or None)
 
 
+def listed(kind: Kind, most: int) -> Kind:
+    """A list of these."""
+
+    def read(value: Any) -> list[Any]:
+        if not isinstance(value, list) or len(value) > most:
+            raise ValueError
+        return [kind.read(item) for item in value]
+
+    return Kind(f"a list of at most {most}, each {kind.says}", read)
+
+
 SWITCH = Kind("true or false", _switch, ("true", "false"))
 TEXT = Kind("a line of text", _text)
 
@@ -100,7 +114,7 @@ def reading(kind: Kind, value: Any) -> tuple[Any, str | None]:
     try:
         return kind.read(value), None
     except (ValueError, TypeError, OverflowError):
-        return value, f"{shown(value)} is not {kind.says}"
+        return value, f"must be {kind.says}, not {shown(value)}"
 
 
 def shown(value: object) -> str:

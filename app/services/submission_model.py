@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +15,7 @@ from app.harnesses.model_folder import ModelFacts, inspect_model, is_local
 from app.harnesses.model_memory import MemoryEstimate, head_faults, memory_per_gpu_gib
 from app.harnesses.parallelism import HF_MODELS, Parallelism, read_parallelism
 from app.harnesses.values import shown
+from app.services.generation_settings import MOST_FAULTS
 from app.services.submission_fields import BOUNDS, FieldReader
 from app.services.submission_safety import inside, refuse_path
 from app.settings import Settings
@@ -62,6 +64,7 @@ class EngineReader:
         facts = self._facts(model)
         if self._backend == "hf":
             self._say_softmax(args, facts)
+        self._check_names(args, facts)
         gpus = self._gpus(found, args, facts)
         if facts is not None:
             reader.faults += head_faults(facts, found.tensor_parallel_size)
@@ -83,6 +86,17 @@ class EngineReader:
         kept = {name: value for name, value in given.items() if name not in NOT_GIVEN}
         placed = {"device_map": args["device_map"]} if "device_map" in args else {}
         self._reader.spec["model_args"] = kept | placed
+
+    def _check_names(self, args: Mapping[str, Any], facts: ModelFacts | None) -> None:
+        """Names that loading the model would refuse, the first of many; code of the model's own may take any."""
+        backend = BACKENDS[self._backend]
+        if backend.arguments is None or args.get("trust_remote_code"):
+            return
+        told = {fault.path for fault in self._reader.faults}
+        own = facts.config_names if facts else ()
+        for wrong in islice(backend.arguments.model_faults(args, backend.packages, own), MOST_FAULTS):
+            if (path := f"model_args.{wrong.name}") not in told:
+                self._reader.fault(path, wrong.message, wrong.near)
 
     def _lift(self, found: Parallelism) -> None:
         """What model_args says of the job itself moves up, unless the job says it too."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from app.harnesses.known_arguments import GEN_KWARGS, MODEL_ARGS
+from app.backends import backend_of_model
+from app.harnesses.known_arguments import GEN_KWARGS, MODEL_ARGS, NEVER_NULL
 from app.harnesses.values import Kind, reading, shown
+from app.services.generation_settings import generation_faults
 from app.services.submission_fields import FieldReader
 from app.services.submission_safety import line_fault
 
@@ -18,15 +20,28 @@ LINES = ("model", "name", "group", "apply_chat_template")
 
 def read_values(reader: FieldReader) -> None:
     """Every value over the user's; one that is at fault is taken out, so that nothing else stumbles over it."""
-    reader.spec["model_args"] = _read(reader, "model_args", MODEL_ARGS, null=True)
+    reader.spec["model_args"] = _read(reader, "model_args", MODEL_ARGS)
     if reader.given("gen_kwargs") is not None:
-        reader.spec["gen_kwargs"] = _read(reader, "gen_kwargs", GEN_KWARGS, null=False)
+        reader.spec["gen_kwargs"] = _read(reader, "gen_kwargs", GEN_KWARGS, NEVER_NULL)
+        _read_generation(reader)
     for path, text in _lines(reader):
         if message := line_fault(text):
             reader.fault(path, message)
 
 
-def _read(reader: FieldReader, field: str, kinds: Mapping[str, Kind], *, null: bool) -> dict[str, Any]:
+def _read_generation(reader: FieldReader) -> None:
+    """Names that the backend does not take, and what no task's own settings could mend."""
+    backend = backend_of_model(str(reader.given("model")))
+    own_code = reader.given("trust_remote_code") or reader.given("model_args").get("trust_remote_code")
+    told = {fault.path for fault in reader.faults}
+    for wrong in generation_faults(backend, reader.given("gen_kwargs"), whole=False, own_code=bool(own_code)):
+        if (path := f"gen_kwargs.{wrong.name}") not in told:
+            reader.fault(path, wrong.message, wrong.near)
+
+
+def _read(
+    reader: FieldReader, field: str, kinds: Mapping[str, Kind], never_null: Collection[str] = ()
+) -> dict[str, Any]:
     given: Mapping[str, Any] = reader.given(field)
     reader.refuse_unless(len(given) <= MOST_ARGUMENTS, field, f"has at most {MOST_ARGUMENTS} arguments")
     kept = {}
@@ -34,7 +49,7 @@ def _read(reader: FieldReader, field: str, kinds: Mapping[str, Kind], *, null: b
         if not _NAME.fullmatch(name):
             reader.fault(field, f"{shown(name)} is not the name of an argument")
             continue
-        kind = None if value is None and null else kinds.get(name)
+        kind = None if value is None and name not in never_null else kinds.get(name)
         read, wrong = reading(kind, value) if kind else (value, None)
         if kind and wrong:
             reader.fault(f"{field}.{name}", wrong, kind.allowed)

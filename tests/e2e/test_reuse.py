@@ -101,7 +101,7 @@ def test_a_paused_job_goes_on_with_what_it_has(stack: Stack, body: Body) -> None
 
 def test_a_model_that_cannot_be_loaded_fails_the_job_with_its_cause(stack: Stack, body: Body) -> None:
     broken = body | {
-        "model_args": body["model_args"] | {"attn_implementation": "of_nobody"},
+        "model_args": body["model_args"] | {"layer_types": ["of_another_kind_of_model"]},
         "tasks": ["e2e_generate"],
     }
     job = stack.finished(stack.submit(broken))

@@ -77,6 +77,38 @@ GEN_KWARGS_REFUSED: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+MODEL_ARGS_REFUSED += [
+    ({"parallelise": True}, "did you mean parallelize?"),
+    ({"dtyp": "float32"}, "did you mean dtype"),
+    ({"gradient_checkpointing": True}, "is no argument of hf"),
+    ({"gradient_checkpointing": None}, "is no argument of hf"),
+    ({"gpu_memory_utilization": 0.8}, "is no argument of hf"),
+    ({"max_model_len": 2048}, "is called max_length by hf"),
+    ({"temperature": 0}, "belongs into gen_kwargs"),
+    ({"seed": 5}, "the job's own `seed`"),
+    ({"gpus": 2}, "gpus_per_replica"),
+    ({"quantization_config": {"load_in_4bit": True}}, "load_in_4bit=True"),
+    ({"attn_implementation": "flash_attention_2"}, "needs the package flash-attn"),
+    ({"attn_implementation": "of_nobody"}, "one of those allowed"),
+    ({"attn_implementation": 5}, "one of those allowed"),
+    ({"autogptq": True}, "needs the package auto-gptq"),
+    ({"gptqmodel": True}, "needs the package gptqmodel"),
+    ({"softmax_dtype": "float33"}, "one of those allowed"),
+]
+GEN_KWARGS_REFUSED += [
+    ({"temprature": 0.5}, "did you mean temperature?"),
+    ({"stop": ["\n"]}, "is called until by lm-eval"),
+    ({"stop_strings": ["\n"]}, "is called until by lm-eval"),
+    ({"seed": 3}, "the job's own `seed`"),
+    ({"use_cache": False}, "is set by lm-eval itself"),
+    ({"frequency_penalty": 1}, "is no generation setting of hf"),
+    ({"num_return_sequences": 2}, "a whole number from 1 to 1"),
+    ({"bad": {"deep": [1]}}, "is no generation setting of hf"),
+    ({"until": None}, "a list of at most"),
+    ({"num_beams": None}, "a whole number from 1"),
+]
+
+
 @pytest.mark.parametrize(("args", "says"), MODEL_ARGS_REFUSED)
 def test_a_model_argument_of_a_wrong_kind_is_refused(desk: Desk, args: dict[str, Any], says: str) -> None:
     assert [(path, says in message) for path, message in desk.with_args(**args).items()] == [
@@ -104,6 +136,10 @@ def test_a_generation_argument_of_a_wrong_kind_is_refused(
         ({"dtype": "bfloat16"}, {"dtype": "bfloat16"}),
         ({"tokenizer": None, "subfolder": ""}, {"tokenizer": None, "subfolder": ""}),
         ({"low_cpu_mem_usage": True}, {"low_cpu_mem_usage": True}),
+        ({"rope_theta": 1e6, "use_cache": False}, {"rope_theta": 1e6, "use_cache": False}),
+        ({"load_in_4bit": "True", "bnb_4bit_quant_type": "nf4"}, {"load_in_4bit": True}),
+        ({"attn_implementation": "paged|sdpa"}, {"attn_implementation": "paged|sdpa"}),
+        ({"attn_implementation": {"": "eager"}, "autogptq": False}, {"attn_implementation": {"": "eager"}}),
         (
             {"chat_template_args": {"enable_thinking": True}},
             {"chat_template_args": {"enable_thinking": True}},
@@ -129,7 +165,7 @@ def test_a_model_argument_is_typed_as_lm_eval_types_it(
         ({"until": []}, {"until": []}),
         ({"max_gen_toks": 128.0}, {"max_gen_toks": 128}),
         ({"max_tokens": None, "top_k": -1}, {"max_tokens": None, "top_k": -1}),
-        ({"guided_choice": ["a"]}, {"guided_choice": ["a"]}),
+        ({"top_k": None, "top_p": 0}, {"top_k": None, "top_p": 0}),
     ],
 )
 def test_a_generation_argument_is_typed_as_lm_eval_types_it(desk: Desk, given: Any, taken: Any) -> None:
@@ -363,6 +399,32 @@ def test_what_is_taken_is_json(desk: Desk) -> None:
     model_args = f"pretrained={desk.model},peft=a/b,x=(1;2),y={{'a': 1}}"
     taken = desk.submit(command=f'lm_eval run --model hf --tasks ours --model_args "{model_args}"')
     assert json.loads(json.dumps(taken.spec, allow_nan=False))
+
+
+def test_settings_that_contradict_each_other_are_refused(desk: Desk) -> None:
+    assert desk.faults(gen_kwargs={"do_sample": True, "temperature": 0}) == {
+        "gen_kwargs.temperature": "must be above 0 where do_sample is true, not 0"
+    }
+    assert desk.faults(gen_kwargs={"temperature": 0.5, "top_k": -1}).keys() == {"gen_kwargs.top_k"}
+    assert desk.faults(gen_kwargs={"do_sample": True}) == {}, "a task may bring the temperature"
+    assert desk.faults(gen_kwargs={"do_sample": False, "temperature": 0.7, "top_k": -1}) == {}
+
+
+def test_a_name_that_only_the_models_own_files_know_is_taken(desk: Desk) -> None:
+    config = json.loads((desk.model / "config.json").read_text())
+    (desk.model / "config.json").write_text(json.dumps(config | {"gradient_checkpointing": False}))
+    try:
+        assert desk.with_args(gradient_checkpointing=True) == {}
+    finally:
+        (desk.model / "config.json").write_text(json.dumps(config))
+
+
+def test_code_of_the_models_own_may_take_any_name(desk: Desk) -> None:
+    allowed = {"allow_unsafe_code": True}
+    args = {"pretrained": str(desk.model), "its_own_switch": 1}
+    given = {"gen_kwargs": {"its_own_setting": 1}, "model_args": args}
+    assert desk.faults(allowed, trust_remote_code=True, **given) == {}
+    assert desk.faults(allowed, **given).keys() == {"gen_kwargs.its_own_setting", "model_args.its_own_switch"}
 
 
 GROUPS_REFUSED: list[tuple[str, str]] = [
