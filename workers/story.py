@@ -18,6 +18,7 @@ from app.domain.replica import Replica, ReplicaStatus
 from app.errors import LeaseLostError
 from app.harnesses.task_index import TaskIndex
 from app.services.coordination import CoordinationService
+from app.services.generation_settings import task_faults
 from app.settings import Settings
 from workers.chunk_frames import to_chunk
 from workers.frames import Connection, Frame
@@ -78,6 +79,7 @@ class Story:
         self._looked_at = 0.0
         self._handlers: dict[str, Callable[[Frame], None]] = {
             "phase": self._on_phase,
+            "settings": self._on_settings,
             "prepared": self._on_prepared,
             "lookup": self._on_lookup,
             "chunk": self._on_plan,
@@ -231,6 +233,10 @@ class Story:
         if frame["phase"] == "scoring":
             self._report()
             self._enter(Phase.SCORING, "scoring on CPU")
+
+    def _on_settings(self, frame: Frame) -> None:
+        faults = task_faults(json.loads(frame["settings"]), self._job.engine)
+        self._connection.send({"type": "judged", "faults": faults})
 
     def _on_prepared(self, frame: Frame) -> None:
         totals = [(task["name"], task["total"]) for task in frame["tasks"]]

@@ -118,3 +118,17 @@ def test_a_job_whose_engine_answers_other_jobs_first_says_so(world: World) -> No
         (Phase.EVALUATING, "evaluating on 1 replica"),
         (Phase.EVALUATING, "waiting for its turn on 1 replica shared with other jobs"),
     ]
+
+
+def test_a_tasks_settings_are_judged_for_the_backend_of_the_job(harness: tuple[Story, Connection]) -> None:
+    story, child = harness
+    child.send({"type": "settings", "settings": '{"until": [5]}'})
+
+    with pytest.raises(HarnessDiedError):
+        run(story)
+    asked, judged = child.receive(), child.receive()
+    assert asked is not None
+    assert judged == {
+        "type": "judged",
+        "faults": ["generation_kwargs.until must be text, or a list of at most 1000 texts, not [5]"],
+    }

@@ -20,6 +20,7 @@ from workers.harness_child.errors import (
     TASK_ERROR,
     CoordinatorGoneError,
     JobFailedError,
+    TaskFailedError,
     all_failed,
     described,
     loading_code,
@@ -29,7 +30,7 @@ from workers.harness_child.gaps import Gaps, leave_out
 from workers.harness_child.job import Job
 from workers.harness_child.planning import Planner
 from workers.harness_child.provenance import provenance
-from workers.harness_child.questions import Asking, Failure, Ledger
+from workers.harness_child.questions import Asking, Failure, Ledger, settings_of
 from workers.harness_child.results import Report, file_date
 
 LOOKUP_KEYS = 5000
@@ -68,6 +69,7 @@ class Evaluation:
         self._limits: dict[str, int | None] = {}
         self._gaps: dict[str, Gaps] = {}
         self._drawers: list[str] = []
+        self._judged: dict[str, list[str]] = {}
         self._progress_at: dict[str, float] = defaultdict(float)
 
     def run(self) -> None:
@@ -121,11 +123,21 @@ class Evaluation:
         for name, task in list(self._tasks.items()):
             try:
                 self._limits[name] = loading.build(name, task, self._job.spec, self._lm)
+                self._judge(task)
                 self._ledger.enter(name, asking.ask(task.instances))
             except Exception as error:  # noqa: BLE001 - templates and task code may raise anything
                 self._fail(name, described(error, loading_code(error)))
         if not self._tasks:
             raise all_failed(self._failures)
+
+    def _judge(self, task: Task) -> None:
+        """Let the coordinator, which knows the backend, look at settings that no task had yet; TaskFailedError."""
+        for text in settings_of(task.instances):
+            if text not in self._judged:
+                self._send("settings", settings=text)
+                self._judged[text] = self._take_in(self._inbox.next())["faults"]
+            if self._judged[text]:
+                raise TaskFailedError(TASK_ERROR, "; ".join(self._judged[text]))
 
     def _look_up(self) -> None:
         keys = self._ledger.keys()

@@ -134,6 +134,9 @@ class Planner:
         room = self._lm.max_length - self._generated(dict(prompt.settings))
         if self._job.engine.backend == "hf" and self._lm.backend == "causal" and room <= 0:
             return f"max_gen_toks leaves no room for a prompt within max_length {self._lm.max_length}"
+        longest = prompt.settings.get("max_length")
+        if longest and self._lm.backend == "causal" and min(prompt.length, room) >= longest:
+            return f"generation_kwargs.max_length {longest} counts the prompt too, which has {prompt.length} tokens"
         return None
 
     def _chunks_of(self, sheet: _Sheet) -> list[Frame]:

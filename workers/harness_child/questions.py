@@ -35,6 +35,20 @@ class Question:
     args: tuple[Any, ...]
 
 
+def settings_of(instances: Iterable[Instance]) -> list[str]:
+    """The different generation settings of a task's requests, each as JSON; TaskFailedError where they are none."""
+    asked = (instance for instance in instances if instance.request_type == GENERATE)
+    return list(dict.fromkeys(_as_json(_generation(instance)[1]) for instance in asked))
+
+
+def _as_json(settings: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(settings)
+    except (TypeError, ValueError, RecursionError) as error:
+        said = f"generation_kwargs must be plain values, not {settings!r:.200}"
+        raise TaskFailedError(TASK_ERROR, said) from error
+
+
 def is_sampled(settings: Mapping[str, Any]) -> bool:
     """Whether an answer is drawn at random, so that it must not serve another job; as lm-eval decides it.
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from app.domain.engine_spec import EngineSpec
+from app.services.generation_settings import task_faults
 from workers.frames import Connection, Frame, pair, unpack_requests
 from workers.harness_child import evaluate
 
@@ -130,6 +132,10 @@ class Run:
         while (frame := connection.receive()) is not None:
             self.frames.append(frame)
             match frame["type"]:
+                case "settings":
+                    engine = EngineSpec(**order.frame()["engine"])
+                    faults = task_faults(json.loads(frame["settings"]), engine)
+                    connection.send({"type": "judged", "faults": faults})
                 case "lookup":
                     connection.send(self._found(frame["keys"]))
                 case "planned":

@@ -193,6 +193,59 @@ def test_a_question_no_engine_can_answer_fails_its_task(order: Orders) -> None:
     assert "leaves no room for a prompt" in message(run, "generated")
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("until: [5]", "generation_kwargs.until must be text, or a list of at most 1000 texts, not [5]"),
+        ("until: null", "generation_kwargs.until must be text, or a list of at most 1000 texts, not None"),
+        (
+            "max_gen_toks: 0",
+            "generation_kwargs.max_gen_toks must be a whole number from 1 to 10000000, not 0",
+        ),
+        ("max_gen_toks: 2024-01-01", "generation_kwargs must be plain values"),
+        ("do_sample: 'yes'", "generation_kwargs.do_sample must be true or false, not 'yes'"),
+        (
+            "temprature: 0.5",
+            "generation_kwargs.temprature is no generation setting of hf; did you mean temperature?",
+        ),
+        ('"a\\0b": 1', "generation_kwargs.'a\\x00b' is no generation setting of hf"),
+        ("seed: 3", "generation_kwargs.seed is not taken"),
+    ],
+)
+def test_a_setting_that_no_engine_takes_fails_its_task_before_one_is_asked(
+    given: str, says: str, order: Orders
+) -> None:
+    job = order("wrong", "sums")
+    name = given.partition(":")[0]
+    yaml = (job.folder / "generated.yaml").read_text().replace("task: generated", "task: wrong")
+    kept = [line for line in yaml.splitlines() if not line.startswith(f"  {name}:")]
+    (job.folder / "wrong.yaml").write_text(
+        "\n".join(kept).replace("generation_kwargs:", f"generation_kwargs:\n  {given}")
+    )
+    run = Run().serve(job)
+
+    assert run.failures == {"wrong": "task_error"}
+    assert message(run, "wrong").startswith(says)
+    assert {chunk["kind"] for chunk in run.of("chunk")} == {"loglikelihood"}
+    assert "sums" in run.document["results"]
+
+
+def test_the_jobs_settings_and_the_tasks_are_judged_together(order: Orders) -> None:
+    run = Run().serve(order("generated", "sampled", gen_kwargs={"do_sample": True}))
+
+    assert run.failures == {"generated": "task_error"}
+    assert "temperature must be above 0 where do_sample is true, not 0" in message(run, "generated")
+    assert "sampled" in run.document["results"]
+
+
+def test_a_length_that_no_prompt_fits_fails_its_documents_before_an_engine_is_asked(order: Orders) -> None:
+    run = Run().serve(order("generated", "sums", gen_kwargs={"max_length": 4}))
+
+    assert run.failures == {"generated": "task_error"}
+    assert "generation_kwargs.max_length 4 counts the prompt too" in message(run, "generated")
+    assert {chunk["kind"] for chunk in run.of("chunk")} == {"loglikelihood"}
+
+
 def test_a_model_that_is_not_there_fails_the_job(order: Orders) -> None:
     job = order("sums")
     job.model = job.folder
