@@ -30,15 +30,17 @@ def up(host: str, port: int, data: Path | None, groups: Sequence[str]) -> None:
     Postgres and Valkey run in the data directory unless EVALQ_DATABASE_URL and EVALQ_REDIS_URL name others.
     What is there when it starts goes on where it stopped.
     """
-    from app.local.parts import found_groups, parse_groups
+    from app.local.parts import check_gpus, found_groups, parse_groups
     from app.local.up import LocalService, run
     from app.settings import current
 
+    named = parse_groups(groups)
+    check_gpus(named)
     service = LocalService(
         host=host,
         port=port,
         data=data or current().data_dir,
-        groups=tuple(parse_groups(groups) or found_groups()),
+        groups=tuple(named or found_groups()),
     )
     click.echo(f"starting in {service.data}", err=True)
     sys.exit(run(service, say=_say, ready=lambda url: _say_ready(service.groups, url)))

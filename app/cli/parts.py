@@ -80,7 +80,7 @@ def scheduler() -> None:
 def worker(role: str | None, group: str | None, devices: str | None) -> None:
     """Run a coordinator (--role coordinator) or the worker of one GPU group (--group NAME --devices 0,1)."""
     from app.db.session import check_schema
-    from app.local.parts import parse_groups
+    from app.local.parts import check_gpus, parse_groups
     from app.settings import current
 
     if bool(role) == bool(group or devices):
@@ -89,6 +89,7 @@ def worker(role: str | None, group: str | None, devices: str | None) -> None:
         check_schema(current())
         _exec_celery("coordinator", current().coordinator_jobs, EVALQ_WORKER_ROLE="coordinator")
     [owned] = parse_groups([f"{group or ''}={devices or ''}"])
+    check_gpus([owned])
     check_schema(current())
     _exec_celery(
         f"group.{owned.name}",

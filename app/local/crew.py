@@ -6,14 +6,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from app.domain.redaction import redact
 from app.errors import LocalStartError
 from app.local.parts import Part
-from app.local.processes import Process
+from app.local.processes import Process, last_line
 from app.local.stopping import PAUSE_SECONDS, StopRequest
 
 FIRST_DELAY_SECONDS = 1.0
 LONGEST_DELAY_SECONDS = 30.0
 HEALTHY_SECONDS = 60.0
+LONGEST_LINE = 500
 
 
 def restart_delay(deaths: int) -> float:
@@ -74,6 +76,8 @@ class Crew:
             f"{member.part.name} ended ({_how(member.process)}); starting it again in {delay:.0f} s"
             f" (log: {member.part.log})"
         )
+        if member.process.returncode > 0 and (words := last_line(member.part.log)):
+            self._say(f"  its last line: {redact(words)[:LONGEST_LINE]}")
 
     def _restart(self, member: Member) -> None:
         member.restart_at, member.started_at = None, self._clock()

@@ -67,8 +67,21 @@ def parse_groups(texts: Sequence[str]) -> list[Group]:
 
 def found_groups() -> list[Group]:
     """The GPUs that NVML shows as one group, or one CPU slot."""
-    indices = ",".join(str(index) for index in range(_gpu_count()))
+    indices = ",".join(str(index) for index in range(_gpus()[0]))
     return [Group("gpu", indices)] if indices else [Group("cpu", "cpu:1")]
+
+
+def check_gpus(groups: Sequence[Group]) -> None:
+    """LocalStartError where a group names a GPU that this host does not have, with what NVML says."""
+    named = [(group, gpu) for group in groups if not group.on_cpu for gpu in group.devices.split(",")]
+    if not named:
+        return
+    count, why = _gpus()
+    for group, gpu in named:
+        if int(gpu) >= count:
+            has = f"NVML shows GPUs 0 to {count - 1}" if count else why
+            advice = f"CPU slots are {group.name}=cpu:1"
+            raise LocalStartError(f"group {group.name}: there is no GPU {gpu} on this host: {has}; {advice}")
 
 
 def evalq_parts(
@@ -106,15 +119,15 @@ def _parse_group(text: str) -> Group:
     return Group(name, devices)
 
 
-def _gpu_count() -> int:
-    """How many GPUs NVML shows; none where there is no driver."""
+def _gpus() -> tuple[int, str]:
+    """How many GPUs NVML shows, and why there are none where that is so."""
     try:
         import pynvml
 
         pynvml.nvmlInit()
-    except Exception:  # noqa: BLE001 - no package, no library, no driver: no GPU
-        return 0
+    except Exception as error:  # noqa: BLE001 - no package, no library, no driver: no GPU
+        return 0, str(error) or type(error).__name__
     try:
-        return int(pynvml.nvmlDeviceGetCount())
+        return int(pynvml.nvmlDeviceGetCount()), "NVML shows none"
     finally:
         pynvml.nvmlShutdown()

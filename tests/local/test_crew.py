@@ -76,6 +76,30 @@ def test_a_part_that_died_is_started_again_after_a_delay(stage: Stage) -> None:
     assert stage.ended()
 
 
+def test_a_part_that_ends_by_itself_is_told_with_its_last_line(stage: Stage) -> None:
+    stage.crew.start(
+        stage.part("worker", "echo 'no GPU 0, token=hf_abcdefghijklmnopqrstuvwxyz'; echo; exit 1")
+    )
+    for seconds in (1, 2):
+        assert stage.ended()
+        stage.crew.mend_once()
+        assert stage.said[-1] == "  its last line: no GPU 0, token=hf_***"
+        stage.clock.now += seconds
+        stage.crew.mend_once()
+    assert stage.ended()
+    assert [line.split(" (log")[0] for line in stage.said[::2]] == [
+        "worker ended (exit code 1); starting it again in 1 s",
+        "worker ended (exit code 1); starting it again in 2 s",
+    ]
+
+
+def test_of_a_part_that_was_killed_the_last_line_says_nothing(stage: Stage) -> None:
+    stage.crew.start(stage.part("worker", "echo all is well; kill -9 $$"))
+    assert stage.ended()
+    stage.crew.mend_once()
+    assert len(stage.said) == 1
+
+
 def test_deaths_in_a_row_count_and_a_long_life_forgives_them(stage: Stage) -> None:
     stage.crew.start(stage.part("worker", "exit 0"))
     delays = []

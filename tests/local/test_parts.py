@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
 import pytest
 
 from app.errors import LocalStartError
-from app.local.parts import Group, evalq_parts, found_groups, parse_groups
+from app.local.parts import Group, check_gpus, evalq_parts, found_groups, parse_groups
 
 
 def test_groups_are_parsed() -> None:
@@ -38,11 +38,36 @@ def test_without_gpus_there_is_one_cpu_slot(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_gpus_that_are_there_are_one_group(monkeypatch: pytest.MonkeyPatch) -> None:
-    nvml = SimpleNamespace(nvmlInit=lambda: None, nvmlDeviceGetCount=lambda: 3, nvmlShutdown=lambda: None)
-    module = ModuleType("pynvml")
-    module.__dict__.update(vars(nvml))
-    monkeypatch.setitem(sys.modules, "pynvml", module)
+    gpus(monkeypatch, 3)
     assert found_groups() == [Group("gpu", "0,1,2")]
+
+
+def gpus(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    module = ModuleType("pynvml")
+    module.__dict__.update(nvmlInit=lambda: None, nvmlDeviceGetCount=lambda: count, nvmlShutdown=lambda: None)
+    monkeypatch.setitem(sys.modules, "pynvml", module)
+
+
+@pytest.mark.parametrize(
+    ("count", "group", "says"),
+    [
+        (0, "a=0", "group a: there is no GPU 0 on this host: NVML shows none; CPU slots are a=cpu:1"),
+        (2, "a=0,2", "group a: there is no GPU 2 on this host: NVML shows GPUs 0 to 1"),
+    ],
+)
+def test_a_gpu_that_is_not_there_is_named_at_once(
+    count: int, group: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpus(monkeypatch, count)
+    with pytest.raises(LocalStartError, match=says):
+        check_gpus(parse_groups([group]))
+
+
+def test_gpus_that_are_there_and_cpu_slots_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus(monkeypatch, 2)
+    check_gpus(parse_groups(["a=0,1", "b=cpu:8"]))
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    check_gpus(parse_groups(["b=cpu:8"]))
 
 
 def test_workers_stop_before_what_they_need() -> None:

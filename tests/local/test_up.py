@@ -122,6 +122,12 @@ def test_a_taken_port_is_named_before_anything_starts(tmp_path: Path) -> None:
     assert not (tmp_path / "data" / "postgres").exists()
 
 
+def test_a_gpu_that_is_not_there_is_named_before_anything_starts(tmp_path: Path) -> None:
+    line = failing("--group", "gone=99", "--data", str(tmp_path / "data"))
+    assert line.startswith("evalq: group gone: there is no GPU 99 on this host: ")
+    assert not (tmp_path / "data").exists()
+
+
 def test_a_data_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     line = failing("--data", str(tmp_path / "file" / "data"))
