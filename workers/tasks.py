@@ -109,7 +109,7 @@ class GpuRole:
         if self._stopping.is_set():
             return
         self._supervisor.run(subject, holder_name())
-        self._keeper.beat_once()
+        self._keeper.settle()
         forget_old_logs(self._settings)
 
     def wind_down(self) -> None:
