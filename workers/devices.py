@@ -160,7 +160,7 @@ class GroupKeeper:
             time.sleep(SETTLE_PAUSE_SECONDS)
 
     def beat_once(self) -> bool:
-        """Report the devices, look at the dirty ones; whether one stays so. LeaseLostError if the group is another's."""
+        """Report the devices, look at dirty ones; whether one stays so. LeaseLostError if the group is another's."""
         with self._sweeping:
             devices = self._devices
             if (

@@ -17,7 +17,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.gpu", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("build/gpu.json"), help="where the figures go")
     parser.add_argument("--logs", type=Path, help="a folder for the service's own logs")
-    parser.add_argument("--only", default="", help="names of checks, separated by commas")
+    parser.add_argument("--only", default="", help="names of checks, separated by commas, in this order")
     parser.add_argument(
         "--cpu", action="store_true", help="in small on a CPU slot, to try the checks themselves"
     )

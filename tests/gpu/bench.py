@@ -51,8 +51,8 @@ ON_GPU = Scale(
         "max_position_embeddings": 1024,
     },
     parity_documents=48,
-    kill_documents=300,
-    speed_documents=500,
+    kill_documents=200,
+    speed_documents=250,
     speed_rounds=2,
     batch_size=16,
 )

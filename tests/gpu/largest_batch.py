@@ -1,6 +1,7 @@
 """How many requests of a length really fit on the GPU at once: `largest_batch.py MODEL DTYPE LENGTH MOST`.
 
-Searched by doing what the hf engine does with them, with the hf backend's Python; prints the number.
+Searched by doing what the hf engine does with them, with the hf backend's Python: two batches, since HFLM keeps
+one's log-probabilities while it computes the next. Prints the number.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from lm_eval.models.utils_hf import clear_torch_cache
 
 
 def fits(lm: HFLM, size: int, length: int) -> bool:
-    """Whether one batch of this size is answered."""
+    """Whether two batches of this size are answered."""
     lm.batch_size_per_gpu = size
     context = [1] * (length - 2)
-    pairs = [(("", ""), [2 + row % 200, 2 + row // 200, *context], [3]) for row in range(size)]
+    pairs = [(("", ""), [2 + row % 200, 2 + row // 200, *context], [3]) for row in range(2 * size)]
     try:
         lm._loglikelihood_tokens(pairs, disable_tqdm=True)
     except torch.OutOfMemoryError:

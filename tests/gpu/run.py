@@ -38,14 +38,17 @@ class Check:
     needs_gpu: bool = False
 
 
-CHECKS = (
-    Check("inventory", inventory, needs_gpu=True),
-    Check("parity", parity),
-    Check("memory", memory, needs_gpu=True),
-    Check("kills", kills),
-    Check("offload", offload, needs_gpu=True),
-    Check("speed", speed),
-)
+CHECKS = {
+    check.name: check
+    for check in (
+        Check("inventory", inventory, needs_gpu=True),
+        Check("parity", parity),
+        Check("memory", memory, needs_gpu=True),
+        Check("kills", kills),
+        Check("offload", offload, needs_gpu=True),
+        Check("speed", speed),
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ def run(out: Path, logs: Path | None, *, cpu: bool, only: Sequence[str] = ()) ->
     if gpu or cpu:
         _all(gpu, logs, only, paper)
     else:
-        paper.write([Outcome(check.name, "not run", reason=NO_GPU) for check in CHECKS])
+        paper.write([Outcome(name, "not run", reason=NO_GPU) for name in CHECKS])
         print(f"not run: {NO_GPU} on this machine (--cpu tries the checks themselves)")  # noqa: T201
     return 1 if any(outcome.status == "failed" for outcome in paper.outcomes) else 0
 
@@ -107,22 +110,21 @@ def _all(gpu: Gpu | None, logs: Path | None, only: Sequence[str], paper: Paper) 
     cache_dir = Settings().cache_dir
     install("hf", cache_dir)
     python, scale = python_of("hf", cache_dir), ON_GPU if gpu else ON_CPU
-    with tempfile.TemporaryDirectory(prefix="evalq-gpu-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory(prefix="evalq-gpu-", ignore_cleanup_errors=True) as place:
+        folder = Path(place)
         folder.chmod(0o755)  # Postgres runs as another account where we are root
         model = make_model(python, scale, cache_dir, folder / "model")
         env = EXACT | {
             "EVALQ_TASK_PATHS": str(TASKS),
-            "EVALQ_MAX_BATCH_SIZE": "4096" if gpu else "8",
+            "EVALQ_MAX_BATCH_SIZE": "128" if gpu else "8",
             "HF_HUB_OFFLINE": "1",
             "OMP_NUM_THREADS": "1",
         }
         try:
             with Service(folder, str(gpu.index) if gpu else "cpu:1", env) as service:
                 bench = Bench(service, python, model, scale, folder, gpu)
-                for check in CHECKS:
-                    if not only or check.name in only:
-                        paper.write([_try(check, bench)])
+                for name in only or CHECKS:
+                    paper.write([_try(CHECKS[name], bench)])
         finally:
             if logs:
                 shutil.copytree(folder / "data" / "logs", logs, dirs_exist_ok=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
@@ -188,6 +189,7 @@ def _provenance(lm: Any) -> dict[str, Any]:
         "device": str(lm.device),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if cuda else [],
         "cuda": torch.version.cuda if cuda else None,
+        "placement": _placement(lm.model),
         "threads": torch.get_num_threads(),
         "dtype": str(lm.model.dtype).removeprefix("torch."),
         "softmax_dtype": str(lm.softmax_dtype or lm.model.dtype).removeprefix("torch."),
@@ -197,6 +199,12 @@ def _provenance(lm: Any) -> dict[str, Any]:
         "parameters": lm.model.num_parameters(),
         "model_commit": getattr(config, "_commit_hash", None),
     }
+
+
+def _placement(model: Any) -> dict[str, int] | None:
+    """How many of its modules are on each GPU, in the host's memory and on disk; None where it is in one piece."""
+    spread = getattr(model, "hf_device_map", None) or {}
+    return dict(Counter(map(str, spread.values()))) if len(set(spread.values())) > 1 else None
 
 
 def _quantization(config: Any) -> Any:

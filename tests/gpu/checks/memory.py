@@ -12,8 +12,8 @@ from tests.gpu.bench import HERE, Bench, Figures
 GIB = 1 << 30
 LENGTH = 1024
 """The longest shape of the tasks, in tokens."""
-LEFT_FOR_AUTOMATIC, LEFT_BESIDE_ENGINE, LEFT_FOR_NOTHING = 24 * GIB, 4 * GIB, 1 * GIB
-MOST = 1024
+LEFT_FOR_AUTOMATIC, LEFT_BESIDE_ENGINE, LEFT_FOR_NOTHING = 32 * GIB, 4 * GIB, 1 * GIB
+MOST = 128
 
 
 def memory(bench: Bench) -> Figures:

@@ -23,13 +23,14 @@ def offload(bench: Bench) -> Figures:
     with bench.watch() as watch:
         job = service.run(bench.body(DOCUMENTS, model_args=args))
     found = difference(outcome(service, job["id"]), outcome(service, whole["id"]))
-    on_disk = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    (engine,) = service.results(job["id"])["evalq"]["engines"]
     service.release()
     assert found.flipped == 0, found
+    assert {"0", "cpu", "disk"} <= (engine["placement"] or {}).keys(), engine
     return {
         "largest_difference": found.largest,
         "peak_memory_gib": watch.peak_gib(),
-        "on_disk_gib": round(on_disk / 2**30, 2),
+        "modules": engine["placement"],
         "gpu_seconds": round(job["gpu_seconds"], 1),
         "whole_gpu_seconds": round(whole["gpu_seconds"], 1),
     }

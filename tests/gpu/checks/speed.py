@@ -8,7 +8,7 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from tests.gpu.bench import Bench, Figures, seconds
-from tests.gpu.difference import outcome
+from tests.gpu.difference import difference, outcome
 
 
 def speed(bench: Bench) -> Figures:
@@ -20,15 +20,16 @@ def speed(bench: Bench) -> Figures:
         cold.append(_timed(bench))
         warm.append(_timed(bench))
         service.release()
-        theirs.append(bench.lm_eval(documents).seconds)
+        theirs.append(bench.lm_eval(documents))
     figures = {"documents": documents, "rounds": bench.scale.speed_rounds}
-    figures |= {f"cold_{name}": _median(cold, name) for name in cold[0]}
+    figures |= {f"cold_{name}": _median(cold, name) for name in cold[0] if name != "job"}
     figures |= {f"warm_{name}": _median(warm, name) for name in WARM}
-    alone = round(statistics.median(theirs), 2)
+    alone = round(statistics.median(reference.seconds for reference in theirs), 2)
     figures["lm_eval_wall_seconds"] = alone
     figures["cold_to_lm_eval"] = round(figures["cold_wall_seconds"] / alone, 3)
     figures["warm_to_lm_eval"] = round(figures["warm_wall_seconds"] / alone, 3)
-    return figures
+    found = difference(outcome(service, cold[-1]["job"]), (theirs[-1].results, theirs[-1].samples))
+    return figures | found.figures()
 
 
 WARM = ("wall_seconds", "requests_per_second", "tokens_per_second", "busy_percent", "utilization_percent")
@@ -47,6 +48,7 @@ def _timed(bench: Bench) -> Figures:
     load = service.results(job["id"])["evalq"]["engines"][-1]["load_seconds"]
     start = loaded - seconds(replica["placed_at"])
     return {
+        "job": job["id"],
         "wall_seconds": round(seconds(job["ended_at"]) - seconds(job["created_at"]), 2),
         "interpreter_seconds": round(start - load, 2),
         "weights_seconds": round(load, 2),
