@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections import Counter
@@ -31,16 +32,23 @@ data_option: Callable[[Any], Any] = click.option(
 
 @click.command(name="doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option(
-    "--url", envvar="EVALQ_URL", default=DEFAULT_URL, show_default=True, help="The API (EVALQ_URL)."
-)
+@click.option("--url", envvar="EVALQ_URL", help="The API (EVALQ_URL); else the one that runs here.")
 @data_option
-def doctor(as_json: bool, url: str, data: Path | None) -> None:
-    """Look at servers, workers, devices and this host: what is wrong, and what to do. Exits 1 on a fault."""
-    from app.local.running import settings_beside
-    from app.services.doctor import State, examine
+def doctor(as_json: bool, url: str | None, data: Path | None) -> None:
+    """Look at servers, workers, devices and this host: what is wrong, and what to do. Exits 1 on a fault.
 
-    findings = examine(settings_beside(data), url)
+    What is looked at is named by --data or EVALQ_DATABASE_URL, or it is what runs here. Of a service elsewhere, with
+    only its URL, it sees what can be seen over HTTP, with the key in EVALQ_TOKEN.
+    """
+    from app.local.running import running, sight
+    from app.services.doctor import Finding, State, examine, examine_over_http
+
+    seen = sight(running(), data=data, url=url, otherwise=DEFAULT_URL)
+    findings = [Finding("looking at", State.OK, seen.says)]
+    if seen.settings is None:
+        findings += examine_over_http(seen.url, os.environ.get("EVALQ_TOKEN"))
+    else:
+        findings += examine(seen.settings, seen.url)
     if as_json:
         Output().json([vars(finding) for finding in findings])
     else:

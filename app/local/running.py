@@ -1,12 +1,112 @@
-"""Where the servers of a running `evalq up` are, for commands beside it."""
+"""Which evalq runs on this host, and where its servers are: for commands beside it."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
 
 from app.local.postgres import running_url as postgres_url
 from app.local.valkey import kept_url as valkey_url
 from app.settings import Settings
+
+API = ("-m", "app.cli", "api")
+LOOPBACK = {"127.0.0.1", "localhost", "::1", "0.0.0.0", "::"}  # noqa: S104 - recognised, not bound
+OF_SERVERS = ("database_url", "redis_url", "data_dir", "lease_seconds", "stall_seconds")
+
+
+@dataclass(frozen=True)
+class Running:
+    """An API of this account on this host, and the servers that it was started with."""
+
+    host: str
+    port: int
+    settings: Settings
+
+    @property
+    def url(self) -> str:
+        """Where this host reaches it."""
+        host = "127.0.0.1" if self.host in LOOPBACK else self.host
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    def is_at(self, url: str) -> bool:
+        """Whether this address leads to it."""
+        place = urlsplit(url)
+        hosts = LOOPBACK if self.host in LOOPBACK else {self.host}
+        with suppress(ValueError):
+            return place.hostname in hosts and (place.port or 80) == self.port
+        return False
+
+
+def running() -> list[Running]:
+    """Those that run now, the oldest first."""
+    return list(_running())
+
+
+def _running() -> Iterator[Running]:
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, ValueError, IndexError):
+            command = process.cmdline()
+            if _is_api(command) and process.uids().real == os.getuid():
+                yield _told(command, process.environ(), Path(process.cwd()))
+
+
+def _is_api(command: list[str]) -> bool:
+    return tuple(command[1:4]) == API or [Path(part).name for part in command[1:3]] == ["evalq", "api"]
+
+
+def _told(command: list[str], env: Mapping[str, str], folder: Path) -> Running:
+    """What its command line and its environment say of it."""
+    given = dict(pairwise(command))
+    named = {name: env[f"EVALQ_{name.upper()}"] for name in OF_SERVERS if f"EVALQ_{name.upper()}" in env}
+    if "data_dir" in named:
+        named["data_dir"] = str(folder / named["data_dir"])
+    return Running(
+        host=given.get("--host") or env.get("EVALQ_HOST") or "127.0.0.1",
+        port=int(given.get("--port") or env.get("EVALQ_PORT") or 8000),
+        settings=Settings(**named),  # type: ignore[arg-type] # parsed like the environment
+    )
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What `evalq doctor` looks at: servers, unless only an address is known; and that in words."""
+
+    settings: Settings | None
+    url: str
+    says: str
+
+
+def sight(found: Sequence[Running], *, data: Path | None, url: str | None, otherwise: str) -> Sight:
+    """What was named, else what runs here, else what an earlier `evalq up` left; `otherwise` is the usual address."""
+    settings = settings_beside(data)
+    named = "database_url" in Settings().model_fields_set
+    beside = [one.url for one in found if _same_folder(one.settings, settings)]
+    if named or data:
+        what = "the database of EVALQ_DATABASE_URL" if named else f"`evalq up` in {settings.data_dir}"
+        return Sight(settings, url or next(iter(beside), otherwise), what)
+    chosen = [one for one in found if url is None or one.is_at(url)]
+    chosen.sort(key=lambda one: not _same_folder(one.settings, settings))
+    if chosen:
+        others = ", ".join(one.url for one in chosen[1:])
+        what = f"the evalq at {chosen[0].url} with its data in {chosen[0].settings.data_dir}"
+        return Sight(
+            chosen[0].settings, url or chosen[0].url, what + (f"; see {others} with --url" if others else "")
+        )
+    if url is None and (settings.data_dir / "postgres").exists():
+        return Sight(settings, otherwise, f"`evalq up` in {settings.data_dir}, which does not run")
+    none = "" if url else "no evalq runs here and none is named: "
+    return Sight(None, url or otherwise, f"{none}{url or otherwise}, what can be seen over HTTP")
+
+
+def _same_folder(one: Settings, other: Settings) -> bool:
+    return one.data_dir.resolve() == other.data_dir.resolve()
 
 
 def settings_beside(data: Path | None) -> Settings:

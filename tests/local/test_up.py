@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -16,9 +17,12 @@ import psycopg
 import pytest
 
 from app.local.ports import free_port
+from app.local.running import running
+from app.services.doctor.over_http import look_over_http
 from tests.local.waiting import all_gone, eventually
 
 UP = [sys.executable, "-m", "app.cli", "up", "--group", "slots=cpu:1"]
+VERSION = version("evalq")
 PARTS = {"postgres", "valkey-server", "api", "scheduler", "coordinator", "group.slots"}
 
 
@@ -98,6 +102,10 @@ def test_it_starts_outlives_a_kill_and_stops_in_order(up: Up) -> None:
 
     second = up.start()
     assert up.execute("SELECT answer FROM kept") == [(42,)]
+    [here] = [one for one in running() if one.is_at(f"http://localhost:{up.port}")]
+    assert (here.settings.data_dir, here.url) == (up.data, f"http://127.0.0.1:{up.port}")
+    assert here.settings.database_url.startswith("postgresql://")
+    assert eventually(lambda: {found.state for found in look_over_http(here.url, None, VERSION)} == {"ok"})
     worker = next(process for process in second if "group.slots" in command_of(process))
     worker.kill()
 

@@ -12,10 +12,11 @@ from app.errors import EvalqError
 from app.services.doctor.cluster import look_at_cluster
 from app.services.doctor.finding import Finding, State, fault
 from app.services.doctor.host import look_at_host, look_at_processes
+from app.services.doctor.over_http import look_over_http
 from app.services.doctor.servers import look_at_api, look_at_broker, look_at_database
 from app.settings import Settings
 
-__all__ = ["Finding", "State", "examine"]
+__all__ = ["Finding", "State", "examine", "examine_over_http"]
 
 PATIENCE_SECONDS = 6.0
 """For all looks together: each has a thread that is left behind if a server hangs."""
@@ -41,6 +42,11 @@ def examine(settings: Settings, url: str) -> list[Finding]:
             "processes": partial(look_at_processes, settings),
         }
     )
+
+
+def examine_over_http(url: str, token: str | None) -> list[Finding]:
+    """Every finding that the service's own address allows."""
+    return look_all({"api": partial(look_over_http, url, token, version("evalq"))})
 
 
 def look_all(looks: Mapping[str, Look], seconds: float = PATIENCE_SECONDS) -> list[Finding]:

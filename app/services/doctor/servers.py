@@ -125,7 +125,7 @@ def look_at_api(url: str) -> list[Finding]:
     try:
         answer = httpx.get(f"{url.rstrip('/')}/readyz", timeout=PATIENCE_SECONDS, trust_env=False)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        advice = "start `evalq api`, or set EVALQ_URL to where it listens"
+        advice = "start `evalq up` or `evalq api`, or set EVALQ_URL to where it listens"
         return [warning("api", f"{url} does not answer: {error}", advice)]
     if answer.is_success:
         return [ok("api", f"{url} is ready")]

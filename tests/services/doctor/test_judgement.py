@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -25,6 +26,7 @@ from app.services.doctor.cluster import (
     judge_leader,
 )
 from app.services.doctor.host import judge_backends, judge_processes, judge_room, look_at_folder
+from app.services.doctor.over_http import judge_told_groups, look_over_http
 from app.services.doctor.servers import judge_broker, judge_queues, judge_server, look_at_api
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -160,6 +162,38 @@ def test_an_api_that_is_not_ready_says_why_in_words(body: str, told: str) -> Non
         threading.Thread(target=server.handle_request).start()
         [finding] = look_at_api(f"http://127.0.0.1:{server.server_port}")
     assert (finding.state, finding.says.partition(" is not ready: ")[2]) == (State.FAULT, told)
+
+
+ALIVE = {
+    "name": "a",
+    "host": "node1",
+    "version": "1.0",
+    "backends": ["hf"],
+    "alive": True,
+    "draining": False,
+    "heartbeat_at": "2026-11-22T00:00:00+00:00",
+    "devices": [{"id": "GPU-1", "state": "held", "reason": None}],
+}
+DRAINED = {"id": "GPU-2", "state": "drained", "reason": "uncorrectable ECC error"}
+
+
+@pytest.mark.parametrize(
+    ("groups", "expected"),
+    [
+        ([ALIVE], {"group a": "ok", "devices": "ok"}),
+        ([ALIVE | {"alive": False}], {"group a": "warning", "gpu workers": "fault", "devices": "ok"}),
+        ([ALIVE | {"version": "0.9"}], {"group a": "warning", "devices": "ok"}),
+        ([ALIVE | {"devices": [DRAINED]}], {"group a": "ok", "device GPU-2": "warning"}),
+        ([], {"gpu workers": "fault", "devices": "ok"}),
+    ],
+)
+def test_groups_are_judged_by_what_the_api_tells(groups: list[Any], expected: dict[str, State]) -> None:
+    assert states(judge_told_groups(groups, "1.0")) == expected
+
+
+def test_from_afar_an_api_that_does_not_answer_is_a_fault() -> None:
+    assert states(look_over_http("http://127.0.0.1:1", None, "1.0")) == {"api": State.FAULT}
+    assert states(look_over_http("not an address", None, "1.0")) == {"api": State.FAULT}
 
 
 def test_disks_and_backends(tmp_path: Path) -> None:
