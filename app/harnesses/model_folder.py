@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from app.harnesses.faults import Fault
+from app.harnesses.gguf_header import read_header
 
 DEFAULT_MAX_LENGTH = 2048
 """lm_eval/defaults.py."""
@@ -20,6 +21,7 @@ _UNSET_TOKENIZER_LENGTH = 10**9
 """Tokenizers write 10**30 for "no limit"; no real limit is near this."""
 _LFS_POINTER = b"version https://git-lfs"
 _MAX_HEADER_BYTES = 100_000_000
+MOST_NAMED = 10
 _ONE_FILE_MODELS = (".nemo", ".gguf")
 
 
@@ -60,6 +62,46 @@ def within(path: str | Path, roots: Iterable[Path]) -> bool:
     """Whether a path lies in one of the roots, after symbolic links and `..` are followed."""
     resolved = Path(path).resolve()
     return any(resolved.is_relative_to(root.resolve()) for root in roots)
+
+
+def inspect_gguf(path: Path, fault_path: str = "model_args.gguf_file") -> ModelFacts:
+    """Read the header of a GGUF file; everything that would keep an engine from loading it is a fault."""
+    try:
+        return _gguf_facts(path) if path.is_file() else _without_gguf(path, fault_path)
+    except OSError as error:
+        message = f"cannot be read: {error.strerror}"
+    except ValueError as error:
+        message = str(error)
+    return ModelFacts(path, faults=(Fault(fault_path, f"{path.name} {message}"),))
+
+
+def _without_gguf(path: Path, fault_path: str) -> ModelFacts:
+    near = tuple(sorted(other.name for other in path.parent.glob("*.gguf"))[:MOST_NAMED])
+    message = f"there is no file {path.name} in {path.parent}"
+    return ModelFacts(path, faults=(Fault(fault_path, message, near),))
+
+
+def _gguf_facts(path: Path) -> ModelFacts:
+    if _is_pointer(path):
+        raise ValueError("is a git-lfs pointer, not weights; run `git lfs pull` in the folder")
+    header = read_header(path)
+    parts = header.values.get("split.count")
+    if isinstance(parts, int) and parts > 1:
+        raise ValueError(f"is one of {parts} parts: join them first (llama-gguf-split --merge)")
+    heads, hidden = header.number("attention.head_count"), header.number("embedding_length")
+    return ModelFacts(
+        path,
+        architecture=header.architecture,
+        num_attention_heads=heads,
+        num_key_value_heads=header.number("attention.head_count_kv") or heads,
+        num_layers=header.number("block_count"),
+        hidden_size=hidden,
+        head_dim=header.number("attention.key_length") or (hidden // heads if hidden and heads else None),
+        vocab_size=header.number("vocab_size"),
+        max_positions=header.number("context_length"),
+        parameters=header.parameters,
+        weight_bytes=path.stat().st_size,
+    )
 
 
 def inspect_model(path: str | Path, fault_path: str = "model_args.pretrained") -> ModelFacts:
