@@ -97,6 +97,14 @@ def _attention(value: Any) -> Any:
     return value
 
 
+def _below(value: Any) -> str:
+    name: str = TEXT.read(value)
+    if name.startswith(("/", "~")) or "\\" in name or ".." in name.split("/"):
+        raise ValueError
+    return name
+
+
+_BELOW = Kind("the name of something in the model's own folder or repository, such as model.gguf", _below)
 _TOKENS = whole(1, MOST_TOKENS)
 _SHARE = number(0, 1)
 _TOKEN_ID = whole(0)
@@ -119,7 +127,7 @@ MODEL_ARGS: Mapping[str, Kind] = {
     "dtype": Kind("one of those allowed", _dtype, _DTYPES),
     "enable_thinking": SWITCH,
     "enforce_eager": SWITCH,
-    "gguf_file": TEXT,
+    "gguf_file": _BELOW,
     "gptqmodel": SWITCH,
     "gpu_memory_utilization": number(0, 1, above=True),
     "load_in_4bit": SWITCH,
@@ -136,7 +144,7 @@ MODEL_ARGS: Mapping[str, Kind] = {
     "prefix_token_id": whole(0),
     "revision": either(TEXT, whole(0, 2**63 - 1)),  # lm-eval makes it text; a short hash may be all digits
     "softmax_dtype": Kind("one of those allowed", _computing_dtype, _DTYPES),
-    "subfolder": Kind("text", lambda value: value if value == "" else TEXT.read(value)),
+    "subfolder": Kind(_BELOW.says, lambda value: value if value == "" else _below(value)),
     "tokenizer": TEXT,
     "truncation": SWITCH,
     "trust_remote_code": SWITCH,

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
 from app.backends import BACKENDS
+from app.backends.hf_gguf import GGUF_ARCHITECTURES, GGUF_DTYPE
 from app.db.groups import GroupView
 from app.domain.engine_spec import EngineSpec
 from app.harnesses.hub_names import is_hub_name
-from app.harnesses.model_folder import ModelFacts, inspect_model, is_local
+from app.harnesses.model_folder import ModelFacts, inspect_gguf, inspect_model, is_local
 from app.harnesses.model_memory import MemoryEstimate, head_faults, memory_per_gpu_gib
 from app.harnesses.parallelism import HF_MODELS, Parallelism, read_parallelism
 from app.harnesses.values import shown
 from app.services.generation_settings import MOST_FAULTS
 from app.services.submission_fields import BOUNDS, FieldReader
-from app.services.submission_safety import inside, refuse_path
+from app.services.submission_safety import BELOW_MODEL, inside, refuse_path
 from app.settings import Settings
 
 GIB = 1 << 30
@@ -61,7 +63,7 @@ class EngineReader:
             return None
         if reader.given("trust_remote_code"):
             args["trust_remote_code"] = True
-        facts = self._facts(model)
+        facts = self._facts(model, args) if self._leads_inside(model, args) else None
         if self._backend == "hf":
             self._say_softmax(args, facts)
         self._check_names(args, facts)
@@ -134,13 +136,34 @@ class EngineReader:
         self._reader.spec["model_args"] = {**self._reader.given("model_args"), name: str(path)}
         return str(path)
 
-    def _facts(self, model: str) -> ModelFacts | None:
+    def _leads_inside(self, model: str, args: Mapping[str, Any]) -> bool:
+        """Whether what is named below a local model is where the operator allows it, links followed."""
+        path = Path(model)
+        for name in BELOW_MODEL if is_local(model) else ():
+            path /= _text(args.get(name)) or ""
+            if inside(str(path), self._settings) is None:
+                refuse_path(self._reader, f"model_args.{name}", args[name], self._settings)
+                return False
+        return True
+
+    def _facts(self, model: str, args: Mapping[str, Any]) -> ModelFacts | None:
         """What a local folder says of the model; None for hub names and where the folder is at fault."""
         if not is_local(model) or self._backend == "echo":
             return None
-        facts = inspect_model(Path(model))
+        folder, file = Path(model) / (_text(args.get("subfolder")) or ""), _text(args.get("gguf_file"))
+        facts = self._gguf_facts(folder / file) if file else inspect_model(folder)
         self._reader.faults += facts.faults
+        if self._backend == "hf" and folder.suffix == ".gguf" and folder.is_file():
+            message = f"{shown(folder.name)} is a file: name its folder, and the file in it as gguf_file"
+            self._reader.fault("model_args.pretrained", message)
         return None if facts.faults else facts
+
+    def _gguf_facts(self, path: Path) -> ModelFacts:
+        facts = inspect_gguf(path)
+        if self._backend == "hf" and not facts.faults and facts.architecture not in GGUF_ARCHITECTURES:
+            message = f"the hf backend reads no GGUF file of architecture {shown(facts.architecture)}"
+            self._reader.fault("model_args.gguf_file", message, GGUF_ARCHITECTURES)
+        return replace(facts, dtype=GGUF_DTYPE)
 
     def _say_softmax(self, args: dict[str, Any], facts: ModelFacts | None) -> None:
         """Name lm-eval's default, since engines of the version before took float32 where nothing was said."""
@@ -188,8 +211,10 @@ class EngineReader:
     def _need(self, facts: ModelFacts | None, args: Mapping[str, Any], gpus: int) -> MemoryEstimate | None:
         if facts is None:
             return None
-        length = args.get("max_model_len") or args.get("max_length")
-        return memory_per_gpu_gib(facts, _text(args.get("dtype")), gpus, max_length=length)
+        length, dtype = args.get("max_model_len") or args.get("max_length"), _text(args.get("dtype"))
+        if args.get("gguf_file") and dtype in (None, "auto"):
+            dtype = facts.dtype
+        return memory_per_gpu_gib(facts, dtype, gpus, max_length=length)
 
     def _explain(self, args: Mapping[str, Any], facts: ModelFacts | None, gpus: int) -> None:
         need = self._need(facts, args, gpus)

@@ -37,6 +37,8 @@ NO_CREDENTIALS = (
 MOST_CHARACTERS = 1000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 MODEL_NAMES = ("pretrained", "path")
+BELOW_MODEL = ("subfolder", "gguf_file")
+"""Names below the model, whatever they look like; `EngineReader` follows them there."""
 READ_AS_MODEL = ("tokenizer", "pretrained", "model")
 """What tasks that size their own prompts take a tokenizer from."""
 
@@ -49,7 +51,9 @@ def refuse_unsafe(reader: FieldReader, settings: Settings) -> None:
             for path in _code_in(reader.given(field), field):
                 reader.fault(path, SWITCHED_OFF)
     reader.spec["model_args"] = {
-        name: value if name in MODEL_NAMES else _inside(value, f"model_args.{name}", reader, settings)
+        name: value
+        if name in (*MODEL_NAMES, *BELOW_MODEL)
+        else _inside(value, f"model_args.{name}", reader, settings)
         for name, value in reader.given("model_args").items()
     }
     if isinstance(metadata := reader.given("metadata"), dict):
