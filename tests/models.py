@@ -11,6 +11,7 @@ from pathlib import Path
 from app.backends import install, python_of
 
 _TRAIN = Path(__file__).with_name("train_tiny_llama.py")
+_WRITE_GGUF = Path(__file__).with_name("write_gguf.py")
 
 
 def hf_python(cache_dir: Path) -> Path:
@@ -27,6 +28,22 @@ def tiny_llama(cache_dir: Path) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _train(hf_python(cache_dir), folder)
     return folder
+
+
+def tiny_gguf(cache_dir: Path) -> Path:
+    """The same model as a GGUF file, its weights in eight bits."""
+    model = tiny_llama(cache_dir)
+    digest = hashlib.sha256(_WRITE_GGUF.read_bytes()).hexdigest()[:12]
+    file = cache_dir / "models" / f"{model.name}-gguf-{digest}" / "tiny.Q8_0.gguf"
+    if not file.is_file():
+        file.parent.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=file.parent.parent) as scratch:
+            written = Path(scratch) / file.name
+            subprocess.run(
+                [str(hf_python(cache_dir)), str(_WRITE_GGUF), str(model), str(written)], check=True
+            )
+            written.rename(file)
+    return file
 
 
 def _train(python: Path, folder: Path) -> None:

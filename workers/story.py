@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import msgpack
 
-from app.backends import backend_key
+from app.backends import backend_key, installed
 from app.domain.chunk import Chunk
 from app.domain.job import LATE, Failure, Job, JobStatus, Phase
 from app.domain.lease import Lease, Order
@@ -115,6 +115,7 @@ class Story:
     def _order_to_evaluate(self) -> Frame:
         spec = dict(self._job.spec)
         index = TaskIndex.load(self._settings.task_paths)
+        python = installed(self._settings.cache_dir).get("hf")
         return {
             "type": "evaluate",
             "job_id": str(self._job.id),
@@ -122,6 +123,7 @@ class Story:
             "engine": self._job.engine.to_json(),
             "tasks": [entry.to_json() for entry in index.closure(spec["tasks"])],
             "backend_key": backend_key(self._job.engine.backend),
+            "hf_python": str(python) if python else None,
             "salt": None if spec["reuse_responses"] else str(self._job.id),
         }
 

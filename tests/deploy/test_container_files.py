@@ -120,6 +120,10 @@ def test_compose_builds_every_image_that_it_does_not_pull() -> None:
     assert targets <= stages().keys()
 
 
+def test_the_coordinator_can_read_gguf_files() -> None:
+    assert services()["coordinator"]["image"] == services()["worker"]["image"]
+
+
 def test_what_is_shipped_installs_nothing_by_itself() -> None:
     for name in ("base", "control", "hf"):
         assert not [line for line in stages()[name] if "pip install" in line or "apt-get" in line]

@@ -14,7 +14,7 @@ import pytest
 
 from app.settings import Settings
 from tests.e2e.stack import TASKS, Stack, settings
-from tests.models import hf_python, tiny_llama
+from tests.models import hf_python, tiny_gguf, tiny_llama
 from tests.servers import Postgres
 
 JOB_TASKS = ["e2e_group", "e2e_generate"]
@@ -36,18 +36,27 @@ def model() -> Path:
 
 
 @pytest.fixture(scope="session")
-def references(model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Reference]:
-    """The job as `lm_eval run` does it, by dtype; all in one process, since its start takes longest."""
-    limits = {"float32": [], "bfloat16": ["--limit", str(NARROW_LIMIT)]}
-    outputs = {dtype: tmp_path_factory.mktemp(f"reference-{dtype}") for dtype in limits}
+def gguf() -> Path:
+    """The same model in a GGUF file."""
+    return tiny_gguf(Settings().cache_dir)
+
+
+@pytest.fixture(scope="session")
+def references(model: Path, gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Reference]:
+    """The job as `lm_eval run` does it, by how the model is loaded; all in one process, whose start takes longest."""
+    loaded = {
+        "float32": [f"pretrained={model},dtype=float32"],
+        "bfloat16": [f"pretrained={model},dtype=bfloat16", "--limit", str(NARROW_LIMIT)],
+        "gguf": [f"pretrained={gguf.parent},gguf_file={gguf.name}", "--limit", str(NARROW_LIMIT)],
+    }
+    outputs = {name: tmp_path_factory.mktemp(f"reference-{name}") for name in loaded}
     commands = [
         [
             *("run", "--model", "hf", "--device", "cpu", "--tasks", ",".join(JOB_TASKS)),
-            *("--model_args", f"pretrained={model},dtype={dtype}"),
             *("--include_path", str(TASKS), "--batch_size", str(BATCH_SIZE)),
-            *("--log_samples", "--output_path", str(output), *limits[dtype]),
+            *("--log_samples", "--output_path", str(output), "--model_args", *loaded[name]),
         ]
-        for dtype, output in outputs.items()
+        for name, output in outputs.items()
     ]
     done = subprocess.run(
         [str(hf_python(Settings().cache_dir)), str(Path(__file__).with_name("lm_eval_runs.py"))],
@@ -59,7 +68,7 @@ def references(model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return {dtype: _written(output) for dtype, output in outputs.items()}
+    return {name: _written(output) for name, output in outputs.items()}
 
 
 def _written(output: Path) -> Reference:

@@ -45,6 +45,15 @@ def test_narrow_weights_give_lm_evals_numbers_and_no_answer_of_the_engine_before
     assert engine["dtype"] == engine["softmax_dtype"] == "bfloat16"
 
 
+def test_a_gguf_file_gives_lm_evals_numbers(
+    stack: Stack, body: Body, gguf: Path, references: dict[str, Reference]
+) -> None:
+    args = {"pretrained": str(gguf.parent), "gguf_file": gguf.name}
+    job = stack.run(body | {"model_args": args, "limit": NARROW_LIMIT, "replicas": 1})
+    assert_same(stack, job["id"], references["gguf"])
+    assert any("parameters x 4 bytes (float32)" in line for line in job["plan"]["explanation"])
+
+
 def test_both_replicas_answer_and_stay_warm(stack: Stack, body: Body) -> None:
     jobs = [stack.run(body) for _ in range(2)]
     first, second = ({replica["id"] for replica in job["replicas"]} for job in jobs)

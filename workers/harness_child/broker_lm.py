@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import jinja2
@@ -14,13 +15,8 @@ from transformers import AutoConfig, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
 
 from workers.harness_child import hub
-from workers.harness_child.errors import (
-    HUB_UNREACHABLE,
-    MODEL_GATED,
-    MODEL_NOT_FOUND,
-    TOKENIZER_ERROR,
-    JobFailedError,
-)
+from workers.harness_child.errors import MODEL_NOT_FOUND, TOKENIZER_ERROR, JobFailedError, unreadable
+from workers.harness_child.gguf_files import unpacked
 from workers.harness_child.job import Engine
 
 Answer = Callable[[Instance, int], object]
@@ -30,14 +26,18 @@ Answer = Callable[[Instance, int], object]
 class BrokerLM(LM):  # type: ignore[misc]
     """Resolves everything that shapes a prompt as lm-eval's HFLM does, without weights or torch."""
 
-    def __init__(self, engine: Engine, answer: Answer) -> None:
+    def __init__(self, engine: Engine, answer: Answer, hf_python: str | None = None) -> None:
+        """`hf_python` reads GGUF files."""
         super().__init__()
         self._args = engine.args
         self._answer = answer
-        revision = str(engine.revision or "main")
-        config = _load_config(engine, revision)
+        in_files = unpacked(engine, hf_python) if engine.args.get("gguf_file") else nullcontext(engine)
+        with in_files as readable:
+            config = _load_config(readable)
+            tokenizer = _load_tokenizer(engine if engine.args.get("tokenizer") else readable)
+        tokenizer.name_or_path = engine.args.get("tokenizer") or engine.model
         self.backend = _resolve_backend(engine, config)
-        self.tokenizer = configure_pad_token(_load_tokenizer(engine, revision), model_config=config)
+        self.tokenizer = configure_pad_token(tokenizer, model_config=config)
         self.add_bos_token: bool | None = engine.args.get("add_bos_token")
         self.prefix_token_id = self._resolve_prefix()
         self._prefix_text = self.tokenizer.decode(self.prefix_token_id)
@@ -155,45 +155,34 @@ def encode_options(special_tokens: bool | None) -> dict[str, bool]:
     return {} if special_tokens is None else {"add_special_tokens": special_tokens}
 
 
-def _load_config(engine: Engine, revision: str) -> Any:
+def _load_config(engine: Engine) -> Any:
     try:
         return AutoConfig.from_pretrained(
             engine.model,
-            revision=revision,
+            revision=str(engine.revision or "main"),
             trust_remote_code=bool(engine.args.get("trust_remote_code")),
-            gguf_file=engine.args.get("gguf_file"),
-            subfolder=engine.args.get("subfolder", ""),
+            subfolder=engine.args.get("subfolder") or "",
         )
     except OSError as error:
-        raise _fault(MODEL_NOT_FOUND, engine.model, error) from error
+        said = str(error)
+        raise unreadable(MODEL_NOT_FOUND, engine.model, said, unreachable=hub.unreachable(error)) from error
     except Exception as error:
         raise JobFailedError(TOKENIZER_ERROR, str(error)) from error
 
 
-def _load_tokenizer(engine: Engine, revision: str) -> Any:
+def _load_tokenizer(engine: Engine) -> Any:
     args = engine.args
     options: dict[str, Any] = {
-        "revision": revision,
+        "revision": str(engine.revision or "main"),
         "trust_remote_code": bool(args.get("trust_remote_code")),
+        "use_fast": args.get("use_fast_tokenizer", True),
     }
-    if args.get("gguf_file") and not args.get("tokenizer"):
-        options["gguf_file"] = args["gguf_file"]
-    else:
-        options["use_fast"] = args.get("use_fast_tokenizer", True)
     options |= {name: args[name] for name in ("add_bos_token", "subfolder") if args.get(name) is not None}
     name = args.get("tokenizer") or engine.model
     try:
         return AutoTokenizer.from_pretrained(name, **options)
     except Exception as error:
-        raise _fault(TOKENIZER_ERROR, name, error) from error
-
-
-def _fault(code: str, name: str, error: Exception) -> JobFailedError:
-    """Why the files of this name were not read; `code` unless it is known better."""
-    if hub.unreachable(error):
-        message = f"the hub cannot be reached from the coordinator's host, which has no copy of {name}"
-        return JobFailedError(HUB_UNREACHABLE, message, hub.HINT)
-    return JobFailedError(MODEL_GATED if "gated repo" in str(error) else code, str(error))
+        raise unreadable(TOKENIZER_ERROR, name, str(error), unreachable=hub.unreachable(error)) from error
 
 
 def _resolve_backend(engine: Engine, config: Any) -> str:

@@ -58,6 +58,14 @@ def _hint(error: BaseException) -> dict[str, str]:
     return {"hint": hint} if hint else {}
 
 
+def unreadable(code: str, name: str, message: str, *, unreachable: bool) -> JobFailedError:
+    """Why files of a model or a tokenizer were not read; `code` unless it is known better."""
+    if unreachable:
+        message = f"the hub cannot be reached from the coordinator's host, which has no copy of {name}"
+        return JobFailedError(HUB_UNREACHABLE, message, hub.HINT)
+    return JobFailedError(MODEL_GATED if "gated repo" in message else code, message)
+
+
 def loading_code(error: BaseException) -> str:
     """`dataset_error` if the data could not be had, `task_error` if the task itself is at fault."""
     frames = _frames(error.__traceback__)

@@ -88,7 +88,7 @@ class Evaluation:
 
     def _prepare(self) -> None:
         job = self._job
-        self._lm = BrokerLM(job.engine, self._ledger.answer)
+        self._lm = BrokerLM(job.engine, self._ledger.answer, job.hf_python)
         template = self._lm.choose_template(job.spec.apply_chat_template)
         self._report = Report(job, self._lm, chat_template=template)
         scoring.seed(job.spec)

@@ -39,6 +39,7 @@ hf 2: log-likelihoods in the model's dtype unless `softmax_dtype` names another,
 _MODELS = ("tokenizer", "peft", "lora_local_path", "delta")
 """Arguments that name another folder or repository, which counts by its content."""
 
+CONFIG = "config.json"
 _READ_WHOLE = 16 << 20
 _BLOCK = 64 << 10
 _BLOCKS = 16
@@ -50,7 +51,7 @@ def fingerprint(engine: Engine, backend_key: str) -> bytes:
         "backend": engine.backend,
         "backend_key": backend_key,
         "lm_eval": version("lm_eval"),
-        "model": content(engine.model, engine.revision),
+        "model": content(engine.model, engine.revision, config_file(engine)),
         "args": {name: _value(engine, name) for name in engine.args.keys() - CANNOT_CHANGE_ANSWERS},
         "env": {name: value for name, value in engine.env.items() if not name.startswith("NCCL_")},
     }
@@ -59,22 +60,28 @@ def fingerprint(engine: Engine, backend_key: str) -> bytes:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).digest()
 
 
-def content(model: str, revision: str | None) -> str:
+def config_file(engine: Engine) -> str:
+    """Where in its repository the model is described: other repositories than plain ones have no `config.json`."""
+    file, folder = engine.args.get("gguf_file") or CONFIG, engine.args.get("subfolder")
+    return f"{folder}/{file}" if folder else str(file)
+
+
+def content(model: str, revision: str | None, file: str = CONFIG) -> str:
     """A local folder's content hash, or a repository's commit (its revision where no commit is known)."""
     folder = Path(model)
     if folder.is_dir():
         return f"sha256:{_folder_hash(folder)}"
-    return f"{model}@{commit(model, revision) or revision or 'main'}"
+    return f"{model}@{commit(model, revision, file) or revision or 'main'}"
 
 
-def commit(model: str, revision: str | None) -> str | None:
-    """The commit that the local hub cache holds for a revision of a repository."""
+def commit(model: str, revision: str | None, file: str = CONFIG) -> str | None:
+    """The commit that the local hub cache holds for a revision of a repository, if it holds this file of it."""
     if revision and re.fullmatch(r"[0-9a-f]{40}", revision):
         return revision
     if Path(model).exists():
         return None
-    found = try_to_load_from_cache(model, "config.json", revision=revision or "main")
-    return Path(found).parent.name if isinstance(found, str) else None
+    found = try_to_load_from_cache(model, file, revision=revision or "main")
+    return Path(found).parents[len(Path(file).parts) - 1].name if isinstance(found, str) else None
 
 
 def _value(engine: Engine, name: str) -> object:

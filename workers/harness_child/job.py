@@ -79,6 +79,8 @@ class Job:
     """Index entries of every task, group and tag the job names or reaches."""
     backend_key: str
     salt: str | None
+    hf_python: str | None = None
+    """The interpreter of the hf backend on this host, if it is installed."""
 
     @classmethod
     def parse(cls, frame: Frame) -> Job:
@@ -90,6 +92,7 @@ class Job:
             entries=frame["tasks"],
             backend_key=frame["backend_key"],
             salt=frame["salt"],
+            hf_python=frame["hf_python"],
         )
 
 

@@ -11,19 +11,20 @@ from typing import Any
 from lm_eval.api.task import Task
 from lm_eval.utils import handle_non_serializable
 
-from workers.harness_child.fingerprint import content
+from workers.harness_child.fingerprint import config_file, content
 from workers.harness_child.job import Job
 
 
 def provenance(job: Job, tasks: Mapping[str, Task], chat_template: str | None) -> dict[str, Any]:
     """Versions, content hashes and settings, as plain JSON values."""
     spec, engine = job.spec, job.engine
+    tokenizer = engine.args.get("tokenizer")
     return {
         "versions": {name: version(name) for name in ("lm_eval", "transformers", "datasets", "tokenizers")},
         "backend": engine.backend,
         "backend_key": job.backend_key,
-        "model": content(engine.model, engine.revision),
-        "tokenizer": content(engine.args.get("tokenizer") or engine.model, engine.revision),
+        "model": (model := content(engine.model, engine.revision, config_file(engine))),
+        "tokenizer": content(tokenizer, engine.revision) if tokenizer else model,
         "chat_template_sha256": _sha(chat_template),
         "system_instruction_sha256": _sha(spec.system_instruction),
         "seeds": list(spec.seed),

@@ -19,7 +19,7 @@ from lm_eval.loggers.utils import add_tokenizer_info
 from lm_eval.utils import handle_non_serializable, hash_string, sanitize_list
 
 from workers.harness_child.broker_lm import BrokerLM
-from workers.harness_child.fingerprint import commit
+from workers.harness_child.fingerprint import commit, config_file
 from workers.harness_child.job import Job
 from workers.harness_child.scoring import EvalResults
 from workers.harness_child.verdicts import verdicts
@@ -137,7 +137,7 @@ class Report:
             "model_num_parameters": facts.get("parameters"),
             "model_dtype": dtype and f"torch.{dtype}",
             "model_revision": engine.revision or "main",
-            "model_sha": commit(engine.model, engine.revision) or "",
+            "model_sha": commit(engine.model, engine.revision, config_file(engine)) or "",
             **{
                 f"{name}_sha": commit(str(model), engine.revision) or ""
                 for name, model in adapters.items()

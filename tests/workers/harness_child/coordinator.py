@@ -46,6 +46,7 @@ class Order:
     job_id: str = "job-1"
     salt: str | None = None
     backend: str = "hf"
+    hf_python: str | None = None
 
     @property
     def model_args(self) -> dict[str, Any]:
@@ -76,6 +77,7 @@ class Order:
             "tasks": index(self.folder),
             "backend_key": "k1",
             "salt": self.salt,
+            "hf_python": self.hf_python,
         }
 
 

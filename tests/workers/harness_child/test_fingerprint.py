@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.workers.first_fingerprint import first_fingerprint
-from workers.harness_child.fingerprint import content, fingerprint
+from workers.harness_child.fingerprint import config_file, content, fingerprint
 from workers.harness_child.job import Engine
 
 
@@ -107,3 +107,29 @@ def test_a_tokenizer_folder_counts_by_its_content(
 def test_a_repository_that_is_not_cached_goes_by_its_revision() -> None:
     assert content("nobody/nothing", "v1") == "nobody/nothing@v1"
     assert content("nobody/nothing", "a" * 40) == f"nobody/nothing@{'a' * 40}"
+
+
+@pytest.mark.parametrize(
+    ("args", "file"),
+    [
+        ({}, "config.json"),
+        ({"gguf_file": "model.gguf"}, "model.gguf"),
+        ({"subfolder": "a/b"}, "a/b/config.json"),
+        ({"subfolder": "a", "gguf_file": "model.gguf"}, "a/model.gguf"),
+    ],
+)
+def test_a_repository_goes_by_the_commit_of_what_describes_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: dict[str, Any], file: str
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    repository = tmp_path / "models--owner--name"
+    described = repository / "snapshots" / ("c" * 40) / file
+    described.parent.mkdir(parents=True)
+    described.touch()
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("c" * 40)
+    assert (
+        content("owner/name", None, config_file(Engine("hf", "owner/name", args=args)))
+        == f"owner/name@{'c' * 40}"
+    )
+    assert content("owner/name", None, "another file") == "owner/name@main"
