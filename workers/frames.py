@@ -20,8 +20,8 @@ _LENGTH = struct.Struct(">I")
 MAX_FRAME_BYTES = 1 << 30
 
 DRAW_BYTES = 16
-"""How much of a sampled request's key says what is asked, and for which time; the rest says in which job. An engine
-draws by the first part, so that equal questions get equal samples in all jobs of one seed."""
+"""How much of a sampled request's key says which prompt is continued, and for which time; the rest says with which
+settings and in which job. An engine draws by the first part, so that all jobs of one seed get equal samples."""
 
 
 class Connection:

@@ -7,7 +7,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgpack
 from lm_eval.api.instance import Instance
@@ -21,6 +21,8 @@ from workers.harness_child.tokens import encode, rolling_windows
 LOGLIKELIHOOD = "loglikelihood"
 ROLLING = "loglikelihood_rolling"
 GENERATE = "generate_until"
+
+T = TypeVar("T")
 
 Key = bytes
 Failure = Mapping[str, str]
@@ -70,7 +72,8 @@ class Asking:
 
     The n-th occurrence of an equal question is a question of its own, because it takes a row of its own in
     the engine's batches and shifts the rest. Only log-likelihoods that the engine would group are asked once.
-    What is drawn goes by the occurrence in its own task, so that no other task of the job changes a sample.
+    What is drawn goes by the prompt and its occurrence in its own task: no other task of the job changes a sample,
+    nor does `temperature: 1` written as `1.0`.
     """
 
     def __init__(self, job: Job, lm: BrokerLM) -> None:
@@ -84,7 +87,7 @@ class Asking:
         asked: list[tuple[Instance, list[list[Question]]]] = []
         texts = [instance.args[0] for instance in instances if instance.request_type == ROLLING]
         encoded = encode(self._lm, texts)
-        drawn: Counter[Key] = Counter()
+        drawn: Counter[str] = Counter()
         for instance in instances:
             parts = self._parts(instance, encoded)
             repeats = [list(self._numbered(instance, parts, drawn)) for _ in range(instance.repeats)]
@@ -104,7 +107,7 @@ class Asking:
                 raise TaskFailedError(TASK_ERROR, f"requests of kind {kind!r} cannot be asked")
 
     def _numbered(
-        self, instance: Instance, parts: Iterable[tuple[Any, ...]], drawn: Counter[Key]
+        self, instance: Instance, parts: Iterable[tuple[Any, ...]], drawn: Counter[str]
     ) -> Iterator[Question]:
         kind = instance.request_type
         for args in parts:
@@ -118,7 +121,7 @@ class Asking:
             occurrence = _next(self._occurrences, first)
             key = _hash(kind, content, occurrence, salt) if occurrence else first
             if sampled:
-                key = _hash(kind, content, _next(drawn, first))[:DRAW_BYTES] + key[DRAW_BYTES:]
+                key = _hash(args[0], _next(drawn, args[0]))[:DRAW_BYTES] + key[DRAW_BYTES:]
             yield Question(key, kind, args)
 
     def _refuse_thinking(self) -> None:
@@ -226,10 +229,10 @@ def _hash(*parts: object) -> Key:
     return hashlib.sha256(msgpack.packb(parts)).digest()
 
 
-def _next(counts: Counter[Key], key: Key) -> int:
+def _next(counts: Counter[T], item: T) -> int:
     """How often it was counted before."""
-    counts[key] += 1
-    return counts[key] - 1
+    counts[item] += 1
+    return counts[item] - 1
 
 
 def _content(kind: str, args: tuple[Any, ...]) -> list[Any]:

@@ -212,9 +212,10 @@ def test_without_a_seed_every_job_has_samples_of_its_own(order: Orders) -> None:
     assert seeds[0] == seeds[1] != seeds[2]
 
 
-def test_what_is_drawn_is_named_by_the_question_and_its_time_in_the_task(order: Orders) -> None:
+def test_what_is_drawn_is_named_by_the_prompt_and_its_time_in_the_task(order: Orders) -> None:
     job = order("sampled")
-    again, crowded = order("sampled", batch_size=1), order("sampled_too", "sampled", limit=4)
+    again = order("sampled", batch_size=1, gen_kwargs={"temperature": 1})
+    crowded = order("sampled_too", "sampled", limit=4)
     again.job_id = "job-2"
     yaml = (job.folder / "sampled.yaml").read_text() + "repeats: 3\n"
     (job.folder / "sampled.yaml").write_text(yaml)
