@@ -106,9 +106,10 @@ class HFEngine:
         return responses
 
     def _goes_alone(self, gen_kwargs: Mapping[str, Any]) -> bool:
-        """Whether a text would depend on its batch: beams of a batch stop together, and lengths count padding."""
+        """Whether a text would end with its batch: HFLM stops beams together, and these lengths count padding."""
         beams = gen_kwargs.get("num_beams", self._lm.model.generation_config.num_beams)
-        return (beams or 1) > 1 or not gen_kwargs.keys().isdisjoint({"max_length", "min_length"})
+        counts_padding = not gen_kwargs.keys().isdisjoint({"max_length", "min_length"})
+        return (beams or 1) > 1 or counts_padding or self._lm.backend == "seq2seq"
 
     def _continue(self, chunk: Chunk, texts: Sequence[str]) -> list[str]:
         instances = [

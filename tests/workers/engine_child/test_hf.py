@@ -23,6 +23,7 @@ from .supervisor import PATIENCE_SECONDS, Supervisor, engine_child
 MAX_LENGTH = 512
 REFERENCE = Path(__file__).with_name("reference.py")
 STARVED = Path(__file__).with_name("starved.py")
+SEQ2SEQ = Path(__file__).with_name("seq2seq.py")
 GREEDY = {"until": ["\n"], "do_sample": False, "max_gen_toks": 12}
 
 
@@ -153,26 +154,49 @@ def test_generations_in_chunks_are_those_of_the_whole_list(
     assert len(set(responses)) > 5
 
 
-def test_a_sample_depends_on_its_seed_and_request_alone(engine: Supervisor) -> None:
+def draw(
+    engine: Supervisor, rows: Sequence[int], seed: int = 1, batch_size: int | str = 4, **more: Any
+) -> list[str]:
+    """Samples of these of nine requests; the last two ask again what the first two ask."""
     texts = sums(random.Random(4), 7)
-    texts += texts[:2]  # asked again: other samples
-    draws = [bytes([number]) for number in range(len(texts))]
+    texts += texts[:2]
     sampled = {"until": ["\n"], "do_sample": True, "temperature": 1.0, "max_gen_toks": 12}
+    answer = engine.ask(
+        "generate_until",
+        [texts[row] for row in rows],
+        draws=[bytes([row]) for row in rows],
+        seed=seed,
+        batch_size=batch_size,
+        gen_kwargs=sampled | more,
+    )
+    return list(answer["responses"])
 
-    def ask(seed: int, rows: Sequence[int], batch_size: int | str, **more: Any) -> list[str]:
-        chunk = [texts[row] for row in rows], {"draws": [draws[row] for row in rows]}
-        asked = {"seed": seed, "batch_size": batch_size, "gen_kwargs": sampled | more}
-        return list(engine.ask("generate_until", chunk[0], **chunk[1], **asked)["responses"])
 
-    whole = range(len(texts))
-    once = ask(1, whole, 4)
-    assert ask(1, whole, 4) == ask(1, whole, 1) == ask(1, whole, 9) == ask(1, whole, "auto") == once
-    assert ask(1, whole[::-1], 4) == once[::-1]
-    assert ask(1, whole[:3], 2) + ask(1, whole[3:], 2) == once
+def test_a_sample_depends_on_its_seed_and_request_alone(engine: Supervisor) -> None:
+    once = draw(engine, range(9))
+    assert all(draw(engine, range(9), batch_size=size) == once for size in (1, 4, 9, "auto"))
+    assert draw(engine, range(8, -1, -1)) == once[::-1]
+    assert draw(engine, range(3), batch_size=2) + draw(engine, range(3, 9), batch_size=2) == once
     assert once[:2] != once[-2:]
-    assert ask(2, whole, 4) != once
-    for more in ({"num_beams": 3}, {"max_length": 130}):
-        assert ask(1, whole, 4, **more) == ask(1, whole, 2, **more) != ask(2, whole, 4, **more)
+    assert draw(engine, range(9), seed=2) != once
+
+
+@pytest.mark.parametrize("settings", [{"num_beams": 3}, {"max_length": 130}])
+def test_a_sample_that_would_end_with_its_batch_has_none(
+    engine: Supervisor, settings: dict[str, int]
+) -> None:
+    once = draw(engine, range(9), **settings)
+    assert once == draw(engine, range(9), batch_size=2, **settings)
+    assert once != draw(engine, range(9), seed=2, **settings)
+
+
+def test_samples_of_an_encoder_and_decoder_have_lengths_of_their_own(
+    python: Path, model: Path, tmp_path: Path
+) -> None:
+    with engine_child(python, SEQ2SEQ, MODEL=str(model), FOLDER=str(tmp_path)) as engine:
+        engine.load("hf", str(tmp_path))
+        once = draw(engine, range(9))
+        assert once == draw(engine, range(9), batch_size=2) != draw(engine, range(9), seed=2)
 
 
 @pytest.mark.parametrize(
