@@ -35,12 +35,18 @@ class Demand:
     waiting_cost: float = 0.0
     replicas: int | None = None
     """How many replicas were asked for; None lets the work decide."""
-    groups: frozenset[str] | None = None
-    """Groups it may use; None means any."""
+    least: int = 1
+    """Of those the work decides on, so many are wanted whatever it is."""
+    group: str | None = None
+    """The only group it may use; None means any."""
     shunned: frozenset[str] = frozenset()
     """Devices on which this engine failed lately: it waits for others, if there are any."""
     resting: bool = False
     """It failed just now: nothing is started until its jobs have had time to change it."""
+
+    def serves(self, replica: Replica) -> bool:
+        """Whether a replica does this work: its engine, where it is wanted."""
+        return replica.engine.key == self.engine.key and self.group in (None, replica.group)
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ class _Board:
     now: datetime
     policy: Policy
     replicas: Sequence[Replica]
-    demanded: frozenset[str]
+    demands: Sequence[Demand]
     free: dict[str, list[Device]]
     decisions: list[Decision] = field(default_factory=list)
     going: set[UUID] = field(default_factory=set)
@@ -103,22 +109,21 @@ def place(
         now,
         policy,
         live,
-        frozenset(item.engine.key for item in demand),
+        sorted(demand, key=lambda item: (-item.priority, item.since)),
         {group.name: _free(group) for group in groups if group.alive and not group.draining},
         going={replica.id for replica in live if replica.release_requested_at},
     )
     for group in groups:
         if group.draining:
             _release(board, [r for r in live if r.group == group.name], "its group is draining")
-    first_round, second_round = [], []
-    for item in sorted(demand, key=lambda item: (-item.priority, item.since)):
-        usable = [group for group in groups if group.name in board.free and _usable(group, item)]
-        first_round.append((item, usable))
-        second_round.append((item, usable))
-    for item, usable in first_round:
-        if not _replicas_of(board, item.engine.key):
+    usable_by = [
+        (item, [group for group in groups if group.name in board.free and _usable(group, item)])
+        for item in board.demands
+    ]
+    for item, usable in usable_by:
+        if not _replicas_of(board, item) and not _starts_of(board, item):
             _start_or_reserve(board, item, usable)
-    for item, usable in second_round:
+    for item, usable in usable_by:
         _widen(board, item, usable)
     _release_idle(board)
     return board.decisions
@@ -136,6 +141,10 @@ def wanted(demand: Demand, replicas: Sequence[Replica], policy: Policy) -> int:
     """How many replicas the work pays for: each must save more than its own loading time."""
     if demand.replicas is not None:
         return demand.replicas
+    return max(demand.least, _paid_for(demand, replicas, policy))
+
+
+def _paid_for(demand: Demand, replicas: Sequence[Replica], policy: Policy) -> int:
     busy = sum(1 for replica in replicas if replica.status is ReplicaStatus.SERVING)
     speeds = [replica.cost_per_second for replica in replicas if replica.cost_per_second]
     if not speeds:
@@ -151,8 +160,11 @@ def _free(group: Group) -> list[Device]:
 
 
 def _usable(group: Group, demand: Demand) -> bool:
-    allowed = demand.groups is None or group.name in demand.groups
-    return allowed and demand.engine.backend in group.backends and len(group.devices) >= demand.engine.gpus
+    return (
+        demand.group in (None, group.name)
+        and demand.engine.backend in group.backends
+        and len(group.devices) >= demand.engine.gpus
+    )
 
 
 def _block(free: list[Device], count: int) -> tuple[Device, ...] | None:
@@ -166,8 +178,20 @@ def _block(free: list[Device], count: int) -> tuple[Device, ...] | None:
     return tuple(free[:count]) if len(free) >= count else None
 
 
-def _replicas_of(board: _Board, key: str) -> list[Replica]:
-    return [r for r in board.replicas if r.engine.key == key and r.id not in board.going]
+def _replicas_of(board: _Board, demand: Demand) -> list[Replica]:
+    return [r for r in board.replicas if demand.serves(r) and r.id not in board.going]
+
+
+def _starts_of(board: _Board, demand: Demand) -> int:
+    """What was decided to be started in this turn and will serve the demand."""
+    starts = (decision for decision in board.decisions if isinstance(decision, Start))
+    return sum(
+        start.engine.key == demand.engine.key and demand.group in (None, start.group) for start in starts
+    )
+
+
+def _demands_for(board: _Board, replica: Replica) -> list[Demand]:
+    return [demand for demand in board.demands if demand.serves(replica)]
 
 
 def _open(board: _Board, group: Group, demand: Demand) -> list[Device]:
@@ -221,13 +245,13 @@ def _yielding(board: _Board, group: Group, demand: Demand) -> list[Replica]:
     """Who gives way, most willing first: those nobody wants at once, busy ones with company after their hold."""
     mine = [r for r in board.replicas if r.group == group.name and r.id not in board.going]
     starting = {ReplicaStatus.PLACED, ReplicaStatus.LOADING}
-    idle = [r for r in mine if r.engine.key not in board.demanded and (r.idle_since or r.status in starting)]
+    idle = [r for r in mine if not _demands_for(board, r) and (r.idle_since or r.status in starting)]
     busy = [
         r
         for r in mine
         if r.engine.key != demand.engine.key
         and r not in idle
-        and len(_replicas_of(board, r.engine.key)) > 1
+        and all(len(_replicas_of(board, each)) > 1 for each in _demands_for(board, r))
         and r.claimed_at
         and board.now - r.claimed_at >= board.policy.hold
     ]
@@ -236,11 +260,11 @@ def _yielding(board: _Board, group: Group, demand: Demand) -> list[Replica]:
 
 def _widen(board: _Board, demand: Demand, usable: Sequence[Group]) -> None:
     """Add replicas while the work pays for them, and let go of those above the number asked for."""
-    mine = _replicas_of(board, demand.engine.key)
-    starting = sum(1 for d in board.decisions if isinstance(d, Start) and d.engine.key == demand.engine.key)
+    mine, starting = _replicas_of(board, demand), _starts_of(board, demand)
     target = wanted(demand, mine, board.policy)
     if demand.replicas is not None and len(mine) > target:
-        _release(board, mine[target:], f"{target} replicas were asked for")
+        spare = [r for r in mine if _demands_for(board, r) == [demand]]
+        _release(board, spare[-(len(mine) - target) :], f"{target} replicas were asked for")
     if not mine and not starting:
         return
     for _ in range(target - len(mine) - starting):
@@ -252,7 +276,7 @@ def _release_idle(board: _Board) -> None:
     idle = [
         r
         for r in board.replicas
-        if r.engine.key not in board.demanded
+        if not _demands_for(board, r)
         and r.status is ReplicaStatus.SERVING
         and r.idle_since
         and board.now - r.idle_since >= board.policy.idle

@@ -39,11 +39,10 @@ def policy(settings: Settings) -> Policy:
 
 
 def demands(work: Sequence[WaitingWork]) -> list[Demand]:
-    """Work per engine spec: jobs that need the same engine share its replicas."""
-    merged: dict[str, Demand] = {}
+    """Work per engine spec and group: jobs that need the same engine in the same place share its replicas."""
+    merged: dict[tuple[str, str | None], Demand] = {}
     for item in sorted(work, key=lambda item: (-item.priority, item.created_at)):
         asked = item.spec.get("replicas")
-        group = item.spec.get("group")
         one = Demand(
             engine=item.engine,
             priority=item.priority,
@@ -51,16 +50,16 @@ def demands(work: Sequence[WaitingWork]) -> list[Demand]:
             waiting_chunks=item.chunks,
             waiting_cost=item.cost,
             replicas=asked if isinstance(asked, int) else None,
-            groups=frozenset({group}) if group else None,
+            group=item.spec.get("group"),
         )
-        known = merged.get(item.engine.key)
-        merged[item.engine.key] = _joined(known, one) if known else one
+        known = merged.get((item.engine.key, one.group))
+        merged[item.engine.key, one.group] = _joined(known, one) if known else one
     return list(merged.values())
 
 
 def held_off(demand: Demand, failed: Sequence[tuple[Replica, float]], policy: Policy) -> Demand:
     """The demand with what its engine's latest failures forbid; each comes with the seconds since it."""
-    own = [(replica, seconds) for replica, seconds in failed if replica.engine.key == demand.engine.key]
+    own = [(replica, seconds) for replica, seconds in failed if demand.serves(replica)]
     return replace(
         demand,
         shunned=frozenset(device for replica, _ in own for device in replica.devices),
@@ -71,15 +70,16 @@ def held_off(demand: Demand, failed: Sequence[tuple[Replica, float]], policy: Po
 
 
 def _joined(first: Demand, second: Demand) -> Demand:
-    both = first.groups is not None and second.groups is not None
-    asked = [number for number in (first.replicas, second.replicas) if number is not None]
+    """As many replicas as the job that wants most of them; where one leaves it to the work, at least so many."""
+    asked = max(each.replicas or each.least for each in (first, second))
+    fixed = first.replicas is not None and second.replicas is not None
     return replace(
         first,
         since=min(first.since, second.since),
         waiting_chunks=first.waiting_chunks + second.waiting_chunks,
         waiting_cost=first.waiting_cost + second.waiting_cost,
-        replicas=max(asked) if len(asked) == 2 else None,
-        groups=(first.groups or frozenset()) | (second.groups or frozenset()) if both else None,
+        replicas=asked if fixed else None,
+        least=asked,
     )
 
 

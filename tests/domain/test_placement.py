@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -175,3 +176,49 @@ def test_no_device_is_given_out_twice_and_blocks_are_whole(
     assert all(len(start.devices) == start.engine.gpus for start in decided)
     asked = {item.engine.key: item.replicas for item in demands}
     assert all(count <= (asked[key] or 0) for key, count in Counter(s.engine.key for s in decided).items())
+
+
+def wishing(name: str | None, **more: Any) -> Demand:
+    return replace(demand("m", **more), group=name)
+
+
+def test_a_warm_replica_elsewhere_is_none_for_a_job_that_names_its_group() -> None:
+    warm = replica(engine("m"), ("a-0",), idle_minutes=1)
+    groups = [group("a", 2, held=1), group("b", 1)]
+    assert [start.group for start in starts(place(NOW, groups, [warm], [wishing("b")], Policy()))] == ["b"]
+    assert place(NOW, groups, [warm], [wishing("a")], Policy()) == []
+
+
+def test_a_replica_that_only_another_group_wants_is_idle() -> None:
+    warm = replica(engine("m"), ("a-0",), idle_minutes=11)
+    decisions = place(NOW, [group("a", 1, held=1), group("b", 1, held=1)], [warm], [wishing("b")], Policy())
+    assert [item.replica for item in releases(decisions)] == [warm.id]
+
+
+def test_one_replica_serves_who_names_its_group_and_who_names_none() -> None:
+    decided = place(NOW, [group("a", 2), group("b", 2)], [], [wishing("b"), wishing(None)], Policy())
+    assert [start.group for start in starts(decided)] == ["b"]
+
+
+def test_two_groups_that_are_named_get_a_replica_each() -> None:
+    decided = place(NOW, [group("a", 2), group("b", 2)], [], [wishing("b"), wishing("a")], Policy())
+    assert sorted(start.group for start in starts(decided)) == ["a", "b"]
+
+
+def test_replicas_above_a_number_stay_where_another_wish_needs_them() -> None:
+    in_a, in_b = replica(engine("m"), ("a-0",)), replace(replica(engine("m"), ("b-0",)), group="b")
+    groups = [group("a", 1, held=1), group("b", 1, held=1)]
+    decisions = place(NOW, groups, [in_a, in_b], [wishing(None), wishing("b")], Policy())
+    assert [item.replica for item in releases(decisions)] == [in_a.id]
+
+
+def test_the_last_replica_of_a_group_gives_way_to_no_other_engine() -> None:
+    in_a, in_b = replica(engine("m"), ("a-0",)), replace(replica(engine("m"), ("b-0",)), group="b")
+    groups = [group("a", 1, held=1), group("b", 1, held=1)]
+    both = [wishing("a"), wishing("b"), replace(demand("new"), group="b")]
+    assert place(NOW, groups, [in_a, in_b], both, Policy()) == []
+
+
+def test_a_number_beside_a_job_that_leaves_it_open_is_the_least() -> None:
+    open_ended = replace(demand("m", replicas=None, chunks=1), least=3)
+    assert wanted(open_ended, [], Policy()) == 3
