@@ -52,9 +52,9 @@ class World:
         job, _ = self.jobs.submit(submission(**spec), "alice")  # type: ignore[arg-type]
         return job.id
 
-    def running(self, chunks: int = 0) -> Lease:
+    def running(self, chunks: int = 0, **spec: object) -> Lease:
         """A job in a coordinator's hands, evaluating, with so many chunks of two requests."""
-        claimed = self.coordination.claim(self.submit(), "coordinator")
+        claimed = self.coordination.claim(self.submit(**spec), "coordinator")
         assert claimed
         lease, _ = claimed
         self.coordination.prepared(lease, FINGERPRINT, [("toy", 2 * chunks)], {})
@@ -62,11 +62,12 @@ class World:
         self.coordination.enter(lease, Phase.EVALUATING, "evaluating")
         return lease
 
-    def devices(self, count: int) -> list[str]:
+    def devices(self, count: int, group: str = "a") -> list[str]:
         """A group of free devices."""
-        reports = [DeviceReport(f"GPU-{index}", index, "H100") for index in range(count)]
+        prefix = "GPU" if group == "a" else f"GPU-{group}"
+        reports = [DeviceReport(f"{prefix}-{index}", index, "H100") for index in range(count)]
         self.groups.register(
-            name="a", host="node1", kind="gpu", backends=["hf"], version="0", reports=reports
+            name=group, host="node1", kind="gpu", backends=["hf"], version="0", reports=reports
         )
         for report in reports:
             self.mark(report.id)
@@ -81,15 +82,15 @@ class World:
             token = session.scalar(text(query), {"id": device})
         self.groups.mark_device(device, token, state, None if state is DeviceState.FREE else "seen")
 
-    def replica(self, device: str) -> Lease:
+    def replica(self, device: str, group: str = "a") -> Lease:
         """A replica on this device, in a worker's hands."""
-        claimed = self.serving.claim(self.placed(device), "worker")
+        claimed = self.serving.claim(self.placed(device, group=group), "worker")
         assert claimed
         return claimed[0]
 
-    def placed(self, *devices: str) -> UUID:
+    def placed(self, *devices: str, group: str = "a") -> UUID:
         with self.sessions.begin() as session:
-            replica_id = ReplicaRepository(session).place(Start("a", devices, ENGINE))
+            replica_id = ReplicaRepository(session).place(Start(group, devices, ENGINE))
         assert replica_id
         return replica_id
 

@@ -328,7 +328,8 @@ def where(replicas: list[Replica], busy: int, job: Job) -> tuple[Phase, str]:
         )
     if replicas:
         return Phase.LOADING, f"loading {job.engine.model} on {replicas[0].group}"
-    return Phase.WAITING_FOR_GPU, f"waiting for {_count(job.engine.gpus, 'free device')} in one group"
+    place = f"group {job.group}" if job.group else "one group"
+    return Phase.WAITING_FOR_GPU, f"waiting for {_count(job.engine.gpus, 'free device')} in {place}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 
 from app.db.groups import NOBODY
 from app.db.tables import ChunkRow, DeviceRow, GroupRow, JobRow
+from app.db.wishes import wants_answers
 from app.domain.chunk import ChunkStatus
 from app.domain.engine_spec import EngineSpec
-from app.domain.job import JobStatus, Phase
 from app.domain.placement import Group
 from app.domain.replica import Device, DeviceState
 
@@ -41,15 +41,9 @@ class CapacityRepository:
     def work(self) -> list[WaitingWork]:
         """Waiting and claimed chunks per running job, for the scheduler."""
         pending = ChunkRow.status.in_([ChunkStatus.WAITING, ChunkStatus.CLAIMED])
-        wants = and_(
-            JobRow.status == JobStatus.RUNNING,
-            JobRow.phase != Phase.PREPARING,
-            JobRow.cancel_requested_at.is_(None),
-            JobRow.pause_requested_at.is_(None),
-        )
         sums = (  # before the join: a job's row is wide, and its chunks are many
             select(ChunkRow.job_id, func.count().label("chunks"), func.sum(ChunkRow.cost).label("cost"))
-            .where(ChunkRow.job_id.in_(select(JobRow.id).where(wants)), pending)
+            .where(ChunkRow.job_id.in_(select(JobRow.id).where(wants_answers())), pending)
             .group_by(ChunkRow.job_id)
             .subquery()
         )

@@ -14,10 +14,9 @@ from sqlalchemy.orm import Session
 
 from app.db.tables import ChunkRow, JobRow, ReplicaRow, ResponseRow
 from app.domain.chunk import Chunk, ChunkStatus
-from app.domain.job import TERMINAL, Failure, JobStatus, Phase
+from app.domain.job import TERMINAL, Failure
 from app.domain.lease import Lease
-from app.domain.replica import LIVE
-from app.errors import ChunkLostError, LeaseLostError
+from app.errors import ChunkLostError
 
 
 @dataclass(frozen=True)
@@ -60,65 +59,6 @@ class ChunkRepository:
         ]
         if rows:
             self._session.execute(insert(ChunkRow), rows)
-
-    def claim(self, lease: Lease, engine_key: str, cost: float, most: int) -> list[tuple[Chunk, bytes]]:
-        """Give the replica waiting chunks worth about `cost` tokens, at least one; with their fingerprint."""
-        jobs = (
-            select(JobRow.id, JobRow.fingerprint)
-            .where(
-                JobRow.engine_key == engine_key,
-                JobRow.status == JobStatus.RUNNING,
-                JobRow.phase != Phase.PREPARING,
-                JobRow.cancel_requested_at.is_(None),
-                JobRow.pause_requested_at.is_(None),
-                select(ChunkRow.id)
-                .where(ChunkRow.job_id == JobRow.id, ChunkRow.status == ChunkStatus.WAITING)
-                .exists(),
-            )
-            .order_by(JobRow.priority.desc(), JobRow.created_at)
-            .limit(4)
-        )
-        claimed: list[tuple[Chunk, bytes]] = []
-        for job_id, fingerprint in self._session.execute(jobs).all():
-            rows = self._pick(
-                job_id, cost - sum(chunk.cost for chunk, _ in claimed), most - len(claimed), bool(claimed)
-            )
-            if rows:
-                claimed += [(to_chunk(row), fingerprint or b"") for row in self._take(lease, rows)]
-        return claimed
-
-    def _pick(self, job_id: UUID, cost: float, most: int, enough: bool) -> list[UUID]:
-        waiting = (
-            select(ChunkRow.id, ChunkRow.cost)
-            .where(ChunkRow.job_id == job_id, ChunkRow.status == ChunkStatus.WAITING)
-            .order_by(ChunkRow.position)
-            .limit(max(most, 0))
-            .with_for_update(skip_locked=True)
-        )
-        picked: list[UUID] = []
-        for chunk_id, chunk_cost in self._session.execute(waiting).all():
-            if (picked or enough) and chunk_cost > cost:
-                break
-            picked.append(chunk_id)
-            cost -= chunk_cost
-        return picked
-
-    def _take(self, lease: Lease, ids: Sequence[UUID]) -> list[ChunkRow]:
-        live = select(ReplicaRow.id).where(
-            ReplicaRow.id == lease.id,
-            ReplicaRow.lease_token == lease.token,
-            ReplicaRow.lease_expires_at > func.now(),
-            ReplicaRow.status.in_(LIVE),
-        )
-        rows = self._session.scalars(
-            update(ChunkRow)
-            .where(ChunkRow.id.in_(ids), ChunkRow.status == ChunkStatus.WAITING, live.exists())
-            .values(status=ChunkStatus.CLAIMED, replica_id=lease.id, token=lease.token, claimed_at=func.now())
-            .returning(ChunkRow)
-        ).all()
-        if not rows:
-            raise LeaseLostError(f"the lease on replica {lease.id} is lost")
-        return sorted(rows, key=lambda row: row.position)
 
     def answer(
         self, lease: Lease, chunk: Chunk, fingerprint: bytes, values: Sequence[bytes], seconds: float

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from app.db.replicas import to_replica
 from app.db.tables import JobRow, ReplicaRow
+from app.db.wishes import may_be_answered_in
 from app.domain.job import Failure
 from app.domain.replica import LIVE, Replica, ReplicaStatus
 
@@ -29,7 +30,8 @@ class HistoryRepository:
         return list(self._session.scalar(query) or ())
 
     def replicas(self, job_id: UUID) -> list[Replica]:
-        """Replicas of the job's engine spec that lived while it ran, and of its earlier ones until it left them.
+        """Replicas of the job's engine spec, where it may be answered, that lived while it ran, and of its earlier
+        ones until it left them.
 
         A failure is told as the job may know it.
         """
@@ -45,6 +47,7 @@ class HistoryRepository:
             .join(JobRow, JobRow.id == job_id)
             .where(
                 or_(ReplicaRow.engine_key == JobRow.engine_key, *left),
+                may_be_answered_in(ReplicaRow.group_name),
                 ReplicaRow.placed_at <= func.coalesce(JobRow.ended_at, func.now()),
                 func.coalesce(ReplicaRow.ended_at, func.now()) >= JobRow.started_at,
             )
@@ -52,9 +55,11 @@ class HistoryRepository:
         rows = self._session.scalars(query.order_by(ReplicaRow.placed_at))
         return [to_replica(row).seen_by(job_id) for row in rows]
 
-    def last_served_at(self, engine_key: str) -> datetime | None:
-        """When a replica of this engine spec was last loaded."""
-        query = select(func.max(ReplicaRow.serving_at)).where(ReplicaRow.engine_key == engine_key)
+    def last_served_at(self, engine_key: str, group: str | None) -> datetime | None:
+        """When a replica of this engine spec was last loaded, in the group if one is named."""
+        query = select(func.max(ReplicaRow.serving_at)).where(
+            ReplicaRow.engine_key == engine_key, *([ReplicaRow.group_name == group] if group else [])
+        )
         return self._session.scalar(query)
 
     def failure_before(self, replica: Replica) -> Failure | None:

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.db.tables import DeviceRow, JobRow, ReplicaRow
+from app.db.wishes import may_be_answered_in
 from app.domain.engine_spec import EngineSpec
 from app.domain.ids import uuid7
 from app.domain.job import Failure, JobStatus
@@ -150,9 +151,13 @@ class ReplicaRepository:
         return row is not None and not ReplicaStatus(row.status).live
 
     def jobs_served(self, replica_id: UUID) -> list[UUID]:
-        """Running jobs of the replica's engine spec."""
-        key = select(ReplicaRow.engine_key).where(ReplicaRow.id == replica_id).scalar_subquery()
-        query = select(JobRow.id).where(JobRow.engine_key == key, JobRow.status == JobStatus.RUNNING)
+        """Running jobs of the replica's engine spec that it may answer."""
+        query = (
+            select(JobRow.id)
+            .join(ReplicaRow, ReplicaRow.engine_key == JobRow.engine_key)
+            .where(ReplicaRow.id == replica_id, JobRow.status == JobStatus.RUNNING)
+            .where(may_be_answered_in(ReplicaRow.group_name))
+        )
         return list(self._session.scalars(query))
 
     def running(self, job_ids: Sequence[UUID]) -> list[UUID]:

@@ -204,6 +204,12 @@ class Job:
     error: Failure | None = None
     tasks: tuple[JobTask, ...] = field(default=())
 
+    @property
+    def group(self) -> str | None:
+        """The only group whose replicas may answer it; None means any."""
+        found: str | None = self.spec.get("group")
+        return found
+
     def moved_to(self, status: JobStatus, now: datetime, reason: str | None = None) -> Job:
         """The job in another status; IllegalMoveError where the table has no such move."""
         if status not in MOVES[self.status]:

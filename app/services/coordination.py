@@ -204,10 +204,10 @@ class CoordinationService:
             LogRepository(session).add(owner_id, text)
 
     def engines(self, job: Job) -> tuple[list[Replica], int]:
-        """Live replicas of the job's engine spec, and how many of them answer this job's requests now."""
+        """Live replicas that may answer the job, and how many of them answer its requests now."""
         with self._sessions.begin() as session:
             live = ReplicaRepository(session).live()
-            replicas = [replica for replica in live if replica.engine.key == job.engine.key]
+            replicas = [r for r in live if r.engine.key == job.engine.key and job.group in (None, r.group)]
             busy = ChunkRepository(session).workers(job.id, [replica.id for replica in replicas])
         return replicas, len(busy)
 

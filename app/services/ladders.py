@@ -42,7 +42,7 @@ class LadderService:
             own = [r for r in failed if r.engine.key == job.engine.key and r.ended_at and r.ended_at >= since]
             return Troubles(
                 failed=tuple(sorted(own, key=lambda r: r.ended_at or since, reverse=True)),
-                served_at=history.last_served_at(job.engine.key),
+                served_at=history.last_served_at(job.engine.key, job.group),
                 widest=self._widest(session, job),
                 asked_width=_asks_width(job),
                 history=attempts(failed, history.ladder(job.id), job.engine.key),
@@ -53,7 +53,7 @@ class LadderService:
         if _asks_width(job):
             return job.engine.gpus
         groups = CapacityRepository(session).groups(self._ttl)
-        return widest(groups, job.engine.backend, job.spec.get("group"))
+        return widest(groups, job.engine.backend, job.group)
 
     def take(self, lease: Lease, step: Step, failure: Failure) -> Job:
         """Go on with another engine spec; where that changes answers, the job is prepared anew."""

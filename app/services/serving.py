@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from app.db.chunks import ChunkRepository
+from app.db.claims import ClaimRepository
 from app.db.engine_facts import EngineFactsRepository
 from app.db.events import EventRepository
 from app.db.groups import GroupRepository
@@ -86,7 +87,7 @@ class ServingService:
             order = replicas.order(lease)
             if order is Order.RELEASE:
                 return Work(order)
-            found = ChunkRepository(session).claim(lease, engine_key, cost, most)
+            found = ClaimRepository(session).claim(lease, engine_key, cost, most)
             if idle:
                 replicas.mark_idle(lease, idle=not found)
             return Work(order, [Claimed(chunk, fingerprint) for chunk, fingerprint in found])

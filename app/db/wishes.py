@@ -1,0 +1,35 @@
+"""What jobs wish of engines, as conditions that the claim of chunks, the scheduler and the histories share."""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, Integer, SQLColumnExpression, Text, and_, case, cast, func, or_
+
+from app.db.tables import JobRow
+from app.domain.job import JobStatus, Phase
+
+
+def wants_answers() -> ColumnElement[bool]:
+    """Jobs whose chunks may be given out: they run, nobody asked them to stop, and they are not late."""
+    return and_(
+        JobRow.status == JobStatus.RUNNING,
+        JobRow.phase != Phase.PREPARING,
+        JobRow.cancel_requested_at.is_(None),
+        JobRow.pause_requested_at.is_(None),
+        or_(JobRow.deadline_at.is_(None), JobRow.deadline_at > func.now()),
+    )
+
+
+def group_wish() -> ColumnElement[str | None]:
+    """The only group that may answer the job; null where any may."""
+    return func.jsonb_extract_path_text(JobRow.spec, "group", type_=Text)
+
+
+def may_be_answered_in(group: SQLColumnExpression[str]) -> ColumnElement[bool]:
+    """Whether replicas of this group may answer the job."""
+    return or_(group_wish().is_(None), group_wish() == group)
+
+
+def replicas_wish() -> ColumnElement[int | None]:
+    """How many replicas may answer the job at once; null where the work decides."""
+    number = func.jsonb_typeof(JobRow.spec["replicas"]) == "number"
+    return case((number, cast(JobRow.spec["replicas"].astext, Integer)), else_=None)
