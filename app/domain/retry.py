@@ -35,6 +35,11 @@ TRIES: Mapping[str, int] = {
 """Fewer where another try with the same settings mends nothing; devices that cannot talk are left for others once.
 More where the engine may have had no part in it: workers are lost for many reasons."""
 
+_REFUSED = re.compile(
+    r"(TypeError|ValueError|ImportError|ModuleNotFoundError|AttributeError|NotImplementedError)\b"
+)
+"""How a start fails that would fail the same way again: by what it was given, or by what its environment has not."""
+
 LOST_LOADING = (
     "worker after worker was lost while it loaded this engine: see their logs and their hosts' memory"
 )
@@ -93,7 +98,7 @@ class Troubles:
         newest = starts[0].error if starts else None
         if newest is not None and newest.code != "lost":
             starts = [start for start in starts if start.error and start.error.code != "lost"]
-        if newest is None or len(starts) < TRIES.get(newest.code, ENGINE_TRIES):
+        if newest is None or len(starts) < _tries(newest):
             return None
         return replace(newest, hint=self._hint(newest), attempts=self.history)
 
@@ -104,6 +109,13 @@ class Troubles:
             return failure.hint
         asked = f"the job asks for {self.widest} device{'s' if self.widest > 1 else ''} per replica and gets no more"
         return "; ".join(filter(None, (failure.hint, asked)))
+
+
+def _tries(failure: Failure) -> int:
+    refused = _REFUSED.match(failure.message) and not _IN_USE.search(failure.message)
+    if failure.code == "engine_start_failed" and refused:
+        return 1
+    return TRIES.get(failure.code, ENGINE_TRIES)
 
 
 def may_fail_again(failed: Replica) -> bool:

@@ -163,6 +163,16 @@ def test_lost_workers_do_not_make_a_failed_start_the_last_one() -> None:
     assert troubles(*(failed(DIED, minute=minute) for minute in (5, 4, 3)), *lost).verdict()
 
 
+def test_an_engine_that_refuses_what_it_was_given_is_not_started_again() -> None:
+    refusals = ("TypeError: unexpected 'colour'", "ValueError: not supported", "ImportError: no flash_attn")
+    for message in refusals:
+        verdict = troubles(failed(Failure("engine_start_failed", message), minute=1)).verdict()
+        assert verdict
+        assert verdict.message == message
+    for message in ("RuntimeError: some of it", "the process was ended by SIGSEGV", IN_USE.message):
+        assert troubles(failed(Failure("engine_start_failed", message), minute=1)).verdict() is None
+
+
 def test_attempts_name_the_change_that_led_to_each() -> None:
     wider = replace(HF, gpus=2)
     replicas = [failed(OUT_OF_MEMORY, minute=1), failed(BROKEN, minute=2, engine=wider)]

@@ -161,6 +161,7 @@ _OUT_OF_HOST_MEMORY = (
     "the kernel ended it for want of memory: run fewer engines at once or give the host more"
 )
 _READ_THE_LOG = "see the end of the log"
+_SEE_ARGUMENTS = "the engine refuses an argument or its value: see the message, and model_args of the job"
 
 
 def classify(
@@ -186,7 +187,8 @@ def classify(
     if not exception or _OPAQUE.search(exception):
         return _from_log(exit_status, exception, log_text, loading=loading, oom_killed=oom_killed)
     code = FailureCode.ENGINE_START_FAILED if loading else FailureCode.INTERNAL
-    return Failure(code, exception, hint=_READ_THE_LOG)
+    refused = loading and exception_type in {"TypeError", "ValueError"}
+    return Failure(code, exception, hint=_SEE_ARGUMENTS if refused else _READ_THE_LOG)
 
 
 def _from_log(

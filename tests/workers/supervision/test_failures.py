@@ -225,6 +225,7 @@ def test_an_unknown_exception_keeps_its_words(loading: bool, code: FailureCode) 
     failure = classify(1, "TypeError", "unexpected keyword 'colour'", f"{OUT_OF_MEMORY}\n", loading=loading)
     assert failure.code is code
     assert failure.message == "TypeError: unexpected keyword 'colour'"
+    assert ("model_args" in (failure.hint or "")) is loading
 
 
 def test_an_unknown_cause_in_the_log_is_told() -> None:
