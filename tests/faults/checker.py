@@ -13,7 +13,6 @@ from uuid import UUID
 from psycopg.rows import dict_row
 
 from tests.client import TERMINAL
-from tests.e2e.comparison import SCORED
 from tests.faults.clients import History, Posted
 from tests.faults.cluster import Cluster, environment, kind_of
 from tests.faults.servers import Database
@@ -43,6 +42,19 @@ class Outcome:
     status: str
     document: Mapping[str, Any]
     samples: Mapping[str, list[str]]
+
+
+SCORED = (
+    "results",
+    "groups",
+    "group_subtasks",
+    "configs",
+    "versions",
+    "n-shot",
+    "higher_is_better",
+    "n-samples",
+)
+"""Of lm-eval's document what does not differ from run to run."""
 
 
 def outcome(database: Database, job_id: str) -> Outcome:
