@@ -45,7 +45,7 @@ async def read_logs(
     tail: Annotated[Lines | None, Blank, Query(description="Only the last lines.")] = None,
     follow: Annotated[bool, Query(description="Go on until the job ends.")] = False,
 ) -> Stream:
-    """Preparing, engines and scoring, whichever host wrote them."""
+    """Preparing, engines and scoring, whichever host wrote them; of an engine its start and its work for this job."""
     first = await run_in_threadpool(_first_page, services, job_id, tail)
     pieces = _log(services, job_id, first, tail, Admission(services, request.headers), follow=follow)
     return Stream(pieces, services=services, request=request, media_type="text/plain")

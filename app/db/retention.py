@@ -94,19 +94,20 @@ class RetentionRepository:
         """Those."""
         return self._delete(LogRow, _in_pages(first), _old_log(age))
 
-    def long_logs(self, most_bytes: int) -> list[UUID]:
-        """Jobs and replicas whose log is longer than this."""
+    def long_logs(self, most_bytes: int) -> list[tuple[UUID, UUID | None]]:
+        """Logs longer than this: a job's own, a replica's start, and what it wrote for each job."""
+        whose = (LogRow.owner_id, LogRow.job_id)
         size = func.sum(func.octet_length(LogRow.text))
-        return list(
-            self._session.scalars(select(LogRow.owner_id).group_by(LogRow.owner_id).having(size > most_bytes))
-        )
+        rows = self._session.execute(select(*whose).group_by(*whose).having(size > most_bytes))
+        return [(row.owner_id, row.job_id) for row in rows]
 
-    def cut_log(self, owner_id: UUID, most_bytes: int) -> int:
+    def cut_log(self, owner_id: UUID, job_id: UUID | None, most_bytes: int) -> int:
         """Drop the oldest pieces of a log beyond this size."""
+        log = and_(LogRow.owner_id == owner_id, LogRow.job_id.is_not_distinct_from(job_id))
         size = func.sum(func.octet_length(LogRow.text)).over(order_by=LogRow.number.desc()).label("size")
-        pieces = select(LogRow.number, size).where(LogRow.owner_id == owner_id).subquery()
+        pieces = select(LogRow.number, size).where(log).subquery()
         beyond = select(pieces.c.number).where(pieces.c.size > most_bytes)
-        return self._delete(LogRow, LogRow.owner_id == owner_id, LogRow.number.in_(beyond))
+        return self._delete(LogRow, log, LogRow.number.in_(beyond))
 
     def _pages(self, table: type[Base]) -> int:
         size = func.pg_relation_size(table.__tablename__)

@@ -111,9 +111,10 @@ class RetentionService:
     def _long_logs(self) -> Iterator[tuple[Kept, int]]:
         most = self._settings.log_bytes
         with self._sessions.begin() as session:
-            owners = RetentionRepository(session).long_logs(most)
-        for owner in owners:
-            yield Kept.LOGS, self._do(partial(RetentionRepository.cut_log, owner_id=owner, most_bytes=most))
+            logs = RetentionRepository(session).long_logs(most)
+        for owner, job in logs:
+            cut = partial(RetentionRepository.cut_log, owner_id=owner, job_id=job, most_bytes=most)
+            yield Kept.LOGS, self._do(cut)
 
     def _do(self, step: Callable[[RetentionRepository], int]) -> int:
         with self._sessions.begin() as session:

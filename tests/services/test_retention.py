@@ -173,6 +173,20 @@ def test_of_a_long_log_the_last_lines_stay(world: World, settings: Settings) -> 
     assert left == ["3" * 100, "4" * 100]
 
 
+def test_the_long_log_of_one_job_takes_no_lines_of_another(world: World, settings: Settings) -> None:
+    replica = world.replica(world.devices(1)[0])
+    quiet, loud = world.running(), world.running()
+    world.serving.add_log(replica.id, "start", None)
+    world.serving.add_log(replica.id, "quiet", quiet.id)
+    for number in range(5):
+        world.serving.add_log(replica.id, f"{number}" * 100, loud.id)
+    small = settings.model_copy(update={"log_mib": 250 / (1 << 20)})
+    assert swept(RetentionService(sessions=world.sessions, settings=small), Ages()) == {Kept.LOGS: 3}
+    with world.sessions.begin() as session:
+        left = session.scalars(text("SELECT text FROM log_pieces ORDER BY number")).all()
+    assert left == ["start", "quiet", "3" * 100, "4" * 100]
+
+
 def test_a_sweep_is_one_transaction_a_turn_and_begins_once_an_hour(
     world: World, service: RetentionService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
