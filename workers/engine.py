@@ -214,7 +214,8 @@ class Engine:
         failure = self._failed(frame["error"], loading=False, job_id=chunk.job_id, log_end=frame["log_end"])
         death = self._death(loading=False, job_id=chunk.job_id) if frame["fatal"] else None
         self._log.end(chunk.job_id, frame["log_end"])
-        self._give_up(chunk, failure, interrupted=blames_device(failure))
+        with suppress(ChunkLostError):
+            self._give_up(chunk, failure, interrupted=blames_device(failure))
         if death is not None:
             self._guilty = chunk.job_id
             raise EngineError(death)
