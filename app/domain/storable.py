@@ -60,6 +60,11 @@ def storable_text(text: str) -> str:
     return _NO_CHARACTERS.sub("\ufffd", text)
 
 
+def is_storable(text: str) -> bool:
+    """Whether it can be kept as it is."""
+    return _NO_CHARACTERS.search(text) is None
+
+
 def to_json(value: Any) -> str:
     """Any value as the text of a JSON column."""
     return json.dumps(storable(value), allow_nan=False)
@@ -111,8 +116,7 @@ def _wrong(value: Any) -> str | None:
         case None | bool():
             return None
         case str():
-            broken = any(char == "\x00" or "\ud800" <= char <= "\udfff" for char in value)
-            return "holds a NUL character or half a surrogate pair" if broken else None
+            return None if is_storable(value) else "holds a NUL character or half a surrogate pair"
         case int():
             return None if value in INT64 else "is a whole number of more than 64 bits"
         case float():

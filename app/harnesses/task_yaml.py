@@ -7,11 +7,14 @@ name in a folder stands, a file that cannot be read is skipped. `!function` refe
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import yaml
+
+from app.domain.storable import is_storable, storable_text
 
 Kind: TypeAlias = Literal["task", "py_task", "group", "tag"]
 Child: TypeAlias = str | Mapping[str, Any]
@@ -83,7 +86,11 @@ _Loader.add_constructor("!function", lambda loader, node: f"!function {loader.co
 
 def yaml_files(root: Path) -> Iterator[Path]:
     """The task files under a folder, in lm-eval's order."""
-    found = (path for path in root.glob("**/*.yaml") if not _IGNORED_FOLDERS.intersection(path.parts))
+    found = (
+        path
+        for path in root.glob("**/*.yaml")
+        if not _IGNORED_FOLDERS.intersection(path.parts) and is_storable(str(path))
+    )
     return iter(sorted(found, key=lambda path: path.as_posix()))
 
 
@@ -94,10 +101,8 @@ def scan(root: Path) -> Scan:
     members: dict[str, set[str]] = {}
     for path in yaml_files(root):
         files.stamps[path] = _stamp(path)
-        try:
+        with suppress(Exception):  # whatever a file holds, it keeps no other from being read
             _register(files.load(path), path, entries, members)
-        except UNREADABLE:
-            continue
     for tag in members.keys() & entries.keys():
         if entries[tag].kind == "tag":
             names = tuple(sorted(members[tag]))
@@ -149,14 +154,19 @@ def _register(
 ) -> None:
     kind = _kind_of(config)
     name = config["group" if kind == "group" else "task"]
-    if name in entries or not isinstance(name, str):
+    if not _is_name(name) or name in entries:
         return
     tags = config.get("tag") or []
-    tags = tags if isinstance(tags, list) else [tags]
+    tags = [tag for tag in (tags if isinstance(tags, list) else [tags]) if _is_name(tag)]
     entries[name] = _entry(name, kind, path, tags, config)
     for tag in tags if kind != "group" else []:
         members.setdefault(tag, set()).add(name)
         entries.setdefault(tag, IndexEntry(tag, "tag", None))
+
+
+def _is_name(value: object) -> bool:
+    """Whether a job can ask for it."""
+    return isinstance(value, str) and value != "" and is_storable(value)
 
 
 def _kind_of(config: dict[str, Any]) -> Kind:
@@ -194,7 +204,7 @@ def _children(listed: object) -> tuple[Child, ...]:
 
 def _child(item: object) -> Child:
     if not isinstance(item, dict):
-        return str(item)
+        return str(item) if isinstance(item, str | int | float) else {}
     if isinstance(item.get("group"), str):
         return {"group": item["group"], "task": list(_children(item.get("task")))}
     return {"task": item["task"]} if "group" not in item and isinstance(item.get("task"), str) else {}
@@ -202,7 +212,8 @@ def _child(item: object) -> Child:
 
 def _text(value: object) -> str | None:
     """Short text only: long few-shot instructions do not belong into an index."""
-    return value if isinstance(value, str) and 0 < len(value) <= _MAX_DESCRIPTION_CHARACTERS else None
+    short = isinstance(value, str) and 0 < len(value) <= _MAX_DESCRIPTION_CHARACTERS
+    return storable_text(value) if isinstance(value, str) and short else None
 
 
 def _stamp(path: Path) -> tuple[int, int]:
