@@ -14,6 +14,7 @@ from typing import Any
 
 from app.harnesses.faults import Fault
 from app.harnesses.packaged_index import PackagedIndex, installed_tasks_dir, load_packaged
+from app.harnesses.task_files import TaskFiles, is_place
 from app.harnesses.task_yaml import Child, IndexEntry, Scan, scan
 
 _SCANS: dict[Path, Scan] = {}
@@ -76,6 +77,10 @@ class TaskIndex:
     def names(self) -> list[str]:
         """Every name, sorted."""
         return sorted({*self._packaged.rows, *self._own})
+
+    @cached_property
+    def _files(self) -> TaskFiles:
+        return TaskFiles(self._own, self._roots)
 
     def __contains__(self, name: str) -> bool:
         return name in self._own or name in self._packaged.rows
@@ -163,18 +168,9 @@ class TaskIndex:
     def _matches(self, pattern: str) -> list[str]:
         if pattern in self:
             return [pattern]
-        if pattern.endswith((".yaml", ".yml")):
-            return self._at_path(pattern)
+        if is_place(pattern):
+            return self._files.at(pattern)
         return fnmatch.filter(self.names, pattern) if any(sign in pattern for sign in "*?[") else []
-
-    def _at_path(self, text: str) -> list[str]:
-        """The task or group that a YAML file inside an operator's folder defines."""
-        path = Path(text).resolve()
-        inside = any(path.is_relative_to(root.resolve()) for root in self._roots)
-        found = (name for name, entry in self._own.items() if inside and entry.yaml_path)
-        return [
-            name for name in found if (yaml_path := self._own[name].yaml_path) and yaml_path.resolve() == path
-        ]
 
     def _leaves(self, name: str) -> list[str]:
         entry = self.get(name)
@@ -232,11 +228,8 @@ class TaskIndex:
         return [f"lm-eval cannot build the group {entry.name!r}: {reason}" for reason in nameless + again]
 
     def _unknown(self, pattern: str, path: str, *, near: bool) -> Fault:
-        if pattern.endswith((".yaml", ".yml")):
-            message = (
-                "task files are taken from the operator's task folders only (EVALQ_TASK_PATHS); name the task"
-            )
-            return Fault(path, message)
+        if is_place(pattern):
+            return Fault(path, self._files.fault(pattern))
         names = tuple(self.near(pattern)) if near else ()
         hint = f"; did you mean {', '.join(names)}?" if names else ""
         return Fault(path, f"no task, group or tag is called {pattern!r}{hint}", names or None)

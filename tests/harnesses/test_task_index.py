@@ -1,3 +1,4 @@
+import json
 import os
 from pathlib import Path
 
@@ -150,6 +151,35 @@ def test_a_file_is_a_name_only_inside_the_operators_folders(tmp_path: Path) -> N
     assert index.unknown([f"{root}/../outside.yaml"]) != []
 
 
+def test_a_folder_or_a_pattern_stands_for_the_tasks_of_its_files(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    deep = root / "folder" / "deep"
+    deep.mkdir(parents=True)
+    for folder, name in ((root, "top"), (root / "folder", "b"), (root / "folder", "a"), (deep, "below")):
+        _write_task(folder, name)
+    (root / "folder" / "_template.yaml").write_text("output_type: generate_until\n")
+    (root / "folder" / "g.yaml").write_text("group: ours_g\ntask: [top]\n")
+    _write_task(tmp_path, "outside")
+    (root / "link").symlink_to(tmp_path)
+    (root / "ring").symlink_to(root / "ring")
+    index = TaskIndex.load([root])
+    assert index.resolve([f"{root}/folder"]) == ["a", "b", "ours_g"]
+    assert index.resolve([f"{root}/folder/", f"{root}/folder/*.yaml"]) == ["a", "b", "ours_g"]
+    assert index.resolve([f"{root}/fol?er/[ab].yaml"]) == ["a", "b"]
+    assert index.resolve([f"{root}/*/*/*.yaml"]) == ["below"]
+    assert index.expand([f"{root}/folder"]) == ["a", "b", "top"]
+    nothing = [f"{root}/*.yml", f"{root}/**", str(tmp_path), f"{tmp_path}/*.yaml", f"{root}/link/*.yaml"]
+    assert index.unknown([*nothing, f"{root}/ring", "/", "/*/*.yaml"]) == [
+        *nothing,
+        f"{root}/ring",
+        "/",
+        "/*/*.yaml",
+    ]
+    inside, outside = index.faults([f"{root}/folder/x.yaml", str(tmp_path)])
+    assert "no task file at 'x.yaml' defines a task" in inside.message
+    assert "EVALQ_TASK_PATHS" in outside.message
+
+
 def test_includes_functions_and_inline_members_are_read(tmp_path: Path) -> None:
     (tmp_path / "_base").write_text(
         "dataset_path: json\noutput_type: generate_until\ntask_list: [x]\ntask: base\n"
@@ -173,10 +203,30 @@ def test_a_broken_file_hides_itself_only(tmp_path: Path) -> None:
     (tmp_path / "lost.yaml").write_text("include: nowhere\ntask: lost\n")
     (tmp_path / "unsafe.yaml").write_text("task: !!python/object/apply:os.getcwd []\n")
     (tmp_path / "number.yaml").write_text("task: 5\n")
+    (tmp_path / "nul.yaml").write_text('task: "a\\0b"\n')
+    (tmp_path / "empty.yaml").write_text('task: ""\n')
+    (tmp_path / "where.yaml").write_text('task: where\ninclude: "a\\0b"\n')
+    (tmp_path / "digits.yaml").write_text(f"task: digits\nnum_fewshot: {'9' * 5000}\n")
+    (tmp_path / "day.yaml").write_text("task: day\nx: 2024-99-99\n")
+    (tmp_path / "folder.yaml").mkdir()
+    (tmp_path / os.fsdecode(b"\xff.yaml")).write_text("task: unspeakable\n")
+    (tmp_path / "odd.yaml").write_text(
+        'task: odd\ntag: [5, null, {a: b}, "x\\0", odd_tag]\ndescription: "a\\0"\ntask_alias: [1]\n'
+    )
+    (tmp_path / "group.yaml").write_text(
+        "group: odd_group\ntask: [5, null, [a], {task: [1]}, {group: {a: b}}]\n"
+    )
     _write_task(tmp_path, "fine")
     index = TaskIndex.load([tmp_path])
     assert index.resolve(["fine"]) == ["fine"]
-    assert index.unknown(["cyclic", "lost"]) == ["cyclic", "lost"]
+    gone = ["cyclic", "lost", "where", "digits", "day", "unspeakable"]
+    assert index.unknown(gone) == gone
+    assert index.resolve(["odd", "odd_tag"]) == ["odd", "odd_tag"]
+    assert index.faults(["odd_group"])
+    for entry in (index.get(name) for name in index.names):
+        assert entry is not None
+        json.dumps([entry.to_json(), entry.description]).encode()
+    assert index.search("fine").entries
 
 
 def test_a_group_inside_itself_ends(tmp_path: Path) -> None:
