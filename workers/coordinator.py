@@ -6,25 +6,26 @@ import logging
 import os
 import threading
 import time
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NoReturn
 from uuid import UUID
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.db.outages import is_outage, patiently, told
+from app.domain.deaths import Death, Deaths, Verdict
 from app.domain.job import Failure, Job
 from app.domain.lease import Lease, Order
 from app.errors import FailureCode, LeaseLostError
 from app.services.coordination import CoordinationService
 from app.settings import Settings
+from workers.frames import Connection
 from workers.story import TAIL_LINES, EngineChangedError, HarnessDiedError, JobEndedError, Story
 from workers.supervision.environment import child_environment
 from workers.supervision.fork_server import HarnessServer
 from workers.supervision.heartbeat import Heartbeat
 from workers.supervision.log_tail import LogTail
-
-HARNESS_TRIES = 3
-"""A harness child that dies is started again; what was answered is found in the store."""
 
 OUTAGES = 20
 """How often in one attempt the database may fail under a job before the job itself is suspected."""
@@ -33,6 +34,25 @@ LOOK_SECONDS = 5.0
 """Between two looks at the fork server."""
 
 log = logging.getLogger(__name__)
+
+
+class ChildDiedError(Exception):
+    """A harness child of a job died."""
+
+    def __init__(self, death: Death) -> None:
+        super().__init__(death.words)
+        self.death = death
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """A job in this coordinator's hands."""
+
+    lease: Lease
+    log_path: Path
+    lost: threading.Event
+    given_up: dict[str, Failure] = field(default_factory=dict)
+    """Tasks that ended harness children, each with its failure."""
 
 
 class Coordinator:
@@ -96,55 +116,74 @@ class Coordinator:
         )
         heartbeat.start()
         try:
-            left = HARNESS_TRIES
-            while left:
-                try:
-                    self._tell(lease, job, log_path, lost)
-                except EngineChangedError as error:
-                    job = error.job
-                except HarnessDiedError as error:
-                    left -= 1
-                    self._after_harness_died(lease, error, log_path, left)
-                    job = self._coordination.held(lease)
+            self._run_children(_Attempt(lease, log_path, lost), job)
         except JobEndedError:
             return
         finally:
             heartbeat.stop()
 
-    def _after_harness_died(self, lease: Lease, error: HarnessDiedError, log_path: Path, left: int) -> None:
-        if left:
-            self._coordination.warn(lease, {"reason": f"{error}; starting it again"}, "job.retrying")
-            return
-        tail = tuple(LogTail(log_path).tail(TAIL_LINES))
-        self._coordination.fail(lease, Failure(FailureCode.INTERNAL, str(error), log_tail=tail))
+    def _run_children(self, attempt: _Attempt, job: Job) -> NoReturn:
+        """A harness child that dies is started again; what was answered is found in the store."""
+        deaths = Deaths()
+        while True:
+            try:
+                self._tell(attempt, job)
+            except EngineChangedError as error:
+                job = error.job
+            except ChildDiedError as error:
+                deaths, verdict = deaths.after(error.death)
+                self._after_death(attempt, error.death, verdict)
+                job = self._coordination.held(attempt.lease)
 
-    def _tell(self, lease: Lease, job: Job, log_path: Path, lost: threading.Event) -> None:
+    def _after_death(self, attempt: _Attempt, death: Death, verdict: Verdict) -> None:
+        """Tell of it, and of the task that is given up; JobEndedError where the job is."""
+        lease, again = attempt.lease, "starting it again"
+        failure = replace(death.failure, log_tail=tuple(LogTail(attempt.log_path).tail(TAIL_LINES)))
+        if verdict is Verdict.GIVE_UP:
+            self._coordination.fail(lease, failure)
+            raise JobEndedError
+        if verdict is Verdict.WITHOUT_THE_TASK and death.task:
+            self._coordination.task_failed(lease, death.task, failure)
+            attempt.given_up[death.task] = failure
+            again = f"starting it again without task {death.task}"
+        self._coordination.warn(lease, {"reason": f"{death.words}; {again}"}, "job.retrying")
+
+    def _tell(self, attempt: _Attempt, job: Job) -> None:
         """Tell the job's story; where the database fails on the way, from the beginning, with what is stored."""
         for left in reversed(range(OUTAGES)):
             try:
-                self._tell_once(lease, job, log_path, lost)
+                self._tell_once(attempt, job)
             except SQLAlchemyError as error:
                 if not left:
-                    raise HarnessDiedError("the database fails whenever this job runs") from error
+                    raise ChildDiedError(Death("the database fails whenever this job runs")) from error
                 if not is_outage(error):
                     raise
                 log.warning("job %s: the database failed under it: %s", job.id, error)
-                job = patiently(lambda: self._coordination.held(lease), lost.is_set)
+                job = patiently(lambda: self._coordination.held(attempt.lease), attempt.lost.is_set)
 
-    def _tell_once(self, lease: Lease, job: Job, log_path: Path, lost: threading.Event) -> None:
-        connection = self._server.spawn(str(job.id), log_path)
+    def _tell_once(self, attempt: _Attempt, job: Job) -> None:
+        connection = self._server.spawn(str(job.id), attempt.log_path)
         try:
             story = Story(
                 coordination=self._coordination,
                 settings=self._settings,
-                lease=lease,
+                lease=attempt.lease,
                 job=job,
                 connection=connection,
-                log_tail=LogTail(log_path, self._settings.log_bytes),
+                log_tail=LogTail(attempt.log_path, self._settings.log_bytes),
+                given_up=attempt.given_up,
             )
-            story.run(lost, self._stopping)
+            story.run(attempt.lost, self._stopping)
+        except HarnessDiedError as error:
+            raise ChildDiedError(self._death(error, story, connection)) from error
         finally:
             connection.close()
+
+    def _death(self, error: HarnessDiedError, story: Story, connection: Connection) -> Death:
+        if error.status is None and self._server.died_under(connection):
+            words = "the fork server died, and the harness child with it"
+            return Death(words, story.task, answered=story.answered, shared=True)
+        return Death(str(error), story.task, error.status, answered=story.answered)
 
     def _renew(self, lease: Lease) -> Order | None:
         try:

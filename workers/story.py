@@ -6,15 +6,16 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import msgpack
 
 from app.backends import backend_key, installed
 from app.domain.chunk import Chunk
+from app.domain.deaths import ended
 from app.domain.job import LATE, Failure, Job, JobStatus, Phase
 from app.domain.lease import Lease, Order
-from app.domain.replica import Replica, ReplicaStatus
+from app.domain.whereabouts import where
 from app.errors import LeaseLostError
 from app.harnesses.task_index import TaskIndex
 from app.services.coordination import CoordinationService
@@ -33,7 +34,11 @@ log = logging.getLogger(__name__)
 
 
 class HarnessDiedError(Exception):
-    """The harness child ended without a result."""
+    """The harness child ended without a result; `status` is its wait status, where it was seen to end."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class EngineChangedError(Exception):
@@ -60,19 +65,26 @@ class Story:
         job: Job,
         connection: Connection,
         log_tail: LogTail,
+        given_up: Mapping[str, Failure] | None = None,
     ) -> None:
+        """`given_up` are tasks that ended the harness children of earlier tries."""
         self._coordination = coordination
         self._settings = settings
         self._lease = lease
         self._job = job
         self._connection = connection
         self._log = log_tail
+        self._given_up = given_up or {}
         self._fingerprint = b""
         self._reused = 0
         self._pending: set[bytes] | None = None
         self._planned = False
         self._samples: dict[str, int] = {}
         self._tally = Tally()
+        self.task: str | None = None
+        """Whose code the harness child is running."""
+        self.answered = False
+        """Whether engines have answered since the harness child began."""
         self._phase = Phase.PREPARING
         self._reason = ""
         self._silent_since = time.monotonic()
@@ -80,6 +92,7 @@ class Story:
         self._handlers: dict[str, Callable[[Frame], None]] = {
             "phase": self._on_phase,
             "settings": self._on_settings,
+            "working": self._on_working,
             "prepared": self._on_prepared,
             "lookup": self._on_lookup,
             "chunk": self._on_plan,
@@ -99,7 +112,7 @@ class Story:
         patience = self._settings.stall_seconds
         self._connection.limit_silence(patience)
         try:
-            self._connection.send(self._order_to_evaluate())
+            self._say(self._order_to_evaluate())
             while True:
                 if lost.is_set():
                     raise LeaseLostError(f"the lease on job {self._job.id} was lost")
@@ -122,10 +135,22 @@ class Story:
             "spec": spec,
             "engine": self._job.engine.to_json(),
             "tasks": [entry.to_json() for entry in index.closure(spec["tasks"])],
+            "given_up": {
+                name: {"code": failure.code, "message": failure.message}
+                for name, failure in self._given_up.items()
+            },
             "backend_key": backend_key(self._job.engine.backend),
             "hf_python": str(python) if python else None,
             "salt": None if spec["reuse_responses"] else str(self._job.id),
         }
+
+    def _say(self, frame: Frame) -> None:
+        try:
+            self._connection.send(frame)
+        except BlockingIOError:  # it takes nothing
+            raise
+        except OSError:  # it is gone: what it said before tells more
+            log.debug("job %s: its harness child takes no more frames", self._job.id)
 
     def _relay(self) -> None:
         """Hand on what the harness says, else what the engines answered."""
@@ -156,13 +181,14 @@ class Story:
         found = self._coordination.collect(self._lease, self._fingerprint)
         self._tally.add_chunks(found.seconds * self._job.engine.gpus, found.cost, found.cost_failed)
         if found.responses or found.failures:
+            self.answered = True
             self._silent_since = time.monotonic()
         if found.responses:
             responses = [[key, msgpack.unpackb(value)] for key, value in found.responses]
-            self._connection.send({"type": "responses", "responses": responses})
+            self._say({"type": "responses", "responses": responses})
         for key, failure in found.failures:
             error = {"code": failure.code, "message": failure.message}
-            self._connection.send({"type": "request_failed", "key": key, "error": error})
+            self._say({"type": "request_failed", "key": key, "error": error})
 
     def _look(self, stopping: threading.Event) -> None:
         """Once a second: what the user wants, how far the job is, where it waits."""
@@ -238,7 +264,10 @@ class Story:
 
     def _on_settings(self, frame: Frame) -> None:
         faults = task_faults(json.loads(frame["settings"]), self._job.engine)
-        self._connection.send({"type": "judged", "faults": faults})
+        self._say({"type": "judged", "faults": faults})
+
+    def _on_working(self, frame: Frame) -> None:
+        self.task = frame["task"]
 
     def _on_prepared(self, frame: Frame) -> None:
         totals = [(task["name"], task["total"]) for task in frame["tasks"]]
@@ -253,7 +282,7 @@ class Story:
         self._reused += len(found)
         responses = [[key, msgpack.unpackb(value)] for key, value in found]
         pending = [key for key in frame["keys"] if key in self._pending]
-        self._connection.send({"type": "found", "responses": responses, "pending": pending})
+        self._say({"type": "found", "responses": responses, "pending": pending})
 
     def _on_plan(self, first: Frame) -> None:
         self._coordination.store_plan(self._lease, self._chunks(first), self._reused)
@@ -306,7 +335,7 @@ class Story:
         raise JobEndedError
 
     def _on_exited(self, frame: Frame) -> None:
-        raise HarnessDiedError(f"the harness child ended with wait status {frame['status']}")
+        raise HarnessDiedError(ended(frame["status"]), frame["status"])
 
 
 def _task_failure(frame: Frame) -> Failure:
@@ -314,23 +343,3 @@ def _task_failure(frame: Frame) -> Failure:
     tail = tuple((error.get("traceback") or "").splitlines()[-TAIL_LINES:])
     hint = error.get("hint")
     return Failure(error["code"], error["message"], task=frame["task"], hint=hint, log_tail=tail)
-
-
-def where(replicas: list[Replica], busy: int, job: Job) -> tuple[Phase, str]:
-    """What a planned job is waiting for, in a phase and in words; `busy` replicas answer its own requests."""
-    serving = sum(replica.status is ReplicaStatus.SERVING for replica in replicas)
-    if busy:
-        return Phase.EVALUATING, f"evaluating on {_count(busy, 'replica')}"
-    if serving:
-        return (
-            Phase.EVALUATING,
-            f"waiting for its turn on {_count(serving, 'replica')} shared with other jobs",
-        )
-    if replicas:
-        return Phase.LOADING, f"loading {job.engine.model} on {replicas[0].group}"
-    place = f"group {job.group}" if job.group else "one group"
-    return Phase.WAITING_FOR_GPU, f"waiting for {_count(job.engine.gpus, 'free device')} in {place}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' if number > 1 else ''}"

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from app.domain.job import Phase
+from app.domain.whereabouts import where
 from app.settings import Settings
 from tests.world import ENGINE, FINGERPRINT, World
 from workers.frames import Connection, Frame, pair
-from workers.story import HarnessDiedError, Story, where
+from workers.story import HarnessDiedError, Story
 from workers.supervision.log_tail import LogTail
 
 

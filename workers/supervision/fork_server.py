@@ -11,6 +11,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import msgpack
 
@@ -18,6 +19,9 @@ from workers.frames import Connection, pair
 from workers.output import open_log
 
 STOP_SECONDS = 5.0
+
+GONE_SECONDS = 1.0
+"""A process whose sockets are closed already can be waited for within milliseconds."""
 
 SILENT_LOOKS = 4
 """So often in a row the server may leave a question unanswered. Looks, not seconds: time in which this process is
@@ -45,6 +49,7 @@ class HarnessServer:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
+        self._forked_by: WeakKeyDictionary[Connection, subprocess.Popen[bytes]] = WeakKeyDictionary()
         self._unanswered = 0
         self._has_answered = False
 
@@ -72,7 +77,17 @@ class HarnessServer:
             except OSError:  # it died since it was last looked at
                 self._end()
                 self._order(order, theirs)
+            assert self._process is not None  # noqa: S101 - it took the order
+            self._forked_by[ours] = self._process
         return ours
+
+    def died_under(self, connection: Connection) -> bool:
+        """Whether the server that forked the child of an ended stream is gone: the child went with it."""
+        try:
+            self._forked_by[connection].wait(GONE_SECONDS)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
     def look(self) -> bool:
         """Ask for a sign of life; a server that gave none to several looks is frozen, and another one replaces it.
