@@ -62,12 +62,12 @@ class World:
         self.coordination.enter(lease, Phase.EVALUATING, "evaluating")
         return lease
 
-    def devices(self, count: int, group: str = "a") -> list[str]:
+    def devices(self, count: int, group: str = "a", backend: str = "hf") -> list[str]:
         """A group of free devices."""
         prefix = "GPU" if group == "a" else f"GPU-{group}"
         reports = [DeviceReport(f"{prefix}-{index}", index, "H100") for index in range(count)]
         self.groups.register(
-            name=group, host="node1", kind="gpu", backends=["hf"], version="0", reports=reports
+            name=group, host="node1", kind="gpu", backends=[backend], version="0", reports=reports
         )
         for report in reports:
             self.mark(report.id)

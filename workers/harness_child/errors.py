@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from workers.harness_child import hub
+from workers.harness_child.places import data_fault, place
 
 DATASET_ERROR = "dataset_error"
 TASK_ERROR = "task_error"
@@ -19,6 +21,11 @@ INTERNAL = "internal"
 
 NAMED_TASKS = 5
 """Tasks whose messages stand in the error of a job that lost them all."""
+
+MOST_CHARACTERS = 20_000
+"""Of a message or a traceback: an exception may repeat a whole data set."""
+
+T = TypeVar("T")
 
 
 class CodedError(Exception):
@@ -38,23 +45,37 @@ class TaskFailedError(CodedError):
     """One task cannot go on; the others can."""
 
 
-class CoordinatorGoneError(Exception):
+class CoordinatorGoneError(BaseException):
     """The other end closed the socket: nobody wants the results any more."""
 
 
-def described(error: BaseException, code: str) -> dict[str, str]:
-    """An error as frames carry it; `code` unless the error brings its own."""
+@contextmanager
+def caught(failed: Callable[[BaseException], None]) -> Iterator[None]:
+    """Hand whatever task code raises to `failed`, an exit of the process included."""
+    try:
+        yield
+    except CoordinatorGoneError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - the code of a task may raise anything
+        failed(error)
+
+
+def described(error: BaseException, code: str, samples: Sequence[int] | None = None) -> dict[str, str]:
+    """An error as frames carry it: what, and where in the task; `code` unless the error brings its own."""
+    fault = None if isinstance(error, CodedError) else _attempt(data_fault, error)
+    trace = _attempt(traceback.format_exception, error) or []
     return {
-        "code": error.code if isinstance(error, CodedError) else code,
-        "message": str(error) if isinstance(error, CodedError) else f"{type(error).__name__}: {error}",
-        "traceback": "".join(traceback.format_exception(error)),
+        "code": DATASET_ERROR if fault else error.code if isinstance(error, CodedError) else code,
+        "message": sayable(fault or said(error, samples)),
+        "traceback": sayable("".join(trace)[-MOST_CHARACTERS:]),
         **_hint(error),
     }
 
 
 def _hint(error: BaseException) -> dict[str, str]:
     """What helps, where that is known."""
-    hint = error.hint if isinstance(error, CodedError) else hub.HINT if hub.unreachable(error) else None
+    unreachable = not isinstance(error, CodedError) and _attempt(hub.unreachable, error)
+    hint = error.hint if isinstance(error, CodedError) else hub.HINT if unreachable else None
     return {"hint": hint} if hint else {}
 
 
@@ -66,12 +87,34 @@ def unreadable(code: str, name: str, message: str, *, unreachable: bool) -> JobF
     return JobFailedError(MODEL_GATED if "gated repo" in message else code, message)
 
 
+def said(error: BaseException, samples: Sequence[int] | None = None) -> str:
+    """An error in words, with its place in the task."""
+    if isinstance(error, CodedError):
+        return str(error)
+    kind, words = type(error).__name__, (_attempt(str, error) or "")[:MOST_CHARACTERS]
+    where = str(_attempt(place, error, samples) or "")
+    return (f"{kind}: {words}" if words else kind) + (f" ({where})" if where else "")
+
+
+def _attempt(call: Callable[..., T], *args: Any) -> T | None:
+    """None where an object of task code does not even say what it is."""
+    found: list[T] = []
+    with caught(lambda _: None):
+        found.append(call(*args))
+    return found[0] if found else None
+
+
+def sayable(text: str) -> str:
+    """The text as a message carries it: half a surrogate pair is escaped."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def loading_code(error: BaseException) -> str:
     """`dataset_error` if the data could not be had, `task_error` if the task itself is at fault."""
     frames = _frames(error.__traceback__)
     downloading = any(name == "download" for _, name in frames)
     in_datasets = bool(frames) and frames[-1][0].partition(".")[0] == "datasets"
-    no_documents = "did not find any docs" in str(error)
+    no_documents = "did not find any docs" in (_attempt(str, error) or "")
     return DATASET_ERROR if downloading or in_datasets or no_documents else TASK_ERROR
 
 

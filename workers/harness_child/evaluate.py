@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-import queue
-import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from lm_eval.api.task import Task
 
 from workers.frames import Connection, Frame
 from workers.harness_child import loading, scoring, templates
+from workers.harness_child.askable import check
 from workers.harness_child.broker_lm import BrokerLM
 from workers.harness_child.errors import (
     INTERNAL,
@@ -22,19 +22,22 @@ from workers.harness_child.errors import (
     JobFailedError,
     TaskFailedError,
     all_failed,
+    caught,
     described,
     loading_code,
+    sayable,
 )
 from workers.harness_child.fingerprint import fingerprint
 from workers.harness_child.gaps import Gaps, leave_out
+from workers.harness_child.inbox import Inbox
 from workers.harness_child.job import Job
 from workers.harness_child.planning import Planner
-from workers.harness_child.provenance import provenance
+from workers.harness_child.provenance import of_task, provenance
 from workers.harness_child.questions import Asking, Failure, Ledger, settings_of
 from workers.harness_child.results import Report, file_date
+from workers.harness_child.writing import portions
 
 LOOKUP_KEYS = 5000
-SAMPLE_ROWS = 500
 PROGRESS_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
@@ -43,14 +46,15 @@ _log = logging.getLogger(__name__)
 def serve(connection: Connection) -> int:
     """Evaluate the one job that is ordered on a connection; the exit status of the process."""
     templates.install()
+    logging.raiseExceptions = False  # task code may have closed what is logged to
     order = connection.receive()
     if order is None:
         return 1
     try:
         Evaluation(Job.parse(order), connection).run()
-    except (CoordinatorGoneError, BrokenPipeError):
+    except CoordinatorGoneError:
         return 1
-    except Exception as error:  # noqa: BLE001 - whatever it is, the coordinator learns it
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the coordinator learns it
         _log.exception("the job failed")
         connection.send({"type": "failed", "error": described(error, INTERNAL)})
         return 1
@@ -63,14 +67,17 @@ class Evaluation:
     def __init__(self, job: Job, connection: Connection) -> None:
         self._job = job
         self._connection = connection
-        self._inbox = _Inbox(connection)
+        self._inbox = Inbox(connection)
         self._ledger = Ledger()
         self._failures: dict[str, dict[str, str]] = {}
+        self._chosen: dict[str, list[int] | None] = {}
         self._limits: dict[str, int | None] = {}
         self._gaps: dict[str, Gaps] = {}
         self._drawers: list[str] = []
         self._judged: dict[str, list[str]] = {}
         self._progress_at: dict[str, float] = defaultdict(float)
+        self._known: dict[str, dict[str, Any]] = {}
+        self._at: str | None = None
 
     def run(self) -> None:
         """Send everything the coordinator is owed, ending with the results."""
@@ -99,12 +106,12 @@ class Evaluation:
             "prepared",
             fingerprint=fingerprint(job.engine, job.backend_key),
             tasks=[{"name": name, "total": self._ledger.totals[name]} for name in self._tasks],
-            provenance=provenance(job, self._tasks, template),
+            provenance=provenance(job, {name: self._known[name] for name in self._tasks}, template),
         )
 
     def _load(self) -> None:
         try:
-            loaded = loading.load(self._job.spec, self._job.entries)
+            loaded = loading.load(self._job, self._working)
         except ValueError as error:
             raise JobFailedError(TASK_ERROR, str(error)) from error
         self._tasks: dict[str, Task] = loaded.tasks
@@ -113,20 +120,19 @@ class Evaluation:
         for name, failure in loaded.failures.items():
             self._fail(name, described(failure, loading_code(failure)))
         for name, task in list(self._tasks.items()):
-            try:
+            with self._at_its_own_risk(name):
                 loading.configure(task, self._job.spec)
-            except Exception as error:  # noqa: BLE001 - a task's own class may run any code
-                self._fail(name, described(error, TASK_ERROR))
 
     def _build(self) -> None:
         asking = Asking(self._job, self._lm)
         for name, task in list(self._tasks.items()):
-            try:
+            with self._at_its_own_risk(name, loading_code):
+                self._chosen[name] = loading.chosen(name, self._job.spec)
                 self._limits[name] = loading.build(name, task, self._job.spec, self._lm)
+                check(task.instances, self._chosen[name])
+                self._known[name] = of_task(task)
                 self._judge(task)
                 self._ledger.enter(name, asking.ask(task.instances))
-            except Exception as error:  # noqa: BLE001 - templates and task code may raise anything
-                self._fail(name, described(error, loading_code(error)))
         if not self._tasks:
             raise all_failed(self._failures)
 
@@ -135,9 +141,27 @@ class Evaluation:
         for text in settings_of(task.instances):
             if text not in self._judged:
                 self._send("settings", settings=text)
-                self._judged[text] = self._take_in(self._inbox.next())["faults"]
+                self._judged[text] = self._await("judged")["faults"]
             if self._judged[text]:
                 raise TaskFailedError(TASK_ERROR, "; ".join(self._judged[text]))
+
+    @contextmanager
+    def _at_its_own_risk(
+        self, name: str, code: Callable[[BaseException], str] = lambda _: TASK_ERROR
+    ) -> Iterator[None]:
+        """What the code of a task does here fails that task alone; the coordinator knows whose code it is."""
+
+        def failed(error: BaseException) -> None:
+            self._fail(name, described(error, code(error), self._chosen.get(name)))
+
+        self._working(name)
+        with caught(failed):
+            yield
+
+    def _working(self, name: str | None) -> None:
+        if name != self._at:
+            self._at = name
+            self._send("working", task=name)
 
     def _look_up(self) -> None:
         keys = self._ledger.keys()
@@ -148,25 +172,29 @@ class Evaluation:
             self._await("found")
 
     def _plan(self) -> None:
+        self._working(None)
         for chunk in Planner(self._job, self._lm, self._ledger).chunks():
-            self._connection.send(chunk)
+            self._send(**chunk)
         self._send("planned")
 
     def _score_as_answers_come(self) -> None:
         self._score_complete()
         self._show_progress(self._tasks)
         while self._ledger.is_open():
-            frame = self._take_in(self._inbox.next())
+            frame = self._next()
             self._show_progress(self._touched_by(frame))
             self._score_complete()
 
     def _await(self, kind: str) -> Frame:
         """The next frame of this kind; what comes before it is taken in."""
-        while (frame := self._take_in(self._inbox.next()))["type"] != kind:
+        while (frame := self._next())["type"] != kind:
             pass
         return frame
 
-    def _take_in(self, frame: Frame) -> Frame:
+    def _next(self) -> Frame:
+        """The next frame, taken in."""
+        self._working(None)
+        frame = self._inbox.next()
         match frame["type"]:
             case "found" | "responses":
                 for key, value in frame["responses"]:
@@ -185,47 +213,43 @@ class Evaluation:
 
     def _leave_out(self, name: str, failed: Mapping[int, Failure]) -> None:
         """Go on without the documents that have no answer, if there are others."""
-        gaps = leave_out(name, self._tasks[name], failed, loading.chosen(name, self._job.spec))
-        self._send_rows(name, [(line, None) for line in gaps.lines])
-        if gaps.whole:
-            self._fail(name, gaps.error)
-        else:
-            _log.warning(gaps.warning)
+        with self._at_its_own_risk(name):
+            gaps = leave_out(name, self._tasks[name], failed, self._chosen[name])
             self._gaps[name] = gaps
+            self._send_rows(name, [(line, None) for line in gaps.lines])
+            if gaps.whole:
+                self._fail(name, gaps.error)
+            else:
+                _log.warning(gaps.warning)
 
     def _score(self, name: str) -> None:
-        try:
+        with self._at_its_own_risk(name):
             results, drew = self._scorer.score(name, self._tasks[name], self._limits[name])
-        except Exception as error:  # noqa: BLE001 - metrics are task code
-            self._fail(name, described(error, TASK_ERROR))
-        else:
             self._drawers.append(name) if drew else self._finish(name, results)
 
     def _score_drawers(self) -> None:
         for name in sorted(self._drawers, key=self._order.index):
-            try:
-                results = self._scorer.score_in_turn(name, self._tasks[name], self._limits[name])
-            except Exception as error:  # noqa: BLE001 - metrics are task code
-                self._fail(name, described(error, TASK_ERROR))
-            else:
-                self._finish(name, results)
+            with self._at_its_own_risk(name):
+                self._finish(name, self._scorer.score_in_turn(name, self._tasks[name], self._limits[name]))
 
     def _finish(self, name: str, results: scoring.EvalResults) -> None:
-        self._send_rows(name, self._report.add(name, results))
+        scored = self._report.add(name, results)
+        self._send_rows(name, scored.rows)
         error = self._gaps[name].error if name in self._gaps else None
-        self._send("task_finished", task=name, metrics=self._report.metrics(name), error=error)
+        self._send("task_finished", task=name, metrics=scored.metrics, error=error)
 
     def _send_rows(self, name: str, rows: list[tuple[str, bool | None]]) -> None:
         if not self._job.spec.keeps_samples:
             return
-        for start in range(0, len(rows), SAMPLE_ROWS):
-            self._send("sample_rows", task=name, rows=rows[start : start + SAMPLE_ROWS])
+        for some in portions(rows):
+            self._send("sample_rows", task=name, rows=some)
 
     def _fail(self, name: str, error: dict[str, str]) -> None:
         _log.error("task %s failed: %s", name, error["message"])
         self._tasks.pop(name, None)
         self._failures[name] = error
-        self._send("task_failed", task=name, error=error)
+        if name not in self._job.given_up:  # the coordinator gave it up, and has told it
+            self._send("task_failed", task=sayable(name), error=error)
 
     def _send_results(self) -> None:
         if not self._tasks:
@@ -259,30 +283,8 @@ class Evaluation:
     def _phase(self, phase: str) -> None:
         self._send("phase", phase=phase)
 
-    def _send(self, kind: str, **content: Any) -> None:
-        self._connection.send({"type": kind, **content})
-
-
-class _Inbox:
-    """Frames from the coordinator, read at once, so that it never waits while a task is scored."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._frames: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
-        self._connection = connection
-        threading.Thread(target=self._read, name="inbox", daemon=True).start()
-
-    def next(self) -> Frame:
-        """The next frame; raises CoordinatorGoneError at the end of the stream."""
-        frame = self._frames.get()
-        if frame is None:
-            raise CoordinatorGoneError
-        return frame
-
-    def _read(self) -> None:
-        frame: Frame | None = {}
-        while frame is not None:
-            try:
-                frame = self._connection.receive()
-            except OSError:
-                frame = None
-            self._frames.put(frame)
+    def _send(self, type: str, **content: Any) -> None:  # noqa: A002 - its name in frames
+        try:
+            self._connection.send({"type": type, **content})
+        except OSError as error:
+            raise CoordinatorGoneError from error

@@ -12,7 +12,7 @@ from lm_eval.api.task import Task
 from lm_eval.utils import handle_non_serializable, hash_string
 
 from workers.harness_child.questions import Failure
-from workers.harness_child.results import sample_line
+from workers.harness_child.writing import sample_line
 
 NAMED_DOCUMENTS = 10
 

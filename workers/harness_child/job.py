@@ -81,6 +81,8 @@ class Job:
     salt: str | None
     hf_python: str | None = None
     """The interpreter of the hf backend on this host, if it is installed."""
+    given_up: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Tasks that ended the processes of earlier tries, each with its error: their code is not run again."""
 
     @classmethod
     def parse(cls, frame: Frame) -> Job:
@@ -93,6 +95,7 @@ class Job:
             backend_key=frame["backend_key"],
             salt=frame["salt"],
             hf_python=frame["hf_python"],
+            given_up=frame["given_up"],
         )
 
 

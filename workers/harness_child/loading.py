@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lm_eval.api.group import Group
 from lm_eval.api.task import Task
@@ -16,8 +18,10 @@ from lm_eval.tasks._index import Entry, Kind
 from lm_eval.utils import pattern_match
 
 from workers.harness_child.broker_lm import BrokerLM
-from workers.harness_child.errors import TASK_ERROR, TaskFailedError
-from workers.harness_child.job import Spec
+from workers.harness_child.errors import TASK_ERROR, TaskFailedError, caught, sayable
+from workers.harness_child.job import Job, Spec
+
+T = TypeVar("T")
 
 _DATA = frozenset({"dataset_path", "custom_dataset"})
 
@@ -28,7 +32,7 @@ class Loaded:
 
     tasks: dict[str, Task]
     groups: dict[str, Group]
-    failures: dict[str, Exception]
+    failures: dict[str, BaseException]
 
 
 @dataclass
@@ -39,12 +43,30 @@ class _MissingTask:
 
 
 @dataclass
-class _Failures:
-    """Load errors by task name."""
+class _Risks:
+    """Runs the code of each name on its own risk; load errors by name."""
 
-    errors: dict[str, Exception] = field(default_factory=dict)
+    working: Callable[[str | None], None]
+    """Told whose code runs from now on."""
+    given_up: Mapping[str, Mapping[str, str]]
+    errors: dict[str, BaseException] = field(default_factory=dict)
+    _at: str | None = None
 
-    def missing(self, name: str, error: Exception) -> _MissingTask:
+    def take(self, name: object, build: Callable[[], T]) -> T | _MissingTask:
+        """What `build` gives, or what stands for it."""
+        known = sayable(str(name))
+        if known in self.given_up:
+            return self.missing(known, _given_up(self.given_up[known]))
+        above, self._at = self._at, known
+        self.working(known)
+        built: list[T] = []
+        with caught(lambda error: self.errors.update({known: error})):
+            built.append(build())
+        self._at = above
+        self.working(above)
+        return built[0] if built else _MissingTask(known)
+
+    def missing(self, name: str, error: BaseException) -> _MissingTask:
         self.errors[name] = error
         return _MissingTask(name)
 
@@ -52,15 +74,19 @@ class _Failures:
 class _TolerantFactory(TaskFactory):  # type: ignore[misc]
     """A task factory that goes on without the tasks that fail."""
 
-    def __init__(self, failures: _Failures, metadata: dict[str, Any]) -> None:
+    def __init__(self, risks: _Risks, metadata: dict[str, Any]) -> None:
         super().__init__(meta=metadata)
-        self._failures = failures
+        self._risks = risks
 
     def _build_task(self, entry: Entry, overrides: dict[str, Any] | None) -> Task | _MissingTask:
-        try:
-            return super()._build_task(entry, overrides)
-        except Exception as error:  # noqa: BLE001 - a task's YAML may run any code
-            return self._failures.missing((overrides or {}).get("task", entry.name), error)
+        def build() -> Task:
+            return _checked(super(_TolerantFactory, self)._build_task(entry, overrides))
+
+        built = self._risks.take((overrides or {}).get("task", entry.name), build)
+        name = _name_of(built)
+        if name in self._risks.given_up:  # under a name that only its code knows
+            return self._risks.missing(name, _given_up(self._risks.given_up[name]))
+        return built
 
     def _build_group_members(
         self,
@@ -69,41 +95,67 @@ class _TolerantFactory(TaskFactory):  # type: ignore[misc]
         overrides: dict[str, Any] | None,
         registry: dict[str, Entry],
     ) -> list[Any]:
+        def build(member: Any) -> list[Any]:
+            _refuse_stranger(member, group_name, overrides, registry)
+            built: list[Any] = super(_TolerantFactory, self)._build_group_members(
+                [member], group_name, overrides, registry
+            )
+            return built
+
         children: list[Any] = []
         for member in member_list:
-            try:
-                _refuse_stranger(member, group_name, overrides, registry)
-                children += super()._build_group_members([member], group_name, overrides, registry)
-            except Exception as error:  # noqa: BLE001 - as above, for tasks written inside a group
-                children.append(self._failures.missing(_member_name(member, group_name), error))
+            built = self._risks.take(_member_name(member, group_name), partial(build, member))
+            children += built if isinstance(built, list) else [built]
         return children
 
 
 class _TolerantTaskManager(TaskManager):  # type: ignore[misc]
     """A task manager over given index entries: lm-eval's own would parse 14,000 YAML files."""
 
-    def __init__(self, entries: Iterable[Mapping[str, Any]], metadata: dict[str, Any]) -> None:
+    def __init__(self, entries: Iterable[Mapping[str, Any]], metadata: dict[str, Any], risks: _Risks) -> None:
         super().__init__(include_defaults=False, metadata=metadata)
         self._index.update({entry["name"]: _entry(entry) for entry in entries})
-        self.failures = _Failures()
-        self._factory = _TolerantFactory(self.failures, metadata)
+        self._risks = risks
+        self._factory = _TolerantFactory(risks, metadata)
 
     def _load_spec(self, spec: str) -> Any:
         if spec not in self._index:  # lm-eval would take it for the path of a YAML file
-            return self.failures.missing(spec, TaskFailedError(TASK_ERROR, f"no task is called {spec!r}"))
-        try:
-            return super()._load_spec(spec)
-        except Exception as error:  # noqa: BLE001 - as above, for a group's own YAML
-            return self.failures.missing(spec, error)
+            return self._risks.missing(spec, TaskFailedError(TASK_ERROR, f"no task is called {spec!r}"))
+        return self._risks.take(spec, partial(super()._load_spec, spec))
 
 
-def load(spec: Spec, entries: Iterable[Mapping[str, Any]]) -> Loaded:
-    """Load the job's tasks in lm-eval's order; a name that stands twice raises ValueError, as there."""
+def load(job: Job, working: Callable[[str | None], None]) -> Loaded:
+    """Load the job's tasks in lm-eval's order; a name that stands twice raises ValueError, as there.
+
+    `working` hears whose code runs from now on, and None when it is nobody's.
+    """
+    spec, risks = job.spec, _Risks(working, job.given_up)
     metadata = dict(spec.model_args) | dict(spec.metadata or {})
-    manager = _TolerantTaskManager(entries, metadata)
+    manager = _TolerantTaskManager(job.entries, metadata, risks)
     loaded = manager.load(_expanded(spec.tasks, manager))
     tasks = {name: task for name, task in loaded["tasks"].items() if isinstance(task, Task)}
-    return Loaded(tasks, loaded["groups"], manager.failures.errors)
+    return Loaded(tasks, loaded["groups"], risks.errors)
+
+
+def _checked(task: object) -> Task:
+    if not isinstance(task, Task):
+        raise TaskFailedError(TASK_ERROR, f"its class makes a {type(task).__name__}, not a lm_eval Task")
+    name = _name_of(task)
+    if not isinstance(name, str) or sayable(name) != name:
+        raise TaskFailedError(TASK_ERROR, f"its name must be text, not {name!r}")
+    return task
+
+
+def _name_of(task: Task | _MissingTask) -> str:
+    """lm-eval draws a random number whenever a task is asked for its name; scores depend on how many are drawn."""
+    state = random.getstate()
+    name: str = task.task_name
+    random.setstate(state)
+    return name
+
+
+def _given_up(error: Mapping[str, str]) -> TaskFailedError:
+    return TaskFailedError(error["code"], error["message"])
 
 
 def configure(task: Task, spec: Spec) -> None:
@@ -220,7 +272,7 @@ def _refuse_stranger(
         raise TaskFailedError(TASK_ERROR, said)
 
 
-def _member_name(member: str | dict[str, Any], group_name: str) -> str:
-    if isinstance(member, str):
-        return member
+def _member_name(member: Any, group_name: str) -> str:
+    if not isinstance(member, dict):
+        return str(member)
     return f"{group_name}::{member.get('task') or member.get('group')}"

@@ -11,6 +11,7 @@ from typing import Any
 from lm_eval.models.utils import normalize_gen_kwargs
 
 from workers.frames import Frame, pack_requests
+from workers.harness_child.askable import GENERATE, LOGLIKELIHOOD, ROLLING
 from workers.harness_child.broker_lm import BrokerLM
 from workers.harness_child.cutting import (
     Cut,
@@ -21,12 +22,9 @@ from workers.harness_child.cutting import (
     cut_prompts,
     cut_windows,
 )
-from workers.harness_child.errors import TASK_ERROR
+from workers.harness_child.errors import TASK_ERROR, said, sayable
 from workers.harness_child.job import Job
 from workers.harness_child.questions import (
-    GENERATE,
-    LOGLIKELIHOOD,
-    ROLLING,
     Ledger,
     Question,
     groups_contexts,
@@ -77,7 +75,9 @@ class Planner:
                 return self._generations(questions)
 
     def _loglikelihoods(self, questions: list[Question]) -> _Sheet:
-        pairs = encode_pairs(self._lm, [question.args for question in questions])
+        questions, pairs = self._made(
+            questions, lambda some: encode_pairs(self._lm, [question.args for question in some])
+        )
         questions, pairs = self._possible(questions, pairs, self._fault_of_pair)
         grouped = groups_contexts(self._job, self._lm)
         return _Sheet(
@@ -95,8 +95,7 @@ class Planner:
         )
 
     def _generations(self, questions: list[Question]) -> _Sheet:
-        tokens = encode(self._lm, [question.args[0] for question in questions])
-        prompts = [self._prompt(len(tokens[question.args[0]]), *question.args) for question in questions]
+        questions, prompts = self._made(questions, self._prompts)
         questions, prompts = self._possible(questions, prompts, self._fault_of_prompt)
         return _Sheet(
             questions,
@@ -104,8 +103,29 @@ class Planner:
             lambda positions: cut_prompts([prompts[p] for p in positions], self._rows),
         )
 
+    def _made(
+        self, questions: list[Question], make: Callable[[list[Question]], list[Any]]
+    ) -> tuple[list[Question], list[Any]]:
+        """What is sent for each question; where that cannot be made for all, those fail for which it cannot."""
+        try:
+            return questions, make(questions)
+        except Exception:  # noqa: BLE001 - a tokenizer may choke on any text
+            kept = [(question, made) for question in questions for made in self._made_alone(question, make)]
+            return [question for question, _ in kept], [made for _, made in kept]
+
+    def _made_alone(self, question: Question, make: Callable[[list[Question]], list[Any]]) -> list[Any]:
+        try:
+            return make([question])
+        except Exception as error:  # noqa: BLE001 - likewise
+            self._ledger.fail(question.key, {"code": TASK_ERROR, "message": sayable(said(error))})
+            return []
+
+    def _prompts(self, questions: list[Question]) -> list[Prompt]:
+        tokens = encode(self._lm, [question.args[0] for question in questions])
+        return [self._prompt(len(tokens[question.args[0]]), *question.args) for question in questions]
+
     def _prompt(self, length: int, text: str, settings: dict[str, Any]) -> Prompt:
-        return Prompt(text, length, settings, length + self._generated(settings))
+        return Prompt(text, length, settings, float(length + self._generated(settings)))
 
     def _generated(self, settings: dict[str, Any]) -> int:
         return int(normalize_gen_kwargs(settings, self._lm.max_gen_toks)["max_gen_toks"])

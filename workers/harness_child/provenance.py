@@ -9,14 +9,15 @@ from importlib.metadata import version
 from typing import Any
 
 from lm_eval.api.task import Task
-from lm_eval.utils import handle_non_serializable
 
+from workers.harness_child.errors import sayable
 from workers.harness_child.fingerprint import config_file, content
 from workers.harness_child.job import Job
+from workers.harness_child.writing import written
 
 
-def provenance(job: Job, tasks: Mapping[str, Task], chat_template: str | None) -> dict[str, Any]:
-    """Versions, content hashes and settings, as plain JSON values."""
+def provenance(job: Job, tasks: Mapping[str, Mapping[str, Any]], chat_template: str | None) -> dict[str, Any]:
+    """Versions, content hashes and settings, as plain JSON values; of each task what `of_task` says."""
     spec, engine = job.spec, job.engine
     tokenizer = engine.args.get("tokenizer")
     return {
@@ -31,23 +32,28 @@ def provenance(job: Job, tasks: Mapping[str, Task], chat_template: str | None) -
         "num_fewshot": spec.num_fewshot,
         "limit": spec.limit,
         "gen_kwargs": dict(spec.gen_kwargs or {}),
-        "tasks": {name: _task(task) for name, task in tasks.items()},
+        "tasks": dict(tasks),
     }
 
 
-def _task(task: Task) -> dict[str, Any]:
-    config = json.dumps(task.dump_config(), sort_keys=True, default=handle_non_serializable)
+def of_task(task: Task) -> dict[str, Any]:
+    """Version, settings and data of a built task."""
+    config = json.loads(written(task.dump_config(), "the task's configuration"))
     return {
-        "version": str(task.VERSION),
-        "config_sha256": _sha(config),
-        "num_fewshot": task.get_config("num_fewshot"),
+        "version": sayable(str(task.VERSION)),
+        "config_sha256": _sha(json.dumps(config, sort_keys=True)),
+        "num_fewshot": config.get("num_fewshot"),
         "dataset_fingerprints": _fingerprints(getattr(task, "dataset", None)),
     }
 
 
 def _fingerprints(dataset: object) -> dict[str, str]:
     splits = dataset.items() if isinstance(dataset, Mapping) else [("all", dataset)]
-    return {str(split): str(data._fingerprint) for split, data in splits if hasattr(data, "_fingerprint")}
+    return {
+        sayable(str(split)): sayable(str(data._fingerprint))
+        for split, data in splits
+        if hasattr(data, "_fingerprint")
+    }
 
 
 def _sha(text: str | None) -> str | None:

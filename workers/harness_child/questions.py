@@ -13,14 +13,11 @@ import msgpack
 from lm_eval.api.instance import Instance
 
 from workers.frames import DRAW_BYTES
+from workers.harness_child.askable import GENERATE, LOGLIKELIHOOD, ROLLING
 from workers.harness_child.broker_lm import BrokerLM
 from workers.harness_child.errors import TASK_ERROR, TaskFailedError
 from workers.harness_child.job import Job
 from workers.harness_child.tokens import encode, rolling_windows
-
-LOGLIKELIHOOD = "loglikelihood"
-ROLLING = "loglikelihood_rolling"
-GENERATE = "generate_until"
 
 T = TypeVar("T")
 
@@ -38,17 +35,9 @@ class Question:
 
 
 def settings_of(instances: Iterable[Instance]) -> list[str]:
-    """The different generation settings of a task's requests, each as JSON; TaskFailedError where they are none."""
+    """The different generation settings of a task's requests, each as JSON."""
     asked = (instance for instance in instances if instance.request_type == GENERATE)
-    return list(dict.fromkeys(_as_json(_generation(instance)[1]) for instance in asked))
-
-
-def _as_json(settings: Mapping[str, Any]) -> str:
-    try:
-        return json.dumps(settings)
-    except (TypeError, ValueError, RecursionError) as error:
-        said = f"generation_kwargs must be plain values, not {settings!r:.200}"
-        raise TaskFailedError(TASK_ERROR, said) from error
+    return list(dict.fromkeys(json.dumps(instance.args[1]) for instance in asked))
 
 
 def is_sampled(settings: Mapping[str, Any]) -> bool:
@@ -83,15 +72,20 @@ class Asking:
         self._occurrences: Counter[Key] = Counter()
 
     def ask(self, instances: Sequence[Instance]) -> list[tuple[Instance, list[list[Question]]]]:
-        """For each instance, per repeat, its questions: one, or a rolling text's windows."""
+        """For each instance of a task, which can be asked, per repeat, its questions: one, or a rolling text's windows.
+
+        Where that fails, none of them counts as asked.
+        """
         asked: list[tuple[Instance, list[list[Question]]]] = []
         texts = [instance.args[0] for instance in instances if instance.request_type == ROLLING]
         encoded = encode(self._lm, texts)
+        new: Counter[Key] = Counter()
         drawn: Counter[str] = Counter()
         for instance in instances:
             parts = self._parts(instance, encoded)
-            repeats = [list(self._numbered(instance, parts, drawn)) for _ in range(instance.repeats)]
+            repeats = [list(self._numbered(instance, parts, new, drawn)) for _ in range(instance.repeats)]
             asked.append((instance, repeats))
+        self._occurrences.update(new)
         return asked
 
     def _parts(self, instance: Instance, encoded: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -102,12 +96,16 @@ class Asking:
             case "loglikelihood_rolling":
                 return list(rolling_windows(self._lm, encoded[instance.args[0]]))
             case "generate_until":
-                return [_generation(instance)]
+                return [instance.args]
             case kind:
                 raise TaskFailedError(TASK_ERROR, f"requests of kind {kind!r} cannot be asked")
 
     def _numbered(
-        self, instance: Instance, parts: Iterable[tuple[Any, ...]], drawn: Counter[str]
+        self,
+        instance: Instance,
+        parts: Iterable[tuple[Any, ...]],
+        new: Counter[Key],
+        drawn: Counter[str],
     ) -> Iterator[Question]:
         kind = instance.request_type
         for args in parts:
@@ -118,7 +116,7 @@ class Asking:
             if kind == LOGLIKELIHOOD and self._once:
                 yield Question(first, kind, args)
                 continue
-            occurrence = _next(self._occurrences, first)
+            occurrence = self._occurrences[first] + _next(new, first)
             key = _hash(kind, content, occurrence, salt) if occurrence else first
             if sampled:
                 key = _hash(args[0], _next(drawn, args[0]))[:DRAW_BYTES] + key[DRAW_BYTES:]
@@ -216,13 +214,6 @@ class Ledger:
         for task in self.askers(key):
             if task in self._open:
                 self._open[task].discard(key)
-
-
-def _generation(instance: Instance) -> tuple[str, dict[str, Any]]:
-    context, settings = instance.args
-    if not isinstance(settings, dict):
-        raise TaskFailedError(TASK_ERROR, f"generation settings must be a mapping, not {settings!r}")
-    return context, settings
 
 
 def _hash(*parts: object) -> Key:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import re
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib.metadata import version
 from typing import Any
@@ -16,17 +14,27 @@ from lm_eval.api.group import Group
 from lm_eval.evaluator_utils import EvalAcc, aggregate_groups
 from lm_eval.loggers.evaluation_tracker import GeneralConfigTracker
 from lm_eval.loggers.utils import add_tokenizer_info
-from lm_eval.utils import handle_non_serializable, hash_string, sanitize_list
+from lm_eval.utils import hash_string
 
 from workers.harness_child.broker_lm import BrokerLM
+from workers.harness_child.errors import TASK_ERROR, TaskFailedError, caught, said
 from workers.harness_child.fingerprint import commit, config_file
 from workers.harness_child.job import Job
 from workers.harness_child.scoring import EvalResults
 from workers.harness_child.verdicts import verdicts
-
-_HALF_PAIR = re.compile("[\ud800-\udfff]")
+from workers.harness_child.writing import sample_line, written, written_short
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a task's results are, as lm-eval writes them."""
+
+    rows: list[tuple[str, bool | None]]
+    """Sample lines, and whether each is right; none where the job keeps no samples."""
+    metrics: str
+    """The task's entry under `results`."""
 
 
 class Report:
@@ -56,19 +64,21 @@ class Report:
         """The folder `lm_eval run` would write to."""
         return str(self._tracker.model_name_sanitized)
 
-    def add(self, task: str, results: EvalResults) -> list[tuple[str, bool | None]]:
-        """Take in a task's results; its sample lines and whether each is right, where the job keeps samples."""
+    def add(self, task: str, results: EvalResults) -> Scored:
+        """Take in a task's results; TaskFailedError where they cannot be written."""
         samples = results.pop("samples", {}).get(task, [])
-        self._scored[task] = results
+        higher_is_better = results["higher_is_better"][task]
+        if not isinstance(higher_is_better, Mapping):
+            raise TaskFailedError(TASK_ERROR, "its higher_is_better is no mapping of metrics")
+        right = verdicts(samples, higher_is_better)
+        rows = [(sample_line(row), correct) for row, correct in zip(samples, right, strict=True)]
+        metrics = written_short(results["results"][task], "its metrics")
+        written(results, "its results")
         if self._job.spec.keeps_samples:
             parts = [row["doc_hash"] + row["prompt_hash"] + row["target_hash"] for row in samples]
             self._hashes[task] = hash_string("".join(parts))
-        right = verdicts(samples, results["higher_is_better"][task])
-        return [(sample_line(row), correct) for row, correct in zip(samples, right, strict=True)]
-
-    def metrics(self, task: str) -> str:
-        """A scored task's entry under `results`, as lm-eval writes it."""
-        return _json(self._scored[task]["results"][task])
+        self._scored[task] = results
+        return Scored(rows, metrics)
 
     def document(
         self,
@@ -83,7 +93,8 @@ class Report:
         collected = EvalAcc(groups=dict(groups))
         for task in (task for task in order if task in self._scored):
             self._collect(collected, task)
-        told = [*warnings, *(_drop_aggregate(groups[name]) for name in sorted(lost))]
+        told = [*warnings, *(_drop_aggregate(groups[name], _INCOMPLETE) for name in sorted(lost))]
+        told += [words for group in groups.values() for words in _failing(group, collected)]
         results = aggregate_groups(collected)._to_eval_results()
         for name, group in groups.items():
             told += _empty_aggregates(name, group, collected.metrics.get(name, {}))
@@ -97,7 +108,7 @@ class Report:
         }
         self._tracker.log_end_time()
         results.update(asdict(self._tracker))
-        return _json(results | ({"warnings": told} if told else {}), indent=2)
+        return written(results | ({"warnings": told} if told else {}), "the results", indent=2)
 
     def _collect(self, collected: EvalAcc, task: str) -> None:
         results = self._scored[task]
@@ -162,25 +173,21 @@ def file_date() -> str:
     return datetime.now().isoformat().replace(":", "-")  # noqa: DTZ005 - lm-eval uses local time
 
 
-def sample_line(sample: dict[str, Any]) -> str:
-    """A sample as EvaluationTracker.save_results_samples writes it, without the line's end."""
-    arguments = {
-        f"gen_args_{i}": {f"arg_{j}": value for j, value in enumerate(args)}
-        for i, args in enumerate(sample["arguments"])
-    }
-    row = sample | {
-        "resps": sanitize_list(sample["resps"]),
-        "filtered_resps": sanitize_list(sample["filtered_resps"]),
-        "arguments": arguments,
-        "target": str(sample["target"]),
-    }
-    return _json(row)
+_INCOMPLETE = "not all of its tasks have results"
+"""lm-eval would average over the members that are left, which looks like the group's score."""
 
 
-def _drop_aggregate(group: Group) -> str:
-    """lm-eval would average over the members that are left, which looks like the group's score."""
+def _failing(group: Group, collected: EvalAcc) -> list[str]:
+    """Drop an aggregate of what cannot be averaged, at which lm-eval would end the run."""
+    told: list[str] = []
+    with caught(lambda error: told.append(_drop_aggregate(group, said(error)))):
+        group.aggregate(collected.metrics)
+    return told
+
+
+def _drop_aggregate(group: Group, reason: str) -> str:
     group.aggregate_metric_list = None
-    warning = f"group {group.name} has no aggregate: not all of its tasks have results"
+    warning = f"group {group.name} has no aggregate: {reason}"
     _log.warning(warning)
     return warning
 
@@ -198,9 +205,3 @@ def _empty_aggregates(name: str, group: Group, found: Iterable[str]) -> list[str
             f"group {name} has no {each.metric} of filter {key}: none of its tasks has it" for key in missing
         ]
     return said
-
-
-def _json(value: object, indent: int | None = None) -> str:
-    """As lm-eval writes it; half a surrogate pair, at which it gives up, is escaped."""
-    text = json.dumps(value, indent=indent, default=handle_non_serializable, ensure_ascii=False)
-    return _HALF_PAIR.sub(lambda half: f"\\u{ord(half[0]):04x}", text)

@@ -47,6 +47,7 @@ class Order:
     salt: str | None = None
     backend: str = "hf"
     hf_python: str | None = None
+    given_up: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def model_args(self) -> dict[str, Any]:
@@ -78,6 +79,7 @@ class Order:
             "backend_key": "k1",
             "salt": self.salt,
             "hf_python": self.hf_python,
+            "given_up": dict(self.given_up),
         }
 
 

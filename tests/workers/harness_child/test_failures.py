@@ -304,3 +304,29 @@ def test_a_hub_that_answers_is_reached(status: int, reached: bool) -> None:
     outer = OSError("no such model")
     outer.__cause__ = HfHubHTTPError("no", response=response)  # type: ignore[arg-type]
     assert hub.unreachable(outer) is not reached
+
+
+def test_the_code_of_a_task_that_was_given_up_is_not_run_again(order: Orders) -> None:
+    job = order("half_dead", "sums")
+    (job.folder / "deadly.py").write_text("import os\nos._exit(3)\n")
+    (job.folder / "dead.yaml").write_text("task: dead\nprocess_docs: !function deadly.f\n")
+    (job.folder / "half_dead.yaml").write_text(
+        "group: half_dead\ntask: [dead, more_sums]\naggregate_metric_list: [{metric: acc}]\n"
+    )
+    job.given_up = {"dead": {"code": "task_error", "message": "it ended the harness child"}}
+    run = Run().serve(job)
+
+    assert run.of("task_failed") == [], "its coordinator knows"
+    assert list(run.document["results"]) == ["more_sums", "sums", "half_dead"]
+    assert run.document["warnings"] == ["group half_dead has no aggregate: not all of its tasks have results"]
+
+
+def test_what_a_failing_task_asked_changes_no_question_of_the_others(order: Orders) -> None:
+    job = order("generated", "greedy")
+    yaml = (job.folder / "generated.yaml").read_text().replace("task: generated", "task: twin")
+    (job.folder / "twin.yaml").write_text(yaml.replace("repeats: 2", "repeats: 10000000000"))
+    alone = Run().serve(job)
+    again = Run(store=dict(alone.store)).serve(order("twin", "generated", "greedy"))
+
+    assert again.failures == {"twin": "task_error"}
+    assert again.of("chunk") == []

@@ -65,6 +65,8 @@ def order(folder: Path, **spec: object) -> Frame:
         "tasks": [{"name": "hanging", "kind": "task", "yaml_path": str(task), "tags": []}],
         "backend_key": "k",
         "salt": None,
+        "given_up": {},
+        "hf_python": None,
     }
 
 
@@ -162,7 +164,7 @@ def test_a_dead_server_ends_its_jobs_and_is_started_again(
     os.kill(_parent(pids[0]), signal.SIGKILL)
 
     assert all_gone(pids[:1])
-    assert [frame["type"] for frame in frames(connection)] == ["phase"]
+    assert [frame["type"] for frame in frames(connection)] == ["phase", "working"]
     again = server.spawn("job", tmp_path / "again")
     again.send(order(tmp_path, limit=-1))
     assert frames(again)[-1]["type"] == "exited"
@@ -178,7 +180,7 @@ def test_a_frozen_server_is_replaced_and_its_jobs_are_told(
     unheard = server.spawn("job", tmp_path / "unheard")
 
     until(lambda: server.look() or not is_running(frozen), PATIENCE_SECONDS)
-    assert [frame["type"] for frame in frames(connection)] == ["phase"]
+    assert [frame["type"] for frame in frames(connection)] == ["phase", "working"]
     assert frames(unheard) == []
     again = server.spawn("job", tmp_path / "again")
     again.send(order(tmp_path, limit=-1))
