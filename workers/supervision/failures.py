@@ -33,6 +33,13 @@ def _sign(pattern: str, code: FailureCode, hint: str, hint_while_loading: str | 
     return Signature(re.compile(pattern), code, hint, hint_while_loading)
 
 
+_REACH_THE_HUB = (
+    "let the gpu worker's host reach the hub (HF_ENDPOINT names a mirror, HF_HUB_OFFLINE forbids to ask), or name"
+    " a folder that has the files"
+)
+_HUB_BELOW = re.compile(r"\b(LocalEntryNotFoundError|OfflineModeIsEnabled)\b")
+"""In the traceback of an exception that says something else: libraries take an absent answer for an absent file."""
+
 SIGNATURES = (
     _sign(
         r"No space left on device|Disk quota exceeded",
@@ -116,8 +123,7 @@ SIGNATURES = (
         r"We couldn't connect to 'https?://\S+' to load|LocalEntryNotFoundError|OfflineModeIsEnabled"
         r"|There was a specific connection error when trying to load|(?:5\d\d Server|429 Client) Error.* for url",
         FailureCode.HUB_UNREACHABLE,
-        "let the gpu worker's host reach the hub (HF_ENDPOINT names a mirror, HF_HUB_OFFLINE forbids to ask), or name"
-        " a folder that has the files",
+        _REACH_THE_HUB,
     ),
     _sign(
         r"does not appear to have a file named",
@@ -186,6 +192,8 @@ def classify(
         return found
     if not exception or _OPAQUE.search(exception):
         return _from_log(exit_status, exception, log_text, loading=loading, oom_killed=oom_killed)
+    if loading and _HUB_BELOW.search(log_text):
+        return Failure(FailureCode.HUB_UNREACHABLE, exception, hint=_REACH_THE_HUB)
     code = FailureCode.ENGINE_START_FAILED if loading else FailureCode.INTERNAL
     refused = loading and exception_type in {"TypeError", "ValueError"}
     return Failure(code, exception, hint=_SEE_ARGUMENTS if refused else _READ_THE_LOG)

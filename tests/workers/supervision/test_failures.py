@@ -133,6 +133,18 @@ def test_an_exception_is_recognised(exception_type: str, message: str, code: Fai
     assert failure.message == f"{exception_type}: {message}"
 
 
+def test_a_hub_out_of_reach_is_found_below_what_a_library_makes_of_it() -> None:
+    trace = (
+        "Traceback (most recent call last):\n  ...\n"
+        "huggingface_hub.errors.LocalEntryNotFoundError: Cannot find the requested files in the disk cache\n\n"
+        "During handling of the above exception, another exception occurred:\n  ...\n"
+        "ValueError: Can't find 'adapter_config.json' at 'nobody/none'\n"
+    )
+    said = ("ValueError", "Can't find 'adapter_config.json' at 'nobody/none'")
+    assert classify(None, *said, trace, loading=True).code is FailureCode.HUB_UNREACHABLE
+    assert classify(None, *said, "", loading=True).code is FailureCode.ENGINE_START_FAILED
+
+
 def in_vllm_log(cause: str) -> str:
     """A cause as it stands in vLLM's log, followed by what its parent makes of it."""
     frames = (
