@@ -37,12 +37,6 @@ def _dtype(value: Any) -> str:
     return value
 
 
-def _computing_dtype(value: Any) -> str:
-    if value not in _DTYPES:
-        raise ValueError
-    return str(value)
-
-
 def _batch_size(value: Any) -> int | str:
     if isinstance(value, str) and BATCH_SIZE.fullmatch(value):
         return value
@@ -105,6 +99,8 @@ def _below(value: Any) -> str:
 
 
 _BELOW = Kind("the name of something in the model's own folder or repository, such as model.gguf", _below)
+_COMPUTING = one_of(*(dtype for dtype in _DTYPES if dtype != "auto"))
+"""torch takes these where it computes; only lm-eval knows what `auto` is, and only for weights."""
 _TOKENS = whole(1, MOST_TOKENS)
 _SHARE = number(0, 1)
 _TOKEN_ID = whole(0)
@@ -138,12 +134,12 @@ MODEL_ARGS: Mapping[str, Kind] = {
     "max_length": _TOKENS,
     "max_model_len": _TOKENS,
     "max_num_seqs": whole(1),
-    "mixed_precision_dtype": Kind("one of those allowed", _computing_dtype, _DTYPES),
+    "mixed_precision_dtype": _COMPUTING,
     "parallelize": SWITCH,
     "peft": TEXT,
     "prefix_token_id": whole(0),
     "revision": either(TEXT, whole(0, 2**63 - 1)),  # lm-eval makes it text; a short hash may be all digits
-    "softmax_dtype": Kind("one of those allowed", _computing_dtype, _DTYPES),
+    "softmax_dtype": _COMPUTING,
     "subfolder": Kind(_BELOW.says, lambda value: value if value == "" else _below(value)),
     "tokenizer": TEXT,
     "truncation": SWITCH,

@@ -94,6 +94,8 @@ MODEL_ARGS_REFUSED += [
     ({"autogptq": True}, "needs the package auto-gptq"),
     ({"gptqmodel": True}, "needs the package gptqmodel"),
     ({"softmax_dtype": "float33"}, "one of those allowed"),
+    ({"softmax_dtype": "auto"}, "one of those allowed"),
+    ({"mixed_precision_dtype": "auto"}, "one of those allowed"),
 ]
 GEN_KWARGS_REFUSED += [
     ({"temprature": 0.5}, "did you mean temperature?"),
