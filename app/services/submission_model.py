@@ -27,7 +27,7 @@ WIDTHS = (1, 2, 4, 8, 16)
 NOT_GIVEN = frozenset({"device", "device_map_option"})
 """Arguments that `read_parallelism` leaves out or renames."""
 WIDE_DTYPES = frozenset({"float32", "float", "float64", "double"})
-"""In which a log-softmax loses nothing worth a note."""
+"""In which numbers lose nothing worth a note."""
 
 
 def known_model_names(settings: Settings) -> tuple[str, ...]:
@@ -65,7 +65,7 @@ class EngineReader:
             args["trust_remote_code"] = True
         facts = self._facts(model, args) if self._leads_inside(model, args) else None
         if self._backend == "hf":
-            self._say_softmax(args, facts)
+            self._say_precision(args, facts)
         self._check_names(args, facts)
         gpus = self._gpus(found, args, facts)
         if facts is not None:
@@ -165,17 +165,23 @@ class EngineReader:
             self._reader.fault("model_args.gguf_file", message, GGUF_ARCHITECTURES)
         return replace(facts, dtype=GGUF_DTYPE)
 
-    def _say_softmax(self, args: dict[str, Any], facts: ModelFacts | None) -> None:
-        """Name lm-eval's default, since engines of the version before took float32 where nothing was said."""
-        if args.setdefault("softmax_dtype") is not None:
-            return
+    def _say_precision(self, args: dict[str, Any], facts: ModelFacts | None) -> None:
+        """Note what a narrow dtype costs; name lm-eval's softmax, since older engines took float32 unasked."""
+        softmax = args.setdefault("softmax_dtype")
         given = (_text(args.get("dtype")) or "auto").removeprefix("torch.")
         stored = facts.dtype if facts else None
         dtype = given if given != "auto" else stored or "the model's own dtype"
-        if dtype not in WIDE_DTYPES:
+        if dtype in WIDE_DTYPES:
+            return
+        if softmax is None:
             self._reader.notes.append(
                 f"log-likelihoods are computed in {dtype}, as lm_eval computes them: more exact with"
                 " softmax_dtype=float32 in model_args"
+            )
+        if str(self._reader.given("batch_size")).startswith("auto"):
+            self._reader.notes.append(
+                f"numbers in {dtype} depend on what is batched together, and auto does not choose lm_eval's batches:"
+                " with a batch_size the command gives the same numbers"
             )
 
     def _gpus(self, found: Parallelism, args: dict[str, Any], facts: ModelFacts | None) -> int:

@@ -372,6 +372,23 @@ def test_a_narrow_softmax_is_lm_evals_and_noted(desk: Desk, args: dict[str, Any]
     assert taken.spec["model_args"].keys() == {"pretrained", *args}
 
 
+@pytest.mark.parametrize(
+    ("dtype", "batch_size", "noted"),
+    [
+        ("bfloat16", "auto", True),
+        ("float16", "auto:4", True),
+        ("bfloat16", 8, False),
+        ("float32", "auto", False),
+    ],
+)
+def test_batches_that_show_in_the_numbers_are_noted(
+    desk: Desk, dtype: str, batch_size: int | str, noted: bool
+) -> None:
+    args = {"pretrained": str(desk.model), "dtype": dtype, "softmax_dtype": "float32"}
+    notes = desk.submit(model_args=args, batch_size=batch_size).notes
+    assert any(f"numbers in {dtype} depend on what is batched" in note for note in notes) is noted
+
+
 def test_all_faults_come_at_once_with_what_is_allowed(desk: Desk) -> None:
     with pytest.raises(InvalidJobError) as refused:
         desk.submit(

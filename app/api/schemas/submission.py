@@ -57,7 +57,9 @@ class JobIn(BaseModel):
     log_samples: StrictBool | None = None
     predict_only: StrictBool | None = None
     seed: list[Annotated[StrictInt, Field(ge=-BIGINT, le=BIGINT)] | None] | StrictInt | StrictStr | None = (
-        Field(None, description="One seed, or four: python, numpy, torch, few-shot.")
+        Field(
+            None, description="One seed, or four: python, numpy, torch (samples are drawn by it), few-shot."
+        )
     )
     confirm_run_unsafe_code: StrictBool | None = None
     trust_remote_code: StrictBool | None = None
