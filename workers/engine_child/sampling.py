@@ -14,6 +14,9 @@ import torch
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _MIXERS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
+NOISE_AT_ONCE = 1 << 23
+"""Numbers computed at once: 64 MiB for each of the few copies that computing them takes."""
+
 _LARGEST = 1 - 2.0**-24
 _SMALLEST = 2.0**-64
 
@@ -54,8 +57,12 @@ class _RowDraws:
             _start(self._seed, self._draws[row // copies], self._step, row % copies) for row in range(rows)
         ]
         self._step += 1
-        noise = exponential(starts, width, probabilities.device)
-        return (probabilities / noise).topk(num_samples).indices
+        some = max(1, NOISE_AT_ONCE // width)
+        parts = [
+            (part / exponential(starts[i * some : (i + 1) * some], width, part.device)).topk(num_samples)
+            for i, part in enumerate(probabilities.split(some))
+        ]
+        return torch.cat([part.indices for part in parts])
 
 
 def exponential(starts: Sequence[int], width: int, device: torch.device) -> torch.Tensor:
