@@ -2,7 +2,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup demo test check faults bench lock clean lint backends
+.PHONY: help setup demo test test-gpu check faults bench lock clean lint backends
 
 BIN := .venv/bin
 FIND_PYTHON := for p in python3.11 python3.12 python3.13 python3.14 python3; do \
@@ -15,7 +15,7 @@ LOCKS := requirements/control.txt requirements/dev.txt pyproject.toml
 STAMP := .venv/.ready-$(shell (echo $(CURDIR) $(PYTHON); cat $(LOCKS)) | cksum | cut -d' ' -f1)
 
 help: ## say what can be made
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
 
 setup: $(STAMP) ## make .venv from the pins (seconds when nothing changed)
 
@@ -36,6 +36,9 @@ demo: setup ## evaluate a real model on two CPU replicas and show the results
 
 test: backends ## run the tests, real Postgres, Valkey and models included
 	@$(BIN)/python -m pytest -q
+
+test-gpu: backends ## what holds on this machine's NVIDIA GPU, with figures in build/gpu.json (docs/operations.md)
+	@$(BIN)/python -m tests.gpu
 
 check: lint test ## what a change must pass: format, lint, types, layers, tests
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 from tests.e2e.stack import Stack
+from tests.reference import Reference
 
 OF_THE_RUN = {"date", "total_evaluation_time_seconds"}
 OF_THE_HOST = "pretty_env_info"
-
-if TYPE_CHECKING:
-    from tests.e2e.conftest import Reference
 
 
 def assert_same(stack: Stack, job_id: str, reference: Reference) -> None:

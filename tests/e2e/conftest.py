@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +14,12 @@ import pytest
 from app.settings import Settings
 from tests.e2e.stack import TASKS, Stack, settings
 from tests.models import hf_python, tiny_gguf, tiny_llama
+from tests.reference import Reference, written
 from tests.servers import Postgres
 
 JOB_TASKS = ["e2e_group", "e2e_generate"]
 BATCH_SIZE = 4
 NARROW_LIMIT = 25
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What `lm_eval run` wrote."""
-
-    results: dict[str, Any]
-    samples: dict[str, list[dict[str, Any]]]
 
 
 @pytest.fixture(scope="session")
@@ -68,19 +60,7 @@ def references(model: Path, gguf: Path, tmp_path_factory: pytest.TempPathFactory
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return {name: _written(output) for name, output in outputs.items()}
-
-
-def _written(output: Path) -> Reference:
-    (results,) = output.rglob("results_*.json")
-    samples = {
-        task: [
-            json.loads(line)
-            for line in next(output.rglob(f"samples_{task}_*.jsonl")).read_text().splitlines()
-        ]
-        for task in ("e2e_choice", "e2e_rolling", "e2e_generate")
-    }
-    return Reference(json.loads(results.read_text()), samples)
+    return {name: written(output) for name, output in outputs.items()}
 
 
 @pytest.fixture

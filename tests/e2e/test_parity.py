@@ -15,8 +15,9 @@ import pytest
 from app.backends import backend_key
 from tests.client import TERMINAL
 from tests.e2e.comparison import assert_same
-from tests.e2e.conftest import NARROW_LIMIT, Reference
+from tests.e2e.conftest import NARROW_LIMIT
 from tests.e2e.stack import Stack
+from tests.reference import Reference
 from tests.workers.first_fingerprint import first_fingerprint
 
 Body = dict[str, Any]

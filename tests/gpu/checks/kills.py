@@ -6,7 +6,7 @@ import time
 
 from tests.client import TERMINAL
 from tests.gpu.bench import Bench, Figures, seconds
-from tests.gpu.difference import difference, outcome
+from tests.gpu.difference import Samples, difference, outcome
 from workers.devices import CLEAN_BYTES
 
 SLACK_SECONDS = 0.1
@@ -20,7 +20,7 @@ def kills(bench: Bench) -> Figures:
     return {victim: _killed(bench, body, undisturbed, victim) for victim in ("engine", "shim", "worker")}
 
 
-def _killed(bench: Bench, body: Figures, undisturbed: tuple[Figures, Figures], victim: str) -> Figures:
+def _killed(bench: Bench, body: Figures, undisturbed: tuple[Figures, Samples], victim: str) -> Figures:
     service = bench.service
     with bench.watch() as watch:
         job_id = service.submit(body)
@@ -52,4 +52,4 @@ def _killed(bench: Bench, body: Figures, undisturbed: tuple[Figures, Figures], v
 
 
 def _under_way(job: Figures) -> bool:
-    return job["phase"] == "evaluating" and job["progress"]["done"] > 0
+    return bool(job["phase"] == "evaluating" and job["progress"]["done"])

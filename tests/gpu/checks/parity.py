@@ -10,15 +10,17 @@ from workers.gpus import driver_versions
 def parity(bench: Bench) -> Figures:
     """Log-likelihoods, generation and rolling: equal to the last bit in float32; in bfloat16 what differs is told."""
     figures: Figures = {}
-    for dtype in ("float32", "bfloat16"):
-        documents = bench.scale.parity_documents
-        job = bench.service.run(bench.body(documents, ALL_TASKS, model_args={"dtype": dtype}))
-        theirs = bench.lm_eval(documents, ALL_TASKS, dtype)
-        found = difference(outcome(bench.service, job["id"]), (theirs.results, theirs.samples))
+    documents = bench.scale.parity_documents
+    for dtype in bench.scale.dtypes:
+        job_id = bench.service.submit(bench.body(documents, ALL_TASKS, model_args={"dtype": dtype}))
+        theirs, _ = bench.lm_eval(documents, ALL_TASKS, dtype)
+        job = bench.service.finished(job_id)
+        assert job["status"] == "succeeded", job["error"]
+        found = difference(outcome(bench.service, job_id), (theirs.results, theirs.samples))
         figures[dtype] = found.figures()
         if dtype == "float32":
             assert found.none, found
-        _check_provenance(bench, job["id"], dtype)
+        _check_provenance(bench, job_id, dtype)
         bench.service.release()
     return figures
 

@@ -1,0 +1,112 @@
+"""The checks for machines with a GPU, in small and on a CPU slot: what needs CUDA is named as not run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from app.backends import is_installed, python_of
+from tests.gpu import run as checks
+from tests.gpu.difference import difference
+from tests.gpu.stand_in import prepare
+
+NEED_CUDA = {"inventory", "memory", "offload"}
+
+
+def test_what_needs_no_gpu_holds_on_a_cpu_slot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = checks.run(tmp_path / "gpu.json", tmp_path / "logs", cpu=True)
+    lines = capsys.readouterr().out
+    document = json.loads((tmp_path / "gpu.json").read_text())
+    found = {check["name"]: check for check in document["checks"]}
+    assert {name: check["status"] for name, check in found.items()} == {
+        name: "not run" if name in NEED_CUDA else "held" for name in checks.CHECKS
+    }, lines
+    assert code == 0
+    assert document["device"] == "CPU slot"
+    assert found["parity"]["figures"]["float32"]["requests"] > 20
+    assert found["speed"]["figures"]["lm_eval_wall_seconds"] > 0
+    assert found["kills"]["figures"]["worker"]["serving_again_seconds"] > 0
+    assert f"not run  memory        0.0 s  {checks.NO_GPU}" in lines
+    assert (tmp_path / "logs" / "worker-gpu.log").is_file()
+
+
+def test_a_machine_without_a_gpu_says_so_and_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(checks, "discover", list)
+    assert checks.run(tmp_path / "gpu.json", None, cpu=False) == 0
+    assert capsys.readouterr().out.startswith("not run: no NVIDIA GPU on this machine")
+    document = json.loads((tmp_path / "gpu.json").read_text())
+    assert {check["status"] for check in document["checks"]} == {"not run"}
+
+
+def test_a_check_that_fails_is_told_and_the_next_one_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(_: object) -> dict[str, object]:
+        raise AssertionError("the memory was never free")
+
+    bench = checks.Bench(None, tmp_path, tmp_path, checks.ON_CPU, tmp_path, None)  # type: ignore[arg-type]
+    outcome = checks._try(checks.Check("kills", broken), bench)
+    assert (outcome.status, outcome.reason) == ("failed", "the memory was never free")
+    assert "in broken" in outcome.traceback
+    assert capsys.readouterr().out.startswith("failed   kills")
+
+
+def test_wheels_and_the_systems_packages_make_both_environments(tmp_path: Path) -> None:
+    wheel(tmp_path / "wheels" / "only_there-1.0-py3-none-any.whl")
+    python = prepare(tmp_path / "wheels", tmp_path / "room", tmp_path / "cache")
+    ask = (
+        "import only_there, lm_eval, app, importlib.metadata as m; print(only_there.HERE, m.version('evalq'))"
+    )
+    assert output(python, ask) == "yes 0.1.0"
+    assert is_installed("hf", tmp_path / "cache")
+    ask = "import only_there, lm_eval, importlib.util as u; print(only_there.HERE, u.find_spec('workers'))"
+    assert output(python_of("hf", tmp_path / "cache"), ask).startswith("yes ")
+
+
+def test_a_difference_is_counted_request_by_request() -> None:
+    ours = sample([["-1.5", "False"]], [["-2.0", "False"]], acc=1.0)
+    theirs = sample([["-1.5", "False"]], [["-2.25", "True"]], acc=0.0)
+    found = difference(({**SAME, "results": 1}, {"t": [ours]}), ({**SAME, "results": 2}, {"t": [theirs]}))
+    assert (found.documents, found.requests, found.different_requests) == (1, 2, 1)
+    assert (found.largest, found.flipped, found.same_metrics, found.none) == (0.25, 1, False, False)
+    assert difference(({**SAME, "results": 1}, {"t": [ours]}), ({**SAME, "results": 1}, {"t": [ours]})).none
+
+
+SAME = {"versions": {}, "n-shot": {}, "n-samples": {}}
+
+
+def sample(*responses: list[str], acc: float) -> dict[str, object]:
+    """A row of a multiple-choice task."""
+    return {
+        "doc_hash": "d",
+        "resps": [[response] for response in responses],
+        "filtered_resps": list(responses),
+        "acc": acc,
+    }
+
+
+def output(python: Path, code: str) -> str:
+    """What a program prints."""
+    command = [str(python), "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True, cwd="/").stdout.strip()
+
+
+def wheel(path: Path) -> None:
+    """A package with one module, as pip takes it."""
+    path.parent.mkdir()
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("only_there.py", "HERE = 'yes'\n")
+        info = "only_there-1.0.dist-info"
+        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: only-there\nVersion: 1.0\n")
+        archive.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(
+            f"{info}/RECORD", f"only_there.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n"
+        )
