@@ -44,6 +44,8 @@ def _program(spec: Mapping[str, Any]) -> list[str]:
 def _model_args(spec: Mapping[str, Any]) -> dict[str, Any]:
     """`model_args` with what the job says elsewhere: parallelism goes under the backend's names where it named none."""
     args = dict(spec["model_args"]) | ({"trust_remote_code": True} if spec.get("trust_remote_code") else {})
+    if args.get("gguf_file") and (folder := args.pop("subfolder", None)):  # lm-eval finds no tokenizer in one
+        args["gguf_file"] = f"{folder}/{args['gguf_file']}"
     names = argument_names(spec["model"])
     replicas, gpus = _number(spec.get("replicas")), _number(spec.get("gpus_per_replica"))
     if names.split and gpus > 1 and not args.keys() & {*names.tensor, *names.pipeline}:

@@ -24,6 +24,7 @@ from app.settings import Settings
 
 GIB = 1 << 30
 WIDTHS = (1, 2, 4, 8, 16)
+_BELOW_PATHS = frozenset(f"model_args.{name}" for name in BELOW_MODEL)
 NOT_GIVEN = frozenset({"device", "device_map_option"})
 """Arguments that `read_parallelism` leaves out or renames."""
 WIDE_DTYPES = frozenset({"float32", "float", "float64", "double"})
@@ -139,6 +140,8 @@ class EngineReader:
     def _leads_inside(self, model: str, args: Mapping[str, Any]) -> bool:
         """Whether what is named below a local model is where the operator allows it, links followed."""
         path = Path(model)
+        if any(fault.path in _BELOW_PATHS for fault in self._reader.faults):
+            return False
         for name in BELOW_MODEL if is_local(model) else ():
             path /= _text(args.get(name)) or ""
             if inside(str(path), self._settings) is None:
@@ -151,15 +154,20 @@ class EngineReader:
         if not is_local(model) or self._backend == "echo":
             return None
         folder, file = Path(model) / (_text(args.get("subfolder")) or ""), _text(args.get("gguf_file"))
-        facts = self._gguf_facts(folder / file) if file else inspect_model(folder)
+        facts = self._gguf_facts(folder / file, args) if file else inspect_model(folder)
         self._reader.faults += facts.faults
         if self._backend == "hf" and folder.suffix == ".gguf" and folder.is_file():
             message = f"{shown(folder.name)} is a file: name its folder, and the file in it as gguf_file"
             self._reader.fault("model_args.pretrained", message)
         return None if facts.faults else facts
 
-    def _gguf_facts(self, path: Path) -> ModelFacts:
+    def _gguf_facts(self, path: Path, args: Mapping[str, Any]) -> ModelFacts:
         facts = inspect_gguf(path)
+        for name in ("load_in_8bit", "load_in_4bit"):
+            if self._backend == "hf" and args.get(name):
+                self._reader.fault(
+                    f"model_args.{name}", "a GGUF file is loaded as it is: nothing quantizes it again"
+                )
         if self._backend == "hf" and not facts.faults and facts.architecture not in GGUF_ARCHITECTURES:
             message = f"the hf backend reads no GGUF file of architecture {shown(facts.architecture)}"
             self._reader.fault("model_args.gguf_file", message, GGUF_ARCHITECTURES)

@@ -61,7 +61,8 @@ def test_a_gguf_file_is_read_for_what_it_needs(desk: Desk) -> None:
     assert taken.spec["model_args"] == args
     assert taken.plan.explanation[0].startswith("weights: 704 parameters x 4 bytes (float32)")
     assert not any("softmax_dtype" in note for note in taken.notes), "float32 is exact"
-    assert "subfolder=eight,gguf_file=model.gguf " in taken.plan.command
+    assert ",gguf_file=eight/model.gguf " in taken.plan.command, "lm-eval finds no tokenizer in a subfolder"
+    assert "load_in_4bit" in str(desk.faults(model_args=args | {"load_in_4bit": True}))
     half = desk.submit(model_args=args | {"dtype": "float16"})
     assert half.plan.explanation[0].startswith("weights: 704 parameters x 2 bytes (float16)")
 

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from platform import python_version
 from typing import Any
 
@@ -167,13 +168,28 @@ class _Counter:
 def load(spec: Spec, device: str, max_batch_size: int) -> HFEngine:
     """Load the model under lm-eval's argument names, spread over the visible GPUs where there is a block."""
     transformers.utils.logging.disable_progress_bar()
-    args = dict(spec.args)
+    args = located(spec)
     args["parallelize"] = device == "cuda" and (
         bool(args.get("parallelize")) or spec.tensor_parallel_size * spec.pipeline_parallel_size > 1
     )
     environment = Environment()
     lm = hflm(spec.model, args, revision=spec.revision or "main", device=device, batch_size=1)
     return HFEngine(lm, max_batch_size, environment.text())
+
+
+def located(spec: Spec) -> dict[str, Any]:
+    """The arguments with `gguf_file` as the path it has in the model's folder or repository.
+
+    transformers looks for it in the current folder first, and does not find the tokenizer of one in a subfolder.
+    """
+    args = dict(spec.args)
+    if not args.get("gguf_file"):
+        return args
+    below, folder = Path(args.pop("subfolder", None) or "") / args["gguf_file"], Path(spec.model)
+    if not folder.is_dir() and below.exists():
+        raise FileExistsError(f"{below} in the worker's current folder stands in the way of the repository's")
+    args["gguf_file"] = str(folder / below if folder.is_dir() else below)
+    return args
 
 
 def _timed(call: Callable[[], object]) -> float:

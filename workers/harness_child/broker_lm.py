@@ -177,7 +177,8 @@ def _load_tokenizer(engine: Engine) -> Any:
         "trust_remote_code": bool(args.get("trust_remote_code")),
         "use_fast": args.get("use_fast_tokenizer", True),
     }
-    options |= {name: args[name] for name in ("add_bos_token", "subfolder") if args.get(name) is not None}
+    names = ("add_bos_token",) if args.get("gguf_file") else ("add_bos_token", "subfolder")
+    options |= {name: args[name] for name in names if args.get(name) is not None}
     name = args.get("tokenizer") or engine.model
     try:
         return AutoTokenizer.from_pretrained(name, **options)

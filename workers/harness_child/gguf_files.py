@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from workers.harness_child.errors import MODEL_NOT_FOUND, TOKENIZER_ERROR, JobFailedError, unreadable
+from workers.harness_child.fingerprint import config_file
 from workers.harness_child.job import Engine
 
 READER = Path(__file__).with_name("gguf_reader.py")
@@ -62,8 +63,7 @@ def _order(engine: Engine, folder: Path) -> dict[str, Any]:
     common = {
         "revision": str(engine.revision or "main"),
         "trust_remote_code": bool(args.get("trust_remote_code")),
-        "gguf_file": args["gguf_file"],
-        "subfolder": args.get("subfolder") or "",
+        "gguf_file": config_file(engine),  # of one in a subfolder transformers does not find the tokenizer
     }
     own = {"add_bos_token": args["add_bos_token"]} if args.get("add_bos_token") is not None else {}
     return {

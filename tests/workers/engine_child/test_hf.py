@@ -16,6 +16,8 @@ import pytest
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from transformers import AutoTokenizer
 
+from app.settings import Settings
+from tests.models import tiny_gguf
 from workers.harness_child.cutting import Pair, Prompt, cut_loglikelihoods, cut_prompts, cut_windows
 
 from .supervisor import PATIENCE_SECONDS, Supervisor, engine_child
@@ -293,3 +295,15 @@ def test_weights_are_quantized_where_the_arguments_ask_for_it(python: Path, mode
         loaded = supervisor.load("hf", str(model), **{switch: True})
     assert loaded["type"] == "loaded", loaded
     assert loaded["provenance"]["quantization"][switch] is True
+
+
+def test_a_gguf_file_is_taken_from_the_model_alone(
+    python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tiny_gguf(Settings().cache_dir)
+    (tmp_path / file.name).write_bytes(b"of the current folder")
+    monkeypatch.chdir(tmp_path)
+    with engine_child(python) as supervisor:
+        loaded = supervisor.load("hf", str(file.parents[1]), subfolder=file.parent.name, gguf_file=file.name)
+    assert loaded["type"] == "loaded", loaded
+    assert (loaded["provenance"]["parameters"], loaded["provenance"]["dtype"]) == (125120, "float32")

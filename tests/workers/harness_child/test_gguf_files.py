@@ -47,12 +47,13 @@ def refused(model: Path, python: str | None, **args: Any) -> JobFailedError:
 
 
 def test_the_file_brings_configuration_tokenizer_and_template(gguf: Path, python: str) -> None:
-    lm = read(gguf.parent, python, gguf_file=gguf.name)
+    folder = gguf.parent
+    lm = read(folder.parent, python, gguf_file=gguf.name, subfolder=folder.name)
     plain = AutoTokenizer.from_pretrained(tiny_llama(Settings().cache_dir))
     assert [lm.tokenizer.encode(text) for text in TEXTS] == [plain.encode(text) for text in TEXTS]
     assert (lm.tokenizer.bos_token, lm.tokenizer.eos_token) == (plain.bos_token, plain.eos_token)
     assert lm.choose_template(True) == plain.chat_template
-    assert (lm.max_length, lm.backend, lm.tokenizer.name_or_path) == (512, "causal", str(gguf.parent))
+    assert (lm.max_length, lm.backend, lm.tokenizer.name_or_path) == (512, "causal", str(folder.parent))
 
 
 def test_a_tokenizer_that_the_job_names_goes_before_that_of_the_file(
