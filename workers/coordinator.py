@@ -50,6 +50,8 @@ class _Attempt:
 
     lease: Lease
     log_path: Path
+    log: LogTail
+    """Of all its harness children: what one of them wrote is read once."""
     lost: threading.Event
     given_up: dict[str, Failure] = field(default_factory=dict)
     """Tasks that ended harness children, each with its failure."""
@@ -116,7 +118,8 @@ class Coordinator:
         )
         heartbeat.start()
         try:
-            self._run_children(_Attempt(lease, log_path, lost), job)
+            log_tail = LogTail(log_path, self._settings.log_bytes)
+            self._run_children(_Attempt(lease, log_path, log_tail, lost), job)
         except JobEndedError:
             return
         finally:
@@ -138,7 +141,7 @@ class Coordinator:
     def _after_death(self, attempt: _Attempt, death: Death, verdict: Verdict) -> None:
         """Tell of it, and of the task that is given up; JobEndedError where the job is."""
         lease, again = attempt.lease, "starting it again"
-        failure = replace(death.failure, log_tail=tuple(LogTail(attempt.log_path).tail(TAIL_LINES)))
+        failure = replace(death.failure, log_tail=tuple(attempt.log.tail(TAIL_LINES)))
         if verdict is Verdict.GIVE_UP:
             self._coordination.fail(lease, failure)
             raise JobEndedError
@@ -170,7 +173,7 @@ class Coordinator:
                 lease=attempt.lease,
                 job=job,
                 connection=connection,
-                log_tail=LogTail(attempt.log_path, self._settings.log_bytes),
+                log_tail=attempt.log,
                 given_up=attempt.given_up,
             )
             story.run(attempt.lost, self._stopping)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 
 import msgpack
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.backends import backend_key, installed
 from app.domain.chunk import Chunk
@@ -253,7 +254,11 @@ class Story:
 
     def _upload_log(self, *, ended: bool) -> None:
         while text := self._log.read_new(LOG_BYTES, ended=ended):
-            self._coordination.add_log(self._job.id, text)
+            try:
+                self._coordination.add_log(self._job.id, text)
+            except SQLAlchemyError:
+                self._log.unread()
+                raise
             if not ended:
                 return
 

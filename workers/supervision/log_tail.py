@@ -35,7 +35,7 @@ class LogTail:
     def __init__(self, path: Path, most_bytes: int = sys.maxsize) -> None:
         self._path = path
         self._most_bytes = most_bytes
-        self._offset = 0
+        self._offset = self._before = 0
         self.emptied = 0
         """How often it was."""
 
@@ -50,6 +50,7 @@ class LogTail:
             return self._empty(size)
         if size < self._offset:
             self._offset = 0
+        self._before = self._offset
         end = size if until is None else min(until, size)
         raw = self._read(self._offset, min(max_bytes, max(end - self._offset, 0)))
         reached_end = self._offset + len(raw) >= end
@@ -61,9 +62,13 @@ class LogTail:
     def _empty(self, size: int) -> str:
         """Its writer appends, and so goes on at the beginning."""
         os.truncate(self._path, 0)
-        unread, self._offset = size - self._offset, 0
+        unread, self._offset, self._before = size - self._offset, 0, 0
         self.emptied += 1
         return f"[{unread} bytes were left out: the log had grown too long]\n"
+
+    def unread(self) -> None:
+        """What was read last could not be kept: the next call brings it again."""
+        self._offset = self._before
 
     def skip(self) -> int:
         """Leave out what is there and was not read; the place in the file where the next line will be."""

@@ -67,6 +67,17 @@ def test_lines_are_read_and_quoted_between_two_places(log: Path) -> None:
     assert tail.read_new(100) == "ee\n"
 
 
+def test_what_could_not_be_kept_is_read_again(log: Path) -> None:
+    tail = LogTail(log)
+    append(log, b"one\ntwo\n")
+    assert tail.read_new(4) == "one\n"
+    for _ in range(2):
+        assert tail.read_new(4) == "two\n"
+        tail.unread()
+    assert tail.read_new(4) == "two\n"
+    assert tail.read_new(4) == ""
+
+
 def test_a_truncated_log_is_read_from_its_beginning(log: Path) -> None:
     tail = LogTail(log)
     append(log, b"a long first line\n")

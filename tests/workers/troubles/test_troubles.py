@@ -214,6 +214,9 @@ def test_deaths_of_the_fork_server_end_no_job(
     ended = service.world.jobs.view(job.id).job
     assert ended.status == "succeeded", ended.error
     assert {task: service.left(ended, task) for task in FINE} == undisturbed
+    log = service.settings.data_dir / "logs" / "jobs" / f"{job.id}-{ended.attempt}.log"
+    pieces = service.world.results.logs(job.id, seen={}).pieces
+    assert "".join(piece.text for piece in pieces if piece.owner == job.id) == log.read_text()
 
 
 def fork_servers() -> set[int]:
