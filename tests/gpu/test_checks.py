@@ -6,11 +6,13 @@ import json
 import subprocess
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from app.backends import is_installed, python_of
 from tests.gpu import run as checks
+from tests.gpu.bench import ON_CPU, Bench
 from tests.gpu.difference import difference
 from tests.gpu.stand_in import prepare
 
@@ -50,7 +52,7 @@ def test_a_check_that_fails_is_told_and_the_next_one_runs(
     def broken(_: object) -> dict[str, object]:
         raise AssertionError("the memory was never free")
 
-    bench = checks.Bench(None, tmp_path, tmp_path, checks.ON_CPU, tmp_path, None)  # type: ignore[arg-type]
+    bench = Bench(None, tmp_path, tmp_path, ON_CPU, tmp_path, None)  # type: ignore[arg-type]
     outcome = checks._try(checks.Check("kills", broken), bench)
     assert (outcome.status, outcome.reason) == ("failed", "the memory was never free")
     assert "in broken" in outcome.traceback
@@ -70,18 +72,18 @@ def test_wheels_and_the_systems_packages_make_both_environments(tmp_path: Path) 
 
 
 def test_a_difference_is_counted_request_by_request() -> None:
-    ours = sample([["-1.5", "False"]], [["-2.0", "False"]], acc=1.0)
-    theirs = sample([["-1.5", "False"]], [["-2.25", "True"]], acc=0.0)
+    ours = sample(["-1.5", "False"], ["-2.0", "False"], acc=1.0)
+    theirs = sample(["-1.5", "False"], ["-2.25", "True"], acc=0.0)
     found = difference(({**SAME, "results": 1}, {"t": [ours]}), ({**SAME, "results": 2}, {"t": [theirs]}))
     assert (found.documents, found.requests, found.different_requests) == (1, 2, 1)
     assert (found.largest, found.flipped, found.same_metrics, found.none) == (0.25, 1, False, False)
     assert difference(({**SAME, "results": 1}, {"t": [ours]}), ({**SAME, "results": 1}, {"t": [ours]})).none
 
 
-SAME = {"versions": {}, "n-shot": {}, "n-samples": {}}
+SAME: dict[str, Any] = {"versions": {}, "n-shot": {}, "n-samples": {}}
 
 
-def sample(*responses: list[str], acc: float) -> dict[str, object]:
+def sample(*responses: list[Any], acc: float) -> dict[str, object]:
     """A row of a multiple-choice task."""
     return {
         "doc_hash": "d",
