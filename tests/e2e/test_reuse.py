@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.stack import Stack
+from tests.e2e.stack import TASKS, Stack
 
 Body = dict[str, Any]
 
@@ -64,6 +65,30 @@ def test_a_task_without_data_fails_alone(stack: Stack, body: Body) -> None:
     assert tasks["e2e_lost"]["error"]["code"] == "dataset_error"
     assert "gone" in tasks["e2e_lost"]["error"]["message"]
     assert list(stack.results(job["id"])["results"]) == ["e2e_generate"]
+
+
+def test_broken_tasks_of_a_folder_leave_the_others_alone(stack: Stack, body: Body) -> None:
+    job = stack.finished(stack.submit(body | {"tasks": [f"{TASKS}/troubles", "e2e_generate"], "limit": 3}))
+    errors = {task["name"]: task["error"] or {} for task in job["tasks"]}
+    events = stack.http.get(f"/jobs/{job['id']}/events", headers={"Accept": "application/json"}).text
+    results = stack.results(job["id"])
+    assert job["status"] == "partially_failed"
+    assert {name: error.get("code") for name, error in errors.items()} == {
+        "e2e_generate": None,
+        "e2e_leaves": "task_error",
+        "e2e_nested": None,
+        "e2e_number": "task_error",
+        "e2e_refuses": "task_error",
+        "e2e_unsplit": "dataset_error",
+    }
+    assert errors["e2e_leaves"]["message"].startswith("the harness child ended with exit status 7 while")
+    assert "document 0: the continuation" in errors["e2e_number"]["message"]
+    assert errors["e2e_refuses"]["message"] == "ValueError: a\ufffdb\\ud800 (document 0, process_results)"
+    assert errors["e2e_unsplit"]["message"] == "the dataset has no split 'held_out'; it has: test"
+    assert results["results"]["e2e_nested"]["exact_match,none"] == {"mean": None, "n": float(2**70)}
+    assert '"mean": NaN,' in stack.artifact(job["id"], "results_")
+    assert results["n-samples"]["e2e_generate"]["effective"] == 3
+    assert not re.search(r"psycopg|SQL|INSERT", f"{job}{events}{results}")
 
 
 def test_a_document_that_no_engine_can_answer_is_named_and_the_others_are_scored(
