@@ -11,19 +11,18 @@ from collections.abc import Callable, Iterator, Mapping
 import msgpack
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.backends import backend_key, installed
 from app.domain.chunk import Chunk
 from app.domain.deaths import ended
 from app.domain.job import LATE, Failure, Job, JobStatus, Phase
 from app.domain.lease import Lease, Order
 from app.domain.whereabouts import where
 from app.errors import LeaseLostError
-from app.harnesses.task_index import TaskIndex
 from app.services.coordination import CoordinationService
 from app.services.generation_settings import task_faults
 from app.settings import Settings
 from workers.chunk_frames import to_chunk
 from workers.frames import Connection, Frame
+from workers.orders import order_to_evaluate
 from workers.supervision.log_tail import LogTail
 from workers.tally import Tally
 
@@ -113,7 +112,7 @@ class Story:
         patience = self._settings.stall_seconds
         self._connection.limit_silence(patience)
         try:
-            self._say(self._order_to_evaluate())
+            self._say(order_to_evaluate(self._job, self._given_up, self._settings))
             while True:
                 if lost.is_set():
                     raise LeaseLostError(f"the lease on job {self._job.id} was lost")
@@ -125,25 +124,6 @@ class Story:
             raise HarnessDiedError(f"the harness child is gone ({error})") from error
         finally:
             self._upload_log(ended=True)
-
-    def _order_to_evaluate(self) -> Frame:
-        spec = dict(self._job.spec)
-        index = TaskIndex.load(self._settings.task_paths)
-        python = installed(self._settings.cache_dir).get("hf")
-        return {
-            "type": "evaluate",
-            "job_id": str(self._job.id),
-            "spec": spec,
-            "engine": self._job.engine.to_json(),
-            "tasks": [entry.to_json() for entry in index.closure(spec["tasks"])],
-            "given_up": {
-                name: {"code": failure.code, "message": failure.message}
-                for name, failure in self._given_up.items()
-            },
-            "backend_key": backend_key(self._job.engine.backend),
-            "hf_python": str(python) if python else None,
-            "salt": None if spec["reuse_responses"] else str(self._job.id),
-        }
 
     def _say(self, frame: Frame) -> None:
         try:
@@ -324,7 +304,7 @@ class Story:
 
     def _on_engine(self, _: Frame) -> None:
         facts = self._coordination.engine_facts(self._lease, self._fingerprint)
-        self._connection.send({"type": "engine", "facts": facts})
+        self._say({"type": "engine", "facts": facts})
 
     def _on_results(self, frame: Frame) -> None:
         self._upload_log(ended=True)
