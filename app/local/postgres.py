@@ -142,6 +142,11 @@ def running_url(folder: Path) -> str | None:
     return _url(Path(sockets), DATABASE)
 
 
+def stopped_url(data: Path) -> str:
+    """How one would reach the server of this data directory."""
+    return _url(data / "run", DATABASE)
+
+
 def _url(sockets: Path, database: str) -> str:
     return f"postgresql://postgres@/{database}?host={quote(str(sockets), safe='')}"
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from app.local.postgres import running_url as postgres_url
+from app.local.postgres import stopped_url
 from app.local.valkey import kept_url as valkey_url
 from app.settings import Settings
 
@@ -84,25 +85,30 @@ class Sight:
 
 
 def sight(found: Sequence[Running], *, data: Path | None, url: str | None, otherwise: str) -> Sight:
-    """What was named, else what runs here, else what an earlier `evalq up` left; `otherwise` is the usual address."""
+    """What was named, else what runs here, else the usual places; `otherwise` is the usual address."""
     settings = settings_beside(data)
     named = "database_url" in Settings().model_fields_set
-    beside = [one.url for one in found if _same_folder(one.settings, settings)]
-    if named or data:
-        what = "the database of EVALQ_DATABASE_URL" if named else f"`evalq up` in {settings.data_dir}"
-        return Sight(settings, url or next(iter(beside), otherwise), what)
+    beside = next((one.url for one in found if _same_folder(one.settings, settings)), None)
+    if named:
+        return Sight(settings, url or beside or otherwise, "the database of EVALQ_DATABASE_URL")
+    if data:
+        says = f"`evalq up` in {settings.data_dir}" + ("" if beside else ", which does not run")
+        return Sight(settings, url or beside or otherwise, says)
     chosen = [one for one in found if url is None or one.is_at(url)]
-    chosen.sort(key=lambda one: not _same_folder(one.settings, settings))
     if chosen:
-        others = ", ".join(one.url for one in chosen[1:])
-        what = f"the evalq at {chosen[0].url} with its data in {chosen[0].settings.data_dir}"
-        return Sight(
-            chosen[0].settings, url or chosen[0].url, what + (f"; see {others} with --url" if others else "")
-        )
-    if url is None and (settings.data_dir / "postgres").exists():
-        return Sight(settings, otherwise, f"`evalq up` in {settings.data_dir}, which does not run")
-    none = "" if url else "no evalq runs here and none is named: "
-    return Sight(None, url or otherwise, f"{none}{url or otherwise}, what can be seen over HTTP")
+        return _of(sorted(chosen, key=lambda one: not _same_folder(one.settings, settings)), url)
+    if url:
+        return Sight(None, url, f"{url}, what can be seen over HTTP")
+    says = f"the usual places and {settings.data_dir}: no evalq of this account runs here, and none is named"
+    return Sight(settings, otherwise, says)
+
+
+def _of(chosen: Sequence[Running], url: str | None) -> Sight:
+    """The first of them; the others are named."""
+    one, *others = chosen
+    also = f"; see {', '.join(other.url for other in others)} with --url" if others else ""
+    says = f"the evalq at {one.url} with its data in {one.settings.data_dir}{also}"
+    return Sight(one.settings, url or one.url, says)
 
 
 def _same_folder(one: Settings, other: Settings) -> bool:
@@ -110,11 +116,15 @@ def _same_folder(one: Settings, other: Settings) -> bool:
 
 
 def settings_beside(data: Path | None) -> Settings:
-    """Settings that lead to the servers which `evalq up` runs in this folder, unless others are named."""
+    """Settings that lead to the servers which `evalq up` runs in this folder, unless others are named.
+
+    Where it does not run in the folder that was given, they lead to nothing, and never to another database.
+    """
     settings = Settings(data_dir=data) if data else Settings()
     urls: dict[str, str | None] = {}
     if "database_url" not in settings.model_fields_set:
-        urls["database_url"] = postgres_url(settings.data_dir / "postgres")
+        nowhere = stopped_url(settings.data_dir) if data else None
+        urls["database_url"] = postgres_url(settings.data_dir / "postgres") or nowhere
     if "redis_url" not in settings.model_fields_set:
         urls["redis_url"] = valkey_url(settings.data_dir / "valkey")
     return settings.model_copy(update={name: url for name, url in urls.items() if url})

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from app.local import running
-from app.local.running import Running, sight
+from app.local.running import Running, settings_beside, sight
 from app.settings import Settings
 
 USUAL = "http://127.0.0.1:8000"
@@ -62,12 +63,18 @@ def test_what_is_named_is_looked_at(home: Path, tmp_path: Path, monkeypatch: pyt
     assert (by_url.settings.database_url, by_url.url) == ("postgresql:///named", USUAL)
 
 
-def test_where_nothing_runs_it_says_so(home: Path) -> None:
-    assert sight([], data=None, url=None, otherwise=USUAL).settings is None
-    (home / "postgres").mkdir(parents=True)
-    left = sight([], data=None, url=None, otherwise=USUAL)
-    assert left.settings
-    assert left.says == f"`evalq up` in {home}, which does not run"
+def test_where_nothing_runs_it_says_so(home: Path, tmp_path: Path) -> None:
+    usual = sight([], data=None, url=None, otherwise=USUAL)
+    assert usual.settings
+    assert usual.settings.database_url == "postgresql:///evalq"
+    assert "no evalq of this account runs here" in usual.says
+    named = sight([], data=tmp_path / "data", url=None, otherwise=USUAL)
+    assert named.says == f"`evalq up` in {tmp_path / 'data'}, which does not run"
+
+
+def test_a_folder_in_which_nothing_runs_leads_to_no_other_database(home: Path, tmp_path: Path) -> None:
+    host = quote(str(tmp_path / "data" / "run"), safe="")
+    assert settings_beside(tmp_path / "data").database_url == f"postgresql://postgres@/evalq?host={host}"
 
 
 def test_a_process_tells_where_it_serves(tmp_path: Path) -> None:
