@@ -70,7 +70,7 @@ def _services(settings: Settings, sessions: Sessions) -> Services:
         submissions=SubmissionService(sessions=sessions, settings=settings),
         results=ResultService(sessions=sessions),
         groups=GroupService(sessions=sessions),
-        queue=QueueService(sessions=sessions),
+        queue=QueueService(sessions=sessions, ttl=settings.lease),
         tasks=TaskService(settings=settings),
         health=HealthService(settings=settings),
         wakeups=WakeUps(read=job_service.news, redis_url=settings.redis_url),

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
+from app.db.capacity import CapacityRepository
 from app.db.jobs import JobRepository
 from app.db.session import Sessions
 from app.domain.job import Job, JobStatus, Phase
+from app.domain.placement import Group
+from app.domain.replica import DeviceState
 
 
 @dataclass(frozen=True)
@@ -20,16 +24,16 @@ class Waiting:
     seconds: float | None
 
 
-def line_up(waiting: Sequence[Job], seconds_left: Sequence[float]) -> list[Waiting]:
+def line_up(waiting: Sequence[Job], seconds_left: Sequence[float], groups: Sequence[Group]) -> list[Waiting]:
     """Jobs in the order they are served; the n-th of them starts about when the n-th running one ends."""
     free_in = sorted(seconds_left)
     return [
-        Waiting(job, place, _waiting_for(job), free_in[place - 1] if place <= len(free_in) else None)
+        Waiting(job, place, _waiting_for(job, groups), free_in[place - 1] if place <= len(free_in) else None)
         for place, job in enumerate(waiting, 1)
     ]
 
 
-def _waiting_for(job: Job) -> str:
+def _waiting_for(job: Job, groups: Sequence[Group]) -> str:
     if job.status is JobStatus.QUEUED:
         return "a coordinator, to build its prompts"
     if job.status is JobStatus.PAUSED:
@@ -38,15 +42,35 @@ def _waiting_for(job: Job) -> str:
         return "its turn on replicas shared with other jobs"
     if job.phase is Phase.LOADING:
         return "its engine to load"
-    devices = f"{job.engine.gpus} free device" + ("s" if job.engine.gpus > 1 else "")
-    return f"{devices} in {f'group {job.plan.group}' if job.plan.group else 'one group'}"
+    return _devices(job, [group for group in groups if job.group in {None, group.name}])
+
+
+def _devices(job: Job, groups: Sequence[Group]) -> str:
+    """Free devices, or what must be there first: a worker, its backend, as many devices in one group."""
+    named = f"group {job.group}" if job.group else None
+    running = [group for group in groups if group.alive and not group.draining]
+    if named and not running:
+        return f"{named}, {_absence(groups)}"
+    offering = [group for group in running if job.engine.backend in group.backends]
+    if not offering:
+        return f"the backend {job.engine.backend} in {named or 'a running group'}"
+    most = max(sum(device.state is not DeviceState.DRAINED for device in g.devices) for g in offering)
+    devices = f"{job.engine.gpus} free device{'s' if job.engine.gpus > 1 else ''} in {named or 'one group'}"
+    return devices if most >= job.engine.gpus else f"{devices}, where there are {most} at most"
+
+
+def _absence(groups: Sequence[Group]) -> str:
+    if not groups:
+        return "of which no worker has reported"
+    return "which is draining" if groups[0].alive else "whose worker is silent"
 
 
 class QueueService:
     """Reads only."""
 
-    def __init__(self, *, sessions: Sessions) -> None:
+    def __init__(self, *, sessions: Sessions, ttl: timedelta) -> None:
         self._sessions = sessions
+        self._ttl = ttl
 
     def waiting(self) -> list[Waiting]:
         """Jobs that wait, for whatever it is, in the order they are served."""
@@ -54,5 +78,6 @@ class QueueService:
             jobs = JobRepository(session)
             waiting = jobs.waiting()
             rates = jobs.rates(jobs.evaluating())
+            groups = CapacityRepository(session).groups(self._ttl)
         left = [found["eta_seconds"] for found in rates.values() if found.get("eta_seconds") is not None]
-        return line_up(waiting, left)
+        return line_up(waiting, left, groups)
