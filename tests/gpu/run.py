@@ -24,6 +24,7 @@ from tests.gpu.checks.offload import offload
 from tests.gpu.checks.parity import parity
 from tests.gpu.checks.speed import speed
 from tests.gpu.service import Service
+from workers.devices import CLEAN_BYTES
 from workers.gpus import Gpu, discover, driver_versions
 
 NO_GPU = "no NVIDIA GPU"
@@ -96,13 +97,20 @@ def run(out: Path, logs: Path | None, *, cpu: bool, only: Sequence[str] = ()) ->
 
     `out` gets the figures after every check, `logs` a copy of the service's own logs.
     """
-    gpu = None if cpu else next(iter(discover()), None)
+    gpus = [] if cpu else discover()
+    idle = [gpu for gpu in gpus if gpu.memory_used_bytes <= CLEAN_BYTES]
+    if gpus and not idle:
+        print(
+            f"failed: none of this machine's {len(gpus)} GPUs is idle; these checks need one for themselves"
+        )
+        return 1
+    gpu = idle[0] if idle else None
     paper = Paper(out, gpu)
     if gpu or cpu:
         _all(gpu, logs, only, paper)
     else:
         paper.write([Outcome(name, "not run", reason=NO_GPU) for name in CHECKS])
-        print(f"not run: {NO_GPU} on this machine (--cpu tries the checks themselves)")  # noqa: T201
+        print(f"not run: {NO_GPU} on this machine (--cpu tries the checks themselves)")
     return 1 if any(outcome.status == "failed" for outcome in paper.outcomes) else 0
 
 
@@ -147,5 +155,5 @@ def _try(check: Check, bench: Bench) -> Outcome:
                 reason=told[0][:400],
                 traceback=traceback.format_exc(),
             )
-    print(outcome.line(), flush=True)  # noqa: T201
+    print(outcome.line(), flush=True)
     return outcome

@@ -15,6 +15,7 @@ from tests.gpu import run as checks
 from tests.gpu.bench import ON_CPU, Bench
 from tests.gpu.difference import difference
 from tests.gpu.stand_in import prepare
+from workers.gpus import Gpu
 
 NEED_CUDA = {"inventory", "memory", "offload"}
 
@@ -44,6 +45,15 @@ def test_a_machine_without_a_gpu_says_so_and_passes(
     assert capsys.readouterr().out.startswith("not run: no NVIDIA GPU on this machine")
     document = json.loads((tmp_path / "gpu.json").read_text())
     assert {check["status"] for check in document["checks"]} == {"not run"}
+
+
+def test_a_machine_whose_gpus_are_in_use_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    busy = Gpu(0, "GPU-0", "NVIDIA H100", 80 << 30, 20 << 30, 97, 60, ())
+    monkeypatch.setattr(checks, "discover", lambda: [busy])
+    assert checks.run(tmp_path / "gpu.json", None, cpu=False) == 1
+    assert "none of this machine's 1 GPUs is idle" in capsys.readouterr().out
 
 
 def test_a_check_that_fails_is_told_and_the_next_one_runs(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 
-from tests.client import TERMINAL
+from tests.client import TERMINAL, eventually
 from tests.gpu.bench import Bench, Figures, seconds
 from tests.gpu.difference import Samples, difference, outcome
+from tests.gpu.service import Service
 from workers.devices import CLEAN_BYTES
 
+END_SECONDS = 240.0
 SLACK_SECONDS = 0.1
 """Between two looks of ours the worker may have had its own."""
 
@@ -30,13 +32,15 @@ def _killed(bench: Bench, body: Figures, undisturbed: tuple[Figures, Samples], v
         )
         at = time.time()
         service.find(victim).kill()
-        job = service.finished(job_id)
+        states = _states_until_end(service, job_id)
+        job = service.job(job_id)
     assert job["status"] == "succeeded", job["error"]
     found = difference(outcome(service, job_id), undisturbed)
     assert found.none, found
     first, *_, last = sorted(job["replicas"], key=lambda replica: replica["placed_at"])
     assert first["id"] != last["id"], job["replicas"]
-    figures = {
+    figures: Figures = {
+        "device_states": " ".join(states),
         "next_engine_placed_seconds": round(seconds(last["placed_at"]) - at, 2),
         "serving_again_seconds": round(seconds(last["serving_at"]) - at, 2),
         "job_seconds": round(seconds(job["ended_at"]) - seconds(job["started_at"]), 2),
@@ -49,6 +53,20 @@ def _killed(bench: Bench, body: Figures, undisturbed: tuple[Figures, Samples], v
         "the next engine came before the memory was free"
     )
     return {"memory_free_seconds": round(seen_free - at, 2), **figures}
+
+
+def _states_until_end(service: Service, job_id: str) -> list[str]:
+    """What was seen of the device until the job had ended, each time it had changed."""
+    seen: list[str] = []
+
+    def over() -> bool:
+        (state,) = service.states()
+        if seen[-1:] != [state]:
+            seen.append(state)
+        return service.job(job_id)["status"] in TERMINAL
+
+    eventually(over, END_SECONDS, f"the end of job {job_id}")
+    return seen
 
 
 def _under_way(job: Figures) -> bool:
