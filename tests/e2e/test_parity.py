@@ -30,31 +30,6 @@ def test_the_document_is_lm_evals_own(stack: Stack, body: Body, reference: Refer
     assert_same(stack, job["id"], reference)
 
 
-def test_narrow_weights_give_lm_evals_numbers_and_no_answer_of_the_engine_before(
-    stack: Stack, body: Body, model: Path, references: dict[str, Reference]
-) -> None:
-    args, reference = {"dtype": "bfloat16"}, references["bfloat16"]
-    keys = {key_of(asked) for row in reference.samples["e2e_choice"] for asked in row["arguments"].values()}
-    store(stack, first_fingerprint(str(model), args, backend_key("hf")), keys, [-1.0, True])
-    narrow = {"model_args": {"pretrained": str(model)} | args, "limit": NARROW_LIMIT, "replicas": 1}
-    job = stack.run(body | narrow | {"reuse_responses": True})
-    assert_same(stack, job["id"], reference)
-    assert job["progress"]["reused"] == 0
-    assert stored(stack, keys) == 2 * len(keys)
-    assert any("softmax_dtype=float32" in line for line in job["plan"]["explanation"])
-    (engine,) = stack.results(job["id"])["evalq"]["engines"]
-    assert engine["dtype"] == engine["softmax_dtype"] == "bfloat16"
-
-
-def test_a_gguf_file_gives_lm_evals_numbers(
-    stack: Stack, body: Body, gguf: Path, references: dict[str, Reference]
-) -> None:
-    args = {"pretrained": str(gguf.parent), "gguf_file": gguf.name}
-    job = stack.run(body | {"model_args": args, "limit": NARROW_LIMIT, "replicas": 1})
-    assert_same(stack, job["id"], references["gguf"])
-    assert any("parameters x 4 bytes (float32)" in line for line in job["plan"]["explanation"])
-
-
 def test_both_replicas_answer_and_stay_warm(stack: Stack, body: Body) -> None:
     jobs = [stack.run(body) for _ in range(2)]
     first, second = ({replica["id"] for replica in job["replicas"]} for job in jobs)
@@ -84,6 +59,32 @@ def test_a_killed_part_costs_nothing_but_time(
     events = stack.events(job_id)
     assert [event["id"] for event in events] == list(range(1, len(events) + 1))
     assert events[-1]["type"] == "job.succeeded"
+
+
+# Last, since other engines stay warm in the slots that the tests above need.
+def test_narrow_weights_give_lm_evals_numbers_and_no_answer_of_the_engine_before(
+    stack: Stack, body: Body, model: Path, references: dict[str, Reference]
+) -> None:
+    args, reference = {"dtype": "bfloat16"}, references["bfloat16"]
+    keys = {key_of(asked) for row in reference.samples["e2e_choice"] for asked in row["arguments"].values()}
+    store(stack, first_fingerprint(str(model), args, backend_key("hf")), keys, [-1.0, True])
+    narrow = {"model_args": {"pretrained": str(model)} | args, "limit": NARROW_LIMIT, "replicas": 1}
+    job = stack.run(body | narrow | {"reuse_responses": True})
+    assert_same(stack, job["id"], reference)
+    assert job["progress"]["reused"] == 0
+    assert stored(stack, keys) == 2 * len(keys)
+    assert any("softmax_dtype=float32" in line for line in job["plan"]["explanation"])
+    (engine,) = stack.results(job["id"])["evalq"]["engines"]
+    assert engine["dtype"] == engine["softmax_dtype"] == "bfloat16"
+
+
+def test_a_gguf_file_gives_lm_evals_numbers(
+    stack: Stack, body: Body, gguf: Path, references: dict[str, Reference]
+) -> None:
+    args = {"pretrained": str(gguf.parent), "gguf_file": gguf.name}
+    job = stack.run(body | {"model_args": args, "limit": NARROW_LIMIT, "replicas": 1})
+    assert_same(stack, job["id"], references["gguf"])
+    assert any("parameters x 4 bytes (float32)" in line for line in job["plan"]["explanation"])
 
 
 def key_of(arguments: dict[str, str]) -> bytes:
