@@ -1,4 +1,4 @@
-"""The Celery worker: `celery -A workers.celery_app worker -P threads -Q coordinator` or `-Q group.NAME`."""
+"""The Celery application of a worker, and what it does when it begins and ends."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class GroupDevices:
         if self.kind == "cpu":
             env.setdefault("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
             env["CPU_SLOTS"] = ",".join(device.name.removeprefix("cpu-") for device in block)
-        return EngineCommand((str(python), "-E", str(BOOTSTRAP)), env, self.kind, self._driver())
+        return EngineCommand((str(python), "-E", "-P", str(BOOTSTRAP)), env, self.kind, self._driver())
 
     def _driver(self) -> dict[str, str]:
         found = driver_versions() if self.kind == "cuda" else None

@@ -46,8 +46,8 @@ def _build(environment: Path, lock_file: Path, progress: Progress) -> None:
     # A venv's scripts name its path, so it is built in place and the marker makes it whole.
     shutil.rmtree(environment, ignore_errors=True)
     progress(f"making {environment}")
-    _run([sys.executable, "-m", "venv", str(environment)], progress)
-    pip = [str(environment / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
+    _run([sys.executable, "-P", "-m", "venv", str(environment)], progress)
+    pip = [str(environment / "bin" / "python"), "-P", "-m", "pip", "--disable-pip-version-check"]
     _run([*pip, "install", "--progress-bar", "off", "-r", str(lock_file)], progress)
     (environment / MARKER).write_text(lock_file.read_text(encoding="utf-8"), encoding="utf-8")
 

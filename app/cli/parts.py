@@ -9,9 +9,10 @@ from secrets import token_hex
 import click
 
 CELERY = (
-    *("-m", "celery", "-A", "workers.celery_app", "worker", "--pool", "threads", "--loglevel", "INFO"),
+    *("-P", "-m", "workers", "--pool", "threads", "--loglevel", "INFO"),
     *("--without-gossip", "--without-mingle", "--without-heartbeat"),
 )
+"""With `-P` nothing is imported from the current folder."""
 GRACE_SECONDS = 5
 
 

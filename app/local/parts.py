@@ -108,8 +108,8 @@ def evalq_parts(
 
 
 def evalq_command(*arguments: str) -> list[str]:
-    """A command line of this evalq, wherever it is installed."""
-    return [sys.executable, "-m", "app.cli", *arguments]
+    """A command line of this evalq, wherever it is installed and whatever lies in the current folder."""
+    return [sys.executable, "-P", "-m", "app.cli", *arguments]
 
 
 def _parse_group(text: str) -> Group:

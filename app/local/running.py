@@ -17,7 +17,7 @@ from app.local.postgres import stopped_url
 from app.local.valkey import kept_url as valkey_url
 from app.settings import Settings
 
-API = ("-m", "app.cli", "api")
+API = ["-m", "app.cli", "api"]
 LOOPBACK = {"127.0.0.1", "localhost", "::1", "0.0.0.0", "::"}  # noqa: S104 - recognised, not bound
 OF_SERVERS = ("database_url", "redis_url", "data_dir", "lease_seconds", "stall_seconds")
 
@@ -59,7 +59,8 @@ def _running() -> Iterator[Running]:
 
 
 def _is_api(command: list[str]) -> bool:
-    return tuple(command[1:4]) == API or [Path(part).name for part in command[1:3]] == ["evalq", "api"]
+    modules = [part for part in command[1:] if part != "-P"][:3]
+    return modules == API or [Path(part).name for part in command[1:3]] == ["evalq", "api"]
 
 
 def _told(command: list[str], env: Mapping[str, str], folder: Path) -> Running:

@@ -7,12 +7,16 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.metadata import packages_distributions
+from pathlib import Path
 
 import psycopg
 import pytest
 from click.testing import CliRunner
 
 from app.cli.main import cli
+from app.cli.parts import CELERY
+from app.local.parts import evalq_command
 from app.local.ports import free_port
 from tests.servers import Postgres
 
@@ -103,3 +107,29 @@ def test_the_backends_are_listed_with_their_environments() -> None:
     assert answer.exit_code == 0
     assert answer.stdout.splitlines()[0].split() == ["NAME", "STATE", "ENVIRONMENT"]
     assert "hf" in answer.stdout
+
+
+DECOY = "import pathlib\npathlib.Path(__file__).with_name('RAN').touch()\nraise SystemExit('not evalq')\n"
+
+
+@pytest.fixture
+def decoys(tmp_path: Path) -> Path:
+    """A folder in which every module that evalq might ask for is somebody else's."""
+    (tmp_path / "workers").mkdir()
+    (tmp_path / "workers" / "__init__.py").write_text(DECOY)
+    names = {name.split(".")[0] for name in packages_distributions()} | sys.stdlib_module_names | {"app"}
+    for name in names - {"workers"}:
+        (tmp_path / f"{name}.py").write_text(DECOY)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "command",
+    [evalq_command("worker", "--help"), [sys.executable, *CELERY, "--help"]],
+    ids=["part", "celery"],
+)
+def test_what_runs_is_what_is_installed(decoys: Path, command: list[str]) -> None:
+    answer = subprocess.run(command, cwd=decoys, capture_output=True, text=True, check=False, timeout=120)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert "Usage" in answer.stdout
+    assert not (decoys / "RAN").exists()

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import pytest
 
 from app.local import running
+from app.local.parts import evalq_command
 from app.local.running import Running, settings_beside, sight
 from app.settings import Settings
 
@@ -88,5 +89,7 @@ def test_a_process_tells_where_it_serves(tmp_path: Path) -> None:
     assert (told.url, told.settings.data_dir) == ("http://127.0.0.1:9001", tmp_path / "data")
     assert told.settings.redis_url == "redis://here"
     assert running._is_api(["/venv/bin/python", "/venv/bin/evalq", "api"])
+    assert running._is_api([*evalq_command("api"), "--port", "9001"])
+    assert running._is_api(["python", "-m", "app.cli", "api"])
     assert not running._is_api(["/venv/bin/python", "/venv/bin/evalq", "up"])
     assert not running._is_api(["vi", "api"])

@@ -25,6 +25,7 @@ def load_workers() -> None:
 
 
 if __name__ == "__main__":
-    del sys.path[0]  # this file's own folder
+    if not sys.flags.safe_path:
+        del sys.path[0]  # this file's own folder
     load_workers()
     sys.exit(import_module("workers.engine_child.main").main())

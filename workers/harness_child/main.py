@@ -1,4 +1,4 @@
-"""Entry of the fork server: `python -m workers.harness_child.main`, with its control socket in EVALQ_FD."""
+"""Entry of the fork server: `python -P -m workers.harness_child.main`, with its control socket in EVALQ_FD."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ class HarnessServer:
         log = open_log(self._log_path) if self._log_path else None
         try:
             return subprocess.Popen(
-                [sys.executable, "-m", "workers.harness_child.main"],
+                [sys.executable, "-P", "-m", "workers.harness_child.main"],
                 env=self._env | {"EVALQ_FD": str(descriptor)},
                 pass_fds=[descriptor],
                 stdin=subprocess.DEVNULL,
