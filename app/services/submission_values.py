@@ -37,6 +37,16 @@ def _read_generation(reader: FieldReader) -> None:
     for wrong in generation_faults(backend, reader.given("gen_kwargs"), whole=False, own_code=bool(own_code)):
         if (path := f"gen_kwargs.{wrong.name}") not in told:
             reader.fault(path, wrong.message, wrong.near)
+    if _samples(reader.given("gen_kwargs")):
+        reader.notes.append(
+            "samples follow the seed and the prompt alone: equal in every job, but drawn otherwise than the command's"
+        )
+
+
+def _samples(settings: Mapping[str, Any]) -> bool:
+    """Whether the job samples where its tasks say nothing, as `normalize_gen_kwargs` of lm-eval reads it."""
+    asked = settings.get("do_sample")
+    return bool(asked) if asked is not None else (settings.get("temperature") or 0) > 0
 
 
 def _read(

@@ -389,6 +389,23 @@ def test_batches_that_show_in_the_numbers_are_noted(
     assert any(f"numbers in {dtype} depend on what is batched" in note for note in notes) is noted
 
 
+@pytest.mark.parametrize(
+    ("settings", "noted"),
+    [
+        ({"do_sample": True}, True),
+        ({"temperature": 0.7}, True),
+        ({"temperature": 0.7, "do_sample": False}, False),
+        ({"temperature": 0}, False),
+        (None, False),
+    ],
+)
+def test_samples_that_the_command_would_not_draw_are_noted(
+    desk: Desk, settings: dict[str, Any] | None, noted: bool
+) -> None:
+    notes = desk.submit(gen_kwargs=settings).notes
+    assert any("drawn otherwise than the command's" in note for note in notes) is noted
+
+
 def test_all_faults_come_at_once_with_what_is_allowed(desk: Desk) -> None:
     with pytest.raises(InvalidJobError) as refused:
         desk.submit(
