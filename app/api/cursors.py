@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from app.domain.storable import unstorable
 from app.errors import FaultyField, InvalidRequestError
 
 T = TypeVar("T")
@@ -23,7 +24,9 @@ def decoded(cursor: str | None, parse: Callable[..., T]) -> T | None:
         return None
     try:
         parts: Any = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        return parse(*parts) if isinstance(parts, list) else parse()
-    except (ValueError, TypeError, AttributeError, OverflowError) as error:
+        if not isinstance(parts, list) or any(unstorable(parts, "")):
+            raise ValueError("not what a cursor holds")
+        return parse(*parts)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         message = "is not a cursor of this list; take `next_cursor` from the page before"
         raise InvalidRequestError([FaultyField("query.cursor", message)]) from error
