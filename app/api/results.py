@@ -101,10 +101,12 @@ def list_artifacts(job_id: JobId, services: ServicesDep) -> ArtifactList:
 )
 def download_artifact(job_id: JobId, name: str, services: ServicesDep) -> StreamingResponse:
     """`results_*.json` and `samples_*.jsonl`."""
-    pieces = services.results.artifact(job_id, name)
+    file = services.results.artifact(job_id, name)
     disposition = f"attachment; filename*=UTF-8''{quote(name, safe='')}"
     return StreamingResponse(
-        pieces, media_type=_media_type(name), headers={"Content-Disposition": disposition}
+        file.pieces,
+        media_type=_media_type(name),
+        headers={"Content-Disposition": disposition, "Content-Length": str(file.size_bytes)},
     )
 
 

@@ -78,6 +78,12 @@ class SampleRepository:
             query = query.where(tuple_(SampleRow.task, SampleRow.position) > after)
         return list(self._session.scalars(query.order_by(SampleRow.task, SampleRow.position).limit(limit)))
 
+    def size_bytes(self, job_id: UUID, task: str) -> int:
+        """Of a task's lines as a file, each with its line end."""
+        size = func.coalesce(func.sum(func.octet_length(SampleRow.row) + 1), 0)
+        query = select(size).where(SampleRow.job_id == job_id, SampleRow.task == task)
+        return int(self._session.scalar(query) or 0)
+
     def tasks(self, job_id: UUID) -> list[str]:
         """Tasks that have lines."""
         query = select(SampleRow.task).where(SampleRow.job_id == job_id).distinct().order_by(SampleRow.task)

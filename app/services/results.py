@@ -31,6 +31,14 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Artifact:
+    """A file's text in pieces, to the byte as lm-eval writes it, and how large it is as UTF-8."""
+
+    pieces: Iterator[str]
+    size_bytes: int
+
+
+@dataclass(frozen=True)
 class LogPiece:
     """A piece of the log of a job or a replica; an owner's numbers grow."""
 
@@ -102,16 +110,16 @@ class ResultService:
             return []
         return [f"results_{date}.json", *(f"samples_{task}_{date}.jsonl" for task in tasks)]
 
-    def artifact(self, job_id: UUID, name: str) -> Iterator[str]:
-        """The file's text, in pieces, to the byte as lm-eval writes it; UnknownArtifactError."""
+    def artifact(self, job_id: UUID, name: str) -> Artifact:
+        """A file; UnknownArtifactError."""
         with self._sessions.begin() as session:
             text, _, date, _ = JobRepository(session).document(job_id)
-            tasks = SampleRepository(session).tasks(job_id)
-        if text is not None and name == f"results_{date}.json":
-            return iter([text])
-        for task in tasks:
-            if text is not None and name == f"samples_{task}_{date}.jsonl":
-                return self._sample_lines(job_id, task)
+            samples = SampleRepository(session)
+            tasks = {f"samples_{task}_{date}.jsonl": task for task in samples.tasks(job_id)}
+            if text is not None and name == f"results_{date}.json":
+                return Artifact(iter([text]), len(text.encode()))
+            if text is not None and (task := tasks.get(name)) is not None:
+                return Artifact(self._sample_lines(job_id, task), samples.size_bytes(job_id, task))
         raise UnknownArtifactError(f"job {job_id} has no artifact {name!r}")
 
     def _sample_lines(self, job_id: UUID, task: str) -> Iterator[str]:

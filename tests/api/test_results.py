@@ -90,3 +90,15 @@ def test_a_followed_log_ends_with_the_job(api: TestClient, job_id: str, coordina
         followed = pool.submit(api.get, f"/v1/jobs/{job_id}/logs", params={"follow": True})
         coordinator.finish(job_id)
         assert followed.result(timeout=20).text == "one\ntwo\nthree\n"
+
+
+def test_a_files_size_can_be_seen_before_it_is_fetched(
+    api: TestClient, job_id: str, coordinator: Coordinator
+) -> None:
+    coordinator.finish(job_id, '{"results": {"toy": {"alias": "größer"}}}')
+    for file in api.get(f"/v1/jobs/{job_id}/artifacts").json()["data"]:
+        seen, fetched = api.head(file["href"]), api.get(file["href"])
+        assert (seen.status_code, seen.content) == (200, b"")
+        assert (
+            seen.headers["content-length"] == str(len(fetched.content)) == fetched.headers["content-length"]
+        )

@@ -180,7 +180,7 @@ def test_a_file_of_samples_is_given_back_to_the_byte(world: World) -> None:
         world.results.artifact(job.id, "samples_toy_d.jsonl")
     world.coordination.finish(job, "{}", "m", "d")
     assert world.results.artifacts(job.id) == ["results_d.json", "samples_toy_d.jsonl"]
-    assert "".join(world.results.artifact(job.id, "samples_toy_d.jsonl")) == "".join(
+    assert "".join(world.results.artifact(job.id, "samples_toy_d.jsonl").pieces) == "".join(
         line + "\n" for line in lines
     )
 

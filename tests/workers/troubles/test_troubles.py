@@ -189,7 +189,7 @@ def test_answers_show_null_for_no_number_and_files_what_lm_eval_writes(service: 
     nested = metrics["aggregation_nested_nan"] or {}
     assert nested["exact_match,none"] == {"mean": None, "n": [6, None]}
     (results, *_) = service.world.results.artifacts(job.id)
-    text = "".join(service.world.results.artifact(job.id, results))
+    text = "".join(service.world.results.artifact(job.id, results).pieces)
     assert '"mean": NaN' in text
     assert f'"one,none": {float(2**70)}' in text
 
