@@ -17,6 +17,7 @@ from fastapi.responses import RedirectResponse
 from app.api import events, groups, health, jobs, logs, queue, results, tasks
 from app.api.auth import OPEN, SECURITY_SCHEME, authenticate
 from app.api.deps import Services
+from app.api.heads import HeadAsGet
 from app.api.places import Places
 from app.api.problems import Problem, add_handlers
 from app.api.wakeups import WakeUps
@@ -49,9 +50,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         summary="Queues LLM evaluations and runs them on GPUs.",
         lifespan=_lifespan,
         dependencies=[Depends(authenticate)],
+        redirect_slashes=False,  # it would lead to whatever Host was sent, before anybody looked at it
     )
     app.state.sessions = sessions
     app.state.services = _services(settings, sessions)
+    app.add_middleware(HeadAsGet)
     add_handlers(app)
     for module in ROUTERS:
         app.include_router(module.router)

@@ -7,11 +7,13 @@ from contextlib import aclosing
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
-from app.api.deps import JobId, Services, ServicesDep, known_parameters, page_size
+from app.api.deps import Blank, JobId, Services, ServicesDep, known_parameters, page_size
+from app.api.preference import preferred
 from app.api.problems import problems
 from app.api.schemas.job import EventList, EventOut
 from app.api.streams import LOOK_SECONDS, Admission, Stream
@@ -28,9 +30,9 @@ SENT = {
 }
 
 Number = Annotated[int, Query(ge=0, le=2**63 - 1, description="Events with a greater number.")]
+Seen = Annotated[int, Field(ge=0, le=2**63 - 1)]
 LastEventId = Annotated[
-    int | None,
-    Header(ge=0, le=2**63 - 1, description="Sent by a client that connects again; wins over `after`."),
+    Seen | None, Blank, Header(description="Sent by a client that connects again; wins over `after`.")
 ]
 
 
@@ -39,7 +41,10 @@ LastEventId = Annotated[
     summary="Follow a job",
     response_model=EventList,
     responses=problems(UnknownJobError, TooManyStreamsError, BusyError)
-    | {200: {"content": {"text/event-stream": {"schema": SENT}}, "description": "The events."}},
+    | {
+        200: {"content": {"text/event-stream": {"schema": SENT}}, "description": "The events."},
+        204: {"description": "The job has ended and `Last-Event-ID` is its last event: do not ask again."},
+    },
 )
 async def read_events(
     job_id: JobId,
@@ -49,15 +54,18 @@ async def read_events(
     after: Number = 0,
     last_event_id: LastEventId = None,
     limit: page_size(1000, 1000) = 1000,  # type: ignore[valid-type]
-) -> EventList | Stream:
+) -> EventList | Response:
     """Server-sent events: a snapshot of the job, what happened since, what happens; ends when the job does.
 
     With `Accept: application/json` the events so far, at most `limit`.
     """
     after = after if last_event_id is None else last_event_id
-    if "application/json" in request.headers.get("accept", ""):
+    accept = request.headers.get("accept", "")
+    if preferred(accept, "text/event-stream", "application/json") == "application/json":
         events = await run_in_threadpool(services.jobs.events, job_id, after, limit)
         return EventList(data=[event_out(event) for event in events])
+    if last_event_id is not None and await run_in_threadpool(_is_over, services, job_id, after):
+        return Response(status_code=204)
     view = await run_in_threadpool(services.jobs.view, job_id)
     return Stream(
         _stream(services, job_id, after, snapshot(view), Admission(services, request.headers)),
@@ -66,6 +74,12 @@ async def read_events(
         media_type="text/event-stream",
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )
+
+
+def _is_over(services: Services, job_id: UUID, after: int) -> bool:
+    """Nothing more will come: a browser's EventSource would otherwise connect again for ever."""
+    news = services.jobs.news(job_id, after, limit=1)
+    return news.ended and not news.events
 
 
 async def _stream(

@@ -18,6 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from app.api import cursors
 from app.api.bodies import JsonObject, request_body, root, shape_faults
 from app.api.deps import Blank, CallerDep, Cursor, JobId, Services, ServicesDep, known_parameters, page_size
+from app.api.preference import preferred
 from app.api.problems import (
     MalformedJsonError,
     NotJsonError,
@@ -218,7 +219,7 @@ def list_jobs(
 def read_job(job_id: JobId, services: ServicesDep, request: Request) -> JobOut | Response:
     """JSON; with `Accept: text/plain` a short table for people."""
     out = job_out(services.jobs.view(job_id))
-    if "text/plain" in request.headers.get("accept", ""):
+    if preferred(request.headers.get("accept", ""), "application/json", "text/plain") == "text/plain":
         return PlainTextResponse(job_text(out))
     return out
 

@@ -16,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from app import errors
 from app.domain.redaction import redact
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 MOST_SHOWN = 200
+METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST")
 _SUBJECT = re.compile(r"^(?:Input|String|List|Value|Dictionary|Value error,) (?:should )?")
 
 
@@ -233,17 +235,28 @@ def _allowed(fault: Mapping[str, Any]) -> tuple[str, ...] | None:
 async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - narrows what the framework promises
     status = HTTPStatus(error.status_code)
-    detail = _way_out(request, error) or error.detail
-    return problem(status, status.name.lower(), status.phrase, detail, headers=error.headers)
+    headers = dict(error.headers or {})
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_possible(request))
+    detail = _way_out(request, error, headers) or error.detail
+    return problem(status, status.name.lower(), status.phrase, detail, headers=headers)
 
 
-def _way_out(request: Request, error: HTTPException) -> str | None:
+def _possible(request: Request) -> list[str]:
+    """Every method of a path; the framework names those of its first route only."""
+    scope = {key: value for key, value in request.scope.items() if key not in {"route", "path_params"}}
+    tried = {method: {**scope, "method": method} for method in METHODS}
+    routes = request.app.router.routes
+    found = {name for name, asked in tried.items() for each in routes if each.matches(asked)[0] is Match.FULL}
+    return sorted(found | ({"HEAD"} if "GET" in found else set()))
+
+
+def _way_out(request: Request, error: HTTPException, headers: Mapping[str, str]) -> str | None:
     match error.status_code:
         case HTTPStatus.NOT_FOUND:
             return f"there is nothing at {request.url.path[:MOST_SHOWN]}: /docs lists every call"
         case HTTPStatus.METHOD_NOT_ALLOWED:
-            allowed = (error.headers or {}).get("Allow", "")
-            return f"{request.method[:MOST_SHOWN]} is not possible here, only {allowed}"
+            return f"{request.method[:MOST_SHOWN]} is not possible here, only {headers['Allow']}"
         case _:
             return None
 

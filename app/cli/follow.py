@@ -11,6 +11,7 @@ from app.cli.exits import OF_STATUS
 
 PATIENCE = 12  # connections in a row that bring nothing
 REFRESH_SECONDS = 0.5
+NOTHING_MORE = 204
 SILENCE_SECONDS = 60.0  # a living stream says more often than this that it lives
 
 
@@ -90,5 +91,7 @@ def _connected(api: Api, job_id: str, last: str) -> Iterator[Event]:
     with api.stream(
         f"/v1/jobs/{job_id}/events", headers=headers, silence_seconds=SILENCE_SECONDS
     ) as response:
+        if response.status_code == NOTHING_MORE:
+            return
         for message in EventSource(response).iter_sse():
             yield Event(message.id, message.event, message.data)

@@ -73,6 +73,23 @@ def test_a_client_resumes_where_it_was(api: TestClient, job_id: str, coordinator
     assert [event.id for event in parsed(api.get(url, params={"after": 99}).text)] == [None]
 
 
+def test_a_client_that_has_the_last_event_of_an_ended_job_is_told_not_to_come_again(
+    api: TestClient, job_id: str, coordinator: Coordinator
+) -> None:
+    url = f"/v1/jobs/{job_id}/events"
+    coordinator.finish(job_id)
+    for last in ("4", "99", str(2**63 - 1)):
+        answer = api.get(url, headers={"Last-Event-ID": last, "Accept": "text/event-stream"})
+        assert (answer.status_code, answer.content) == (204, b""), last
+    assert [event.id for event in parsed(api.get(url, headers={"Last-Event-ID": "3"}).text)] == [None, 4]
+    assert [event.id for event in parsed(api.get(url, headers={"Last-Event-ID": ""}).text)][1:] == [
+        1,
+        2,
+        3,
+        4,
+    ]
+
+
 def test_events_can_be_had_as_a_list(api: TestClient, job_id: str, coordinator: Coordinator) -> None:
     coordinator.claim(job_id)
     url = f"/v1/jobs/{job_id}/events"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 from typing import Any
@@ -15,7 +16,20 @@ from tests.api.conftest import JOB
 JSON = {"Content-Type": "application/json"}
 HF_TOKEN = "hf_" + "a1B2c3D4e5" * 4
 
-GARBAGE = ("garbage", "WyJ4Il0x", "W10", "bnVsbA", "WzEsMl0", "eyJhIjoxfQ", "x" * 3000, "%00", "é")
+GARBAGE = (
+    *("garbage", "WyJ4Il0x", "W10", "bnVsbA", "WzEsMl0", "eyJhIjoxfQ", "x" * 3000, "%00", "é"),
+    *(
+        base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+        for text in (
+            "[" * 1480,
+            '["\\ud800",0]',
+            "[" + "9" * 1400 + "]",
+            '["a",1e999]',
+            "[NaN,NaN]",
+            '["a",{}]',
+        )
+    ),
+)
 QUERIES = [
     *[("/v1/jobs", f"cursor={cursor}", "query.cursor") for cursor in GARBAGE],
     *[("/v1/tasks", f"cursor={cursor}", "query.cursor") for cursor in GARBAGE],
@@ -56,7 +70,7 @@ def test_a_parameter_that_is_empty_is_as_if_it_were_not_there(api: TestClient, j
         assert api.get(path).status_code == 200, path
 
 
-@pytest.mark.parametrize("number", ["abc", "-1", "9" * 30, "", "1.5", b"\xff"])
+@pytest.mark.parametrize("number", ["abc", "-1", "9" * 30, "9" * 5000, "1.5", b"\xff"])
 def test_an_event_number_that_is_none_is_refused(api: TestClient, job_id: str, number: Any) -> None:
     answer = api.get(f"/v1/jobs/{job_id}/events", headers={"Last-Event-ID": number})
     assert (answer.status_code, answer.json()["errors"][0]["path"]) == (422, "header.last-event-id")
@@ -141,7 +155,7 @@ def test_what_is_not_there_says_where_to_look(app: FastAPI, api: TestClient) -> 
         for method in {"PUT", "DELETE", "PATCH", "POST", "TRACE", "FOO"} - {name.upper() for name in item}:
             answer = api.request(method, path.replace("{name:path}", "x"))
             assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed"), (method, path)
-            assert answer.headers["allow"].split(", ")[0] in answer.json()["detail"]
+            assert answer.headers["allow"] in answer.json()["detail"]
 
 
 def test_unions_are_explained_where_they_fail(api: TestClient) -> None:

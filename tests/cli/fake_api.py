@@ -77,6 +77,8 @@ class FakeApi:
     streams: deque[list[tuple[int | None, str]]] = field(default_factory=deque)
     seen: list[Seen] = field(default_factory=list)
     page_size: int = 200
+    last_event: str = ""
+    """A client that has this one is told that there are no more."""
 
     def answer(self, request: Seen) -> tuple[int, Any]:
         """Status and body."""
@@ -146,13 +148,19 @@ class _Handler(BaseHTTPRequestHandler):
             method, url.path, query, dict(self.headers.items()), json.loads(body) if body else None
         )
         self.server.fake.seen.append(request)
-        if url.path.endswith("/events"):
+        if (
+            url.path.endswith("/events")
+            and request.headers.get("Last-Event-ID") == self.server.fake.last_event
+        ):
+            self._send(204, None)
+        elif url.path.endswith("/events"):
             self._stream(self.server.fake.streams.popleft() if self.server.fake.streams else [])
         else:
             self._send(*self.server.fake.answer(request))
 
     def _send(self, status: int, answer: Any) -> None:
         data = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
+        data = b"" if status == 204 else data
         self.send_response(status)
         self.send_header("Content-Type", "text/plain" if isinstance(answer, str) else "application/json")
         self.send_header("Content-Length", str(len(data)))

@@ -50,6 +50,16 @@ def test_an_ending_that_was_retried_does_not_end_the_stream(api: FakeApi) -> Non
         assert [event.id for event in events(client, job_id(1), pause=impatient)] == ["1", "2", "3"]
 
 
+def test_a_stream_with_nothing_more_to_come_ends(api: FakeApi) -> None:
+    api.states.extend([job(1, "running"), job(1)])
+    api.streams.append([(7, "job.progress")])
+    api.last_event = "7"
+    pauses: list[float] = []
+    with Api(api.url) as client:
+        assert [event.id for event in events(client, job_id(1), pause=pauses.append)] == ["7"]
+    assert len(pauses) == 1
+
+
 def test_a_stream_that_only_breaks_off_is_given_up() -> None:
     pauses: list[float] = []
     with Api("http://127.0.0.1:1") as client, pytest.raises(UnreachableError):
