@@ -10,13 +10,16 @@ import ast
 import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from app.harnesses.faults import Fault
 
+MOST_LITERAL = 16_384
+"""Characters of a value that is read as a literal: reading one takes memory of hundreds of times its length."""
 _CLOSING = {"[": "]", "(": ")", "{": "}"}
-_QUOTED = {quote: re.compile(rf"{quote}(?:[^\\{quote}]|\\.)*{quote}", re.DOTALL) for quote in "\"'"}
+_QUOTED = {quote: re.compile(rf"{quote}(?:[^\\{quote}]|\\.)*+{quote}", re.DOTALL) for quote in "\"'"}
 _CONTINUATION = re.compile(r"\\[ \t]*\r?\n[ \t]*")
 
 
@@ -57,7 +60,9 @@ def parse_cli_pairs(words: list[str], path: str) -> Arguments:
     for result in results:
         notes += [*result.notes, *(_overwritten(path, key) for key in result.values if key in merged)]
         merged |= result.values
-    return Arguments(merged, tuple(notes), tuple(fault for result in results for fault in result.faults))
+    return Arguments(
+        merged, tuple(dict.fromkeys(notes)), tuple(fault for result in results for fault in result.faults)
+    )
 
 
 def parse_names(text: str) -> list[str]:
@@ -99,14 +104,14 @@ def _number(text: str) -> int | float | str:
 
 
 def _literal(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        pass
-    try:
-        return json.loads(text) if _is_bracketed(text) else text
-    except (json.JSONDecodeError, RecursionError):
+    """A literal of Python, else of JSON, else the text; a longer one than any setting is text."""
+    if len(text) > MOST_LITERAL:
         return text
+    with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+        return ast.literal_eval(text)
+    with suppress(ValueError, RecursionError):
+        return json.loads(text) if _is_bracketed(text) else text
+    return text
 
 
 def _parse(text: str, path: str, read: Callable[[str], Any]) -> Arguments:
@@ -124,17 +129,25 @@ def _parse(text: str, path: str, read: Callable[[str], Any]) -> Arguments:
         if key in values:
             notes.append(_overwritten(path, key))
         values[key] = read(value.strip() or value)
-    return Arguments(values, tuple(notes), tuple(faults))
+    return Arguments(values, tuple(dict.fromkeys(notes)), tuple(faults))
 
 
 def _parse_json(text: str, path: str) -> Arguments:
     try:
         return Arguments(json.loads(text))
-    except RecursionError:
-        return Arguments(faults=(Fault(path, "is nested too deeply"),))
-    except json.JSONDecodeError as error:
-        message = f"not valid JSON at position {error.pos}: {error.msg}; JSON strings take double quotes"
-        return Arguments(faults=(Fault(path, message),))
+    except (ValueError, RecursionError) as error:
+        return Arguments(faults=(Fault(path, f"not valid JSON: {not_json(error)}"),))
+
+
+def not_json(error: ValueError | RecursionError) -> str:
+    """Why a text could not be read, in words that are no interpreter's own."""
+    match error:
+        case RecursionError():
+            return "it is nested too deeply"
+        case json.JSONDecodeError():
+            return f"{error.msg} at position {error.pos}; JSON strings take double quotes"
+        case _:
+            return "it holds a number of too many digits"
 
 
 def _pieces(text: str, path: str) -> tuple[list[_Piece], list[str], list[Fault]]:
@@ -142,9 +155,9 @@ def _pieces(text: str, path: str) -> tuple[list[_Piece], list[str], list[Fault]]
     pieces: list[_Piece] = []
     notes: list[str] = []
     faults: list[Fault] = []
-    start = 0
+    start, quotes = 0, set(_QUOTED)
     while start <= len(text):
-        end, unclosed = _end_of_piece(text, start)
+        end, unclosed = _end_of_piece(text, start, quotes)
         piece = _Piece(text[start:end], start)
         if unclosed is not None:
             message = f"{text[unclosed]!r} at position {unclosed} is never closed: {piece.text.strip()!r}"
@@ -156,14 +169,17 @@ def _pieces(text: str, path: str) -> tuple[list[_Piece], list[str], list[Fault]]
     return pieces, notes, faults
 
 
-def _end_of_piece(text: str, start: int) -> tuple[int, int | None]:
-    """Where the piece that begins at `start` ends, and the bracket left open in it, if any."""
+def _end_of_piece(text: str, start: int, quotes: set[str]) -> tuple[int, int | None]:
+    """Where the piece that begins at `start` ends, and the bracket left open in it, if any.
+
+    `quotes` are those that may still be closed.
+    """
     opened: list[int] = []
     index, before = start, ""
     while index < len(text):
         char = text[index]
-        if char in _QUOTED and (opened or before == "="):
-            index = _closing_quote(text, index)
+        if char in quotes and (opened or before == "="):
+            index = _closing_quote(text, index, quotes)
         elif char in _CLOSING:
             opened.append(index)
         elif opened and char == _CLOSING[text[opened[-1]]]:
@@ -175,10 +191,16 @@ def _end_of_piece(text: str, start: int) -> tuple[int, int | None]:
     return len(text), opened[0] if opened else None
 
 
-def _closing_quote(text: str, opening: int) -> int:
-    """The index of the quote that closes the one at `opening`; `opening` itself where none does."""
+def _closing_quote(text: str, opening: int, quotes: set[str]) -> int:
+    """The index of the quote that closes the one at `opening`; `opening` itself where none does.
+
+    Where none does, every later one like it is escaped, and none closes those either: they are not looked for again.
+    """
     quoted = _QUOTED[text[opening]].match(text, opening)
-    return quoted.end() - 1 if quoted else opening
+    if quoted:
+        return quoted.end() - 1
+    quotes.remove(text[opening])
+    return opening
 
 
 def _stray_quote_note(text: str, piece: _Piece, path: str) -> list[str]:

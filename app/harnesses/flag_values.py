@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.harnesses.arguments import parse_cli_pairs, parse_names
+from app.harnesses.arguments import not_json, parse_cli_pairs, parse_names
 from app.harnesses.faults import Fault
 from app.harnesses.flags import BY_NAME, Fate, Given
 from app.harnesses.shell_words import placeholder_message
@@ -157,8 +157,10 @@ def _multiturn(words: list[str]) -> bool:
 def _samples(words: list[str]) -> dict[str, Any]:
     try:
         samples = json.loads(words[0])
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not valid JSON ({error.msg}); write the JSON itself, files are not read") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"not valid JSON ({not_json(error)}); write the JSON itself, files are not read"
+        ) from None
     if isinstance(samples, dict):
         return samples
     raise ValueError('expected an object such as {"task": [0, 1, 2]}')

@@ -88,6 +88,11 @@ RETIRED = {
 }
 """Flags of older versions that may be left out without changing what is measured."""
 
+MOST_WORDS = 2000
+"""After lm_eval; argparse takes time that grows with their number squared."""
+_NEAR_FAULTS = 5
+"""Unknown flags that get near ones."""
+
 Given = dict[str, list[list[str]]]
 """The words after each flag, one list per time the flag was given."""
 
@@ -103,6 +108,10 @@ class FlagWords:
 
 def read_flags(words: Sequence[str], path: str = "command") -> FlagWords:
     """Sort words by flag, with argparse's own rules for abbreviations, `--flag=value` and joined short flags."""
+    if len(words) > MOST_WORDS:
+        return FlagWords(
+            {}, faults=(Fault(path, f"lm_eval is given {len(words)} words, {MOST_WORDS} at most"),)
+        )
     try:
         namespace, rest = _parser().parse_known_args(list(words))
     except _AmbiguousError as error:
@@ -161,7 +170,7 @@ def _strangers(words: Sequence[str], path: str) -> tuple[list[str], list[Fault]]
         elif name in RETIRED:
             notes.append(f"--{name} is left out: {RETIRED[name]}")
         else:
-            faults.append(_unknown(word, name, path))
+            faults.append(_unknown(word, name, path, near=len(faults) < _NEAR_FAULTS))
         flag_seen = word.startswith("-")
     return notes, faults
 
@@ -172,6 +181,10 @@ def _stray_message(word: str) -> str:
     return f"{word!r} belongs to no flag"
 
 
-def _unknown(word: str, name: str, path: str) -> Fault:
-    near = tuple(f"--{found}" for found in difflib.get_close_matches(name, BY_NAME, n=3))
-    return Fault(path, f"lm_eval run has no flag {word.partition('=')[0]}", near or None)
+def _unknown(word: str, name: str, path: str, *, near: bool) -> Fault:
+    alike = difflib.get_close_matches(name, BY_NAME, n=3) if near else []
+    return Fault(
+        path,
+        f"lm_eval run has no flag {word.partition('=')[0]}",
+        tuple(f"--{flag}" for flag in alike) or None,
+    )

@@ -14,6 +14,8 @@ DATA = ("dataset_path", "custom_dataset", "include")
 """What makes a member a task of its own, in its place or above it (tasks/_factory.py, `_build_group_members`)."""
 
 MOST_FAULTS = 10
+NEAR_FAULTS = 3
+"""Of these, those with near names: finding them takes a while."""
 
 
 @dataclass(frozen=True)
@@ -37,17 +39,19 @@ def missing_members(index: TaskIndex, names: Sequence[str]) -> list[Missing]:
 def member_faults(index: TaskIndex, names: Sequence[str], path: str = "tasks") -> list[Fault]:
     """The same in words, with near names; of very many only the first."""
     missing = missing_members(index, names)
-    faults = [_fault(index, each, path) for each in missing[:MOST_FAULTS]]
+    faults = [
+        _fault(index, each, path, near=at < NEAR_FAULTS) for at, each in enumerate(missing[:MOST_FAULTS])
+    ]
     if more := missing[MOST_FAULTS:]:
         faults.append(Fault(path, f"{len(more)} more members of these groups do not exist"))
     return faults
 
 
-def _fault(index: TaskIndex, missing: Missing, path: str) -> Fault:
-    near = tuple(index.near(missing.name))
-    hint = f"; did you mean {', '.join(near)}?" if near else ""
+def _fault(index: TaskIndex, missing: Missing, path: str, *, near: bool) -> Fault:
+    alike = tuple(index.near(missing.name)) if near else ()
+    hint = f"; did you mean {', '.join(alike)}?" if alike else ""
     said = f"group {missing.group!r} names {missing.name!r}, which is no task, group or tag{hint}"
-    return Fault(path, said, near or None)
+    return Fault(path, said, alike or None)
 
 
 def _strangers(index: TaskIndex, entry: IndexEntry) -> list[str]:

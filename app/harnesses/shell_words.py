@@ -56,6 +56,8 @@ class _Scanner:
         self._command = Command()
         self._expects_target = False
         self._result = ShellText()
+        self._said: set[Fault] = set()
+        self._last_brace = text.rfind("}")
 
     def scan(self) -> ShellText:
         while self._at < len(self._text):
@@ -144,7 +146,7 @@ class _Scanner:
 
     def _dollar(self) -> str:
         """What a `$...` or backtick at the present position stands for; moves past it."""
-        variable = _VARIABLE.match(self._text, self._at)
+        variable = None if self._unclosed_brace() else _VARIABLE.match(self._text, self._at)
         if variable:
             self._at = variable.end()
             return self._value_of(variable[1] or variable[2], variable[3])
@@ -158,6 +160,10 @@ class _Scanner:
         self._fault(f"{written} would need a shell, which evalq never runs; write the value itself")
         self._at = end
         return written
+
+    def _unclosed_brace(self) -> bool:
+        """A `${` that no brace closes; to look for one after each of many would take their number squared."""
+        return self._at > self._last_brace and self._text.startswith("${", self._at)
 
     def _value_of(self, name: str, default: str | None) -> str:
         value = self._variables.get(name, default)
@@ -182,7 +188,7 @@ class _Scanner:
             return end + 1 if end >= 0 else len(text)
         if text.startswith("$(", start):
             return _matching_parenthesis(text, start + 1)
-        special = _SPECIAL_PARAMETER.match(text, start)
+        special = None if self._unclosed_brace() else _SPECIAL_PARAMETER.match(text, start)
         return special.end() if special else None
 
     def _placeholder(self) -> bool:
@@ -196,8 +202,9 @@ class _Scanner:
         return True
 
     def _redirection(self) -> bool:
-        found = _REDIRECTION.match(self._text, self._at)
-        if not found or (found[0][0] not in "<>&" and self._word is not None):
+        in_word = self._word is not None and self._text[self._at] not in "<>&"
+        found = None if in_word else _REDIRECTION.match(self._text, self._at)
+        if not found:
             return False
         self._end_word()
         self._command.redirected = True
@@ -223,7 +230,8 @@ class _Scanner:
 
     def _fault(self, message: str) -> None:
         fault = Fault(self._path, message)
-        if fault not in self._result.faults:
+        if fault not in self._said:
+            self._said.add(fault)
             self._result.faults.append(fault)
 
 

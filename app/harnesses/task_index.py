@@ -21,7 +21,7 @@ _SCANS: dict[Path, Scan] = {}
 _SCANNING = threading.Lock()
 _NEAR_CANDIDATES = 200
 _DUPLICATE_FAULTS = 10
-_NEAR_FAULTS = 10
+_NEAR_FAULTS = 3
 """Unknown names that get near ones: finding them takes a while."""
 
 
@@ -56,6 +56,7 @@ class TaskIndex:
         self._tasks_dir = tasks_dir
         self._own = own
         self._roots = roots
+        self._matched: dict[str, list[str]] = {}
 
     @classmethod
     def load(cls, task_paths: Sequence[Path] = (), lm_eval_tasks_dir: Path | None = None) -> TaskIndex:
@@ -170,7 +171,11 @@ class TaskIndex:
             return [pattern]
         if is_place(pattern):
             return self._files.at(pattern)
-        return fnmatch.filter(self.names, pattern) if any(sign in pattern for sign in "*?[") else []
+        if not any(sign in pattern for sign in "*?["):
+            return []
+        if pattern not in self._matched:  # one pass over the names, however often it is asked for
+            self._matched[pattern] = fnmatch.filter(self.names, pattern)
+        return self._matched[pattern]
 
     def _leaves(self, name: str) -> list[str]:
         entry = self.get(name)

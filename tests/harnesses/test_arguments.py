@@ -73,7 +73,7 @@ def test_blanks_and_continued_lines_are_tolerated() -> None:
         ("pretrained=x,dtype", "expected key=value at position 13, found 'dtype'"),
         ("=5", "expected key=value at position 0, found '=5'"),
         ('a=1,until=["x"', "'[' at position 10 is never closed: 'until=[\"x\"'"),
-        ('{"a": }', "not valid JSON at position 6: Expecting value; JSON strings take double quotes"),
+        ('{"a": }', "not valid JSON: Expecting value at position 6; JSON strings take double quotes"),
     ],
 )
 def test_a_malformed_piece_is_named_with_its_position(text: str, message: str) -> None:
