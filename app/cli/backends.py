@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from app.cli.output import columns
+from app.cli.terminal import echo
 
 
 @click.group(name="backends")
@@ -29,7 +30,7 @@ def list_backends() -> None:
         if backend.lock_file
     ]
     for line in columns(("NAME", "STATE", "ENVIRONMENT"), rows):
-        click.echo(line)
+        echo(line)
 
 
 @backends.command(name="install")
@@ -41,4 +42,4 @@ def install_backend(name: str) -> None:
 
     if name not in BACKENDS:
         raise click.UsageError(f"there is no backend {name!r}; there are {', '.join(BACKENDS)}")
-    click.echo(install(name, current().cache_dir, progress=lambda line: click.echo(line, err=True)))
+    echo(str(install(name, current().cache_dir, progress=lambda line: echo(line, err=True))))

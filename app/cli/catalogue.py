@@ -11,6 +11,7 @@ from app.cli.client import Api, Json
 from app.cli.describe import duration
 from app.cli.jobs import age
 from app.cli.output import Output, columns, short, talks
+from app.domain.visible import one_line
 
 
 @click.command(name="tasks")
@@ -135,4 +136,4 @@ def _device(device: Json) -> str:
 
 def _print(out: Output, lines: list[str]) -> None:
     for line in lines:
-        out.data(line)
+        out.data(one_line(line))

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from app.cli.exits import CliError, Exit
+from app.domain.visible import hanging, one_line
 
 FULL_ID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
 PAGE = 200
@@ -151,7 +152,9 @@ def problem(response: httpx.Response) -> CliError:
         document = response.json()
         listed = faults(document.get("errors") or [])
         message = (
-            "\n".join([document["title"], *listed]) if listed else document.get("detail") or document["title"]
+            "\n".join([document["title"], *listed])
+            if listed
+            else hanging(document.get("detail") or document["title"])
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         message = f"{response.url} answered {response.status_code} {response.reason_phrase}"
@@ -160,11 +163,11 @@ def problem(response: httpx.Response) -> CliError:
 
 def faults(errors: list[Json]) -> list[str]:
     """A line per fault: where, what, and what would be right."""
-    return [
-        f"  {error['path']}: {error['message']}"
-        + (f" (allowed: {', '.join(map(str, error['allowed']))})" if error.get("allowed") else "")
-        for error in errors
-    ]
+    return [one_line(f"  {error['path']}: {error['message']}{_allowed(error)}") for error in errors]
+
+
+def _allowed(error: Json) -> str:
+    return f" (allowed: {', '.join(map(str, error['allowed']))})" if error.get("allowed") else ""
 
 
 def _given(params: dict[str, Any]) -> dict[str, Any]:

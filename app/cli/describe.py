@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.domain.visible import hanging, one_line, visible
+
 Json = dict[str, Any]
 
 COLOURS = {
@@ -52,7 +54,7 @@ def progress_line(job: Json) -> str:
     """`evaluating  22 %  1234/5600 requests  61.2/s  1:11 left`."""
     progress = job["progress"]
     if not progress.get("total"):
-        return f"{where(job)}: {job['reason']}" if job.get("reason") else where(job)
+        return hanging(f"{where(job)}: {job['reason']}") if job.get("reason") else where(job)
     counted = f"{progress['done']}/{progress['total']} requests"
     return "  ".join(
         part for part in (where(job), f"{percent(job):.0f} %", counted, rate(job), left(job)) if part
@@ -76,7 +78,7 @@ def changes(old: Json | None, new: Json, step: float = 5.0) -> list[str]:
 def task_line(task: Json) -> str:
     """A task and what came of it."""
     said = [score(task) or task["status"], (task.get("error") or {}).get("message")]
-    return f"{task['name']}: {': '.join(part for part in said if part)}"
+    return hanging(f"{one_line(task['name'])}: {': '.join(part for part in said if part)}", 4)
 
 
 def score(task: Json) -> str:
@@ -87,7 +89,7 @@ def score(task: Json) -> str:
         if not isinstance(value, int | float) or not filtered or metric.endswith("_stderr"):
             continue
         error = metrics.get(f"{metric}_stderr,{filtered}")
-        return f"{metric} {value:.4f}" + (f" ± {error:.4f}" if isinstance(error, float) else "")
+        return f"{one_line(metric)} {value:.4f}" + (f" ± {error:.4f}" if isinstance(error, float) else "")
     return ""
 
 
@@ -95,7 +97,8 @@ def failure_lines(error: Json | None) -> list[str]:
     """What went wrong, what was tried, the last lines of the log, and what helps."""
     if not error:
         return []
-    lines = [f"{error['code']}: {error['message']}"]
-    lines += [f"  tried {attempt['change']}: {attempt['outcome']}" for attempt in error.get("attempts") or ()]
-    lines += [f"  | {line}" for line in error.get("log_tail") or ()]
-    return lines + ([f"hint: {error['hint']}"] if error.get("hint") else [])
+    lines = [hanging(f"{error['code']}: {error['message']}")]
+    tried = error.get("attempts") or ()
+    lines += [hanging(f"  tried {attempt['change']}: {attempt['outcome']}", 4) for attempt in tried]
+    lines += ["  | " + visible(line).replace("\n", "\n  | ") for line in error.get("log_tail") or ()]
+    return lines + ([hanging(f"hint: {error['hint']}")] if error.get("hint") else [])

@@ -8,6 +8,8 @@ from typing import IO, Any
 
 import click
 
+from app.cli.terminal import echo
+
 
 class Exit(IntEnum):
     """What a script can branch on; a documented promise."""
@@ -60,4 +62,4 @@ class CliError(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """On stderr, in one line unless there are several faults."""
-        click.echo(f"evalq: {self.format_message()}", file=file, err=file is None)
+        echo(f"evalq: {self.format_message()}", file=file, err=file is None)

@@ -11,6 +11,7 @@ import click
 from app.cli.client import Api, Json
 from app.cli.describe import COLOURS, duration, failure_lines, percent, progress_line, task_line, where
 from app.cli.output import Output, columns, short, talks
+from app.domain.visible import hanging, one_line
 
 
 @click.command(name="jobs")
@@ -78,8 +79,9 @@ def _print_list(out: Output, listed: Sequence[Json]) -> None:
         for job in listed
     ]
     header = ("ID", "STATUS", "DONE", "NAME", "TASKS", "AGE", "REASON")
-    for line in columns(header, rows, [COLOURS.get(job["status"]) for job in listed]) if rows else ():
-        out.data(line)
+    colours = (None, *(COLOURS.get(job["status"]) for job in listed))
+    for line, colour in zip(columns(header, rows), colours, strict=True) if rows else ():
+        out.data(line, colour)
 
 
 def _print_job(out: Output, job: Json) -> None:
@@ -96,14 +98,16 @@ def _print_job(out: Output, job: Json) -> None:
     }
     for name, value in facts.items():
         if value is not None:
-            out.data(f"{name:<10}{value}")
+            out.data(hanging(f"{name:<10}{value}", 10))
     for task in job["tasks"]:
         total = f"{task['done']}/{task['total']}" if task.get("total") else ""
         out.data(f"  {task_line(task)}  {total}".rstrip())
     for replica in job.get("replicas") or ():
         devices = ",".join(replica["devices"])
         out.data(
-            f"  replica on {replica['group']} ({devices}): {replica['status']}, {replica['requests_done']} requests"
+            one_line(
+                f"  replica on {replica['group']} ({devices}): {replica['status']}, {replica['requests_done']} requests"
+            )
         )
     for line in failure_lines(job.get("error")):
         out.data(line)

@@ -15,6 +15,7 @@ from app.cli.exits import CliError, Exit
 from app.cli.jobs import age
 from app.cli.operations import data_option, parse_age
 from app.cli.output import columns
+from app.cli.terminal import echo
 
 if TYPE_CHECKING:
     from app.domain.keys import Key
@@ -48,11 +49,11 @@ def create(name: str, role: str, team: str, expires: timedelta | None, data: Pat
         key, token = service.create(name=name, role=Role(role), team=team, lifetime=expires)
     until = f", until {key.expires_at:%Y-%m-%d %H:%M} UTC" if key.expires_at else ""
     article = "an" if role == "operator" else "a"
-    click.echo(
+    echo(
         f"key {key.id}: {name} is {article} {role} of team {team}{until}; keep it, it is not shown again",
         err=True,
     )
-    click.echo(token)
+    echo(token)
 
 
 @keys.command(name="list")
@@ -66,9 +67,9 @@ def list_keys(data: Path | None) -> None:
         for key in found
     ]
     for line in columns(("ID", "KEY", "NAME", "ROLE", "TEAM", "LAST USED", "STATE"), rows) if rows else ():
-        click.echo(line)
+        echo(line)
     if not rows:
-        click.echo("there are no keys: who reaches the API may do everything", err=True)
+        echo("there are no keys: who reaches the API may do everything", err=True)
 
 
 @keys.command(name="revoke")
@@ -84,9 +85,7 @@ def revoke(key_id: UUID, data: Path | None) -> None:
             key = service.revoke(key_id)
         except UnknownKeyError as error:
             raise CliError(str(error), Exit.NOT_FOUND) from None
-    click.echo(
-        f"revoked {key.prefix}... of {key.name}; refused everywhere within {CACHE_SECONDS:.0f} s", err=True
-    )
+    echo(f"revoked {key.prefix}... of {key.name}; refused everywhere within {CACHE_SECONDS:.0f} s", err=True)
 
 
 @contextmanager

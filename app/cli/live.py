@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-import click
-
 from app.cli.describe import changes, left, percent, rate, score, where
+from app.cli.terminal import echo
+from app.domain.visible import one_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -38,7 +38,7 @@ class Lines:
         """Say what changed; small steps wait for the next line."""
         lines = changes(self._last, job)
         for line in lines:
-            click.echo(line, err=True)
+            echo(line, err=True)
         if lines or self._last is None:
             self._last = job
 
@@ -61,7 +61,7 @@ class Bar:
         """Draw this state."""
         progress = job["progress"]
         rest = " ".join(part for part in (f"{percent(job):3.0f} %", rate(job), left(job)) if part)
-        self._draw("", f"[bold]{where(job)}[/]", progress["done"], progress.get("total"), rest)
+        self._draw("", where(job), progress["done"], progress.get("total"), rest)
         for task in job["tasks"][:MOST_TASKS]:
             total = task.get("total")
             counted = f"{task['done']}/{total}" if total else ""
@@ -69,8 +69,10 @@ class Bar:
 
     def _draw(self, key: str, label: str, done: int, total: int | None, rest: str) -> None:
         if key not in self._rows:
-            self._rows[key] = self._progress.add_task(label, total=None, rest=rest)
-        self._progress.update(self._rows[key], description=label, completed=done, total=total, rest=rest)
+            self._rows[key] = self._progress.add_task("", total=None, rest="")
+        self._progress.update(
+            self._rows[key], description=one_line(label), completed=done, total=total, rest=one_line(rest)
+        )
 
 
 def _progress() -> Progress:
@@ -78,8 +80,8 @@ def _progress() -> Progress:
     from rich.progress import BarColumn, Progress, TextColumn
 
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # a metric may be named `acc[/]`
         BarColumn(bar_width=30),
-        TextColumn("{task.fields[rest]}"),
+        TextColumn("{task.fields[rest]}", markup=False),
         console=Console(stderr=True),
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from app.cli.output import DEFAULT_URL
+from app.cli.terminal import echo
 
 
 @click.command(name="up")
@@ -42,19 +43,19 @@ def up(host: str, port: int, data: Path | None, groups: Sequence[str]) -> None:
         data=data or current().data_dir,
         groups=tuple(named or found_groups()),
     )
-    click.echo(f"starting in {service.data}", err=True)
+    echo(f"starting in {service.data}", err=True)
     sys.exit(run(service, say=_say, ready=lambda url: _say_ready(service.groups, url)))
 
 
 def _say(line: str) -> None:
-    click.echo(line, err=True)
+    echo(line, err=True)
 
 
 def _say_ready(groups: Sequence[object], url: str) -> None:
     from app.backends import installed
     from app.settings import current
 
-    click.echo(f"evalq is ready at {url}")
+    echo(f"evalq is ready at {url}")
     for group in groups:
         _say(f"  {group}")
     if url != DEFAULT_URL:

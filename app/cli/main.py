@@ -72,10 +72,12 @@ def cli() -> None:
 
 def main() -> None:
     """Run a verb; an error that evalq raises on purpose becomes one line and exit code 1."""
+    from app.cli.terminal import echo
+    from app.domain.visible import hanging
     from app.errors import EvalqError
 
     try:
         cli()
     except EvalqError as error:
-        click.echo(f"evalq: {error}", err=True)
+        echo(f"evalq: {hanging(str(error))}", err=True)
         sys.exit(1)

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from app.cli.exits import Exit
-from app.cli.output import DEFAULT_URL, Output, coloured
+from app.cli.output import DEFAULT_URL, Output
+from app.cli.terminal import echo
+from app.domain.visible import hanging
 
 if TYPE_CHECKING:
     from app.services.doctor import Finding
@@ -59,10 +61,10 @@ def doctor(as_json: bool, url: str | None, data: Path | None) -> None:
 def _print(findings: Sequence[Finding]) -> None:
     width = max(len(finding.check) for finding in findings)
     for finding in findings:
-        mark = coloured(f"{finding.state:7}", COLOURS[finding.state])
-        click.echo(f"{mark}  {finding.check:{width}}  {finding.says}")
+        echo(f"{finding.state:7}", colour=COLOURS[finding.state], nl=False)
+        echo(hanging(f"  {finding.check:{width}}  {finding.says}", width + 11))
         if finding.advice:
-            click.echo(f"{'':9}{'':{width}}  -> {finding.advice}")
+            echo(hanging(f"{'':9}{'':{width}}  -> {finding.advice}", width + 14))
 
 
 def parse_age(_: click.Context, __: click.Parameter, value: str | None) -> timedelta | None:
@@ -127,9 +129,9 @@ def prune(older_than: timedelta | None, dry_run: bool, data: Path | None, **kind
     ages = Kinds(**kinds).ages(older_than, Ages.of(settings))
     removed = _sweep(settings, ages, dry_run=dry_run)
     for what, count in removed.items():
-        click.echo(f"{count} {what} {'would be removed' if dry_run else 'removed'}")
+        echo(f"{count} {what} {'would be removed' if dry_run else 'removed'}")
     if not removed:
-        click.echo(
+        echo(
             "nothing is kept for a limited time: give --older-than, or set EVALQ_KEEP_JOBS_DAYS and the like"
         )
 

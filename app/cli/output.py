@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,8 @@ from typing import Any
 import click
 
 from app.cli.client import Api
+from app.cli.terminal import echo, stdout_is_terminal
+from app.domain.visible import hanging, one_line
 
 SHORT_ID = 13  # the time in an id, to the millisecond
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -25,18 +26,18 @@ class Output:
     as_json: bool = False
     ids_only: bool = False
 
-    def data(self, line: str) -> None:
+    def data(self, line: str, colour: str | None = None) -> None:
         """A line of what was asked for."""
-        click.echo(line)
+        echo(line, colour=colour)
 
     def json(self, document: Any) -> None:
         """What was asked for, as JSON."""
-        click.echo(json.dumps(document, indent=2 if stdout_is_terminal() else None, ensure_ascii=False))
+        echo(json.dumps(document, indent=2 if stdout_is_terminal() else None, ensure_ascii=False))
 
     def say(self, line: str) -> None:
         """Progress or a hint; silent with -q."""
         if not self.ids_only:
-            click.echo(line, err=True)
+            echo(hanging(line), err=True)
 
     def jobs(self, jobs: Sequence[dict[str, Any]], human: Callable[[Sequence[dict[str, Any]]], None]) -> None:
         """Jobs in the way that was asked for."""
@@ -49,41 +50,19 @@ class Output:
             human(jobs)
 
 
-def stdout_is_terminal() -> bool:
-    """Whether a person reads along: else no colour and nothing is cut short."""
-    return sys.stdout.isatty()
-
-
-def coloured(text: str, colour: str | None) -> str:
-    """`text` in a colour where people see it and want it."""
-    if colour is None or not stdout_is_terminal() or os.environ.get("NO_COLOR"):
-        return text
-    return click.style(text, fg=colour)
-
-
 def short(job_id: str) -> str:
     """A prefix of an id that is enough to name it, or all of it where nobody's screen is narrow."""
     return job_id[:SHORT_ID] if stdout_is_terminal() else job_id
 
 
-def columns(
-    header: Sequence[str], rows: Sequence[Sequence[str]], colours: Sequence[str | None] = ()
-) -> list[str]:
-    """Rows under a header, aligned; `colours` has one for each row's every cell, chosen by the caller."""
-    table = [list(header), *map(list, rows)]
+def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows under a header, aligned, each in one line."""
+    table = [list(header), *([one_line(cell) for cell in row] for row in rows)]
     widths = [max(len(row[i]) for row in table) for i in range(len(header))]
-    lines = [
+    return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in table
     ]
-    return [
-        lines[0],
-        *(coloured(line, colour) for line, colour in zip(lines[1:], _padded(colours, rows), strict=True)),
-    ]
-
-
-def _padded(colours: Sequence[str | None], rows: Sequence[Any]) -> list[str | None]:
-    return [*colours, *[None] * (len(rows) - len(colours))]
 
 
 def talks(verb: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,6 +8,8 @@ from secrets import token_hex
 
 import click
 
+from app.cli.terminal import echo
+
 CELERY = (
     *("-P", "-m", "workers", "--pool", "threads", "--loglevel", "INFO"),
     *("--without-gossip", "--without-mingle", "--without-heartbeat"),
@@ -109,7 +111,7 @@ def migrate(force: bool) -> None:
     from app.settings import current
 
     done = bring_up_to_date(current(), force=force)
-    click.echo("migrated" if done else "the schema is up to date", err=True)
+    echo("migrated" if done else "the schema is up to date", err=True)
 
 
 def _exec_celery(queue: str, concurrency: int, **env: str) -> None:

@@ -12,6 +12,7 @@ from app.cli.exits import exit_of
 from app.cli.follow import ended
 from app.cli.output import Output, talks
 from app.cli.table import comma_separated, markdown
+from app.cli.terminal import echo
 
 
 @click.command(name="results")
@@ -61,7 +62,7 @@ def logs(api: Api, out: Output, job: str, follow: bool, tail: int | None) -> Non
     job_id = api.job_id(job)
     with api.stream(f"/v1/jobs/{job_id}/logs", tail=tail, follow="true" if follow else None) as response:
         for text in response.iter_text():
-            click.echo(text, nl=False)
+            echo(text, nl=False)
     if follow:
         final = api.job(job_id)
         if not ended(final):

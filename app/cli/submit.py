@@ -13,6 +13,7 @@ from app.cli.client import Api, Json, faults
 from app.cli.exits import CliError, Exit
 from app.cli.output import Output, short, talks
 from app.cli.watch import follow_to_end
+from app.domain.visible import hanging
 
 
 @click.command(name="submit")
@@ -79,7 +80,7 @@ def _plan(api: Api, out: Output, body: Json) -> None:
         out.json(answer)
     elif answer["valid"]:
         for line in answer["plan"]["explanation"]:
-            out.data(line)
-        out.data(answer["plan"]["command"])
+            out.data(hanging(line))
+        out.data(hanging(answer["plan"]["command"]))
     if not answer["valid"]:
         raise CliError("\n".join(["this job cannot run:", *faults(answer["errors"])]), Exit.USAGE)

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from typing import Any
 
+from app.domain.visible import one_line
+
 Json = dict[str, Any]
 
 ARROWS = {True: "↑", False: "↓"}
@@ -117,7 +119,7 @@ def _row(score: Score, *, repeated: bool) -> list[str]:
     label = f"{' ' * score.depth}- {score.label}" if score.depth else score.label
     arrow = "" if score.higher_is_better is None else ARROWS[score.higher_is_better]
     error = "" if score.stderr is None else _number(score.stderr)
-    return [
+    cells = [
         "" if repeated else label,
         "" if repeated else score.version.removesuffix(".0"),
         score.filter,
@@ -128,6 +130,7 @@ def _row(score: Score, *, repeated: bool) -> list[str]:
         "±" if error else "",
         error,
     ]
+    return [one_line(cell) for cell in cells]
 
 
 def _aligned(text: str, name: str, width: int) -> str:

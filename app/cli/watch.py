@@ -18,6 +18,7 @@ from app.cli.follow import ended, events, states
 from app.cli.live import view
 from app.cli.output import Output, short, talks
 from app.cli.table import Score, scores
+from app.domain.visible import one_line
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 POLL_SECONDS = 1.0
@@ -147,7 +148,7 @@ def _missed(api: Api, job: Json, gates: Sequence[Gate]) -> list[str]:
 def _gated(listed: list[Score], gate: Gate) -> Score:
     found = [score for score in listed if score.name == gate.task and gate.metric in {None, score.metric}]
     if not found:
-        known = sorted({f"{score.name}:{score.metric}" for score in listed})
+        known = sorted({one_line(f"{score.name}:{score.metric}") for score in listed})
         wanted = f"{gate.task}:{gate.metric}" if gate.metric else gate.task
         raise CliError(f"there is no result {wanted}; there are {', '.join(known)}", Exit.USAGE)
     if found[0].higher_is_better is False:
