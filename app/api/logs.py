@@ -1,4 +1,4 @@
-"""A job's logs over HTTP: as they are, or followed until the job ends."""
+"""A job's logs over HTTP, as text for a terminal: what is there, or followed until the job ends."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from app.api.deps import Blank, JobId, Services, ServicesDep, known_parameters
 from app.api.problems import problems
 from app.api.streams import Admission, Stream
+from app.domain.visible import visible
 from app.errors import BusyError, TooManyStreamsError, UnknownJobError
 from app.services.results import LogPage
 
@@ -68,7 +69,7 @@ async def _log(
 ) -> AsyncIterator[str]:
     """The rest of a log from its first page on; a tail is cut from that page."""
     seen: dict[UUID, int] = {}
-    text = "".join(piece.text for piece in page.pieces)
+    text = _text(page)
     yield text if tail is None else "".join(deque(text.splitlines(keepends=True), maxlen=tail))
     while True:
         for piece in page.pieces:
@@ -80,7 +81,11 @@ async def _log(
         if not await admission.holds():
             return
         page = await run_in_threadpool(_next_page, services, job_id, seen)
-        yield "".join(piece.text for piece in page.pieces)
+        yield _text(page)
+
+
+def _text(page: LogPage) -> str:
+    return visible("".join(piece.text for piece in page.pieces))
 
 
 def _next_page(services: Services, job_id: UUID, seen: Mapping[UUID, int]) -> LogPage:

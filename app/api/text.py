@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 from app.api.schemas.job import JobOut, TaskOut
+from app.domain.visible import hanging, one_line
 
 
 def job_text(job: JobOut) -> str:
-    """A short table: where the job stands and what its tasks are at."""
+    """A short table: where the job stands and what its tasks are at; nothing in it drives a terminal."""
     rows = [
         ("job", str(job.id)),
         ("name", job.name or "-"),
@@ -20,7 +21,7 @@ def job_text(job: JobOut) -> str:
     if job.error:
         rows.append(("error", f"{job.error.code}: {job.error.message}"))
         rows += [("hint", job.error.hint)] if job.error.hint else []
-    lines = [f"{label:<9} {value}" for label, value in rows]
+    lines = [hanging(f"{label:<9} {value}", 10) for label, value in rows]
     return "\n".join([*lines, "", *(_task(task) for task in job.tasks), ""])
 
 
@@ -41,4 +42,4 @@ def _task(task: TaskOut) -> str:
     scores = [
         f"{name} {value:.4f}" for name, value in (task.metrics or {}).items() if isinstance(value, float)
     ]
-    return f"{task.name:<30} {task.status:<9} {task.done}/{total} {', '.join(scores)}".rstrip()
+    return one_line(f"{task.name:<30} {task.status:<9} {task.done}/{total} {', '.join(scores)}").rstrip()
