@@ -11,6 +11,7 @@ from celery import Celery, signals
 from app.broker import make_celery
 from app.db.outages import is_outage
 from app.errors import DatabaseUnreachableError
+from app.log_lines import log_surprises, write_so
 from app.settings import current
 from workers.tasks import Role, make_role, register
 
@@ -35,6 +36,11 @@ def role() -> Role:
 register(app, role)
 
 
+def _write_so(logger: logging.Logger, **_: Any) -> None:
+    write_so(logger)
+    log_surprises()
+
+
 def _begin(**_: Any) -> None:
     """Begin once the database answers; a worker that cannot begin ends: it would take messages and do nothing."""
     while True:
@@ -56,6 +62,8 @@ def _end(**_: Any) -> None:
     role().end()
 
 
+signals.after_setup_logger.connect(_write_so)
+signals.after_setup_task_logger.connect(_write_so)
 signals.worker_ready.connect(_begin)
 signals.worker_shutting_down.connect(_wind_down)
 signals.worker_shutdown.connect(_end)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from types import TracebackType
 
 import click
 
@@ -76,8 +77,18 @@ def main() -> None:
     from app.domain.visible import hanging
     from app.errors import EvalqError
 
+    sys.excepthook = _say_surprise
     try:
         cli()
     except EvalqError as error:
         echo(f"evalq: {hanging(str(error))}", err=True)
         sys.exit(1)
+
+
+def _say_surprise(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A fault of ours; what was read from the service may stand in its words."""
+    import traceback
+
+    from app.cli.terminal import echo
+
+    echo("".join(traceback.format_exception(kind, error, trace)), err=True, nl=False)

@@ -35,6 +35,7 @@ def api(host: str | None, port: int | None, processes: int) -> None:
 
     from app.db.session import check_schema
     from app.local.ports import check_port_is_free
+    from app.log_lines import LOGGING
     from app.services.keys import check_exposure, keep_bootstrap_key
     from app.settings import current
 
@@ -51,6 +52,7 @@ def api(host: str | None, port: int | None, processes: int) -> None:
         workers=processes,
         http="app.api.connections:BoundedHttp",
         ws="none",
+        log_config=LOGGING,
         # An open event stream would otherwise hold the process for ever.
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
@@ -67,12 +69,10 @@ def _allow_many_connections() -> None:
 @click.command(name="scheduler")
 def scheduler() -> None:
     """Run the scheduler. Several may run; one leads, the others stand by."""
-    import logging
-
+    from app.log_lines import set_up
     from app.scheduler import run
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    set_up()
     run()
 
 

@@ -1,0 +1,83 @@
+"""The service's own log lines, whatever a job, a client or an exception puts into them."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+
+import pytest
+
+from app.domain.keys import new_token
+from app.log_lines import PathOnly, RecordFormatter, write_so
+from tests.domain.test_visible import HOSTILE, drives_nothing
+
+FORGED = "2026-11-22 00:00:00,000 INFO app: all is well"
+
+
+def record(message: str, *args: object, error: BaseException | None = None) -> logging.LogRecord:
+    surprise = (type(error), error, None) if error else None
+    return logging.LogRecord("app", logging.WARNING, __file__, 1, message, args, surprise)
+
+
+def test_a_record_drives_nothing_and_forges_none() -> None:
+    text = RecordFormatter().format(record("replica: %s", f"{HOSTILE}\r{FORGED}\n{FORGED}\u2028{FORGED}"))
+    assert drives_nothing(text)
+    assert not any(line.startswith(FORGED) for line in text.splitlines())
+    assert len(text.splitlines()) == 3
+
+
+def test_an_exceptions_own_words_stand_under_its_record() -> None:
+    text = RecordFormatter().format(record("it failed", error=ValueError(f"{HOSTILE}\n{FORGED}")))
+    assert drives_nothing(text)
+    assert all(line.startswith("  ") for line in text.splitlines()[1:])
+
+
+def test_a_key_is_in_no_record() -> None:
+    key = new_token()
+    for each in (record("said %s", key), record("failed", error=ValueError(key))):
+        assert key not in RecordFormatter().format(each)
+
+
+@pytest.mark.parametrize("query", ["", "?key=hunter2", "?evq%5Fhunter2=1", "?a=1?token=hunter2"])
+def test_an_access_line_has_no_query(query: str) -> None:
+    said = record('%s - "%s %s HTTP/%s" %d', "127.0.0.1:1", "GET", f"/v1/jobs{query}", "1.1", 200)
+    assert PathOnly().filter(said)
+    assert said.getMessage() == '127.0.0.1:1 - "GET /v1/jobs HTTP/1.1" 200'
+
+
+def said_by(code: str) -> str:
+    """What a process writes that says so with these `words`."""
+    words = f"{HOSTILE}\n{FORGED} {new_token()}"
+    command = [sys.executable, "-c", f"words = {words!r}; {code}"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert drives_nothing(answer.stderr)
+    assert not any(line.startswith(FORGED) for line in answer.stderr.splitlines())
+    return answer.stderr
+
+
+@pytest.mark.parametrize("name", ["app.api.problems", "uvicorn.error", "sqlalchemy", "py.warnings"])
+def test_every_logger_of_a_process_writes_so(name: str) -> None:
+    says = f"import logging; logging.getLogger({name!r}).error('%s', words)"
+    assert name in said_by(f"from app.log_lines import set_up; set_up(); {says}")
+
+
+def test_a_logger_that_others_set_up_writes_so_too() -> None:
+    logger = logging.Logger("others")
+    logger.addHandler(logging.StreamHandler())
+    write_so(logger)
+    assert isinstance(logger.handlers[0].formatter, RecordFormatter)
+
+
+@pytest.mark.parametrize(
+    "fails",
+    [
+        "from app.log_lines import set_up; set_up(); raise ValueError(words)",
+        "from app.log_lines import set_up; set_up(); import threading; t = threading.Thread(target=int, args=[words]);"
+        " t.start(); t.join()",
+        "import app.cli.main as m; m.cli = lambda: int(words); m.main()",
+    ],
+    ids=["a process", "a thread", "a verb"],
+)
+def test_what_nobody_caught_is_written_so_too(fails: str) -> None:
+    assert "ValueError" in said_by(fails)
