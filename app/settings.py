@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import lru_cache
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +33,10 @@ class Settings(BaseSettings):
     host_names: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="Names the API answers to while there are no keys, besides localhost and addresses; `*` for any.",
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Addresses or networks of proxies whose `X-Forwarded-For` and `-Proto` are believed, by commas.",
     )
     requests_per_minute: int = Field(
         1200, ge=0, description="Requests of one API key in a minute; 0 for no limit."
@@ -125,7 +130,7 @@ class Settings(BaseSettings):
     def _resolve_folders(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
         return tuple(path.expanduser().resolve() for path in value)
 
-    @field_validator("env_allowed", "child_env", "host_names", mode="before")
+    @field_validator("env_allowed", "child_env", "host_names", "trusted_proxies", mode="before")
     @classmethod
     def _split_names(cls, value: object) -> object:
         return (
@@ -133,6 +138,13 @@ class Settings(BaseSettings):
             if isinstance(value, str)
             else value
         )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for place in value:
+            ip_network(place)  # uvicorn takes what is none for a name, and trusts nobody by it
+        return value
 
     @property
     def log_bytes(self) -> int:

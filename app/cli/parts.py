@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from secrets import token_hex
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from app.cli.terminal import echo
+
+if TYPE_CHECKING:
+    from app.settings import Settings
 
 CELERY = (
     *("-P", "-m", "workers", "--pool", "threads", "--loglevel", "INFO"),
@@ -35,7 +39,6 @@ def api(host: str | None, port: int | None, processes: int) -> None:
 
     from app.db.session import check_schema
     from app.local.ports import check_port_is_free
-    from app.log_lines import LOGGING
     from app.services.keys import check_exposure, keep_bootstrap_key
     from app.settings import current
 
@@ -44,18 +47,25 @@ def api(host: str | None, port: int | None, processes: int) -> None:
     keep_bootstrap_key(current())
     check_exposure(current())
     _allow_many_connections()
-    uvicorn.run(
-        "app.main:create_app",
-        factory=True,
-        host=current().host,
-        port=current().port,
-        workers=processes,
-        http="app.api.connections:BoundedHttp",
-        ws="none",
-        log_config=LOGGING,
+    uvicorn.run("app.main:create_app", factory=True, workers=processes, **uvicorn_options(current()))
+
+
+def uvicorn_options(settings: Settings) -> dict[str, Any]:
+    """How uvicorn is to listen, log, and whom it is to believe who the client is."""
+    from app.log_lines import LOGGING
+
+    return {
+        "host": settings.host,
+        "port": settings.port,
+        "http": "app.api.connections:BoundedHttp",
+        "ws": "none",
+        "log_config": LOGGING,
+        # By itself uvicorn believes whatever connects from this machine.
+        "proxy_headers": bool(settings.trusted_proxies),
+        "forwarded_allow_ips": list(settings.trusted_proxies),
         # An open event stream would otherwise hold the process for ever.
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
+        "timeout_graceful_shutdown": GRACE_SECONDS,
+    }
 
 
 def _allow_many_connections() -> None:
