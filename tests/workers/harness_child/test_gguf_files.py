@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,24 +58,40 @@ def test_the_file_brings_configuration_tokenizer_and_template(gguf: Path, python
     assert (lm.max_length, lm.backend, lm.tokenizer.name_or_path) == (512, "causal", str(folder.parent))
 
 
-def test_a_tokenizer_that_the_job_names_goes_before_that_of_the_file(
-    gguf: Path, python: str, model: Path
-) -> None:
-    lm = read(gguf.parent, python, gguf_file=gguf.name, tokenizer=str(model))
-    assert lm.tokenizer.get_vocab() == AutoTokenizer.from_pretrained(model).get_vocab()
-    assert (lm.max_length, lm.tokenizer.name_or_path) == (512, str(model))
-
-
 def test_without_the_backend_there_is_no_reader(gguf: Path) -> None:
     error = refused(gguf.parent, None, gguf_file=gguf.name)
     assert error.code == "tokenizer_error"
     assert "evalq backends install hf" in str(error)
 
 
-def test_a_reader_that_dies_is_told_with_its_status(gguf: Path) -> None:
+def test_a_reader_that_dies_again_and_again_is_told_with_its_status(gguf: Path) -> None:
     error = refused(gguf.parent, "/bin/false", gguf_file=gguf.name)
-    assert error.code == "tokenizer_error"
-    assert "ended with status 1" in str(error)
+    assert error.code == "internal"
+    assert "ended 3 times with status 1" in str(error)
+
+
+def test_a_reader_that_dies_once_is_started_again_and_leaves_a_tokenizer_of_the_job_alone(
+    gguf: Path, python: str, tmp_path: Path, model: Path
+) -> None:
+    dies_once = tmp_path / "python"
+    dies_once.write_text(f'#!/bin/sh\nmkdir {tmp_path}/died 2>/dev/null && kill -9 $$\nexec {python} "$@"\n')
+    dies_once.chmod(0o755)
+    lm = read(gguf.parent, str(dies_once), gguf_file=gguf.name, tokenizer=str(model))
+    assert lm.tokenizer.get_vocab() == AutoTokenizer.from_pretrained(model).get_vocab()
+    assert (lm.max_length, lm.tokenizer.name_or_path) == (512, str(model))
+
+
+def test_what_a_killed_harness_left_is_removed(
+    gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with subprocess.Popen(["/bin/true"]) as ended:
+        pass
+    space = Path("/proc/self/ns/pid").stat().st_ino
+    for owner in (ended.pid, os.getpid()):
+        (tmp_path / f"evalq-gguf-{space}-{owner}-x").mkdir()
+    refused(gguf.parent, "/bin/false", gguf_file=gguf.name)
+    assert [path.name for path in tmp_path.iterdir()] == [f"evalq-gguf-{space}-{os.getpid()}-x"]
 
 
 @pytest.mark.parametrize(
