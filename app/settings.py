@@ -130,6 +130,11 @@ class Settings(BaseSettings):
     def _resolve_folders(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
         return tuple(path.expanduser().resolve() for path in value)
 
+    @field_validator("data_dir", "cache_dir")
+    @classmethod
+    def _make_absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()  # children run in folders of their own
+
     @field_validator("env_allowed", "child_env", "host_names", "trusted_proxies", mode="before")
     @classmethod
     def _split_names(cls, value: object) -> object:

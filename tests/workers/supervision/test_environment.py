@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from workers.supervision.environment import child_environment
@@ -44,3 +46,17 @@ def test_what_the_caller_sets_wins() -> None:
     environment = child_environment(WORKER, extra={"OMP_NUM_THREADS": "4", "CUDA_VISIBLE_DEVICES": "0,1"})
     assert environment["OMP_NUM_THREADS"] == "4"
     assert environment["CUDA_VISIBLE_DEVICES"] == "0,1"
+
+
+def test_folders_named_from_the_current_one_are_named_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = {"PYTHONPATH": "lib:/opt:", "HF_HOME": "./hf", "HOME": "~", "NLTK_DATA": "nltk"}
+    kept = {"HF_DATASETS_CACHE": "s3://cache", "TORCHINDUCTOR_CACHE": "1", "LANG": "C"}
+    assert child_environment(given | kept, kept) == kept | {
+        "PYTHONPATH": f"{tmp_path}/lib:/opt:",
+        "HF_HOME": f"{tmp_path}/hf",
+        "HOME": "~",
+        "NLTK_DATA": f"{tmp_path}/nltk",
+    }
