@@ -180,14 +180,13 @@ def load(spec: Spec, device: str, max_batch_size: int) -> HFEngine:
 def located(spec: Spec) -> dict[str, Any]:
     """The arguments with `gguf_file` as the path it has in the model's folder or repository.
 
-    transformers looks for it in the current folder first, and does not find the tokenizer of one in a subfolder.
+    transformers looks for it in the current folder, which is empty, and does not find the tokenizer of one in a
+    subfolder.
     """
     args = dict(spec.args)
     if not args.get("gguf_file"):
         return args
     below, folder = Path(args.pop("subfolder", None) or "") / args["gguf_file"], Path(spec.model)
-    if not folder.is_dir() and below.exists():
-        raise FileExistsError(f"{below} in the worker's current folder stands in the way of the repository's")
     args["gguf_file"] = str(folder / below if folder.is_dir() else below)
     return args
 

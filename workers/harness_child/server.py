@@ -16,6 +16,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ import msgpack
 
 from workers.frames import Connection
 from workers.output import open_log
+from workers.own_folder import OwnFolder
 
 Serve = Callable[[Connection], int]
 """Serve one job on its connection; the exit status of the child."""
@@ -35,11 +37,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class _Child:
-    """A forked job: its process, and the server's copy of its socket."""
+    """A forked job: its process, the server's copy of its socket, and the folder it runs in."""
 
     pid: int
     pidfd: int
     sock: socket.socket
+    folder: OwnFolder
     status: int | None = None
 
 
@@ -82,11 +85,15 @@ class ForkServer:
             self._control.send(order)
             return True
         sock = socket.socket(fileno=descriptors[0])
-        log_path = Path(msgpack.unpackb(order)["log_path"])
+        try:
+            folder = OwnFolder()
+        except OSError as error:
+            _refuse(sock, error)
+            return True
         pid = os.fork()
         if pid == 0:
-            self._become_child(sock, log_path)
-        child = _Child(pid, os.pidfd_open(pid), sock)
+            self._become_child(sock, folder.path, Path(msgpack.unpackb(order)["log_path"]))
+        child = _Child(pid, os.pidfd_open(pid), sock, folder)
         self._children |= {child.pidfd: child, sock.fileno(): child}
         self._poll.register(child.pidfd, select.POLLIN)
         self._poll.register(sock, 0)  # no event but the end of the coordinator's side
@@ -104,6 +111,7 @@ class ForkServer:
     def _reap(self, child: _Child) -> None:
         _, child.status = os.waitpid(child.pid, 0)
         kill_session(child.pid)
+        child.folder.remove()
         self._poll.unregister(child.pidfd)
         del self._children[child.pidfd]
         os.close(child.pidfd)
@@ -119,12 +127,13 @@ class ForkServer:
         del self._children[child.sock.fileno()]
         child.sock.close()
 
-    def _become_child(self, sock: socket.socket, log_path: Path) -> None:
+    def _become_child(self, sock: socket.socket, folder: Path, log_path: Path) -> None:
         status = 1
         try:
             die_with_parent()
             os.setsid()
             _write_to(log_path)
+            os.chdir(folder)
             self._control.close()
             for other in self._children.values():
                 other.sock.close()
@@ -138,6 +147,13 @@ class ForkServer:
                 sys.stderr.flush()
             finally:  # a full disk refuses even that
                 os._exit(status)
+
+
+def _refuse(sock: socket.socket, error: OSError) -> None:
+    """Tell the job's coordinator that there is no place for its child."""
+    words = f"no folder could be made for the harness child: {error}"
+    with suppress(OSError), sock:
+        Connection(sock).send({"type": "failed", "error": {"code": "internal", "message": words}})
 
 
 def kill_session(session: int) -> None:

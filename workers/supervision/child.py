@@ -17,6 +17,7 @@ from typing import Self
 from app.errors import ChildStartError
 from workers import frames
 from workers.output import open_log
+from workers.own_folder import OwnFolder
 from workers.supervision.janitor import Mark, kill_marked
 
 log = logging.getLogger(__name__)
@@ -35,12 +36,18 @@ class Child:
     """
 
     def __init__(
-        self, shim: subprocess.Popen[bytes], control: socket.socket, connection: frames.Connection, mark: Mark
+        self,
+        shim: subprocess.Popen[bytes],
+        control: socket.socket,
+        connection: frames.Connection,
+        mark: Mark,
+        folder: OwnFolder,
     ) -> None:
         self.connection = connection
         self._shim = shim
         self._control = control
         self._mark = mark
+        self._folder = folder
         self._exit_status: int | None = None
         self._ended = threading.Event()
         self._gone = threading.Event()
@@ -60,21 +67,24 @@ class Child:
     ) -> Child:
         """Start a command that finds its socket's number in EVALQ_FD and writes stdout and stderr to the log.
 
+        It runs in an empty folder of its own, which goes with it.
         `env` is its whole environment, but for EVALQ_FD and the mark. `orphan_grace_seconds` is what it has
         between SIGTERM and SIGKILL when this process dies. Raises ChildStartError.
         """
         control, shim_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         connection, command_socket = frames.pair()
+        folder = OwnFolder()
         try:
             with shim_control, command_socket:
                 fds = (shim_control.fileno(), command_socket.fileno())
-                command = [str(fds[0]), str(fds[1]), str(orphan_grace_seconds), *argv]
+                command = [str(fds[0]), str(fds[1]), str(orphan_grace_seconds), str(folder.path), *argv]
                 marked = {**env, mark.name: mark.owner, "EVALQ_FD": str(fds[1])}
                 shim = _start_shim(command, marked, log_path, fds)
-            return cls(shim, control, connection, mark)
+            return cls(shim, control, connection, mark, folder)
         except BaseException:
             control.close()
             connection.close()
+            folder.remove()
             raise
 
     @property
@@ -135,6 +145,7 @@ class Child:
             self._end(-signal.SIGKILL)
         self._control.close()
         if cleaned:
+            self._folder.remove()
             self._gone.set()
 
     def _clean_up(self) -> bool:

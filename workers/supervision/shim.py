@@ -1,6 +1,6 @@
 """The shim around every child: nothing of the child's process tree outlives its supervisor.
 
-A script on the standard library alone: `python -I -S shim.py CONTROL_FD FRAME_FD GRACE_SECONDS COMMAND...`.
+A script on the standard library alone: `python -I -S shim.py CONTROL_FD FRAME_FD GRACE_SECONDS FOLDER COMMAND...`.
 It is the subreaper of all that descends from COMMAND, so even a process that calls setsid stays within reach.
 
 CONTROL_FD is a SOCK_SEQPACKET socket to the supervisor, one message each way per fact:
@@ -9,6 +9,7 @@ system-wide monotonic clock unless a later one is named: a frozen supervisor can
 reports `started PID`, `ended STATUS` (a signal is negative), `failed WORDS`. End of the stream from the
 supervisor is `stop GRACE_SECONDS`; end of the stream from the shim means that no descendant is left.
 FRAME_FD is the command's own socket, closed here so that its end of stream follows the command's death.
+FOLDER is where the command runs; it goes with the last of its descendants.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import ctypes
 import math
 import os
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -178,10 +180,12 @@ def kill(pids: list[int]) -> None:
 
 def main() -> None:
     """Run the command named on the command line under the shim."""
-    control_fd, frame_fd, grace_seconds, *command = sys.argv[1:]
+    control_fd, frame_fd, grace_seconds, folder, *command = sys.argv[1:]
     os.set_inheritable(int(control_fd), False)
     become_subreaper()
+    os.chdir(folder)
     Shim(socket.socket(fileno=int(control_fd)), float(grace_seconds)).run(command, int(frame_fd))
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

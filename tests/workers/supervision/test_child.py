@@ -103,10 +103,12 @@ def test_a_frozen_supervisor_does_not_outstay_its_lease(
 
 def test_a_killed_shim_is_made_good_by_its_supervisor(start_family: StartFamily, all_gone: AllGone) -> None:
     child, pids = start_family("ignore")
+    folder = Path(f"/proc/{child.pid}/cwd").readlink()
     os.kill(os.getsid(child.pid), signal.SIGKILL)
     assert child.wait(20) == -signal.SIGKILL
     assert child.stop(0)
     assert all_gone(pids)
+    assert not folder.exists()
 
 
 def test_the_janitor_clears_what_a_killed_supervisor_and_shim_leave(
@@ -140,6 +142,30 @@ def test_a_child_knows_its_owner_and_its_socket(start: Callable[..., Child], mar
     seen = child.connection.receive(20)
     assert seen is not None
     assert (seen["EVALQ_REPLICA"], seen["COLOUR"]) == (mark.owner, "blue")
+
+
+def test_a_child_runs_in_an_empty_folder_of_its_own(start: Callable[..., Child]) -> None:
+    code = "import os; from workers.frames import Connection; c = Connection.from_fd(int(os.environ['EVALQ_FD']))\n"
+    code += "c.send({'is': os.getcwd(), 'has': os.listdir()}); open('left', 'w'); c.receive()"
+    children = [start(sys.executable, "-c", code) for _ in range(2)]
+    seen = [child.connection.receive(20) or {} for child in children]
+    folders = {Path(each["is"]) for each in seen}
+    assert [each["has"] for each in seen] == [[], []]
+    assert len(folders) == 2
+    assert Path.cwd() not in folders
+    assert all(child.stop(0) for child in children)
+    assert not any(map(Path.exists, folders))
+
+
+def test_a_killed_supervisors_folders_go_with_its_child(
+    start_supervisor: StartSupervisor, all_gone: AllGone
+) -> None:
+    supervisor, ids = start_supervisor()
+    folder = Path(f"/proc/{ids['pids'][0]}/cwd").readlink()
+    supervisor.kill()
+    supervisor.wait(20)
+    assert all_gone([*ids["pids"], ids["shim"]])
+    assert not folder.exists()
 
 
 def test_a_command_that_is_not_there_is_named(start: Callable[..., Child]) -> None:

@@ -33,13 +33,20 @@ def fork_and_linger(dataset):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HarnessServer]:
+def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where children have their folders."""
+    return tmp_path_factory.mktemp("room")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, room: Path) -> Iterator[HarnessServer]:
     """One for all tests: preloading takes seconds."""
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(ROOT),
         "HF_HOME": str(tmp_path_factory.mktemp("hf")),
         "HF_HUB_OFFLINE": "1",
+        "TMPDIR": str(room),
     }
     server = HarnessServer(env=environment)
     server.start()
@@ -133,6 +140,33 @@ def test_the_server_forks_from_a_single_thread(hanging: tuple[Connection, list[i
     _, pids = hanging
 
     assert len(list(Path(f"/proc/{_parent(pids[0])}/task").iterdir())) == 1
+
+
+def test_a_child_runs_in_an_empty_folder_of_its_own(
+    hanging: tuple[Connection, list[int]], all_gone: Callable[[list[int]], bool]
+) -> None:
+    connection, pids = hanging
+    folder = Path(f"/proc/{pids[0]}/cwd").readlink()
+    assert list(folder.iterdir()) == []
+    assert folder != Path.cwd()
+    os.kill(pids[0], signal.SIGKILL)
+
+    assert frames(connection)[-1]["type"] == "exited"
+    assert all_gone(pids)
+    assert not folder.exists()
+
+
+def test_a_job_is_told_where_there_is_no_room_for_its_folder(
+    server: HarnessServer, room: Path, tmp_path: Path
+) -> None:
+    with closing(server.spawn("job", tmp_path / "log")):
+        room.rename(room.with_name("elsewhere"))
+        try:
+            [told] = frames(server.spawn("job", tmp_path / "log"))
+        finally:
+            room.with_name("elsewhere").rename(room)
+    assert told["type"] == "failed"
+    assert "no folder could be made for the harness child" in told["error"]["message"]
 
 
 def test_a_killed_child_is_told(

@@ -1,0 +1,51 @@
+"""An empty folder for a child to run in, so that no name a job gives is taken for a file that lies there."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+from tempfile import gettempdir, mkdtemp
+
+PREFIX = "evalq-child-"
+SETTLED_SECONDS = 60.0
+"""A folder this old is held by whoever made it, or by nobody."""
+
+
+class OwnFolder:
+    """Made empty in the folder for temporary files, where those that nobody holds any more go; OSError."""
+
+    def __init__(self) -> None:
+        _forget_left_ones()
+        self.path = Path(mkdtemp(prefix=PREFIX)).resolve()
+        self._hold = _opened(self.path)
+        fcntl.flock(self._hold, fcntl.LOCK_EX)
+
+    def remove(self) -> None:
+        """With all that is in it, and let go."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._hold)
+
+
+def _forget_left_ones() -> None:
+    """Remove what killed processes left here."""
+    for folder in Path(gettempdir()).glob(f"{PREFIX}*"):
+        with suppress(OSError):  # another account's, or gone meanwhile
+            _remove_if_left(folder)
+
+
+def _remove_if_left(folder: Path) -> None:
+    hold = _opened(folder)
+    try:
+        if time.time() - os.fstat(hold).st_ctime > SETTLED_SECONDS:
+            fcntl.flock(hold, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(hold)
+
+
+def _opened(folder: Path) -> int:
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
