@@ -24,6 +24,7 @@ from app.api.problems import (
     NotJsonError,
     TooLargeError,
     TooSlowError,
+    fault_out,
     problems,
 )
 from app.api.schemas.job import JobOut, JobPage
@@ -134,10 +135,8 @@ def dry_run_out(services: Services, fields: Mapping[str, Any]) -> JSONResponse:
     try:
         submission = checked(services, fields)
     except InvalidJobError as error:
-        faults = [{"path": f.path, "message": f.message, "allowed": f.allowed} for f in error.faults]
-        out = DryRunOut.model_validate(
-            {"valid": False, "plan": None, "errors": faults, "tasks": [], "notes": []}
-        )
+        faults = [fault_out(fault) for fault in error.faults]
+        out = DryRunOut(valid=False, plan=None, errors=faults, tasks=[], notes=[])
     else:
         out = DryRunOut(
             valid=True,

@@ -130,18 +130,17 @@ def problem(
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     """The answer that carries an error; it repeats no secret of what was sent."""
-    listed = [
-        Fault(
-            path=redact(fault.path),
-            message=redact(fault.message),
-            allowed=list(fault.allowed) if fault.allowed else None,
-        )
-        for fault in faults
-    ]
+    listed = [fault_out(fault) for fault in faults]
     kind = f"urn:evalq:problem:{code}"
     body = Problem(type=kind, title=title, status=status, detail=redact(detail), code=code, errors=listed)
     content = body.model_dump(mode="json")
     return JSONResponse(content, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def fault_out(fault: FaultyField) -> Fault:
+    """A fault as JSON shows it; it repeats no secret of what was sent."""
+    allowed = list(fault.allowed) if fault.allowed else None
+    return Fault(path=redact(fault.path), message=redact(fault.message), allowed=allowed)
 
 
 def from_error(error: EvalqError) -> JSONResponse:

@@ -63,15 +63,20 @@ def redacted(value: Any) -> Any:
             return value
 
 
+def _is_switch(value: Any) -> bool:
+    """`use_auth_token=True` holds no token, and `token=None` neither."""
+    return value is None or isinstance(value, bool) or value == ""
+
+
 def secrets_in(value: Any, path: str) -> Iterator[str]:
-    """Paths at which a document holds a credential, by its name or by what it looks like."""
+    """Paths at which a document holds a credential, by its name or by what it looks like; names may be one, too."""
     match value:
         case str() if _UNMISTAKABLE.search(value):
             yield path
         case Mapping():
             for key, item in value.items():
                 below = f"{path}.{redact(str(key))}" if path else redact(str(key))
-                if _NAMES.search(str(key)) and isinstance(item, str) and item:
+                if _UNMISTAKABLE.search(str(key)) or (_NAMES.search(str(key)) and not _is_switch(item)):
                     yield below
                 else:
                     yield from secrets_in(item, below)

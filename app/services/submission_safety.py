@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from app.domain.redaction import secrets_in
+from app.domain.visible import one_line
 from app.errors import FaultyField
 from app.harnesses.model_folder import is_local, within
 from app.harnesses.values import shown
@@ -35,7 +35,6 @@ NO_CREDENTIALS = (
     "credentials are never taken from a job: the operator gives them to the workers (EVALQ_CHILD_ENV)"
 )
 MOST_CHARACTERS = 1000
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 MODEL_NAMES = ("pretrained", "path")
 BELOW_MODEL = ("subfolder", "gguf_file")
 """Names below the model, whatever they look like; `EngineReader` follows them there."""
@@ -87,7 +86,7 @@ def line_fault(text: str) -> str | None:
     """What is wrong with a text that is one line wherever it is shown, terminals included."""
     if len(text) > MOST_CHARACTERS:
         return f"has at most {MOST_CHARACTERS} characters"
-    return "must be one line without control characters" if _CONTROL.search(text) else None
+    return None if one_line(text) == text else "must be one line without control characters"
 
 
 def _refuse_credentials(reader: FieldReader) -> None:

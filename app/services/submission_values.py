@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from app.backends import backend_of_model
+from app.domain.visible import visible
 from app.harnesses.known_arguments import GEN_KWARGS, MODEL_ARGS, NEVER_NULL
 from app.harnesses.values import Kind, reading, shown
 from app.services.generation_settings import generation_faults
@@ -16,6 +17,8 @@ from app.services.submission_safety import line_fault
 MOST_ARGUMENTS = 200
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 LINES = ("model", "name", "group", "apply_chat_template")
+FREE_TEXT = ("until",)
+"""A model may be stopped at any character."""
 
 
 def read_values(reader: FieldReader) -> None:
@@ -63,9 +66,24 @@ def _read(
         read, wrong = reading(kind, value) if kind else (value, None)
         if kind and wrong:
             reader.fault(f"{field}.{name}", wrong, kind.allowed)
+        elif name not in FREE_TEXT and not _seen(value):
+            reader.fault(f"{field}.{name}", "holds control characters")
         else:
             kept[name] = read
     return kept
+
+
+def _seen(value: Any) -> bool:
+    """Whether everything in it is shown as it is."""
+    match value:
+        case str():
+            return visible(value) == value
+        case Mapping():
+            return all(_seen(part) for pair in value.items() for part in pair)
+        case list() | tuple():
+            return all(map(_seen, value))
+        case _:
+            return True
 
 
 def _lines(reader: FieldReader) -> Iterator[tuple[str, str]]:

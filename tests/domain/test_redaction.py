@@ -27,6 +27,11 @@ HF_TOKEN = "hf_" + "a1B2c3D4e5" * 4
         ({"model_args": {"aws_secret_access_key": "anything"}}, "model_args.aws_secret_access_key"),
         ({"metadata": {"note": "AKIA" + "ABCD" * 4}}, "metadata.note"),
         ({"metadata": {"note": "ghp_" + "a1B2" * 9}}, "metadata.note"),
+        ({"model_args": {HF_TOKEN: "x"}}, "model_args.hf_***"),
+        ({"metadata": {"a": [{"AKIA" + "ABCD" * 4: {}}]}}, "metadata.a.0.AKIA***"),
+        ({"env": {"X_" + HF_TOKEN: "1"}}, "env.X_hf_***"),
+        ({"model_args": {"password": 1234}}, "model_args.password"),
+        ({"model_args": {"api_key": ["a", "b"]}}, "model_args.api_key"),
     ],
 )
 def test_a_secret_is_found_where_it_is(document: dict[str, Any], path: str) -> None:

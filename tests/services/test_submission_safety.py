@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from app.api.jobs import dry_run_out
+from app.api.problems import from_error
 from app.db.session import Sessions
 from app.domain.keys import new_token
 from app.errors import InvalidJobError
@@ -162,6 +165,33 @@ def test_credentials_are_refused_and_not_repeated(desk: Desk, fields: dict[str, 
     assert "credentials are never taken" in found[path]
     assert HF_TOKEN not in str(found)
     assert "evq_" not in str(found)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"model_args": {HF_TOKEN: "x"}},
+        {"model_args": {"x": {"y": [{f"my_{HF_TOKEN}": None}]}}},
+        {"model_args": {f"{HF_TOKEN}-": "x"}},
+        {"gen_kwargs": {HF_TOKEN: "x"}},
+        {"metadata": {"a": {HF_TOKEN: {}}}},
+        {"env": {HF_TOKEN: "x"}},
+        {"samples": {HF_TOKEN: [1]}},
+        {HF_TOKEN: "x"},
+        {"tasks": [HF_TOKEN]},
+        {"group": HF_TOKEN},
+        {"command": f"lm_eval run --model_args pretrained=x,{HF_TOKEN}=x --tasks ours", "model_args": None},
+        {"command": f"lm_eval run --model hf --{HF_TOKEN} x --tasks ours"},
+        {"command": f"{HF_TOKEN}=x lm_eval run --model hf --tasks ours"},
+    ],
+    ids=lambda fields: str(fields)[:40],
+)
+def test_a_credential_used_as_a_name_is_refused_and_not_repeated(desk: Desk, fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidJobError) as refused:
+        desk.submit(**fields)
+    assert HF_TOKEN[:20] not in bytes(from_error(refused.value).body).decode()
+    services: Any = SimpleNamespace(submissions=SimpleNamespace(check=lambda _: desk.submit(**fields)))
+    assert HF_TOKEN[:20] not in bytes(dry_run_out(services, {}).body).decode()
 
 
 @pytest.mark.parametrize("name", ["token", "hf_token", "use_auth_token", "api_key"])
