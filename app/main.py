@@ -20,6 +20,7 @@ from app.api.deps import Services
 from app.api.heads import HeadAsGet
 from app.api.places import Places
 from app.api.problems import Problem, add_handlers
+from app.api.urls import NoKeysInUrls
 from app.api.wakeups import WakeUps
 from app.broker import CeleryDoorbell
 from app.db.session import Sessions, check_schema, make_sessions
@@ -54,6 +55,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.sessions = sessions
     app.state.services = _services(settings, sessions)
+    app.add_middleware(NoKeysInUrls)
     app.add_middleware(HeadAsGet)
     add_handlers(app)
     for module in ROUTERS:

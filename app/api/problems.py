@@ -60,9 +60,16 @@ class UnknownParameterError(InvalidRequestError):
     code = "unknown_parameter"
 
 
+class KeyInUrlError(InvalidRequestError):
+    """A credential stands in the query of the URL."""
+
+    code = "key_in_url"
+
+
 STATUS: Mapping[type[EvalqError], HTTPStatus] = {
     MalformedJsonError: HTTPStatus.BAD_REQUEST,
     UnknownParameterError: HTTPStatus.BAD_REQUEST,
+    KeyInUrlError: HTTPStatus.BAD_REQUEST,
     errors.UnauthenticatedError: HTTPStatus.UNAUTHORIZED,
     errors.ForbiddenError: HTTPStatus.FORBIDDEN,
     errors.CrossSiteError: HTTPStatus.FORBIDDEN,
@@ -91,6 +98,7 @@ STATUS: Mapping[type[EvalqError], HTTPStatus] = {
 
 ANYWHERE: tuple[type[EvalqError], ...] = (
     UnknownParameterError,
+    KeyInUrlError,
     InvalidRequestError,
     errors.UnauthenticatedError,
     errors.ForbiddenError,
