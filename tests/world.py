@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -11,9 +11,9 @@ from sqlalchemy import text
 from app.db.groups import DeviceReport
 from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
-from app.domain.chunk import Chunk
+from app.domain.chunk import AfterFailure, Chunk, after_failure, parts
 from app.domain.ids import uuid7
-from app.domain.job import Phase
+from app.domain.job import Failure, Phase
 from app.domain.lease import Lease
 from app.domain.placement import Start
 from app.domain.replica import DeviceState
@@ -93,6 +93,16 @@ class World:
             replica_id = ReplicaRepository(session).place(Start(group, devices, ENGINE))
         assert replica_id
         return replica_id
+
+    def fail(self, replica: Lease, chunk: Chunk, error: Failure) -> AfterFailure:
+        """The engine could not answer the chunk."""
+        counted, fate = after_failure(chunk, interrupted=False)
+        divided = parts(len(chunk.keys), fate) if fate in {AfterFailure.PROBE, AfterFailure.HALVE} else []
+        keys = [tuple(chunk.keys[place] for place in places) for places in divided]
+        self.serving.chunk_failed(
+            replica, counted, fate, [replace(counted, keys=some) for some in keys], error
+        )
+        return fate
 
     def expire(self, lease: Lease) -> None:
         """The lease is over by the database's clock."""

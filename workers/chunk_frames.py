@@ -1,11 +1,12 @@
-"""Chunks as they travel: cut by the harness, sent to an engine, halved where they fail."""
+"""Chunks as they travel: cut by the harness, sent to an engine, divided where they fail."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from app.domain.chunk import Chunk
+from app.domain.chunk import AfterFailure, Chunk, parts
 from app.domain.ids import uuid7
 from workers.frames import DRAW_BYTES, Frame, pack_requests, unpack_requests
 
@@ -40,29 +41,18 @@ def chunk_frame(chunk: Chunk) -> Frame:
     }
 
 
-def halves(chunk: Chunk) -> list[Chunk]:
-    """The chunk as two, to find the request that cannot be answered; ids are given when they are stored."""
-    requests = unpack_requests(chunk.payload)
-    middle = len(requests) // 2
-    if not middle:
+def divided(chunk: Chunk, fate: AfterFailure) -> list[Chunk]:
+    """The chunk in parts, to find the request that cannot be answered; ids are given when they are stored."""
+    if fate not in {AfterFailure.PROBE, AfterFailure.HALVE}:
         return []
-    share = middle / len(requests)
-    return [
-        _part(chunk, requests[:middle], chunk.keys[:middle], chunk.cost * share),
-        _part(chunk, requests[middle:], chunk.keys[middle:], chunk.cost * (1 - share)),
-    ]
+    requests = unpack_requests(chunk.payload)
+    return [_part(chunk, requests, places) for places in parts(len(requests), fate)]
 
 
-def _part(chunk: Chunk, requests: list[Any], keys: tuple[bytes, ...], cost: float) -> Chunk:
-    return Chunk(
-        id=chunk.id,
-        job_id=chunk.job_id,
-        position=chunk.position,
-        kind=chunk.kind,
-        batch_size=chunk.batch_size,
-        gen_kwargs=chunk.gen_kwargs,
-        seed=chunk.seed,
-        cost=cost,
-        keys=keys,
-        payload=pack_requests(requests),
+def _part(chunk: Chunk, requests: list[Any], places: list[int]) -> Chunk:
+    return replace(
+        chunk,
+        cost=chunk.cost * len(places) / len(requests),
+        keys=tuple(chunk.keys[place] for place in places),
+        payload=pack_requests([requests[place] for place in places]),
     )

@@ -17,7 +17,7 @@ import msgpack
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.db.outages import is_outage, patiently
-from app.domain.chunk import Chunk
+from app.domain.chunk import Chunk, after_failure
 from app.domain.device_faults import blames_device
 from app.domain.job import Failure
 from app.domain.lease import Lease, Order
@@ -25,7 +25,7 @@ from app.domain.replica import Replica
 from app.errors import ChunkLostError, LeaseLostError
 from app.services.serving import Answer, ServingService, Work
 from app.settings import Settings
-from workers.chunk_frames import chunk_frame, halves
+from workers.chunk_frames import chunk_frame, divided
 from workers.engine_log import EngineLog
 from workers.frames import Frame
 from workers.pace import AHEAD_SECONDS, Hand, Speed
@@ -221,11 +221,9 @@ class Engine:
             raise EngineError(death)
 
     def _give_up(self, chunk: Chunk, failure: Failure, *, interrupted: bool) -> None:
-        fate = self._ask(
-            lambda: self._serving.chunk_failed(
-                self._lease, chunk, halves(chunk), failure, interrupted=interrupted
-            )
-        )
+        counted, fate = after_failure(chunk, interrupted=interrupted)
+        pieces = divided(counted, fate)
+        self._ask(lambda: self._serving.chunk_failed(self._lease, counted, fate, pieces, failure))
         log.warning("replica %s: chunk %s failed (%s): %s", self._replica.id, chunk.id, fate, failure.message)
 
     def _failed(

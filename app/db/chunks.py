@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -39,8 +39,8 @@ class ChunkRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def add(self, chunks: Iterable[Chunk]) -> None:
-        """Insert waiting chunks."""
+    def add(self, chunks: Iterable[Chunk], *, tried: bool = False) -> None:
+        """Insert waiting chunks; parts of one that was `tried` know when that was."""
         rows = [
             {
                 "id": chunk.id,
@@ -54,11 +54,13 @@ class ChunkRepository:
                 "keys": list(chunk.keys),
                 "payload": chunk.payload,
                 "status": chunk.status,
+                "failures": chunk.failures,
             }
             for chunk in chunks
         ]
         if rows:
-            self._session.execute(insert(ChunkRow), rows)
+            statement = insert(ChunkRow).values(ended_at=func.now()) if tried else insert(ChunkRow)
+            self._session.execute(statement, rows)
 
     def answer(
         self, lease: Lease, chunk: Chunk, fingerprint: bytes, values: Sequence[bytes], seconds: float
@@ -148,6 +150,20 @@ class ChunkRepository:
         self._session.execute(
             statement if claimed else statement.where(ChunkRow.status != ChunkStatus.CLAIMED)
         )
+
+    def withdraw(self, job_id: UUID, keys: Collection[bytes]) -> int:
+        """Forget the chunks that ask for nothing else, from replicas too, which learn it when they answer; how many."""
+        query = select(ChunkRow.id, ChunkRow.keys).where(
+            ChunkRow.job_id == job_id, ChunkRow.status.in_([ChunkStatus.WAITING, ChunkStatus.CLAIMED])
+        )
+        unwanted = set(keys)
+        gone = [row.id for row in self._session.execute(query) if unwanted.issuperset(row.keys)]
+        done = self._session.execute(
+            delete(ChunkRow)
+            .where(ChunkRow.id == func.any(gone))
+            .where(ChunkRow.status.in_([ChunkStatus.WAITING, ChunkStatus.CLAIMED]))
+        )
+        return int(done.rowcount)  # type: ignore[attr-defined]
 
     def drop_ended(self) -> int:
         """Forget chunks that were still worked on when their job ended."""

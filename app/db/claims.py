@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import Row, ScalarSelect, Text, cast, func, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Row, ScalarSelect, Text, and_, cast, func, or_, select, update
+from sqlalchemy.orm import Session, aliased
 
 from app.db.chunks import to_chunk
 from app.db.tables import ChunkRow, JobRow, ReplicaRow
@@ -18,6 +19,9 @@ from app.errors import LeaseLostError
 
 JOBS_AT_ONCE = 4
 """Jobs of which one claim takes chunks."""
+
+GIVES_WAY = timedelta(seconds=10)
+"""So long after a failure a job lets others of its priority go first."""
 
 
 class ClaimRepository:
@@ -38,12 +42,13 @@ class ClaimRepository:
         return claimed
 
     def _jobs(self, lease: Lease, engine_key: str) -> Sequence[Row[UUID, bytes | None, int | None]]:
-        """Jobs that the replica may answer, first come first."""
+        """Jobs that the replica may answer, first come first; none of which a failed request is still to be judged."""
         group = select(ReplicaRow.group_name).where(ReplicaRow.id == lease.id).scalar_subquery()
         wish = replicas_wish()
-        waiting = select(ChunkRow.id).where(
-            ChunkRow.job_id == JobRow.id, ChunkRow.status == ChunkStatus.WAITING
-        )
+        chunks = select(ChunkRow.id).where(ChunkRow.job_id == JobRow.id)
+        waiting = chunks.where(ChunkRow.status == ChunkStatus.WAITING)
+        unjudged = chunks.where(ChunkRow.status == ChunkStatus.FAILED, ~ChunkRow.collected)
+        lately = waiting.where(ChunkRow.failures > 0, ChunkRow.ended_at > func.now() - GIVES_WAY)
         query = (
             select(JobRow.id, JobRow.fingerprint, wish.label("replicas"))
             .where(
@@ -51,9 +56,10 @@ class ClaimRepository:
                 wants_answers(),
                 may_be_answered_in(group),
                 waiting.exists(),
+                ~unjudged.exists(),
                 or_(wish.is_(None), _others(lease) < wish),
             )
-            .order_by(JobRow.priority.desc(), JobRow.created_at)
+            .order_by(JobRow.priority.desc(), lately.exists(), JobRow.created_at)
             .limit(JOBS_AT_ONCE)
         )
         return self._session.execute(query).all()
@@ -67,20 +73,37 @@ class ClaimRepository:
         return (self._session.scalar(others) or 0) < replicas
 
     def _pick(self, job_id: UUID, cost: float, most: int, enough: bool) -> list[UUID]:
+        """Waiting chunks in order; but one alone of those under generation settings that nothing was answered with."""
         waiting = (
-            select(ChunkRow.id, ChunkRow.cost)
+            select(ChunkRow.id, ChunkRow.cost, cast(ChunkRow.gen_kwargs, Text).label("settings"))
             .where(ChunkRow.job_id == job_id, ChunkRow.status == ChunkStatus.WAITING)
-            .order_by(ChunkRow.position)
+            .order_by(ChunkRow.position, ChunkRow.cost)
             .limit(max(most, 0))
             .with_for_update(skip_locked=True)
         )
         picked: list[UUID] = []
-        for chunk_id, chunk_cost in self._session.execute(waiting).all():
-            if (picked or enough) and chunk_cost > cost:
+        open_to = {None: True, "null": True}
+        for row in self._session.execute(waiting).all():
+            if (picked or enough) and row.cost > cost:
                 break
-            picked.append(chunk_id)
-            cost -= chunk_cost
+            if row.settings not in open_to:
+                open_to[row.settings] = self._is_proven(row.id)
+            elif not open_to[row.settings]:
+                continue
+            picked.append(row.id)
+            cost -= row.cost
         return picked
+
+    def _is_proven(self, chunk_id: UUID) -> bool:
+        """Whether a chunk of the same job and settings was answered."""
+        this, other = aliased(ChunkRow), aliased(ChunkRow)
+        alike = and_(
+            other.job_id == this.job_id,
+            other.gen_kwargs == this.gen_kwargs,
+            other.status == ChunkStatus.ANSWERED,
+        )
+        found = select(other.id).join(this, alike).where(this.id == chunk_id).limit(1)
+        return self._session.scalar(found) is not None
 
     def _take(self, lease: Lease, ids: Sequence[UUID]) -> list[ChunkRow]:
         live = select(ReplicaRow.id).where(

@@ -11,6 +11,10 @@ from uuid import UUID
 MAX_FAILURES = 2
 """A chunk that fails this often is halved; a single request that does fails for good."""
 
+ALONE = 5
+"""Requests of a chunk that are tried alone when it is first divided. Where each fails as the others do and no request
+of its kind is answered, the fault is not in a request but in what they share."""
+
 MAX_INTERRUPTIONS = 5
 """An engine that vanishes under a chunk this often counts as a failure of the chunk."""
 
@@ -54,16 +58,31 @@ class AfterFailure(StrEnum):
     """What becomes of a chunk that was not answered."""
 
     AGAIN = "again"
+    PROBE = "probe"
+    """Some requests alone, and the rest."""
     HALVE = "halve"
     GIVE_UP = "give_up"
 
 
 def after_failure(chunk: Chunk, *, interrupted: bool) -> tuple[Chunk, AfterFailure]:
-    """Count the failure and decide: once more, in halves, or never again."""
+    """Count the failure and decide: once more, in parts, or never again. A part has the count of its chunk."""
     interruptions = chunk.interruptions + interrupted
     counts = not interrupted or interruptions >= MAX_INTERRUPTIONS
     failures = chunk.failures + counts
     counted = replace(chunk, failures=failures, interruptions=0 if counts else interruptions)
-    if failures < MAX_FAILURES:
+    if failures < MAX_FAILURES or not counts:
         return counted, AfterFailure.AGAIN
-    return counted, AfterFailure.HALVE if len(chunk.keys) > 1 else AfterFailure.GIVE_UP
+    if len(chunk.keys) == 1:
+        return counted, AfterFailure.GIVE_UP
+    return counted, AfterFailure.PROBE if failures == MAX_FAILURES else AfterFailure.HALVE
+
+
+def parts(count: int, fate: AfterFailure) -> list[list[int]]:
+    """How so many requests are divided: the places of each part."""
+    places = list(range(count))
+    if fate is not AfterFailure.PROBE:
+        return [places[: count // 2], places[count // 2 :]]
+    last = min(ALONE, count) - 1
+    alone = [place * (count - 1) // max(last, 1) for place in range(last + 1)]
+    rest = [place for place in places if place not in alone]
+    return [[place] for place in alone] + ([rest] if rest else [])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -139,6 +139,12 @@ class CoordinationService:
             repository.add(batch)
             JobLeaseRepository(session).planned(lease, reused)
         return count
+
+    def withdraw(self, lease: Lease, keys: Collection[bytes]) -> None:
+        """Nobody asks these any more: chunks of nothing else are forgotten. Safe to repeat."""
+        with self._sessions.begin() as session:
+            JobLeaseRepository(session).order(lease, lock=True)
+            ChunkRepository(session).withdraw(lease.id, keys)
 
     def collect(self, lease: Lease, fingerprint: bytes) -> Collected:
         """Answers and failures that came since the last look. Taken once: a crash after it is made good by lookup.

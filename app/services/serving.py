@@ -19,7 +19,7 @@ from app.db.histories import HistoryRepository
 from app.db.outputs import LogRepository
 from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
-from app.domain.chunk import AfterFailure, Chunk, ChunkStatus, after_failure
+from app.domain.chunk import AfterFailure, Chunk, ChunkStatus
 from app.domain.device_faults import drain_reason
 from app.domain.ids import uuid7
 from app.domain.job import Failure
@@ -103,22 +103,21 @@ class ServingService:
             EngineFactsRepository(session).note(claimed.fingerprint, lease.id)
 
     def chunk_failed(
-        self, lease: Lease, chunk: Chunk, halves: Sequence[Chunk], error: Failure, *, interrupted: bool
-    ) -> AfterFailure:
-        """The chunk was not answered: once more, as `halves` (none of one request), or never again; ChunkLostError."""
-        counted, fate = after_failure(chunk, interrupted=interrupted)
+        self, lease: Lease, chunk: Chunk, fate: AfterFailure, pieces: Sequence[Chunk], error: Failure
+    ) -> None:
+        """The chunk, with its counts, was not answered: once more, in `pieces`, or never again; ChunkLostError."""
         with self._sessions.begin() as session:
             ReplicaRepository(session).order(lease)
             chunks = ChunkRepository(session)
             match fate:
                 case AfterFailure.AGAIN:
-                    chunks.put_back(lease, counted)
-                case AfterFailure.HALVE:
-                    chunks.close(lease, counted, ChunkStatus.SPLIT, error)
-                    chunks.add([replace(half, id=uuid7(), status=ChunkStatus.WAITING) for half in halves])
+                    chunks.put_back(lease, chunk)
+                case AfterFailure.PROBE | AfterFailure.HALVE:
+                    chunks.close(lease, chunk, ChunkStatus.SPLIT, error)
+                    waiting = [replace(piece, id=uuid7(), status=ChunkStatus.WAITING) for piece in pieces]
+                    chunks.add(waiting, tried=True)
                 case AfterFailure.GIVE_UP:
-                    chunks.close(lease, counted, ChunkStatus.FAILED, error)
-        return fate
+                    chunks.close(lease, chunk, ChunkStatus.FAILED, error)
 
     def keep_only(self, lease: Lease, in_hand: Sequence[UUID]) -> int:
         """After a claim whose answer was lost: chunks of the lease that are not in hand wait again; how many."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 
 from app.db.session import Sessions, make_sessions
-from app.domain.chunk import MAX_INTERRUPTIONS, AfterFailure, Chunk
+from app.domain.chunk import MAX_INTERRUPTIONS, AfterFailure
 from app.domain.job import LOST, MAX_LOSSES, Failure, Job, JobStatus
 from app.domain.lease import Lease, Order
 from app.domain.replica import ReplicaStatus
@@ -162,31 +161,26 @@ def test_a_chunk_waits_again_after_its_first_failure(world: World) -> None:
     world.running(chunks=1)
     (replica,) = replicas(world, 1)
     (claimed,) = chunks(world, replica)
-    fate = world.serving.chunk_failed(replica, claimed.chunk, [], FAILURE, interrupted=False)
-    assert fate is AfterFailure.AGAIN
+    assert world.fail(replica, claimed.chunk, FAILURE) is AfterFailure.AGAIN
     (again,) = chunks(world, replica)
     assert (again.chunk.id, again.chunk.failures) == (claimed.chunk.id, 1)
 
 
-def test_a_failing_chunk_is_halved_until_the_guilty_request_stands_alone(world: World) -> None:
+def test_a_failing_chunk_is_divided_until_the_guilty_request_stands_alone(world: World) -> None:
     job, (replica,) = world.running(chunks=4), replicas(world, 1)
-    guilty = b"2/1"
+    guilty, told, answered = b"2/1", [], 0
     while claimed := chunks(world, replica, 1):
         chunk = claimed[0].chunk
         if guilty in chunk.keys:
-            world.serving.chunk_failed(replica, chunk, halves(chunk), FAILURE, interrupted=False)
+            world.fail(replica, chunk, FAILURE)
         else:
             world.serving.answer(replica, claimed[0], Answer([b"a"] * len(chunk.keys), 0.1, 1))
-    found = world.coordination.collect(job, FINGERPRINT)
-    assert found.failures == [(guilty, FAILURE)]
-    assert len(found.responses) == 7
+        found = world.coordination.collect(job, FINGERPRINT)
+        told += found.failures
+        answered += len(found.responses)
+    assert told == [(guilty, FAILURE)]
+    assert answered == 7
     assert world.coordination.pending_keys(job.id) == set()
-
-
-def halves(chunk: Chunk) -> list[Chunk]:
-    middle = len(chunk.keys) // 2
-    parts = (chunk.keys[:middle], chunk.keys[middle:])
-    return [replace(chunk, keys=keys) for keys in parts] if middle else []
 
 
 def test_a_lost_worker_is_held_against_the_chunk_that_it_was_answering(world: World) -> None:
