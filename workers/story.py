@@ -97,6 +97,7 @@ class Story:
             "lookup": self._on_lookup,
             "chunk": self._on_plan,
             "planned": self._on_plan,
+            "withdraw": self._on_withdraw,
             "task_progress": self._on_task_progress,
             "task_failed": self._on_task_failed,
             "task_finished": self._on_task_finished,
@@ -283,6 +284,9 @@ class Story:
             frame = self._connection.receive()
         if frame is None or frame["type"] != "planned":
             raise HarnessDiedError("the harness child died while it cut its requests")
+
+    def _on_withdraw(self, frame: Frame) -> None:
+        self._coordination.withdraw(self._lease, frame["keys"])
 
     def _on_task_progress(self, frame: Frame) -> None:
         self._tally.set_done(frame["task"], frame["done"])

@@ -35,6 +35,7 @@ from workers.harness_child.planning import Planner
 from workers.harness_child.provenance import of_task, provenance
 from workers.harness_child.questions import Asking, Failure, Ledger, settings_of
 from workers.harness_child.results import Report, file_date
+from workers.harness_child.shared_faults import SharedFaults
 from workers.harness_child.writing import portions
 
 LOOKUP_KEYS = 5000
@@ -69,6 +70,7 @@ class Evaluation:
         self._connection = connection
         self._inbox = Inbox(connection)
         self._ledger = Ledger()
+        self._shared = SharedFaults(self._ledger)
         self._failures: dict[str, dict[str, str]] = {}
         self._chosen: dict[str, list[int] | None] = {}
         self._limits: dict[str, int | None] = {}
@@ -201,8 +203,15 @@ class Evaluation:
                     self._ledger.resolve(key, value)
                 self._ledger.pending.update(frame.get("pending", ()))
             case "request_failed":
-                self._ledger.fail(frame["key"], frame["error"])
+                self._take_failure(frame["key"], frame["error"])
         return frame
+
+    def _take_failure(self, key: bytes, error: Failure) -> None:
+        if self._ledger.is_failed(key):  # it was given up meanwhile, with the others that it fails like
+            return
+        self._ledger.fail(key, error)
+        if gone := self._shared.after(key, error):
+            self._send("withdraw", keys=gone)
 
     def _score_complete(self) -> None:
         for name in self._ledger.take_complete():

@@ -139,6 +139,7 @@ class Ledger:
         self._open: dict[str, set[Key]] = {}
         self._answers: dict[Key, Any] = {}
         self._failures: dict[Key, Failure] = {}
+        self._settings: list[tuple[str, Any]] = []
 
     def enter(self, task: str, asked: Iterable[tuple[Instance, list[list[Question]]]]) -> None:
         """Take in all questions of a task."""
@@ -170,6 +171,29 @@ class Ledger:
     def is_settled(self, key: Key) -> bool:
         """Whether a question is answered, failed, or waits in a chunk that exists already."""
         return key in self._answers or key in self._failures or key in self.pending
+
+    def is_answered(self, key: Key) -> bool:
+        """Whether a question is answered."""
+        return key in self._answers
+
+    def is_failed(self, key: Key) -> bool:
+        """Whether a question has no answer and gets none."""
+        return key in self._failures
+
+    def setting(self, key: Key) -> int:
+        """The number of what a question's answer depends on beside its text: its kind, and how it is generated."""
+        question = next(asked[key] for asked in self.questions.values() if key in asked)
+        setting = (question.kind, question.args[1] if question.kind == GENERATE else None)
+        if setting not in self._settings:
+            self._settings.append(setting)
+        return self._settings.index(setting)
+
+    def alike(self, task: str, key: Key) -> list[Key]:
+        """The task's questions of the same setting."""
+        setting = self.setting(key)
+        return [
+            other for other in self.keys() if task in self.askers(other) and self.setting(other) == setting
+        ]
 
     def askers(self, key: Key) -> tuple[str, ...]:
         """The tasks that need the answer."""

@@ -34,6 +34,9 @@ def _number(*parts: object) -> int:
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:6], "big")
 
 
+KILLS = {"code": "engine_died", "message": "the request kills every engine"}
+
+
 @dataclass
 class Order:
     """An order to evaluate tasks of a folder."""
@@ -111,6 +114,7 @@ class Run:
     pending: dict[bytes, Any] = field(default_factory=dict)
     refuse: str | None = None
     """Requests whose text contains this fail."""
+    error: Frame = field(default_factory=lambda: dict(KILLS))
     facts: dict[str, Any] | None = None
     """What an engine is said to have told."""
     frames: list[Frame] = field(default_factory=list)
@@ -163,8 +167,7 @@ class Run:
             failed = [key for key, value in answers if value is None]
             self._send(connection, [answer for answer in answers if answer[1] is not None])
             for key in failed:
-                error = {"code": "engine_died", "message": "the request kills every engine"}
-                connection.send({"type": "request_failed", "key": key, "error": error})
+                connection.send({"type": "request_failed", "key": key, "error": self.error})
         if self.pending:
             self._send(connection, [[key, value] for key, value in self.pending.items()])
 

@@ -186,6 +186,49 @@ def test_a_task_without_any_answer_fails_and_tells_each_document(order: Orders) 
     assert all(row["evalq_error"] for row in lines)
 
 
+REFUSED = {"code": "internal", "message": "ValueError: input of 7 tokens is not liked"}
+
+
+def test_requests_that_all_fail_alike_are_spared_after_a_few(order: Orders) -> None:
+    run = Run(refuse="What is", error=REFUSED).serve(order("generated", "sums"))
+
+    assert run.failures == {"generated": "task_error"}
+    withdrawn = run.one("withdraw")["keys"]
+    assert len(withdrawn) == 12 * 2 - 5
+    said = "ValueError: input of 7 tokens is not liked (so failed each of 5 requests tried alone"
+    assert said in message(run, "generated")
+    assert all(row["evalq_error"]["code"] == "task_error" for row in rows(run))
+    assert "sums" in run.document["results"]
+
+
+def test_a_task_of_few_documents_that_all_fail_alike_is_at_fault_itself(order: Orders) -> None:
+    run = Run(refuse="What is", error=REFUSED).serve(order("generated", "sums", limit=1))
+
+    assert run.failures == {"generated": "task_error"}
+    assert run.of("withdraw") == []
+    assert message(run, "generated").endswith("(1 of 1): ValueError: input of 7 tokens is not liked")
+
+
+def test_a_fault_of_single_documents_stays_theirs(order: Orders) -> None:
+    run = Run(refuse="What is 1", error=REFUSED).serve(order("generated", "sums"))
+
+    assert run.failures == {}
+    assert run.of("withdraw") == []
+    (told,) = [frame["error"] for frame in run.of("task_finished") if frame["task"] == "generated"]
+    assert told["code"] == "internal"
+
+
+def test_a_task_of_the_same_settings_is_judged_by_its_own_requests(order: Orders) -> None:
+    job = order("generated", "other")
+    yaml = (job.folder / "generated.yaml").read_text()
+    other = yaml.replace("task: generated", "task: other").replace("Question: ", "Sum: ")
+    (job.folder / "other.yaml").write_text(other)
+    run = Run(refuse="Question: ", error=REFUSED).serve(job)
+
+    assert run.failures == {"generated": "task_error"}
+    assert "other" in run.document["results"]
+
+
 def test_a_question_no_engine_can_answer_fails_its_task(order: Orders) -> None:
     run = Run().serve(order("generated", "sums", gen_kwargs={"max_gen_toks": 500}))
 
