@@ -112,6 +112,8 @@ class EngineReader:
         for name, value in lifted.items():
             if value is not None and self._reader.given(name) in (None, "auto"):
                 self._reader.spec[name] = value
+        if (self._reader.given("max_batch_size") or 0) > (most := self._settings.max_batch_size):
+            self._reader.notes.append(f"an automatic batch size is at most {most} (EVALQ_MAX_BATCH_SIZE)")
 
     def _model(self, args: dict[str, Any]) -> str | None:
         """The model's folder or hub name, taken out of the arguments."""

@@ -35,9 +35,10 @@ class BatchSizes:
         self._ceilings: dict[Shape, int] = {}
 
     def choose(self, asked: int | str, shape: Shape) -> int:
-        """The batch size for this work."""
-        size = self._automatic(shape) if str(asked).startswith("auto") else int(asked)
-        return min(size, self._ceilings.get(shape, size))
+        """The batch size for this work; `auto max N` is the probed one and at most N."""
+        automatic, _, most = str(asked).partition(" max ")
+        size = self._automatic(shape) if automatic.startswith("auto") else int(automatic)
+        return min(size, self._ceilings.get(shape, size), int(most or size))
 
     def halve(self, shape: Shape, size: int) -> int:
         """After `size` was too much: half of it, also for later work of this shape."""

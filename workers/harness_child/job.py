@@ -20,6 +20,7 @@ class Spec:
     model_args: Mapping[str, Any] = field(default_factory=dict)
     num_fewshot: int | None = None
     batch_size: int | str = 1
+    max_batch_size: int | None = None
     limit: float | None = None
     samples: Mapping[str, Sequence[int]] | None = None
     gen_kwargs: Mapping[str, Any] | None = None

@@ -51,7 +51,7 @@ class Planner:
         self._job = job
         self._lm = lm
         self._ledger = ledger
-        self._batch_size = _batch_size(job.spec.batch_size)
+        self._batch_size = _batch_size(job.spec.batch_size, job.spec.max_batch_size)
         whole_batches = job.engine.backend == "hf" and isinstance(self._batch_size, int)
         self._rows = self._batch_size if whole_batches and isinstance(self._batch_size, int) else 1
 
@@ -191,8 +191,11 @@ class Planner:
         return int.from_bytes(digest[:8], "big") >> 1
 
 
-def _batch_size(given: int | str) -> int | str:
-    return int(given) if str(given).isdigit() else str(given)
+def _batch_size(given: int | str, most: int | None) -> int | str:
+    """As chunks carry it: a number, `auto`, or `auto max N` where the job bounds what is found."""
+    if str(given).isdigit():
+        return int(given)
+    return str(given) if most is None else f"{given} max {most}"
 
 
 def _as_lists(pair: Pair) -> list[list[int]]:

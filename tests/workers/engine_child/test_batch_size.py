@@ -22,6 +22,13 @@ def test_a_bucket_holds_its_length_unless_the_model_does_not(length: int, max_le
     assert min(length, max_length) <= bucket <= min(2 * length, max_length)
 
 
+def test_what_is_probed_is_bounded_for_one_job_and_kept_for_others() -> None:
+    sizes, shape = BatchSizes(Probe(32)), Shape(False, 128)
+    assert [sizes.choose(asked, shape) for asked in ("auto max 8", "auto:4 max 64", "auto")] == [8, 32, 32]
+    assert sizes.halve(shape, 32) == 16
+    assert [sizes.choose(asked, shape) for asked in ("auto max 8", "auto max 24")] == [8, 16]
+
+
 def test_an_integer_is_taken_as_it_is_without_a_probe() -> None:
     probe = Probe(4)
     assert BatchSizes(probe).choose(16, Shape(False, 128)) == 16

@@ -1,0 +1,109 @@
+"""Every field of a job that is stored has an effect: in the engine, in the harness, or where work is given out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from app.db.session import make_sessions
+from app.services.submission import Submission
+from app.services.submission_fields import DEFAULTS
+from app.settings import Settings
+from tests.servers import Postgres
+from tests.services import test_wishes
+from tests.services.test_submission_safety import Desk
+from tests.world import World
+from workers.harness_child.job import Job
+from workers.orders import order_to_evaluate
+
+UNSAFE = {"allow_unsafe_code": True, "env_allowed": ("NCCL_DEBUG",), "echo_engine": True}
+
+
+def engine(submission: Submission) -> Any:
+    """What placement and the engine child get."""
+    return submission.engine.to_json()
+
+
+def harness(submission: Submission) -> Any:
+    """What the harness child gets of the job."""
+    frame = {"job_id": "1", "tasks": [], "given_up": {}, "backend_key": "", "hf_python": None, "salt": None}
+    return asdict(Job.parse(frame | {"spec": submission.spec, "engine": submission.engine.to_json()}).spec)
+
+
+def shown(submission: Submission) -> Any:
+    return submission.name, submission.tags
+
+
+@pytest.fixture(scope="module")
+def desk(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """One for all: nothing is stored."""
+    with postgres.database() as url:
+        settings = Settings(database_url=url)
+        sessions = make_sessions(settings)
+        yield Desk(sessions, settings, tmp_path_factory.mktemp("fields").resolve())
+        sessions.kw["bind"].dispose()
+
+
+REACHES: dict[str, tuple[Any, Callable[[Submission], Any]]] = {
+    "model": ("echo", engine),
+    "model_args": ({"pretrained": "owner/name", "dtype": "float16"}, engine),
+    "env": ({"NCCL_DEBUG": "INFO"}, engine),
+    "trust_remote_code": (True, engine),
+    "gpus_per_replica": (2, engine),
+    "tasks": (["arc_easy"], harness),
+    "num_fewshot": (3, harness),
+    "batch_size": (7, harness),
+    "max_batch_size": (16, harness),
+    "limit": (5, harness),
+    "samples": ({"ours": [1]}, harness),
+    "gen_kwargs": ({"temperature": 0.5}, harness),
+    "apply_chat_template": (True, harness),
+    "system_instruction": ("be brief", harness),
+    "fewshot_as_multiturn": (False, harness),
+    "log_samples": (False, harness),
+    "seed": (7, harness),
+    "predict_only": (True, harness),
+    "confirm_run_unsafe_code": (True, harness),
+    "metadata": ({"lengths": [1]}, harness),
+    "bootstrap_iters": (10, harness),
+    "name": ("a name", shown),
+    "tags": (["nightly"], shown),
+}
+"""By field a value, and where it is seen."""
+
+
+def test_a_job_that_reuses_nothing_asks_under_names_of_its_own(world: World, settings: Settings) -> None:
+    jobs = [world.jobs.view(world.submit(reuse_responses=reuses)).job for reuses in (True, False)]
+    salts = [order_to_evaluate(job, {}, settings)["salt"] for job in jobs]
+    assert salts == [None, str(jobs[1].id)]
+
+
+HELD: dict[str, Callable[..., None]] = {
+    "group": test_wishes.test_a_job_that_names_a_group_is_answered_there_only,
+    "replicas": test_wishes.test_a_job_is_answered_by_no_more_replicas_at_once_than_it_asks_for,
+    "priority": test_wishes.test_chunks_go_by_priority_then_age,
+    "deadline_seconds": test_wishes.test_a_job_that_is_late_gets_no_engine,
+    "reuse_responses": test_a_job_that_reuses_nothing_asks_under_names_of_its_own,
+}
+"""By field the test that shows it held where work is given out."""
+
+REFUSED = {"callback_url": "https://example.com/done"}
+"""What this version cannot do is refused, not stored."""
+
+
+def test_every_field_is_here() -> None:
+    assert REACHES.keys() | HELD.keys() | REFUSED.keys() == DEFAULTS.keys()
+
+
+@pytest.mark.parametrize("field", REACHES)
+def test_a_field_reaches_who_needs_it(desk: Desk, field: str) -> None:
+    value, seen = REACHES[field]
+    assert seen(desk.submit(UNSAFE, **{field: value})) != seen(desk.submit(UNSAFE))
+
+
+@pytest.mark.parametrize("field", REFUSED)
+def test_a_field_without_effect_is_refused(desk: Desk, field: str) -> None:
+    assert field in desk.faults(**{field: REFUSED[field]})
