@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
 from array import array
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import msgpack
 import pytest
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from transformers import AutoTokenizer
@@ -20,64 +16,17 @@ from app.settings import Settings
 from tests.models import tiny_gguf
 from workers.harness_child.cutting import Pair, Prompt, cut_loglikelihoods, cut_prompts, cut_windows
 
+from .conftest import Reference
+from .prompts import GREEDY, sums
 from .supervisor import PATIENCE_SECONDS, Supervisor, engine_child
 
 MAX_LENGTH = 512
-REFERENCE = Path(__file__).with_name("reference.py")
 STARVED = Path(__file__).with_name("starved.py")
-SEQ2SEQ = Path(__file__).with_name("seq2seq.py")
-GREEDY = {"until": ["\n"], "do_sample": False, "max_gen_toks": 12}
-
-
-@pytest.fixture(scope="module")
-def engine(python: Path, model: Path) -> Iterator[Supervisor]:
-    with engine_child(python) as supervisor:
-        loaded = supervisor.load("hf", str(model))
-        assert loaded["type"] == "loaded", loaded
-        supervisor.provenance = loaded["provenance"]
-        yield supervisor
 
 
 @pytest.fixture(scope="module")
 def encode(model: Path) -> Any:
     return AutoTokenizer.from_pretrained(model).encode
-
-
-Reference = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def reference(python: Path, model: Path) -> Iterator[Reference]:
-    """HFLM's answers to (kind, requests, batch size), each list in one call."""
-    env = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    command = [str(python), str(REFERENCE)]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        answers = msgpack.Unpacker(process.stdout.raw)
-
-        def ask(
-            kind: str, requests: Sequence[Any], batch_size: int, gen_kwargs: Mapping[str, Any] = GREEDY
-        ) -> Any:
-            order = {"model": str(model), "kind": kind, "requests": requests, "batch_size": batch_size}
-            process.stdin.write(msgpack.packb(order | {"gen_kwargs": gen_kwargs}))
-            process.stdin.flush()
-            return next(answers)
-
-        yield ask
-        process.kill()
-
-
-def sums(rng: random.Random, count: int) -> list[str]:
-    """Prompts of very different lengths."""
-    sum_ = "Question: What is {} + {}?\nAnswer:"
-    texts = [
-        "\n\n".join(sum_.format(rng.randint(0, 99), rng.randint(0, 99)) for _ in range(rng.randint(1, 8)))
-        for _ in range(count)
-    ]
-    return list(dict.fromkeys(texts))
 
 
 def questions(rng: random.Random, encode: Any) -> list[list[list[int]]]:
@@ -154,73 +103,6 @@ def test_generations_in_chunks_are_those_of_the_whole_list(
     responses = ask_in_chunks(engine, "generate_until", texts, cuts, batch_size=6, gen_kwargs=GREEDY)
     assert responses == reference("generate_until", texts, 6)
     assert len(set(responses)) > 5
-
-
-def draw(
-    engine: Supervisor, rows: Sequence[int], seed: int = 1, batch_size: int | str = 4, **more: Any
-) -> list[str]:
-    """Samples of these of nine requests; the last two ask again what the first two ask."""
-    texts = sums(random.Random(4), 7)
-    texts += texts[:2]
-    sampled = {"until": ["\n"], "do_sample": True, "temperature": 1.0, "max_gen_toks": 12}
-    answer = engine.ask(
-        "generate_until",
-        [texts[row] for row in rows],
-        draws=[bytes([row]) for row in rows],
-        seed=seed,
-        batch_size=batch_size,
-        gen_kwargs=sampled | more,
-    )
-    return list(answer["responses"])
-
-
-def test_a_sample_depends_on_its_seed_and_request_alone(engine: Supervisor) -> None:
-    once = draw(engine, range(9))
-    assert all(draw(engine, range(9), batch_size=size) == once for size in (1, 4, 9, "auto"))
-    assert draw(engine, range(8, -1, -1)) == once[::-1]
-    assert draw(engine, range(3), batch_size=2) + draw(engine, range(3, 9), batch_size=2) == once
-    assert once[:2] != once[-2:]
-    assert draw(engine, range(9), seed=2) != once
-
-
-@pytest.mark.parametrize("settings", [{"num_beams": 3}, {"max_length": 130}])
-def test_a_sample_that_would_end_with_its_batch_has_none(
-    engine: Supervisor, settings: dict[str, int]
-) -> None:
-    once = draw(engine, range(9), **settings)
-    assert once == draw(engine, range(9), batch_size=2, **settings)
-    assert once != draw(engine, range(9), seed=2, **settings)
-
-
-def test_samples_of_an_encoder_and_decoder_have_lengths_of_their_own(
-    python: Path, model: Path, tmp_path: Path
-) -> None:
-    with engine_child(python, SEQ2SEQ, MODEL=str(model), FOLDER=str(tmp_path)) as engine:
-        engine.load("hf", str(tmp_path))
-        once = draw(engine, range(9))
-        assert once == draw(engine, range(9), batch_size=2) != draw(engine, range(9), seed=2)
-
-
-@pytest.mark.parametrize(
-    ("count", "settings"),
-    [(4000, {"temperature": 2.0, "top_k": 30, "top_p": 0.9}), (500, {"temperature": 2.5, "num_beams": 2})],
-)
-def test_samples_are_distributed_as_those_of_lm_eval(
-    engine: Supervisor, reference: Reference, count: int, settings: dict[str, Any]
-) -> None:
-    texts = ["Question: What is 1 + 1?\nAnswer:"] * count
-    draws = [b"%d" % number for number in range(count)]
-    drawn = {"until": ["\n"], "do_sample": True, "max_gen_toks": 2} | settings
-    batches = {"batch_size": 500, "gen_kwargs": drawn}
-    ours = Counter(engine.ask("generate_until", texts, seed=3, draws=draws, **batches)["responses"])
-    theirs = Counter(reference("generate_until", texts, **batches))
-    often = {text for text in ours | theirs if ours[text] + theirs[text] >= 20}
-    rest = [counts.total() - sum(counts[text] for text in often) for counts in (ours, theirs)]
-    pairs = [(ours[text], theirs[text]) for text in often] + [(rest[0] + 1, rest[1] + 1)]
-    chi_square = sum((a - b) ** 2 / (a + b) for a, b in pairs)
-    freedom = len(pairs) - 1
-    assert freedom > 5
-    assert chi_square < freedom + 4 * (2 * freedom) ** 0.5, pairs
 
 
 def test_tokens_are_counted(engine: Supervisor, encode: Any) -> None:
