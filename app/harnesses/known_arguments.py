@@ -99,6 +99,7 @@ def _below(value: Any) -> str:
 
 
 _BELOW = Kind("the name of something in the model's own folder or repository, such as model.gguf", _below)
+_REVISION = Kind("the name of a branch, a tag or a commit", _below)
 _COMPUTING = one_of(*(dtype for dtype in _DTYPES if dtype != "auto"))
 """torch takes these where it computes; only lm-eval knows what `auto` is, and only for weights."""
 _TOKENS = whole(1, MOST_TOKENS)
@@ -138,7 +139,9 @@ MODEL_ARGS: Mapping[str, Kind] = {
     "parallelize": SWITCH,
     "peft": TEXT,
     "prefix_token_id": whole(0),
-    "revision": either(TEXT, whole(0, 2**63 - 1)),  # lm-eval makes it text; a short hash may be all digits
+    "revision": either(
+        _REVISION, whole(0, 2**63 - 1)
+    ),  # lm-eval makes it text; a short hash may be all digits
     "softmax_dtype": _COMPUTING,
     "subfolder": Kind(_BELOW.says, lambda value: value if value == "" else _below(value)),
     "tokenizer": TEXT,

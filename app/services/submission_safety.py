@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from app.domain.redaction import secrets_in
 from app.domain.visible import one_line
 from app.errors import FaultyField
+from app.harnesses.hub_names import is_hub_name
 from app.harnesses.model_folder import is_local, within
 from app.harnesses.values import shown
 from app.services.submission_fields import FieldReader
@@ -17,7 +19,10 @@ from app.settings import Settings
 SWITCHED_OFF = "the operator has not switched this on (EVALQ_ALLOW_UNSAFE_CODE)"
 RUNS_CODE = frozenset(
     {
+        "allow_all_kernels",
+        "auto_map",
         "custom_generate",
+        "kernel_config",
         "kv_connector_module_path",
         "logits_processors",
         "pickle_module",
@@ -38,8 +43,12 @@ MOST_CHARACTERS = 1000
 MODEL_NAMES = ("pretrained", "path")
 BELOW_MODEL = ("subfolder", "gguf_file")
 """Names below the model, whatever they look like; `EngineReader` follows them there."""
+OTHER_MODELS = ("tokenizer", "peft", "delta")
+NEVER_OPENED = ("revision", "chat_template_args")
+"""A name in the model's repository, and what only its template reads."""
 READ_AS_MODEL = ("tokenizer", "pretrained", "model")
 """What tasks that size their own prompts take a tokenizer from."""
+_LEADS_AWAY = re.compile(r"[/~]|\.\.?(/|$)|.*/\.\.(/|$)")
 
 
 def refuse_unsafe(reader: FieldReader, settings: Settings) -> None:
@@ -49,15 +58,24 @@ def refuse_unsafe(reader: FieldReader, settings: Settings) -> None:
         for field in ("model_args", "gen_kwargs", "metadata"):
             for path in _code_in(reader.given(field), field):
                 reader.fault(path, SWITCHED_OFF)
-    reader.spec["model_args"] = {
+    _keep_inside(reader, settings)
+
+
+def _keep_inside(reader: FieldReader, settings: Settings) -> None:
+    reader.spec["model_args"] = args = {
         name: value
-        if name in (*MODEL_NAMES, *BELOW_MODEL)
+        if name in (*MODEL_NAMES, *BELOW_MODEL, *NEVER_OPENED)
         else _inside(value, f"model_args.{name}", reader, settings)
         for name, value in reader.given("model_args").items()
     }
+    for name in OTHER_MODELS:
+        if isinstance(value := args.get(name), str) and not (_is_path(value) or is_hub_name(value)):
+            message = f"{shown(value)} is neither `owner/name` on the hub nor a folder (/..., ./...)"
+            reader.fault(f"model_args.{name}", message)
     if isinstance(metadata := reader.given("metadata"), dict):
-        for name in metadata.keys() & set(READ_AS_MODEL):
-            metadata[name] = _inside(metadata[name], f"metadata.{name}", reader, settings)
+        for name, value in metadata.items():
+            is_path = _is_path if name in READ_AS_MODEL else _leads_away
+            metadata[name] = _inside(value, f"metadata.{name}", reader, settings, is_path)
 
 
 def inside(path: str, settings: Settings) -> Path | None:
@@ -110,21 +128,39 @@ def _runs_code(name: str, value: Any) -> bool:
     match name:
         case "weights_only":
             return not value
-        case "attn_implementation":  # a kernel from the hub
+        case _ if str(name).endswith("_implementation"):  # of attention, of experts: a kernel from the hub
             return "/" in str(value)
         case _:
             return name in RUNS_CODE and bool(value) and value != "auto"
 
 
-def _inside(value: Any, path: str, reader: FieldReader, settings: Settings) -> Any:
-    """The value with every path in it resolved; faults for those that lead elsewhere."""
+def _is_path(value: str) -> bool:
+    return is_local(value) or "://" in value
+
+
+def _leads_away(value: str) -> bool:
+    """Whether a text that a task may read as it likes leads out of the empty folder that it is read in."""
+    return _LEADS_AWAY.match(value) is not None or "://" in value
+
+
+def _inside(
+    value: Any,
+    path: str,
+    reader: FieldReader,
+    settings: Settings,
+    is_path: Callable[[str], bool] = _is_path,
+) -> Any:
+    """The value with every path in it resolved, whatever scheme stands before; faults for those that lead elsewhere."""
     if isinstance(value, dict):
-        return {name: _inside(item, f"{path}.{name}", reader, settings) for name, item in value.items()}
+        return {
+            name: _inside(item, f"{path}.{name}", reader, settings, is_path) for name, item in value.items()
+        }
     if isinstance(value, list):
-        return [_inside(item, f"{path}.{index}", reader, settings) for index, item in enumerate(value)]
-    if not isinstance(value, str) or "://" in value or not is_local(value):
+        return [_inside(item, f"{path}.{i}", reader, settings, is_path) for i, item in enumerate(value)]
+    if not isinstance(value, str) or not is_path(value):
         return value
-    resolved = inside(value, settings)
+    _, scheme, named = value.rpartition("://")
+    resolved = None if scheme and not named.startswith("/") else inside(named, settings)
     if resolved is None:
         refuse_path(reader, path, value, settings)
         return value

@@ -8,6 +8,7 @@ from typing import Any
 
 from app.backends import backend_of_model
 from app.domain.visible import visible
+from app.errors import FaultyField
 from app.harnesses.known_arguments import GEN_KWARGS, MODEL_ARGS, NEVER_NULL
 from app.harnesses.values import Kind, reading, shown
 from app.services.generation_settings import generation_faults
@@ -16,6 +17,7 @@ from app.services.submission_safety import line_fault
 
 MOST_ARGUMENTS = 200
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+NOT_TAKEN = "begins with _, as what libraries keep for themselves: no argument of lm-eval or a backend does"
 LINES = ("model", "name", "group", "apply_chat_template")
 FREE_TEXT = ("until",)
 """A model may be stopped at any character."""
@@ -62,6 +64,9 @@ def _read(
         if not _NAME.fullmatch(name):
             reader.fault(field, f"{shown(name)} is not the name of an argument")
             continue
+        if hidden := list(_hidden_names({name: value}, field)):
+            reader.faults += [FaultyField(path, NOT_TAKEN) for path in hidden]
+            continue
         kind = None if value is None and name not in never_null else kinds.get(name)
         read, wrong = reading(kind, value) if kind else (value, None)
         if kind and wrong:
@@ -84,6 +89,19 @@ def _seen(value: Any) -> bool:
             return all(map(_seen, value))
         case _:
             return True
+
+
+def _hidden_names(value: Any, path: str) -> Iterator[str]:
+    """Where a name begins with `_`, however deep."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if str(name).startswith("_"):
+                yield f"{path}.{name}"
+            else:
+                yield from _hidden_names(item, f"{path}.{name}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _hidden_names(item, f"{path}.{index}")
 
 
 def _lines(reader: FieldReader) -> Iterator[tuple[str, str]]:

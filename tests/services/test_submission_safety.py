@@ -125,6 +125,71 @@ def test_other_paths_of_the_engine_are_held_to_the_same_folders(desk: Desk, name
     assert taken.spec["model_args"][name] == wrapped(desk.model)
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "file://{outside}/x",
+        "local://{outside}",
+        "simplecache::file://{models}/../outside",
+        "file://localhost{models}/tiny",
+        "https://somewhere.else/models/tiny",
+        "s3://bucket/tiny",
+        "://{outside}",
+    ],
+)
+@pytest.mark.parametrize("name", ["tokenizer", "peft", "cache_dir", "adapter_kwargs"])
+def test_a_scheme_before_a_path_opens_no_door(desk: Desk, name: str, value: str) -> None:
+    named = value.format(outside=desk.outside, models=desk.models)
+    found = desk.with_args(**{name: [named] if name == "adapter_kwargs" else named})
+    assert "outside" in found["model_args." + (f"{name}.0" if name == "adapter_kwargs" else name)]
+
+
+def test_a_path_inside_is_opened_without_its_scheme(desk: Desk) -> None:
+    args = {"pretrained": str(desk.model), "tokenizer": f"file://{desk.models}/../models/tiny"}
+    assert desk.submit(model_args=args).engine.args["tokenizer"] == str(desk.model)
+
+
+@pytest.mark.parametrize("value", ["a b", "file:x", "a\\b", ".hidden/x", "--upload", "owner/a--b"])
+@pytest.mark.parametrize("name", ["tokenizer", "peft", "delta"])
+def test_what_is_no_folder_must_be_a_name_on_the_hub(desk: Desk, name: str, value: str) -> None:
+    assert (
+        "neither `owner/name` on the hub nor a folder"
+        in desk.with_args(**{name: value})[f"model_args.{name}"]
+    )
+    assert desk.with_args(**{name: "owner/name"}) == {}
+
+
+@pytest.mark.parametrize("revision", ["/etc/hostname", "../../x", "a/../../b", "~/x", "a\\b"])
+def test_a_revision_is_no_path(desk: Desk, revision: str) -> None:
+    model_args = {"pretrained": "owner/name", "revision": revision}
+    assert "branch, a tag or a commit" in desk.faults(model_args=model_args)["model_args.revision"]
+
+
+def test_a_revision_may_have_folders_in_its_name(desk: Desk) -> None:
+    taken = desk.submit(model_args={"pretrained": "owner/name", "revision": "refs/pr/1"})
+    assert taken.engine.revision == "refs/pr/1"
+
+
+@pytest.mark.parametrize("value", ["/etc/passwd", "../x", "a/../../x", "~/x", ["file:///etc"], {"a": ".."}])
+def test_no_metadata_leads_outside(desk: Desk, value: Any) -> None:
+    [(where, message)] = desk.faults(metadata={"source": value}).items()
+    assert where.startswith("metadata.source")
+    assert "outside" in message
+
+
+def test_other_metadata_stays_as_it_is(desk: Desk) -> None:
+    metadata = {"date": "01/02/2026", "model": "gpt2", "sizes": [1, 2.5], "note": "and/or", "dots": "..."}
+    assert desk.submit(metadata=dict(metadata)).spec["metadata"] == metadata
+    inside = desk.submit(metadata={"source": f"{desk.models}/../models/tiny"})
+    assert inside.spec["metadata"] == {"source": str(desk.model)}
+
+
+def test_what_a_template_reads_is_opened_by_nobody(desk: Desk) -> None:
+    args = {"date_string": "26/07/2026", "url": "https://somewhere.else", "enable_thinking": False}
+    taken = desk.submit(model_args={"pretrained": str(desk.model), "chat_template_args": args})
+    assert taken.engine.args["chat_template_args"] == args
+
+
 def test_the_tokenizer_of_synthetic_tasks_is_held_to_them_too(desk: Desk) -> None:
     assert "outside" in desk.faults(metadata={"tokenizer": "/etc"})["metadata.tokenizer"]
 
@@ -213,6 +278,13 @@ def test_credentials_of_a_model_are_refused(desk: Desk, name: str) -> None:
         ("worker_cls", "somewhere.Else"),
         ("logits_processors", ["somewhere.Else"]),
         ("tool_parser_plugin", "x.py"),
+        ("attn_implementation", {"text_config": "kernels-community/flash-attn2"}),
+        ("attn_implementation", "paged|kernels-community/flash-attn2"),
+        ("experts_implementation", "someone/experts"),
+        ("allow_all_kernels", True),
+        ("kernel_config", {"RMSNorm": "someone/kernel:RMSNorm"}),
+        ("text_config", {"attn_implementation": "someone/kernel"}),
+        ("auto_map", {"AutoModelForCausalLM": "someone/model--code.Model"}),
         ("kv_transfer_config", {"kv_connector_module_path": "somewhere.else"}),
     ],
 )
@@ -222,6 +294,33 @@ def test_code_of_the_users_choice_needs_the_operators_switch(desk: Desk, name: s
     assert where.startswith(f"model_args.{name}")
     model_args = {"pretrained": str(desk.model), name: value}
     assert switch not in str(desk.faults({"allow_unsafe_code": True}, model_args=model_args))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "where"),
+    [
+        ("_attn_implementation", "owner/kernel", "model_args._attn_implementation"),
+        ("_attn_implementation_internal", "eager", "model_args._attn_implementation_internal"),
+        ("_name_or_path", "gpt2", "model_args._name_or_path"),
+        ("__class__", None, "model_args.__class__"),
+        (
+            "text_config",
+            {"_attn_implementation": "owner/kernel"},
+            "model_args.text_config._attn_implementation",
+        ),
+        ("layers", [{"a": [{"_b": 1}]}], "model_args.layers.0.a.0._b"),
+    ],
+)
+def test_what_libraries_keep_for_themselves_is_no_argument(
+    desk: Desk, name: str, value: Any, where: str
+) -> None:
+    model_args = {"pretrained": str(desk.model), name: value}
+    for settings in ({}, {"allow_unsafe_code": True}):
+        assert "begins with _" in desk.faults(settings, model_args=model_args)[where]
+
+
+def test_generation_takes_no_such_names_either(desk: Desk) -> None:
+    assert desk.faults(gen_kwargs={"_eos_token_tensor": 1}).keys() == {"gen_kwargs._eos_token_tensor"}
 
 
 def test_generation_may_not_load_code_either(desk: Desk) -> None:
