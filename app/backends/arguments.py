@@ -48,6 +48,8 @@ class Arguments:
     generation: Names
     packages: Callable[[str, Any], str | None]
     """The package that an argument of this value needs beyond the ones that are always there."""
+    excluded: Callable[[Mapping[str, Any]], Iterator[Wrong]]
+    """Arguments of the model that loading refuses together, or one without the other."""
     contradictions: Callable[[Mapping[str, Any], bool], Iterator[Wrong]]
     """Generation settings that no model takes together; the flag says that nothing more is merged into them."""
 
@@ -61,6 +63,7 @@ class Arguments:
                 yield wrong
             elif needed and needed not in installed:
                 yield Wrong(name, f"needs the package {needed}, which the backend's environment has not")
+        yield from self.excluded(args)
 
     def generation_faults(self, settings: Mapping[str, Any], *, whole: bool) -> Iterator[Wrong]:
         """Names that generation refuses, and values that contradict each other; null is as good as not given."""
@@ -83,6 +86,19 @@ def _hf_packages(name: str, value: Any) -> str | None:
             return "gptqmodel" if value else None
         case _:
             return None
+
+
+def _hf_excluded(args: Mapping[str, Any]) -> Iterator[Wrong]:
+    """As HFLM's constructor judges them."""
+    if args.get("enable_thinking") and args.get("think_end_token") is None:
+        yield Wrong("think_end_token", "is needed where enable_thinking is true")
+    for one, other in (("peft", "delta"), ("autogptq", "gptqmodel")):
+        if args.get(one) and args.get(other):
+            yield Wrong(other, f"excludes {one}")
+    switches = hf.QUANTIZING & {"load_in_4bit", "load_in_8bit"}
+    if not any(args.get(switch) for switch in switches):
+        for name in sorted((hf.QUANTIZING - switches) & args.keys()):
+            yield Wrong(name, "says nothing without load_in_4bit=True or load_in_8bit=True")
 
 
 def _hf_contradictions(settings: Mapping[str, Any], whole: bool) -> Iterator[Wrong]:
@@ -128,5 +144,6 @@ HF = Arguments(
         },
     ),
     packages=_hf_packages,
+    excluded=_hf_excluded,
     contradictions=_hf_contradictions,
 )

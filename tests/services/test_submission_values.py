@@ -91,6 +91,7 @@ MODEL_ARGS_REFUSED += [
     ({"attn_implementation": "flash_attention_2"}, "needs the package flash-attn"),
     ({"attn_implementation": "of_nobody"}, "one of those allowed"),
     ({"attn_implementation": 5}, "one of those allowed"),
+    ({"llm_int8_threshold": 6.0}, "without load_in_4bit=True or load_in_8bit=True"),
     ({"autogptq": True}, "needs the package auto-gptq"),
     ({"gptqmodel": True}, "needs the package gptqmodel"),
     ({"softmax_dtype": "float33"}, "one of those allowed"),
@@ -447,6 +448,11 @@ def test_what_is_taken_is_json(desk: Desk) -> None:
 
 
 def test_settings_that_contradict_each_other_are_refused(desk: Desk) -> None:
+    assert desk.with_args(enable_thinking=True) == {
+        "model_args.think_end_token": "is needed where enable_thinking is true"
+    }
+    assert desk.with_args(enable_thinking=True, think_end_token="</think>") == {}
+    assert desk.with_args(peft="o/p", delta="o/d") == {"model_args.delta": "excludes peft"}
     assert desk.faults(gen_kwargs={"do_sample": True, "temperature": 0}) == {
         "gen_kwargs.temperature": "must be above 0 where do_sample is true, not 0"
     }
