@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -68,6 +69,7 @@ class Evaluation:
     def __init__(self, job: Job, connection: Connection) -> None:
         self._job = job
         self._connection = connection
+        self._pid = os.getpid()
         self._inbox = Inbox(connection)
         self._ledger = Ledger()
         self._shared = SharedFaults(self._ledger)
@@ -293,6 +295,8 @@ class Evaluation:
         self._send("phase", phase=phase)
 
     def _send(self, type: str, **content: Any) -> None:  # noqa: A002 - its name in frames
+        if os.getpid() != self._pid:  # a copy that task code forked and let go on
+            os._exit(0)
         try:
             self._connection.send({"type": type, **content})
         except OSError as error:

@@ -188,6 +188,10 @@ WAYS: Mapping[str, Mapping[str, Way]] = {
         "text": giving("{'one': 'a\\0\\ud800'}"),
         "killed": giving("os.kill(os.getpid(), 9)", says="SIGKILL", more="import os"),
         "mute": giving("{'one': Mute()}", more=MUTE),
+        "forks": giving(
+            "{'one': (' 1 ' in doc['question'] and os.fork()) * 0 + 1}", SUCCEEDED, more="import os"
+        ),
+        "leaves_the_coordinator": giving("os.closerange(3, 99)", says="exit status 1", more="import os"),
     },
     "aggregation": {
         "raises": adding("raise KeyError('x')", says="KeyError: 'x' (aggregation of exact_match)"),
