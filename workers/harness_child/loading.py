@@ -88,6 +88,12 @@ class _TolerantFactory(TaskFactory):  # type: ignore[misc]
             return self._risks.missing(name, _given_up(self._risks.given_up[name]))
         return built
 
+    def _load_full_config(self, entry: Entry, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
+        config: dict[str, Any] = super()._load_full_config(entry, overrides)
+        if "group" not in config:
+            _refuse_unread(config.get("generation_kwargs"))
+        return config
+
     def _build_group_members(
         self,
         member_list: list[Any],
@@ -261,6 +267,21 @@ def _entry(entry: Mapping[str, Any]) -> Entry:
         yaml_path=Path(path) if path else None,
         tags=set(entry.get("tags") or ()),
     )
+
+
+def _refuse_unread(settings: Any) -> None:
+    """Generation settings that lm-eval itself stumbles over while it makes the task, in words."""
+    if settings is None:
+        return
+    if not isinstance(settings, dict):
+        said = f"generation_kwargs must be an object of settings, not {settings!r:.80}"
+        raise TaskFailedError(TASK_ERROR, said)
+    temperature = settings.get("temperature", 0)
+    try:
+        float(temperature)
+    except (TypeError, ValueError) as error:
+        said = f"generation_kwargs.temperature must be a number of at least 0, not {temperature!r:.80}"
+        raise TaskFailedError(TASK_ERROR, said) from error
 
 
 def _refuse_stranger(
