@@ -108,6 +108,18 @@ def test_a_document_that_no_engine_can_answer_is_named_and_the_others_are_scored
     assert f"scored on {12 - len(samples)} of 12 documents" in document["warnings"][0]
 
 
+def test_a_setting_that_only_the_engine_knows_to_be_wrong_costs_few_calls(stack: Stack, body: Body) -> None:
+    wrong = body | {"tasks": ["e2e_generate", "e2e_choice"], "gen_kwargs": {"bad_words_ids": 5}}
+    job = stack.finished(stack.submit(wrong))
+    assert job["status"] == "partially_failed"
+    tasks = {task["name"]: task for task in job["tasks"]}
+    assert tasks["e2e_choice"]["status"] == "succeeded"
+    error = tasks["e2e_generate"]["error"]
+    assert error["code"] == "task_error"
+    assert "so failed each of 5 requests tried alone" in error["message"]
+    assert 5 < stack.told("worker").count("`bad_words_ids` has to be") < 20, "of 60 requests, on two replicas"
+
+
 def test_a_running_job_stops_when_it_is_cancelled(stack: Stack, body: Body) -> None:
     job_id = stack.submit(body | {"batch_size": 1, "replicas": 1})  # slow enough to be stopped
     stack.until(job_id, lambda job: job["status"] == "running")
