@@ -11,7 +11,9 @@ import httpx
 import pytest
 from huggingface_hub.errors import HfHubHTTPError
 
+from app.domain.chunk import ALONE as CHUNK_ALONE
 from workers.harness_child import hub
+from workers.harness_child.shared_faults import ALONE as SHARED_ALONE
 
 from .coordinator import Order, Run
 
@@ -199,6 +201,10 @@ def test_requests_that_all_fail_alike_are_spared_after_a_few(order: Orders) -> N
     assert said in message(run, "generated")
     assert all(row["evalq_error"]["code"] == "task_error" for row in rows(run))
     assert "sums" in run.document["results"]
+
+
+def test_as_many_requests_are_judged_as_a_chunk_tries_alone() -> None:
+    assert SHARED_ALONE == CHUNK_ALONE
 
 
 def test_a_task_of_few_documents_that_all_fail_alike_is_at_fault_itself(order: Orders) -> None:
