@@ -83,7 +83,7 @@ def test_broken_tasks_of_a_folder_leave_the_others_alone(stack: Stack, body: Bod
     }
     assert errors["e2e_leaves"]["message"].startswith("the harness child ended with exit status 7 while")
     assert "document 0: the continuation" in errors["e2e_number"]["message"]
-    assert errors["e2e_refuses"]["message"] == "ValueError: a\ufffdb\\ud800 (document 0, process_results)"
+    assert errors["e2e_refuses"]["message"] == "ValueError: a\\x00b\\ud800 (document 0, process_results)"
     assert errors["e2e_unsplit"]["message"] == "the dataset has no split 'held_out'; it has: test"
     assert results["results"]["e2e_nested"]["exact_match,none"] == {"mean": None, "n": float(2**70)}
     assert '"mean": NaN,' in stack.artifact(job["id"], "results_")

@@ -117,8 +117,8 @@ def _attempt(call: Callable[..., T], *args: Any) -> T | None:
 
 
 def sayable(text: str) -> str:
-    """The text as a message carries it: half a surrogate pair is escaped."""
-    return text.encode(errors="backslashreplace").decode()
+    """The text as it can be kept and shown: NUL and half a surrogate pair are escaped."""
+    return text.encode(errors="backslashreplace").decode().replace("\x00", "\\x00")
 
 
 def loading_code(error: BaseException) -> str:

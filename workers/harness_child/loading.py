@@ -23,6 +23,9 @@ from workers.harness_child.job import Job, Spec
 
 T = TypeVar("T")
 
+LONGEST_NAME = 300
+"""A longer one is no key of a row."""
+
 _DATA = frozenset({"dataset_path", "custom_dataset"})
 
 
@@ -54,7 +57,7 @@ class _Risks:
 
     def take(self, name: object, build: Callable[[], T]) -> T | _MissingTask:
         """What `build` gives, or what stands for it."""
-        known = sayable(str(name))
+        known = sayable(str(name))[:LONGEST_NAME]
         if known in self.given_up:
             return self.missing(known, _given_up(self.given_up[known]))
         above, self._at = self._at, known
@@ -147,8 +150,8 @@ def _checked(task: object) -> Task:
     if not isinstance(task, Task):
         raise TaskFailedError(TASK_ERROR, f"its class makes a {type(task).__name__}, not a lm_eval Task")
     name = _name_of(task)
-    if not isinstance(name, str) or sayable(name) != name:
-        raise TaskFailedError(TASK_ERROR, f"its name must be text, not {name!r}")
+    if not isinstance(name, str) or sayable(name)[:LONGEST_NAME] != name:
+        raise TaskFailedError(TASK_ERROR, f"its name must be short text, not {name!r:.100}")
     return task
 
 
