@@ -35,6 +35,9 @@ _UNMISTAKABLE = re.compile(
     r"|\b\w{1,30}://[^\s:/@]{0,256}:[^\s/]{1,256}@"
 )
 """Only what nobody writes by chance: a prompt may well hold `sk-learn-...` or `TOKEN=`."""
+_PIECE = 65_536
+_LONGEST = 1024
+"""More characters than the longest of these has, with what stands around it."""
 _NAMES = re.compile(
     r"(?:^|_)(?:api_?key|access_?key|private_?key|secret|passw(?:or)?d|credentials?)(?:_|$)"
     r"|^(?:(?:hf|hub|use_auth|auth|access|huggingface|hugging_face_hub|bearer)_)?token$",
@@ -69,17 +72,31 @@ def _is_switch(value: Any) -> bool:
 
 
 def secrets_in(value: Any, path: str) -> Iterator[str]:
-    """Paths at which a document holds a credential, by its name or by what it looks like; names may be one, too."""
-    match value:
-        case str() if _UNMISTAKABLE.search(value):
-            yield path
-        case Mapping():
-            for key, item in value.items():
-                below = f"{path}.{redact(str(key))}" if path else redact(str(key))
-                if _UNMISTAKABLE.search(str(key)) or (_NAMES.search(str(key)) and not _is_switch(item)):
-                    yield below
-                else:
-                    yield from secrets_in(item, below)
-        case list() | tuple():
-            for index, item in enumerate(value):
-                yield from secrets_in(item, f"{path}.{index}")
+    """Paths at which a document holds a credential, by its name or by what it looks like; names may be one, too.
+
+    Paths are written where they are needed only: a body has a hundred thousand parts.
+    """
+    if isinstance(value, str) and _is_secret(value):
+        yield path
+    named = isinstance(value, Mapping)
+    for step, item in value.items() if named else enumerate(value) if isinstance(value, list | tuple) else ():
+        if named and _names_secret(str(step), item):
+            yield _below(path, step)
+        elif isinstance(item, Mapping | list | tuple):
+            yield from secrets_in(item, _below(path, step))
+        elif isinstance(item, str) and _is_secret(item):
+            yield _below(path, step)
+
+
+def _names_secret(name: str, value: Any) -> bool:
+    return _is_secret(name) or (_NAMES.search(name) is not None and not _is_switch(value))
+
+
+def _below(path: str, step: object) -> str:
+    return f"{path}.{redact(str(step))}" if path else redact(str(step))
+
+
+def _is_secret(text: str) -> bool:
+    """Looked for piece by piece: a search holds every other thread of the process until it is over."""
+    pieces = (text[at : at + _PIECE + _LONGEST] for at in range(0, len(text), _PIECE))
+    return any(_UNMISTAKABLE.search(piece) for piece in pieces)

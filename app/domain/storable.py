@@ -21,6 +21,9 @@ INT64 = range(-(2**63), 2**63)
 DEEPEST = 100
 """A value nested deeper is cut there: Postgres and readers of JSON give up at some depth, each at its own."""
 
+MOST_NAME = 300
+"""Characters of a field's name."""
+_WITH_PARTS = (dict, list, tuple)
 _NO_CHARACTERS = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -93,21 +96,24 @@ def _shown(value: Any) -> str:
 
 
 def unstorable(value: Any, path: str, depth: int = 0) -> Iterator[FaultyField]:
-    """A fault for every part that cannot be kept, and for nests that no job has."""
-    match value:
-        case Mapping() | list() | tuple() if depth == MAX_DEPTH:
-            yield FaultyField(path, f"is nested more than {MAX_DEPTH} levels deep")
-        case Mapping():
-            for key, item in value.items():
-                yield from _unstorable_name(key, path)
-                shown = str(key).encode(errors="replace").decode()
-                yield from unstorable(item, below(path, shown), depth + 1)
-        case list() | tuple():
-            for index, item in enumerate(value):
-                yield from unstorable(item, below(path, index), depth + 1)
-        case _:
-            if wrong := _wrong(value):
-                yield FaultyField(path, wrong)
+    """A fault for every part that cannot be kept, and for nests and names that no job has.
+
+    Paths are written where they are needed only: a body has a hundred thousand parts.
+    """
+    if not isinstance(value, _WITH_PARTS):
+        if wrong := _wrong(value):
+            yield FaultyField(path, wrong)
+        return
+    if depth == MAX_DEPTH:
+        yield FaultyField(path, f"is nested more than {MAX_DEPTH} levels deep")
+        return
+    for step, item in value.items() if isinstance(value, dict) else enumerate(value):
+        if isinstance(value, dict) and (wrong := _wrong_name(step)):
+            yield FaultyField(path, wrong)
+        if isinstance(item, _WITH_PARTS):
+            yield from unstorable(item, below(path, _step(step)), depth + 1)
+        elif wrong := _wrong(item):
+            yield FaultyField(below(path, _step(step)), wrong)
 
 
 def _wrong(value: Any) -> str | None:
@@ -125,10 +131,15 @@ def _wrong(value: Any) -> str | None:
             return f"is {type(value).__name__}, which JSON does not have"
 
 
-def _unstorable_name(key: Any, path: str) -> Iterator[FaultyField]:
-    wrong = _wrong(key) if isinstance(key, str) else f"has the name {key!r}, and names must be text"
-    if wrong:
-        yield FaultyField(path, wrong)
+def _wrong_name(key: Any) -> str | None:
+    if not isinstance(key, str):
+        return f"has the name {_shown(key)[:MOST_NAME]}, and names must be text"
+    return f"has a name of more than {MOST_NAME} characters" if len(key) > MOST_NAME else _wrong(key)
+
+
+def _step(key: Any) -> str:
+    """A name or a number as part of a path."""
+    return _shown(key)[:MOST_NAME].encode(errors="replace").decode()
 
 
 def below(path: str, step: object) -> str:

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from app.harnesses.arguments import parse_cli_pairs
+from app.harnesses.arguments import MOST_LITERAL, parse_cli_pairs
 from app.harnesses.flag_values import DEFAULT_SEED
 from app.harnesses.parallelism import HF_MODELS, argument_names
 
@@ -90,9 +90,11 @@ def _pairs(name: str, values: Mapping[str, Any] | None) -> list[str]:
 def _reads_back(key: str, value: Any) -> bool:
     if isinstance(value, int | float) and value < 0:  # lm-eval's command line makes -1 a float
         return False
+    if isinstance(value, list | dict) or (isinstance(value, str) and len(value) > MOST_LITERAL):
+        return False
     read = parse_cli_pairs([f"{key}={value}"], "")
     same = read.values == {key: value} and type(read.values[key]) is type(value)
-    return same and not isinstance(value, list | dict) and not read.notes and not _has_quotes(value)
+    return same and not read.notes and not _has_quotes(value)
 
 
 def _has_quotes(value: object) -> bool:

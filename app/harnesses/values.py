@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
+from reprlib import Repr
 from typing import Any
 
 from app.harnesses.arguments import read_value
 
 MOST_SHOWN = 80
+MOST_BITS = 1000
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,27 @@ def reading(kind: Kind, value: Any) -> tuple[Any, str | None]:
 
 
 def shown(value: object) -> str:
-    """A value in an error's words, cut where it is long."""
-    text = repr(value)
+    """A value in an error's words, cut where it is long; no more of it is looked at."""
+    match value:
+        case int():
+            text = repr(value) if value.bit_length() <= MOST_BITS else "a whole number of very many digits"
+        case str():
+            text = repr(value[: MOST_SHOWN + 1])
+        case _:
+            text = _SHOWN.repr(value)
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
+
+
+class _Short(Repr):
+    """Beginnings only, of nests too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlist = self.maxtuple = self.maxdict = self.maxset = self.maxfrozenset = MOST_SHOWN // 4
+        self.maxstring = self.maxother = self.maxlong = MOST_SHOWN * 2
+
+    def repr_int(self, x: int, _: int) -> str:
+        return shown(x)
+
+
+_SHOWN = _Short()

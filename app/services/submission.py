@@ -22,6 +22,8 @@ from app.services.submission_tasks import read_tasks
 from app.services.submission_values import read_values
 from app.settings import Settings
 
+MOST_NOTES = 50
+
 
 @dataclass(frozen=True)
 class Submission:
@@ -73,7 +75,7 @@ class SubmissionService:
         engine = self._engine(reader)
         if reader.faults or engine is None:
             raise InvalidJobError(reader.faults)
-        spec = dict(reader.spec)
+        spec, notes = dict(reader.spec), _first(reader.notes)
         plan = Plan(
             backend=engine.spec.backend,
             tensor_parallel_size=engine.spec.tensor_parallel_size,
@@ -82,10 +84,10 @@ class SubmissionService:
             replicas=spec["replicas"] if isinstance(spec["replicas"], int) else None,
             group=spec["group"],
             memory_per_gpu_gib=engine.memory_per_gpu_gib,
-            explanation=(*engine.explanation, *reader.notes),
+            explanation=(*engine.explanation, *notes),
             command=to_command(spec),
         )
-        return Submission(spec, engine.spec, plan, tuple(tasks), tuple(reader.notes))
+        return Submission(spec, engine.spec, plan, tuple(tasks), notes)
 
     def _with_command(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Fields of a pasted command, under the fields beside it."""
@@ -117,6 +119,13 @@ class SubmissionService:
         return EngineReader(
             reader, backend.name, self._settings, usable_groups(reader, backend.name, groups)
         ).read()
+
+
+def _first(notes: Sequence[str]) -> tuple[str, ...]:
+    """Notes as a plan tells them, of very many the first and a count."""
+    if len(notes) <= MOST_NOTES:
+        return tuple(notes)
+    return (*notes[:MOST_NOTES], f"and {len(notes) - MOST_NOTES} more notes")
 
 
 def usable_groups(reader: FieldReader, backend: str, groups: Sequence[GroupView]) -> list[GroupView]:

@@ -60,6 +60,9 @@ BOUNDS: Mapping[str, tuple[int, int]] = {
 """Far above what anybody means, and below what would hang a job or break a process that reads it."""
 MOST_STRING = 16_384
 """Characters of arguments written as one string; as an object they may be longer."""
+MOST_TASKS = MOST_INSTRUCTION = 200_000
+MOST_SEEDS = 200
+"""Characters of seeds written as one string."""
 _NUMPY_SEEDS = range(2**32)
 _MISNAMES = "gives documents the numbers of others where the list is in another order"
 
@@ -71,6 +74,8 @@ class FieldReader:
     spec: dict[str, Any]
     faults: list[FaultyField] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    paths: int = 0
+    """How many were looked up."""
 
     def given(self, name: str) -> Any:
         """The value now: the user's, else the default."""
@@ -118,8 +123,13 @@ def _read_strings(reader: FieldReader) -> None:
             reader.faults += faults
             reader.spec[name] = _storable(value) if isinstance(value, dict) else DEFAULTS[name]
     tasks = reader.given("tasks")
+    if isinstance(tasks, str) and len(tasks) > MOST_TASKS:
+        reader.fault("tasks", f"has at most {MOST_TASKS} characters as text: groups hold many")
+        tasks = ""
     if isinstance(tasks, str):
         reader.spec["tasks"] = parse_names(tasks)
+    long = len(reader.given("system_instruction") or "") > MOST_INSTRUCTION
+    reader.refuse_unless(not long, "system_instruction", f"has at most {MOST_INSTRUCTION} characters")
     if isinstance(reader.given("gen_kwargs"), dict) and not reader.given("gen_kwargs"):
         reader.spec["gen_kwargs"] = None
 
@@ -166,17 +176,27 @@ def _read_samples(reader: FieldReader) -> None:
     if not isinstance(samples, dict) or not samples:
         reader.fault("samples", "must be an object of task names with lists of document indices")
         return
+    risen: dict[str, list[int]] = {}
     for task, indices in samples.items():
-        whole = isinstance(indices, list) and all(type(index) is int and index >= 0 for index in indices)
-        reader.refuse_unless(whole and bool(indices), f"samples.{task}", "must be a list of document indices")
-        if whole and (rising := sorted(set(indices))) != indices:
-            reader.spec["samples"] = {**reader.given("samples"), task: rising}
+        if not _are_documents(indices):
+            reader.fault(f"samples.{task}", "must be a list of document indices")
+        elif (rising := sorted(set(indices))) != indices:
+            risen[task] = rising
             reader.notes.append(f"samples.{task} in rising order, each once: lm_eval 0.4.13 {_MISNAMES}")
+    reader.spec["samples"] = {**samples, **risen}
+
+
+def _are_documents(indices: Any) -> bool:
+    """Whether it is a list of document indices, at least one."""
+    return isinstance(indices, list) and indices != [] and all(type(at) is int and at >= 0 for at in indices)
 
 
 def _read_seed(reader: FieldReader) -> None:
     """One seed for all, or python, numpy, torch and, unless lm-eval's own will do, few-shot; `None` leaves one."""
     given = reader.given("seed")
+    if isinstance(given, str) and len(given) > MOST_SEEDS:
+        reader.fault("seed", f"has at most {MOST_SEEDS} characters as text")
+        return
     try:
         seeds = _seeds(given)
     except ValueError:

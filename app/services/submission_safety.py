@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from app.domain.redaction import secrets_in
 from app.domain.visible import one_line
-from app.errors import FaultyField
+from app.errors import MOST_FAULTS, FaultyField
 from app.harnesses.hub_names import is_hub_name
 from app.harnesses.model_folder import is_local, within
 from app.harnesses.values import shown
@@ -40,6 +41,9 @@ NO_CREDENTIALS = (
     "credentials are never taken from a job: the operator gives them to the workers (EVALQ_CHILD_ENV)"
 )
 MOST_CHARACTERS = 1000
+MOST_PATHS = 100
+MOST_PATH = 4096
+"""Characters of a path, as in Linux."""
 MODEL_NAMES = ("pretrained", "path")
 BELOW_MODEL = ("subfolder", "gguf_file")
 """Names below the model, whatever they look like; `EngineReader` follows them there."""
@@ -56,7 +60,7 @@ def refuse_unsafe(reader: FieldReader, settings: Settings) -> None:
     _refuse_credentials(reader)
     if not settings.allow_unsafe_code:
         for field in ("model_args", "gen_kwargs", "metadata"):
-            for path in _code_in(reader.given(field), field):
+            for path in islice(_code_in(reader.given(field), field), MOST_FAULTS):
                 reader.fault(path, SWITCHED_OFF)
     _keep_inside(reader, settings)
 
@@ -83,6 +87,8 @@ def inside(path: str, settings: Settings) -> Path | None:
 
     It is resolved once: what is judged is what is stored, and what engine and harness open.
     """
+    if len(path) > MOST_PATH:
+        return None
     try:
         resolved = Path(path).expanduser().resolve()
     except (OSError, RuntimeError):  # a loop of links, an unknown home
@@ -97,7 +103,7 @@ def change_faults(fields: Mapping[str, Any]) -> list[FaultyField]:
         *((f"tags.{i}", tag) for i, tag in enumerate(fields.get("tags", ()))),
     ]
     wrong = [FaultyField(path, message) for path, text in lines if (message := line_fault(text))]
-    return wrong + [FaultyField(path, NO_CREDENTIALS) for path in secrets_in(fields, "")]
+    return wrong + [FaultyField(path, NO_CREDENTIALS) for path in islice(secrets_in(fields, ""), MOST_FAULTS)]
 
 
 def line_fault(text: str) -> str | None:
@@ -108,7 +114,7 @@ def line_fault(text: str) -> str | None:
 
 
 def _refuse_credentials(reader: FieldReader) -> None:
-    for path in secrets_in(reader.spec, ""):
+    for path in islice(secrets_in(reader.spec, ""), MOST_FAULTS):
         reader.fault(path, NO_CREDENTIALS)
 
 
@@ -158,6 +164,12 @@ def _inside(
     if isinstance(value, list):
         return [_inside(item, f"{path}.{i}", reader, settings, is_path) for i, item in enumerate(value)]
     if not isinstance(value, str) or not is_path(value):
+        return value
+    reader.paths += 1
+    if reader.paths > MOST_PATHS:  # each is looked up in the file system
+        reader.refuse_unless(
+            reader.paths > MOST_PATHS + 1, path, f"is a path too many: a job has {MOST_PATHS}"
+        )
         return value
     _, scheme, named = value.rpartition("://")
     resolved = None if scheme and not named.startswith("/") else inside(named, settings)

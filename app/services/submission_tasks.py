@@ -13,6 +13,8 @@ MOST_NAMES = 2000
 MOST_PATTERNS = 50
 MOST_TASKS = 5000
 MOST_CHARACTERS = 300
+NEAR_FAULTS = 3
+"""Faults that list what would be right."""
 RUN_TOKENIZER_CODE = frozenset({"ruler", "babilong"})
 """Folders of lm-eval 0.4.13 whose tasks do so (tasks/*/common_utils.py, `get_tokenizer`)."""
 
@@ -48,10 +50,12 @@ def read_tasks(reader: FieldReader, settings: Settings) -> list[str]:
 def _too_much(reader: FieldReader, names: list[str]) -> bool:
     """Whether looking the names up would take longer than any job deserves."""
     known = len(reader.faults)
+    if len(names) > MOST_NAMES:
+        reader.fault("tasks", f"at most {MOST_NAMES} names: groups hold many")
+        return True
     for at, name in enumerate(names):
         if len(name) > MOST_CHARACTERS:
             reader.fault(f"tasks.{at}", f"a name has at most {MOST_CHARACTERS} characters")
-    reader.refuse_unless(len(names) <= MOST_NAMES, "tasks", f"at most {MOST_NAMES} names: groups hold many")
     patterns = sum(any(sign in name for sign in "*?[") for name in names)
     reader.refuse_unless(patterns <= MOST_PATTERNS, "tasks", f"at most {MOST_PATTERNS} names with *, ? or [")
     return len(reader.faults) > known
@@ -92,5 +96,7 @@ def _refuse_tokenizer_code(reader: FieldReader, index: TaskIndex, leaves: list[s
 def _check_samples(reader: FieldReader, leaves: list[str]) -> None:
     samples = reader.given("samples")
     if isinstance(samples, dict):
-        for task in samples.keys() - set(leaves):
-            reader.fault(f"samples.{task}", "this is not one of the job's tasks", tuple(leaves))
+        allowed = tuple(leaves)
+        for at, task in enumerate(sorted(samples.keys() - set(leaves))):
+            near = allowed if at < NEAR_FAULTS else None
+            reader.fault(f"samples.{task}", "this is not one of the job's tasks", near)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from app.backends import backend_of_model
@@ -60,7 +61,7 @@ def _read(
     given: Mapping[str, Any] = reader.given(field)
     reader.refuse_unless(len(given) <= MOST_ARGUMENTS, field, f"has at most {MOST_ARGUMENTS} arguments")
     kept = {}
-    for name, value in given.items():
+    for name, value in islice(given.items(), MOST_ARGUMENTS):
         if not _NAME.fullmatch(name):
             reader.fault(field, f"{shown(name)} is not the name of an argument")
             continue
