@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
+
+MOST_FAULTS = 100
+MOST_TOLD = 10
+"""Faults told in one line."""
 
 
 class FailureCode(StrEnum):
@@ -44,13 +50,26 @@ class FaultyField:
 
 
 class InvalidRequestError(EvalqError):
-    """What was sent cannot be accepted; carries every fault at once."""
+    """What was sent cannot be accepted; carries every fault at once, of very many the first and a count."""
 
     code = "invalid_request"
 
-    def __init__(self, faults: list[FaultyField]) -> None:
-        super().__init__("; ".join(": ".join(filter(None, (fault.path, fault.message))) for fault in faults))
-        self.faults = faults
+    def __init__(self, faults: Iterable[FaultyField], more: int = 0) -> None:
+        """`more` were counted already, and are not among `faults`."""
+        left = iter(faults)
+        self.named = list(islice(left, MOST_FAULTS))
+        self.more = more + sum(1 for _ in left)
+        if self.more and len(self.named) == MOST_FAULTS:
+            self.named.pop()
+            self.more += 1
+        self.faults = self.named + [FaultyField("", f"and {self.more} more faults")] * bool(self.more)
+        super().__init__(_in_a_line(self.faults))
+
+
+def _in_a_line(faults: list[FaultyField]) -> str:
+    """The first faults, with the counting one where there is one."""
+    told = [*faults[:MOST_TOLD], *faults[max(MOST_TOLD, len(faults) - 1) :]]
+    return "; ".join(": ".join(filter(None, (fault.path, fault.message))) for fault in told)
 
 
 class InvalidJobError(InvalidRequestError):
@@ -154,7 +173,7 @@ class TooManyStreamsError(TooManyRequestsError):
 
 
 class BusyError(TooManyRequestsError):
-    """The API process holds as many streams open as it may."""
+    """The API process has as many streams open, or bodies to check, as it may."""
 
     code = "busy"
 

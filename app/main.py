@@ -20,6 +20,7 @@ from app.api.deps import Services
 from app.api.heads import HeadAsGet
 from app.api.places import Places
 from app.api.problems import Problem, add_handlers
+from app.api.turns import Turns
 from app.api.urls import NoKeysInUrls
 from app.api.wakeups import WakeUps
 from app.broker import CeleryDoorbell
@@ -82,6 +83,7 @@ def _services(settings: Settings, sessions: Sessions) -> Services:
         streams=Places(settings),
         keys=KeyService(sessions=sessions),
         rates=RateLimit(settings),
+        turns=Turns(),
     )
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
-from email.message import Message
+from functools import partial
+from itertools import chain, islice
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
+from app.api.deps import ServicesDep
 from app.api.problems import MalformedJsonError, NotJsonError, TooLargeError, TooSlowError, in_words
 from app.domain.storable import unstorable
 from app.errors import FaultyField, InvalidRequestError
@@ -21,25 +24,53 @@ from app.errors import FaultyField, InvalidRequestError
 MAX_BODY_BYTES = 4 * 1024 * 1024
 BODY_SECONDS = 60.0
 INT64_DIGITS = 20
+MOST_PARTS = 200_000
+"""Each is looked at some ten times before a job is stored; all documents of lm-eval's largest tasks are fewer."""
+_PART = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[,:\[{]', re.DOTALL)
+_NEAR_FAULTS = 5
+"""Unknown fields that are told what is near."""
 
 
-async def json_object(request: Request) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Body:
+    """A JSON object that was posted, and how large it was."""
+
+    fields: dict[str, Any]
+    size_bytes: int
+
+
+async def json_object(request: Request, services: ServicesDep) -> Body:
     """The body, which must be one JSON object of text that Postgres can keep."""
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise NotJsonError("send the body as it is: it is not decompressed here")
+    sent = await _read(request)
+    fields = await services.turns.take(len(sent), partial(_object, sent, request.headers))
+    return Body(fields, len(sent))
+
+
+def _object(sent: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
     try:
-        body = json.loads(await _read(request), parse_constant=_refuse, parse_int=_whole)
+        text = sent.decode(json.detect_encoding(sent), "surrogatepass")
+        _refuse_many_parts(text)
+        body = json.loads(text.removeprefix("\ufeff"), parse_constant=_refuse, parse_int=_whole)
     except RecursionError as error:
         raise MalformedJsonError("the body is nested too deeply") from error
     except ValueError as error:
         raise MalformedJsonError(f"the body is not JSON: {error}") from error
-    if not _is_json(request.headers.get("content-type", "")):
+    if not _is_json(headers.get("content-type", "")):
         raise NotJsonError("send JSON with the header `Content-Type: application/json`")
     if not isinstance(body, dict):
         raise InvalidRequestError([FaultyField("", "the body must be a JSON object")])
-    if faults := list(unstorable(body, "")):
-        raise InvalidRequestError(faults)
+    faults = unstorable(body, "")
+    if first := next(faults, None):
+        raise InvalidRequestError(chain([first], faults))
     return body
+
+
+def _refuse_many_parts(text: str) -> None:
+    """TooLargeError where it takes long to look at every part; tells before a part is made, and stops there."""
+    if sum(1 for _ in islice(_PART.finditer(text), MOST_PARTS + 1)) > MOST_PARTS:
+        raise TooLargeError(f"a body has at most {MOST_PARTS} texts, commas, colons and brackets")
 
 
 async def _read(request: Request) -> bytes:
@@ -56,7 +87,7 @@ async def _read(request: Request) -> bytes:
     return bytes(body)
 
 
-JsonObject = Annotated[dict[str, Any], Depends(json_object)]
+JsonObject = Annotated[Body, Depends(json_object)]
 
 
 def request_body(model: type[BaseModel]) -> dict[str, Any]:
@@ -70,14 +101,27 @@ def request_body(model: type[BaseModel]) -> dict[str, Any]:
 
 def shape_faults(model: type[BaseModel], fields: Mapping[str, Any]) -> list[FaultyField]:
     """Every field whose type is wrong or whose name is unknown; a union that fails is one fault."""
+    known = {name: value for name, value in fields.items() if name in model.model_fields}
+    unknown = [name for name in fields if name not in model.model_fields]
+    return [
+        *_type_faults(model, known),
+        *(_unknown(name, model, near=at < _NEAR_FAULTS) for at, name in enumerate(unknown)),
+    ]
+
+
+def _type_faults(model: type[BaseModel], fields: Mapping[str, Any]) -> list[FaultyField]:
     try:
         model.model_validate(fields)
     except ValidationError as error:
-        by_path: dict[str, list[ErrorDetails]] = {}
-        for detail in error.errors():
-            by_path.setdefault(_path(detail["loc"], fields), []).append(detail)
-        deepest = [path for path in by_path if not any(other.startswith(f"{path}.") for other in by_path)]
-        return [_fault(path, by_path[path], model) for path in deepest]
+        said: dict[tuple[str, ...], list[str]] = {}
+        for detail in error.errors(include_url=False, include_input=False, include_context=False):
+            said.setdefault(_place(detail["loc"], fields), []).append(detail["msg"])
+        above = {place[:length] for place in said for length in range(len(place))}
+        return [
+            FaultyField(".".join(place), in_words(messages))
+            for place, messages in said.items()
+            if place not in above
+        ]
     return []
 
 
@@ -86,14 +130,12 @@ def root(fault: FaultyField) -> str:
     return fault.path.partition(".")[0]
 
 
-def _fault(path: str, details: list[ErrorDetails], model: type[BaseModel]) -> FaultyField:
-    if any(detail["type"] == "extra_forbidden" for detail in details):
-        near = get_close_matches(path, model.model_fields, n=3)
-        return FaultyField(path, "there is no such field", tuple(near or model.model_fields))
-    return FaultyField(path, in_words(detail["msg"] for detail in details))
+def _unknown(name: str, model: type[BaseModel], *, near: bool) -> FaultyField:
+    alike = get_close_matches(name, model.model_fields, n=3) or model.model_fields if near else ()
+    return FaultyField(name, "there is no such field", tuple(alike) or None)
 
 
-def _path(location: tuple[int | str, ...], fields: Mapping[str, Any]) -> str:
+def _place(location: tuple[int | str, ...], fields: Mapping[str, Any]) -> tuple[str, ...]:
     """The part of a Pydantic location that exists in the body: the rest names members of a union."""
     parts: list[str] = []
     here: Any = fields
@@ -105,15 +147,12 @@ def _path(location: tuple[int | str, ...], fields: Mapping[str, Any]) -> str:
         else:
             continue
         parts.append(str(step))
-    return ".".join(parts)
+    return tuple(parts)
 
 
 def _is_json(content_type: str) -> bool:
-    message = Message()
-    message["content-type"] = content_type
-    return message.get_content_type() == "application/json" or content_type.partition(";")[0].endswith(
-        "+json"
-    )
+    media_type = content_type.partition(";")[0].strip().lower()
+    return media_type == "application/json" or media_type.endswith("+json")
 
 
 def _refuse(constant: str) -> None:

@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app.api.places import Places
 from app.api.problems import UnknownParameterError
+from app.api.turns import Turns
 from app.api.wakeups import WakeUps
 from app.domain.keys import Caller
 from app.errors import FaultyField, InvalidRequestError, UnknownJobError
@@ -46,6 +47,7 @@ class Services:
     streams: Places
     keys: KeyService
     rates: RateLimit
+    turns: Turns
 
 
 async def services(request: Request) -> Services:

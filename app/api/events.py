@@ -66,9 +66,9 @@ async def read_events(
         return EventList(data=[event_out(event) for event in events])
     if last_event_id is not None and await run_in_threadpool(_is_over, services, job_id, after):
         return Response(status_code=204)
-    view = await run_in_threadpool(services.jobs.view, job_id)
+    first = await run_in_threadpool(_snapshot, services, job_id)
     return Stream(
-        _stream(services, job_id, after, snapshot(view), Admission(services, request.headers)),
+        _stream(services, job_id, after, first, Admission(services, request.headers)),
         services=services,
         request=request,
         media_type="text/event-stream",
@@ -82,10 +82,15 @@ def _is_over(services: Services, job_id: UUID, after: int) -> bool:
     return news.ended and not news.events
 
 
+def _snapshot(services: Services, job_id: UUID) -> bytes:
+    """The first event, written here: a job's spec may be of megabytes, and on the event loop all others wait."""
+    return _sse(snapshot(services.jobs.view(job_id)))
+
+
 async def _stream(
-    services: Services, job_id: UUID, after: int, first: EventOut, admission: Admission
+    services: Services, job_id: UUID, after: int, first: bytes, admission: Admission
 ) -> AsyncIterator[bytes]:
-    yield _sse(first)
+    yield first
     async with aclosing(services.wakeups.follow(job_id, after, LOOK_SECONDS)) as stream:
         async for news in stream:
             if not await admission.holds():

@@ -7,12 +7,13 @@ import json
 from collections.abc import Mapping
 from contextlib import aclosing
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
 import anyio
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 
 from app.api import cursors
@@ -30,11 +31,12 @@ from app.api.problems import (
 from app.api.schemas.job import JobOut, JobPage
 from app.api.schemas.submission import DryRunOut, JobIn, JobPatch
 from app.api.text import job_text
-from app.api.views import job_out, job_path, plan_out
+from app.api.views import answer, job_out, job_path, plan_out
 from app.db.jobs import JobFilter
 from app.domain.job import Job, JobStatus
 from app.domain.keys import Caller
 from app.errors import (
+    BusyError,
     IdempotencyConflictError,
     IdempotencyInFlightError,
     IllegalMoveError,
@@ -51,7 +53,7 @@ from app.services.submission_safety import change_faults
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(known_parameters)])
 
 MOST_WAIT_SECONDS = 60
-BODY_PROBLEMS = (MalformedJsonError, NotJsonError, TooLargeError, TooSlowError)
+BODY_PROBLEMS = (MalformedJsonError, NotJsonError, TooLargeError, TooSlowError, BusyError)
 CHANGE_PROBLEMS = (UnknownJobError, IllegalMoveError, StaleJobError)
 
 Key = Annotated[
@@ -84,7 +86,7 @@ Key = Annotated[
     },
 )
 async def submit_job(
-    fields: JsonObject,
+    body: JsonObject,
     services: ServicesDep,
     caller: CallerDep,
     request: Request,
@@ -92,17 +94,23 @@ async def submit_job(
     dry_run: Annotated[bool, Query(description="Validate and plan, store nothing.")] = False,
     idempotency_key: Key = None,
     prefer: Annotated[str | None, Header(description="`wait=N`, at most 60 seconds.")] = None,
-) -> JSONResponse:
+) -> Response:
     """lm-eval's own names; every fault comes at once, and nothing is queued that cannot run."""
     if dry_run:
-        return await run_in_threadpool(dry_run_out, services, fields)
-    job, created = await run_in_threadpool(_stored, services, fields, caller, idempotency_key)
+        return await services.turns.take(body.size_bytes, partial(dry_run_out, services, body.fields))
+    store = partial(_stored, services, body.fields, caller, idempotency_key)
+    job, created = await services.turns.take(body.size_bytes, store)
     headers = {"Location": job_path(job)}
     wait = _wait_seconds(prefer)
     if wait and await _ended(services, request, job.id, wait):
         headers["Preference-Applied"] = f"wait={wait}"
-    out = job_out(await run_in_threadpool(services.jobs.view, job.id))
-    return JSONResponse(out.model_dump(mode="json"), 202 if created else 200, headers)
+    return await run_in_threadpool(_shown, services, job.id, 202 if created else 200, headers)
+
+
+def _shown(
+    services: Services, job_id: UUID, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    return answer(job_out(services.jobs.view(job_id)), status, headers)
 
 
 def _stored(
@@ -124,13 +132,14 @@ def checked(services: Services, fields: Mapping[str, Any]) -> Submission:
     try:
         submission = services.submissions.check({k: v for k, v in fields.items() if k not in misshapen})
     except InvalidJobError as error:
-        faults += [fault for fault in error.faults if root(fault) not in misshapen]
+        meant = [fault for fault in error.named if root(fault) not in misshapen]
+        raise InvalidJobError([*faults, *meant], error.more) from None
     if faults:
         raise InvalidJobError(faults)
     return submission
 
 
-def dry_run_out(services: Services, fields: Mapping[str, Any]) -> JSONResponse:
+def dry_run_out(services: Services, fields: Mapping[str, Any]) -> Response:
     """What would become of the job; its faults are the answer, not an error."""
     try:
         submission = checked(services, fields)
@@ -145,7 +154,7 @@ def dry_run_out(services: Services, fields: Mapping[str, Any]) -> JSONResponse:
             tasks=list(submission.tasks),
             notes=list(submission.notes),
         )
-    return JSONResponse(out.model_dump(mode="json"))
+    return answer(out)
 
 
 def _wait_seconds(prefer: str | None) -> int:
@@ -174,7 +183,7 @@ def _before(created_at: str, job_id: str) -> tuple[datetime, UUID]:
     return datetime.fromisoformat(created_at), UUID(job_id)
 
 
-@router.get("", summary="List jobs", responses=problems())
+@router.get("", summary="List jobs", response_model=JobPage, responses=problems())
 def list_jobs(
     services: ServicesDep,
     caller: CallerDep,
@@ -188,7 +197,7 @@ def list_jobs(
     created_after: Annotated[datetime | None, Blank, Query()] = None,
     limit: page_size(50, 500) = 50,  # type: ignore[valid-type]
     cursor: Cursor = None,
-) -> JobPage:
+) -> Response:
     """Newest first, without replicas."""
     wanted = JobFilter(
         status=status,
@@ -202,10 +211,11 @@ def list_jobs(
     )
     views = services.jobs.page(wanted, limit + 1, cursors.decoded(cursor, _before))
     last = views[limit - 1].job if len(views) > limit else None
-    return JobPage(
+    page = JobPage(
         data=[job_out(view) for view in views[:limit]],
         next_cursor=cursors.encoded(last.created_at.isoformat(), str(last.id)) if last else None,
     )
+    return answer(page)
 
 
 @router.get(
@@ -215,58 +225,73 @@ def list_jobs(
     responses=problems(UnknownJobError)
     | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "The job."}},
 )
-def read_job(job_id: JobId, services: ServicesDep, request: Request) -> JobOut | Response:
+def read_job(job_id: JobId, services: ServicesDep, request: Request) -> Response:
     """JSON; with `Accept: text/plain` a short table for people."""
     out = job_out(services.jobs.view(job_id))
     if preferred(request.headers.get("accept", ""), "application/json", "text/plain") == "text/plain":
         return PlainTextResponse(job_text(out))
-    return out
+    return answer(out)
 
 
 @router.patch(
     "/{job_id}",
     summary="Change name, priority or tags",
     openapi_extra=request_body(JobPatch),
+    response_model=JobOut,
     responses=problems(*BODY_PROBLEMS, UnknownJobError, StaleJobError),
 )
-def change_job(job_id: JobId, fields: JsonObject, services: ServicesDep) -> JobOut:
+async def change_job(job_id: JobId, body: JsonObject, services: ServicesDep) -> Response:
     """What is absent stays as it is."""
+    return await services.turns.take(body.size_bytes, partial(_changed, services, job_id, body.fields))
+
+
+def _changed(services: Services, job_id: UUID, fields: Mapping[str, Any]) -> Response:
     if faults := shape_faults(JobPatch, fields) or change_faults(fields):
         raise InvalidRequestError(faults)
     services.jobs.change(job_id, **fields)
-    return job_out(services.jobs.view(job_id))
+    return _shown(services, job_id)
 
 
-@router.post("/{job_id}/cancel", summary="Cancel a job", responses=problems(*CHANGE_PROBLEMS))
-def cancel_job(job_id: JobId, services: ServicesDep) -> JobOut:
+@router.post(
+    "/{job_id}/cancel", summary="Cancel a job", response_model=JobOut, responses=problems(*CHANGE_PROBLEMS)
+)
+def cancel_job(job_id: JobId, services: ServicesDep) -> Response:
     """A waiting job ends now; a running one stops within seconds. Safe to repeat."""
     services.jobs.cancel(job_id)
-    return job_out(services.jobs.view(job_id))
+    return _shown(services, job_id)
 
 
-@router.post("/{job_id}/pause", summary="Pause a job", responses=problems(*CHANGE_PROBLEMS))
-def pause_job(job_id: JobId, services: ServicesDep) -> JobOut:
+@router.post(
+    "/{job_id}/pause", summary="Pause a job", response_model=JobOut, responses=problems(*CHANGE_PROBLEMS)
+)
+def pause_job(job_id: JobId, services: ServicesDep) -> Response:
     """Hold the job with every answer it has. Safe to repeat."""
     services.jobs.pause(job_id)
-    return job_out(services.jobs.view(job_id))
+    return _shown(services, job_id)
 
 
-@router.post("/{job_id}/resume", summary="Resume a paused job", responses=problems(*CHANGE_PROBLEMS))
-def resume_job(job_id: JobId, services: ServicesDep) -> JobOut:
+@router.post(
+    "/{job_id}/resume",
+    summary="Resume a paused job",
+    response_model=JobOut,
+    responses=problems(*CHANGE_PROBLEMS),
+)
+def resume_job(job_id: JobId, services: ServicesDep) -> Response:
     """Let the job wait for its turn again. Safe to repeat."""
     services.jobs.resume(job_id)
-    return job_out(services.jobs.view(job_id))
+    return _shown(services, job_id)
 
 
 @router.post(
     "/{job_id}/retry",
     summary="Go on with an ended job",
+    response_model=JobOut,
     responses=problems(*CHANGE_PROBLEMS, QuotaExceededError),
 )
-def retry_job(job_id: JobId, services: ServicesDep) -> JobOut:
+def retry_job(job_id: JobId, services: ServicesDep) -> Response:
     """A failed, partially failed or cancelled job goes on, keeping every answer it has."""
     services.jobs.retry(job_id)
-    return job_out(services.jobs.view(job_id))
+    return _shown(services, job_id)
 
 
 @router.delete(

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 MOST_SHOWN = 200
+MOST_CHARACTERS = 2000
+MOST_ALLOWED = 100
 METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST")
 _SUBJECT = re.compile(r"^(?:Input|String|List|Value|Dictionary|Value error,) (?:should )?")
 
@@ -138,17 +140,29 @@ def problem(
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     """The answer that carries an error; it repeats no secret of what was sent."""
-    listed = [fault_out(fault) for fault in faults]
     kind = f"urn:evalq:problem:{code}"
-    body = Problem(type=kind, title=title, status=status, detail=redact(detail), code=code, errors=listed)
+    detail = _safe(detail, MOST_CHARACTERS)
+    listed = [fault_out(fault) for fault in faults]
+    body = Problem(type=kind, title=title, status=status, detail=detail, code=code, errors=listed)
     content = body.model_dump(mode="json")
     return JSONResponse(content, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 
+def cut(text: str, most: int) -> str:
+    """The text, or its beginning."""
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 def fault_out(fault: FaultyField) -> Fault:
-    """A fault as JSON shows it; it repeats no secret of what was sent."""
-    allowed = list(fault.allowed) if fault.allowed else None
-    return Fault(path=redact(fault.path), message=redact(fault.message), allowed=allowed)
+    """A fault as JSON shows it, no longer than anybody reads; it repeats no secret of what was sent."""
+    allowed = [cut(name, MOST_SHOWN) for name in (fault.allowed or ())[:MOST_ALLOWED]]
+    path, message = _safe(fault.path, MOST_SHOWN), _safe(fault.message, MOST_CHARACTERS)
+    return Fault(path=path, message=message, allowed=allowed or None)
+
+
+def _safe(text: str, most: int) -> str:
+    """Without secrets and short; read a little further than shown, so that half a secret is none that is left."""
+    return cut(redact(text[: 2 * most]), most)
 
 
 def from_error(error: EvalqError) -> JSONResponse:
@@ -261,7 +275,7 @@ def _possible(request: Request) -> list[str]:
 def _way_out(request: Request, error: HTTPException, headers: Mapping[str, str]) -> str | None:
     match error.status_code:
         case HTTPStatus.NOT_FOUND:
-            return f"there is nothing at {request.url.path[:MOST_SHOWN]}: /docs lists every call"
+            return f"there is nothing at {cut(request.url.path, MOST_SHOWN)}: /docs lists every call"
         case HTTPStatus.METHOD_NOT_ALLOWED:
             return f"{request.method[:MOST_SHOWN]} is not possible here, only {headers['Allow']}"
         case _:

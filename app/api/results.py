@@ -6,13 +6,14 @@ import json
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Query
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Depends, Query, Response
+from fastapi.responses import JSONResponse, StreamingResponse
 
 from app.api import cursors
 from app.api.deps import Blank, Cursor, JobId, ServicesDep, known_parameters, page_size
 from app.api.problems import problems
 from app.api.schemas.output import ArtifactList, ArtifactOut, SamplePage
+from app.api.views import answer
 from app.db.outputs import SampleFilter
 from app.domain.storable import storable
 from app.errors import NoResultsYetError, UnknownArtifactError, UnknownJobError
@@ -28,12 +29,14 @@ Filter = Annotated[SampleFilter | None, Blank, Query(description=FILTER)]
 
 
 @router.get(
-    "/results", summary="lm-eval's result document", responses=problems(UnknownJobError, NoResultsYetError)
+    "/results",
+    summary="lm-eval's result document",
+    response_model=dict[str, Any],
+    responses=problems(UnknownJobError, NoResultsYetError),
 )
-def read_results(job_id: JobId, services: ServicesDep) -> dict[str, Any]:
+def read_results(job_id: JobId, services: ServicesDep) -> Response:
     """With `evalq` beside it for provenance; before the job ends, the tasks finished so far. NaN is null."""
-    document: dict[str, Any] = storable(services.results.document(job_id))
-    return document
+    return JSONResponse(storable(services.results.document(job_id)))
 
 
 def _place(task: Any, position: Any) -> tuple[str, int]:
@@ -42,7 +45,12 @@ def _place(task: Any, position: Any) -> tuple[str, int]:
     return task, int(position)
 
 
-@router.get("/samples", summary="lm-eval's sample rows", responses=problems(UnknownJobError))
+@router.get(
+    "/samples",
+    summary="lm-eval's sample rows",
+    response_model=SamplePage,
+    responses=problems(UnknownJobError),
+)
 def read_samples(
     job_id: JobId,
     services: ServicesDep,
@@ -51,7 +59,7 @@ def read_samples(
     filter: Filter = None,  # noqa: A002 - its name on the wire
     limit: page_size(100, 1000) = 100,  # type: ignore[valid-type]
     cursor: Cursor = None,
-) -> SamplePage:
+) -> Response:
     """By task and document; empty before the first task is scored."""
     rows = services.results.samples(
         job_id,
@@ -61,10 +69,11 @@ def read_samples(
         limit=limit + 1,
     )
     last = rows[limit - 1] if len(rows) > limit else None
-    return SamplePage(
+    page = SamplePage(
         data=[_row(sample) for sample in rows[:limit]],
         next_cursor=cursors.encoded(last.task, last.position) if last else None,
     )
+    return answer(page)
 
 
 def _row(sample: Sample) -> dict[str, Any]:

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+)
+from pydantic_core import PydanticCustomError
 
 from app.api.problems import Fault
 from app.api.schemas.job import PlanOut
@@ -16,6 +27,17 @@ Number = Annotated[StrictInt, Field(le=BIGINT)] | StrictFloat
 Text = Annotated[StrictStr, Field(max_length=200)]
 Tags = Annotated[list[Annotated[StrictStr, Field(min_length=1, max_length=100)]], Field(max_length=50)]
 Priority = Annotated[StrictInt, Field(ge=0, le=100, description="Higher goes first.")]
+Seeds = Annotated[list[Annotated[StrictInt, Field(ge=-BIGINT, le=BIGINT)] | None], Field(max_length=4)]
+
+
+def _few(value: Any) -> Any:
+    """Refused before its parts are looked at: each of ten thousands would be a fault of its own."""
+    if isinstance(value, dict) and len(value) > 200:
+        raise PydanticCustomError("too_long", "Dictionary should have at most 200 names")
+    return value
+
+
+Few = BeforeValidator(_few)
 Arguments = dict[str, Any] | StrictStr
 
 EXAMPLE: JsonValue = {
@@ -42,7 +64,7 @@ class JobIn(BaseModel):
     )
     model: StrictStr | None = Field(None, description="The backend: hf, vllm, ...")
     model_args: Arguments | None = Field(None, description="An object, or lm-eval's `k=v,k=v`.")
-    tasks: list[StrictStr] | StrictStr | None = Field(
+    tasks: Annotated[list[StrictStr], Field(max_length=2000)] | StrictStr | None = Field(
         None, description="A list, or names with commas between."
     )
     num_fewshot: Count | None = None
@@ -56,10 +78,8 @@ class JobIn(BaseModel):
     fewshot_as_multiturn: StrictBool | None = None
     log_samples: StrictBool | None = None
     predict_only: StrictBool | None = None
-    seed: list[Annotated[StrictInt, Field(ge=-BIGINT, le=BIGINT)] | None] | StrictInt | StrictStr | None = (
-        Field(
-            None, description="One seed, or four: python, numpy, torch (samples are drawn by it), few-shot."
-        )
+    seed: Seeds | StrictInt | StrictStr | None = Field(
+        None, description="One seed, or four: python, numpy, torch (samples are drawn by it), few-shot."
     )
     confirm_run_unsafe_code: StrictBool | None = None
     trust_remote_code: StrictBool | None = None
@@ -73,7 +93,9 @@ class JobIn(BaseModel):
     replicas: Count | Literal["auto"] | None = None
     gpus_per_replica: Count | Literal["auto"] | None = None
     reuse_responses: StrictBool | None = Field(None, description="Take answers that are stored already.")
-    env: dict[str, StrictStr] | None = Field(None, description="Names on the operator's allow-list only.")
+    env: Annotated[dict[str, StrictStr], Few] | None = Field(
+        None, description="Names on the operator's allow-list only."
+    )
     callback_url: StrictStr | None = None
 
 
