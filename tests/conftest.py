@@ -14,6 +14,12 @@ from tests.servers import Postgres, running_postgres, running_valkey
 from tests.world import World, make_world
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """For tests/api/test_generated_requests.py."""
+    parser.addoption("--requests", type=int, default=300, help="how many odd requests are made")
+    parser.addoption("--seed", default="1", help="which")
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """One Postgres for the whole run; its folder has a short name because sockets must."""
