@@ -90,6 +90,5 @@ def _say_surprise(kind: type[BaseException], error: BaseException, trace: Traceb
     import traceback
 
     from app.cli.terminal import echo
-    from app.domain.redaction import redact
 
-    echo(redact("".join(traceback.format_exception(kind, error, trace))), err=True, nl=False)
+    echo("".join(traceback.format_exception(kind, error, trace)), err=True, nl=False)

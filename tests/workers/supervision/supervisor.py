@@ -12,7 +12,6 @@ import sys
 import time
 from pathlib import Path
 
-from workers.bounds import Bounds
 from workers.supervision.child import Child
 from workers.supervision.janitor import Mark
 
@@ -23,7 +22,6 @@ child = Child.start(
     env=dict(os.environ),
     log_path=Path(log),
     mark=Mark.replica(replica),
-    bounds=Bounds(),
     orphan_grace_seconds=0.1,
 )
 ready = child.connection.receive(30)
