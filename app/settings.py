@@ -100,6 +100,21 @@ class Settings(BaseSettings):
     poll_seconds: float = Field(0.2, description="Pause between two looks of a worker at the database.")
     max_batch_size: int = Field(64, description="Upper bound of an automatic batch size.")
     coordinator_jobs: int = Field(8, description="Jobs one coordinator worker runs at once.")
+    harness_memory_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Most of its host's or container's memory that one job's harness may hold; 0 for no bound.",
+    )
+    engine_memory_share: float = Field(
+        0.95, ge=0, le=1, description="The same for one engine, which may hold its model there."
+    )
+    child_processes: int = Field(
+        4096, ge=0, description="Most processes of one harness or engine; 0 for no bound."
+    )
+    child_files: int = Field(
+        65536, ge=0, description="Most files a process of a harness or engine opens at once; 0 for no bound."
+    )
     keep_jobs_days: float = Field(
         0.0,
         ge=0,

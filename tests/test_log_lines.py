@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import subprocess
 import sys
 
@@ -52,6 +53,7 @@ def said_by(code: str) -> str:
     command = [sys.executable, "-c", f"words = {words!r}; {code}"]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     assert drives_nothing(answer.stderr)
+    assert not re.search(r"evq_[^*]", answer.stderr)
     assert not any(line.startswith(FORGED) for line in answer.stderr.splitlines())
     return answer.stderr
 

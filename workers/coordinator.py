@@ -22,6 +22,7 @@ from app.services.coordination import CoordinationService
 from app.settings import Settings
 from workers.frames import Connection
 from workers.story import TAIL_LINES, EngineChangedError, HarnessDiedError, JobEndedError, Story
+from workers.supervision.child_bounds import harness_bounds
 from workers.supervision.environment import child_environment
 from workers.supervision.fork_server import HarnessServer
 from workers.supervision.heartbeat import Heartbeat
@@ -68,7 +69,9 @@ class Coordinator:
         self._stopping = stopping
         logs = settings.data_dir / "logs" / "jobs"
         self._server = HarnessServer(
-            env=child_environment(os.environ, settings.child_env), log_path=logs / "server.log"
+            env=child_environment(os.environ, settings.child_env),
+            bounds=harness_bounds(settings),
+            log_path=logs / "server.log",
         )
         self._over = threading.Event()
 
@@ -186,7 +189,8 @@ class Coordinator:
         if error.status is None and self._server.died_under(connection):
             words = "the fork server died, and the harness child with it"
             return Death(words, story.task, answered=story.answered, shared=True)
-        return Death(str(error), story.task, error.status, answered=story.answered)
+        outgrew = error.outgrew is not None
+        return Death(str(error), story.task, error.status, answered=story.answered, outgrew=outgrew)
 
     def _renew(self, lease: Lease) -> Order | None:
         try:

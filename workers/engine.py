@@ -30,7 +30,7 @@ from workers.engine_log import EngineLog
 from workers.frames import Frame
 from workers.pace import AHEAD_SECONDS, Hand, Speed
 from workers.supervision.child import Child
-from workers.supervision.failures import classify
+from workers.supervision.failures import classify, outgrown
 from workers.supervision.heartbeat import Heartbeat
 from workers.supervision.log_tail import LogTail
 from workers.supervision.oom import oom_kills
@@ -246,6 +246,8 @@ class Engine:
     def _death(self, *, loading: bool, job_id: UUID | None) -> Failure:
         """Why the engine ended, as far as its end and its words on this job's chunk tell."""
         status = self._child.wait(STOP_GRACE_SECONDS)
+        if outgrew := self._child.outgrew:
+            return self._with_log(outgrown(f"the engine {outgrew}"), job_id)
         killed = oom_kills() > self._oom_kills
         found = classify(status, None, None, self._log.text(), loading=loading, oom_killed=killed)
         return self._with_log(found, job_id)

@@ -45,7 +45,9 @@ class Connection:
 
     def send(self, frame: Frame) -> None:
         """Send a frame whole; raises OSError when the other end is gone."""
-        body = msgpack.packb(frame)
+        body = msgpack.packb(
+            frame, unicode_errors="backslashreplace"
+        )  # half a surrogate pair, of whoever wrote it
         if len(body) > MAX_FRAME_BYTES:
             raise ValueError(f"frame of {len(body)} bytes is over the limit of {MAX_FRAME_BYTES}")
         with self._sending:

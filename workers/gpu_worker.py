@@ -19,6 +19,7 @@ from app.settings import Settings
 from workers.devices import GroupDevices
 from workers.engine import STOP_GRACE_SECONDS, Engine, EngineError
 from workers.supervision.child import Child
+from workers.supervision.child_bounds import engine_bounds
 from workers.supervision.environment import child_environment
 from workers.supervision.heartbeat import Heartbeat
 from workers.supervision.janitor import Mark
@@ -68,7 +69,8 @@ class ReplicaSupervisor:
         log_path = self._settings.data_dir / "logs" / "replicas" / f"{replica.id}.log"
         command = self._devices.engine_command(replica)
         env = child_environment(os.environ, self._settings.child_env, command.env)
-        with Child.start(command.argv, env=env, log_path=log_path, mark=Mark.replica(replica.id)) as child:
+        bounds, mark = engine_bounds(self._settings), Mark.replica(replica.id)
+        with Child.start(command.argv, env=env, log_path=log_path, mark=mark, bounds=bounds) as child:
             heartbeat = Heartbeat(
                 lambda: self._renew(lease),
                 ttl=self._settings.lease,

@@ -21,13 +21,15 @@ class OwnFolder:
     def __init__(self) -> None:
         _forget_left_ones()
         self.path = Path(mkdtemp(prefix=PREFIX)).resolve()
-        self._hold = _opened(self.path)
+        self._hold: int | None = _opened(self.path)
         fcntl.flock(self._hold, fcntl.LOCK_EX)
 
     def remove(self) -> None:
-        """With all that is in it, and let go."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        os.close(self._hold)
+        """With all that is in it, and let go; safe to repeat."""
+        if self._hold is not None:
+            shutil.rmtree(self.path, ignore_errors=True)
+            os.close(self._hold)
+            self._hold = None
 
 
 def _forget_left_ones() -> None:

@@ -34,11 +34,15 @@ log = logging.getLogger(__name__)
 
 
 class HarnessDiedError(Exception):
-    """The harness child ended without a result; `status` is its wait status, where it was seen to end."""
+    """The harness child ended without a result.
 
-    def __init__(self, message: str, status: int | None = None) -> None:
+    `status` is its wait status, where it was seen to end; `outgrew` the bound that it was killed for.
+    """
+
+    def __init__(self, message: str, status: int | None = None, outgrew: str | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.outgrew = outgrew
 
 
 class EngineChangedError(Exception):
@@ -324,7 +328,9 @@ class Story:
         raise JobEndedError
 
     def _on_exited(self, frame: Frame) -> None:
-        raise HarnessDiedError(ended(frame["status"]), frame["status"])
+        outgrew = frame["outgrew"]
+        words = f"the harness child {outgrew}" if outgrew else ended(frame["status"])
+        raise HarnessDiedError(words, frame["status"], outgrew)
 
 
 def _task_failure(frame: Frame) -> Failure:

@@ -90,5 +90,6 @@ def _say_surprise(kind: type[BaseException], error: BaseException, trace: Traceb
     import traceback
 
     from app.cli.terminal import echo
+    from app.domain.redaction import redact
 
-    echo("".join(traceback.format_exception(kind, error, trace)), err=True, nl=False)
+    echo(redact("".join(traceback.format_exception(kind, error, trace))), err=True, nl=False)

@@ -167,6 +167,11 @@ class GroupRepository:
         if not done.rowcount:  # type: ignore[attr-defined]
             raise UnknownGroupError(f"there is no group {name}")
 
+    def is_draining(self, name: str) -> bool:
+        """Whether the group takes no more work."""
+        query = select(GroupRow.drain_requested_at).where(GroupRow.name == name)
+        return self._session.scalar(query) is not None
+
     def views(self) -> list[GroupView]:
         """Every group with its devices."""
         devices: dict[str, list[DeviceRow]] = {}

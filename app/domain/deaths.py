@@ -41,24 +41,34 @@ class Death:
     """Whether answers of engines came while it lived."""
     shared: bool = False
     """The fork server died, and this child with it."""
+    outgrew: bool = False
+    """It was killed because it passed the bounds on memory and processes."""
 
     @property
     def by_itself(self) -> bool:
         """Whether what it was doing ended it: then another try would end alike."""
-        if self.status is None:
-            return False
+        if self.status is None or self.outgrew:
+            return self.outgrew
         return os.WIFEXITED(self.status) or os.WTERMSIG(self.status) in OWN_SIGNALS
 
     @property
     def failure(self) -> Failure:
         """The failure of the task that it was working on, or else of the job."""
+        message = self.words if self.task is None else f"{self.words} while it worked on this task"
+        if self.outgrew:
+            return Failure(FailureCode.HOST_OUT_OF_MEMORY, message, task=self.task, hint=_OUTGREW)
         if self.task is None:
-            return Failure(FailureCode.INTERNAL, self.words)
-        message = f"{self.words} while it worked on this task"
+            return Failure(FailureCode.INTERNAL, message)
         return Failure(FailureCode.TASK_ERROR, message, task=self.task, hint=_HINT)
 
 
 _HINT = "code of the task, of its metrics or its data set exits, crashes, hangs, or takes more memory than there is"
+
+
+_OUTGREW = (
+    "the tokenizer's chat template, the task's code or its data take too much: fewer documents (limit) may take less;"
+    " the operator's bounds are EVALQ_HARNESS_MEMORY_SHARE and EVALQ_CHILD_PROCESSES"
+)
 
 
 class Verdict(Enum):
@@ -75,6 +85,8 @@ class Deaths:
 
     own: int = 0
     shared: int = 0
+    outgrown: int = 0
+    """Children that passed their bounds; whatever was given up for it, the next one may take as much again."""
     at: Counter[str] = field(default_factory=Counter)
 
     def after(self, death: Death) -> tuple[Deaths, Verdict]:
@@ -87,7 +99,9 @@ class Deaths:
             counted = replace(self, own=own, shared=shared + 1)
             return counted.judged(death, over=counted.shared >= MAX_LOSSES)
         at = self.at + Counter([death.task] if death.task else [])
-        counted = Deaths(own + 1, shared, at)
+        counted = Deaths(own + 1, shared, self.outgrown + death.outgrew, at)
+        if death.outgrew and (death.task is None or counted.outgrown >= TRIES):
+            return counted, Verdict.GIVE_UP
         guilty = death.task is not None and (death.by_itself or at[death.task] >= TRIES)
         return counted.judged(death, over=guilty or counted.own >= TRIES)
 
@@ -95,7 +109,9 @@ class Deaths:
         """The counts, begun anew without the task that is given up."""
         if not over:
             return self, Verdict.AGAIN
-        return (Deaths(), Verdict.WITHOUT_THE_TASK) if death.task else (self, Verdict.GIVE_UP)
+        if death.task is None:
+            return self, Verdict.GIVE_UP
+        return Deaths(outgrown=self.outgrown), Verdict.WITHOUT_THE_TASK
 
 
 def ended(status: int) -> str:

@@ -6,8 +6,8 @@ from app.domain.job import Job, Phase
 from app.domain.replica import Replica, ReplicaStatus
 
 
-def where(replicas: list[Replica], busy: int, job: Job) -> tuple[Phase, str]:
-    """By the replicas of its engine; `busy` of them answer its own requests."""
+def where(replicas: list[Replica], busy: int, draining: bool, job: Job) -> tuple[Phase, str]:
+    """By the replicas of its engine; `busy` of them answer its own requests, and its group may take nothing new."""
     serving = sum(replica.status is ReplicaStatus.SERVING for replica in replicas)
     if busy:
         return Phase.EVALUATING, f"evaluating on {_count(busy, 'replica')}"
@@ -18,6 +18,8 @@ def where(replicas: list[Replica], busy: int, job: Job) -> tuple[Phase, str]:
         )
     if replicas:
         return Phase.LOADING, f"loading {job.engine.model} on {replicas[0].group}"
+    if draining:
+        return Phase.WAITING_FOR_GPU, f"waiting for group {job.group}, which is draining"
     place = f"group {job.group}" if job.group else "one group"
     return Phase.WAITING_FOR_GPU, f"waiting for {_count(job.engine.gpus, 'free device')} in {place}"
 

@@ -22,6 +22,7 @@ Child: TypeAlias = str | Mapping[str, Any]
 
 _IGNORED_FOLDERS = frozenset({"__pycache__", ".ipynb_checkpoints"})
 _MAX_DESCRIPTION_CHARACTERS = 100
+_MAX_NAME_CHARACTERS = 300
 
 
 class TaskYamlError(Exception):
@@ -166,7 +167,7 @@ def _register(
 
 def _is_name(value: object) -> bool:
     """Whether a job can ask for it."""
-    return isinstance(value, str) and value != "" and is_storable(value)
+    return isinstance(value, str) and 0 < len(value) <= _MAX_NAME_CHARACTERS and is_storable(value)
 
 
 def _kind_of(config: dict[str, Any]) -> Kind:
@@ -204,10 +205,11 @@ def _children(listed: object) -> tuple[Child, ...]:
 
 def _child(item: object) -> Child:
     if not isinstance(item, dict):
-        return str(item) if isinstance(item, str | int | float) else {}
-    if isinstance(item.get("group"), str):
+        name = str(item) if isinstance(item, str | int | float) else ""
+        return name if _is_name(name) else {}
+    if _is_name(item.get("group")):
         return {"group": item["group"], "task": list(_children(item.get("task")))}
-    return {"task": item["task"]} if "group" not in item and isinstance(item.get("task"), str) else {}
+    return {"task": item["task"]} if "group" not in item and _is_name(item.get("task")) else {}
 
 
 def _text(value: object) -> str | None:

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from app.db.chunks import ChunkRepository, Collected
 from app.db.engine_facts import EngineFactsRepository
 from app.db.events import EventRepository
+from app.db.groups import GroupRepository
 from app.db.histories import HistoryRepository
 from app.db.job_leases import JobLeaseRepository
 from app.db.job_tasks import JobTaskRepository
@@ -209,13 +210,14 @@ class CoordinationService:
         with self._sessions.begin() as session:
             LogRepository(session).add(owner_id, text)
 
-    def engines(self, job: Job) -> tuple[list[Replica], int]:
-        """Live replicas that may answer the job, and how many of them answer its requests now."""
+    def engines(self, job: Job) -> tuple[list[Replica], int, bool]:
+        """Live replicas that may answer the job, how many answer its requests now, and whether its group drains."""
         with self._sessions.begin() as session:
             live = ReplicaRepository(session).live()
             replicas = [r for r in live if r.engine.key == job.engine.key and job.group in (None, r.group)]
             busy = ChunkRepository(session).workers(job.id, [replica.id for replica in replicas])
-        return replicas, len(busy)
+            draining = job.group is not None and GroupRepository(session).is_draining(job.group)
+        return replicas, len(busy), draining
 
     def finish(self, lease: Lease, document: str, name: str, date: str) -> JobStatus:
         """Store lm-eval's document and end the job; its status follows from its tasks."""

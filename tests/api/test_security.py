@@ -286,6 +286,14 @@ def test_a_page_of_another_site_changes_nothing(
     assert api.get(f"/v1/jobs/{job_id}", headers=headers).json()["status"] == "queued"
 
 
+def test_no_page_of_another_site_reads_an_answer(api: TestClient, job_id: str) -> None:
+    asked = {"Origin": "https://evil.example", "Access-Control-Request-Method": "GET"}
+    for method in ("GET", "OPTIONS"):
+        for path in ("/v1/jobs", f"/v1/jobs/{job_id}", "/healthz", "/openapi.json"):
+            answer = api.request(method, path, headers=asked)
+            assert not [name for name in answer.headers if name.startswith("access-control-")], path
+
+
 @pytest.mark.parametrize(
     "headers",
     [{"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}, {"Origin": "http://127.0.0.1"}, {}],

@@ -47,6 +47,21 @@ def test_a_task_that_ends_the_child_itself_is_given_up_at_once(status: int) -> N
     assert verdicts(Death("died", None, status)) == [AGAIN]
 
 
+def test_a_task_that_passes_its_bounds_is_given_up_at_once_and_soon_its_job() -> None:
+    outgrew = [Death("held too much", f"task-{i}", KILLED, answered=True, outgrew=True) for i in range(TRIES)]
+    assert verdicts(*outgrew) == [*[WITHOUT] * (TRIES - 1), GIVE_UP]
+    assert verdicts(Death("held too much", None, KILLED, outgrew=True)) == [GIVE_UP]
+
+
+def test_passing_the_bounds_is_want_of_memory() -> None:
+    whole, part = (
+        Death("the child held 9 GiB", task, KILLED, outgrew=True).failure for task in (None, "toy")
+    )
+    assert (whole.code, whole.task, whole.message) == ("host_out_of_memory", None, "the child held 9 GiB")
+    assert (part.code, part.task) == ("host_out_of_memory", "toy")
+    assert "EVALQ_HARNESS_MEMORY_SHARE" in (whole.hint or "")
+
+
 def test_a_task_at_which_children_are_killed_is_given_up_whatever_was_answered() -> None:
     killed = Death("died", "toy", KILLED, answered=True)
     assert verdicts(*[killed] * TRIES) == [AGAIN, AGAIN, WITHOUT]

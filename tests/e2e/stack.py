@@ -81,6 +81,10 @@ class Stack(Client):
                 start_new_session=True,
             )
 
+    def told(self, name: str) -> str:
+        """What a part has written to its log."""
+        return (self._folder / f"{name}.log").read_text()
+
     def kill(self, name: str) -> None:
         """SIGKILL a part's main process."""
         self.parts[name].kill()

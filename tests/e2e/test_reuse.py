@@ -83,7 +83,7 @@ def test_broken_tasks_of_a_folder_leave_the_others_alone(stack: Stack, body: Bod
     }
     assert errors["e2e_leaves"]["message"].startswith("the harness child ended with exit status 7 while")
     assert "document 0: the continuation" in errors["e2e_number"]["message"]
-    assert errors["e2e_refuses"]["message"] == "ValueError: a\ufffdb\\ud800 (document 0, process_results)"
+    assert errors["e2e_refuses"]["message"] == "ValueError: a\\x00b\\ud800 (document 0, process_results)"
     assert errors["e2e_unsplit"]["message"] == "the dataset has no split 'held_out'; it has: test"
     assert results["results"]["e2e_nested"]["exact_match,none"] == {"mean": None, "n": float(2**70)}
     assert '"mean": NaN,' in stack.artifact(job["id"], "results_")
@@ -106,6 +106,18 @@ def test_a_document_that_no_engine_can_answer_is_named_and_the_others_are_scored
     assert f"no answer for document {samples[0]['doc_id']}" in job["error"]["message"]
     assert document["n-samples"]["e2e_generate"]["effective"] == 12 - len(samples)
     assert f"scored on {12 - len(samples)} of 12 documents" in document["warnings"][0]
+
+
+def test_a_setting_that_only_the_engine_knows_to_be_wrong_costs_few_calls(stack: Stack, body: Body) -> None:
+    wrong = body | {"tasks": ["e2e_generate", "e2e_choice"], "gen_kwargs": {"bad_words_ids": 5}}
+    job = stack.finished(stack.submit(wrong))
+    assert job["status"] == "partially_failed"
+    tasks = {task["name"]: task for task in job["tasks"]}
+    assert tasks["e2e_choice"]["status"] == "succeeded"
+    error = tasks["e2e_generate"]["error"]
+    assert error["code"] == "task_error"
+    assert "so failed each of 5 requests tried alone" in error["message"]
+    assert 5 < stack.told("worker").count("`bad_words_ids` has to be") < 20, "of 60 requests, on two replicas"
 
 
 def test_a_running_job_stops_when_it_is_cancelled(stack: Stack, body: Body) -> None:

@@ -36,6 +36,8 @@ class Scale:
     """Of LlamaConfig."""
     dtypes: Sequence[str]
     parity_documents: int
+    victims: Sequence[str]
+    """Of SIGKILLs."""
     kill_documents: int
     speed_documents: int
     speed_rounds: int
@@ -56,6 +58,7 @@ ON_GPU = Scale(
     },
     dtypes=("float32", "bfloat16"),
     parity_documents=48,
+    victims=("engine", "shim", "worker"),
     kill_documents=200,
     speed_documents=250,
     speed_rounds=2,
@@ -71,9 +74,10 @@ ON_CPU = Scale(
         "num_key_value_heads": 2,
         "max_position_embeddings": 1024,
     },
-    dtypes=("float32",),  # the end-to-end tests compare bfloat16
+    dtypes=("float32",),  # the end-to-end tests compare bfloat16, and kill engines
     parity_documents=4,
-    kill_documents=100,
+    victims=("shim", "worker"),
+    kill_documents=80,
     speed_documents=6,
     speed_rounds=1,
     batch_size=4,

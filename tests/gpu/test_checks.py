@@ -20,6 +20,7 @@ from workers.gpus import Gpu
 NEED_CUDA = {"inventory", "memory", "offload"}
 
 
+@pytest.mark.timeout(600)
 def test_what_needs_no_gpu_holds_on_a_cpu_slot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = checks.run(tmp_path / "gpu.json", tmp_path / "logs", cpu=True)
     lines = capsys.readouterr().out

@@ -7,6 +7,8 @@ from uuid import UUID
 from sqlalchemy import text
 
 from app.domain.lease import Lease
+from app.domain.replica import ReplicaStatus
+from app.domain.whereabouts import where
 from app.services.serving import Answer, Claimed
 from tests.world import ENGINE, World, chunk
 
@@ -57,11 +59,14 @@ def test_a_replica_is_started_in_the_group_that_is_asked_for(world: World) -> No
 def test_a_job_whose_group_is_drained_waits_for_it(world: World) -> None:
     (here,), (there,) = world.devices(1), world.devices(1, "b")
     in_a, in_b = world.replica(here), world.replica(there, "b")
-    world.running(chunks=2, group="b")
+    job = world.running(chunks=2, group="b")
     world.groups.drain("b")
     world.scheduling.place_once()
     assert claim(world, in_b) == []
     assert claim(world, in_a) == []
+    world.serving.end(in_b, ReplicaStatus.RELEASED)
+    found = world.jobs.view(job.id).job
+    assert where(*world.coordination.engines(found), found)[1] == "waiting for group b, which is draining"
     assert placed_in(world) == ["a", "b"], "nothing is started for it elsewhere"
 
 
@@ -75,7 +80,7 @@ def test_a_job_hears_and_lists_only_of_replicas_that_may_answer_it(world: World)
     assert told[job.id].count("replica.started") == 1
     assert told[other.id].count("replica.started") == 2
     assert [replica.id for replica in world.jobs.view(job.id).replicas] == [in_b.id]
-    replicas, _ = world.coordination.engines(world.jobs.view(job.id).job)
+    replicas, _, _ = world.coordination.engines(world.jobs.view(job.id).job)
     assert [replica.id for replica in replicas] == [in_b.id]
 
 

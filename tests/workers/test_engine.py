@@ -45,7 +45,7 @@ def make_engine(
         stopping=stopping,
         lease=lease,
         replica=state.replicas[0],
-        child=cast(Any, SimpleNamespace(connection=connection, wait=lambda _: 1)),
+        child=cast(Any, SimpleNamespace(connection=connection, wait=lambda _: 1, outgrew=None)),
         heartbeat=cast(Any, SimpleNamespace(lost=False, reply=None)),
         log_path=folder / "engine.log",
         device="cpu",
@@ -120,3 +120,25 @@ def test_the_chunk_that_an_engine_did_not_survive_takes_the_blame_and_its_job_th
         query = "SELECT status, failures, interruptions FROM chunks ORDER BY job_id"
         counts = [tuple(row) for row in session.execute(text(query))]
     assert counts == [("answered", 0, 0), ("waiting", 1, 0), ("claimed", 0, 0)]
+
+
+class Gone(Silence):
+    """A child that has ended without a word."""
+
+    def receive(self, timeout_seconds: float) -> None:  # type: ignore[override]
+        return None
+
+    def limit_silence(self, seconds: float) -> None:
+        pass
+
+
+def test_an_engine_that_passed_its_bounds_wants_memory(
+    world: World, settings: Settings, tmp_path: Path
+) -> None:
+    stopping = threading.Event()
+    engine, _ = make_engine(world, settings, tmp_path, Gone(stopping), stopping)
+    cast(Any, engine)._child.outgrew = "held 9.0 GiB of memory, more than the 8.0 GiB that one child may hold"
+    with pytest.raises(EngineError, match="the engine held 9") as raised:
+        engine.load()
+    assert raised.value.failure.code == "host_out_of_memory"
+    assert "EVALQ_ENGINE_MEMORY_SHARE" in (raised.value.failure.hint or "")

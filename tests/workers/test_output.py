@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from workers.bounds import Bounds
 from workers.output import open_log
 from workers.supervision.child import Child
 from workers.supervision.fork_server import HarnessServer
@@ -39,12 +40,14 @@ def test_without_a_log_what_is_written_is_forgotten(nowhere: Path, caplog: pytes
 
 def test_a_child_runs_without_its_log(nowhere: Path) -> None:
     command = [sys.executable, "-c", "print('words'); raise SystemExit(7)"]
-    with Child.start(command, env=os.environ, log_path=nowhere, mark=Mark.replica("full")) as child:
+    with Child.start(
+        command, env=os.environ, log_path=nowhere, mark=Mark.replica("full"), bounds=Bounds()
+    ) as child:
         assert child.wait(20) == 7
 
 
 def test_a_fork_server_starts_without_its_log(nowhere: Path) -> None:
-    server = HarnessServer(env=os.environ, log_path=nowhere)
+    server = HarnessServer(env=os.environ, bounds=Bounds(), log_path=nowhere)
     server.start()
     assert server.alive
     server.stop()

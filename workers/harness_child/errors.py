@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from workers.harness_child import hub
 from workers.harness_child.places import data_fault, place
 
 DATASET_ERROR = "dataset_error"
+HOST_OUT_OF_MEMORY = "host_out_of_memory"
 TASK_ERROR = "task_error"
 TOKENIZER_ERROR = "tokenizer_error"
 HUB_UNREACHABLE = "hub_unreachable"
@@ -24,6 +26,8 @@ NAMED_TASKS = 5
 
 MOST_CHARACTERS = 20_000
 """Of a message or a traceback: an exception may repeat a whole data set."""
+
+_FULL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 T = TypeVar("T")
 
@@ -65,11 +69,19 @@ def described(error: BaseException, code: str, samples: Sequence[int] | None = N
     fault = None if isinstance(error, CodedError) else _attempt(data_fault, error)
     trace = _attempt(traceback.format_exception, error) or []
     return {
-        "code": DATASET_ERROR if fault else error.code if isinstance(error, CodedError) else code,
+        "code": _code_of(error) or (DATASET_ERROR if fault else code),
         "message": sayable(fault or said(error, samples)),
         "traceback": sayable("".join(trace)[-MOST_CHARACTERS:]),
         **_hint(error),
     }
+
+
+def _code_of(error: BaseException) -> str | None:
+    """The code that an error brings itself, or that its kind alone tells."""
+    if isinstance(error, CodedError):
+        return error.code
+    full = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _FULL)
+    return HOST_OUT_OF_MEMORY if full else None
 
 
 def _hint(error: BaseException) -> dict[str, str]:
@@ -105,8 +117,8 @@ def _attempt(call: Callable[..., T], *args: Any) -> T | None:
 
 
 def sayable(text: str) -> str:
-    """The text as a message carries it: half a surrogate pair is escaped."""
-    return text.encode(errors="backslashreplace").decode()
+    """The text as it can be kept and shown: NUL and half a surrogate pair are escaped."""
+    return text.encode(errors="backslashreplace").decode().replace("\x00", "\\x00")
 
 
 def loading_code(error: BaseException) -> str:

@@ -23,6 +23,9 @@ from workers.harness_child.job import Job, Spec
 
 T = TypeVar("T")
 
+LONGEST_NAME = 300
+"""A longer one is no key of a row."""
+
 _DATA = frozenset({"dataset_path", "custom_dataset"})
 
 
@@ -54,7 +57,7 @@ class _Risks:
 
     def take(self, name: object, build: Callable[[], T]) -> T | _MissingTask:
         """What `build` gives, or what stands for it."""
-        known = sayable(str(name))
+        known = sayable(str(name))[:LONGEST_NAME]
         if known in self.given_up:
             return self.missing(known, _given_up(self.given_up[known]))
         above, self._at = self._at, known
@@ -87,6 +90,12 @@ class _TolerantFactory(TaskFactory):  # type: ignore[misc]
         if name in self._risks.given_up:  # under a name that only its code knows
             return self._risks.missing(name, _given_up(self._risks.given_up[name]))
         return built
+
+    def _load_full_config(self, entry: Entry, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
+        config: dict[str, Any] = super()._load_full_config(entry, overrides)
+        if "group" not in config:
+            _refuse_unread(config.get("generation_kwargs"))
+        return config
 
     def _build_group_members(
         self,
@@ -141,8 +150,8 @@ def _checked(task: object) -> Task:
     if not isinstance(task, Task):
         raise TaskFailedError(TASK_ERROR, f"its class makes a {type(task).__name__}, not a lm_eval Task")
     name = _name_of(task)
-    if not isinstance(name, str) or sayable(name) != name:
-        raise TaskFailedError(TASK_ERROR, f"its name must be text, not {name!r}")
+    if not isinstance(name, str) or sayable(name)[:LONGEST_NAME] != name:
+        raise TaskFailedError(TASK_ERROR, f"its name must be short text, not {name!r:.100}")
     return task
 
 
@@ -261,6 +270,21 @@ def _entry(entry: Mapping[str, Any]) -> Entry:
         yaml_path=Path(path) if path else None,
         tags=set(entry.get("tags") or ()),
     )
+
+
+def _refuse_unread(settings: Any) -> None:
+    """Generation settings that lm-eval itself stumbles over while it makes the task, in words."""
+    if settings is None:
+        return
+    if not isinstance(settings, dict):
+        said = f"generation_kwargs must be an object of settings, not {settings!r:.80}"
+        raise TaskFailedError(TASK_ERROR, said)
+    temperature = settings.get("temperature", 0)
+    try:
+        float(temperature)
+    except (TypeError, ValueError) as error:
+        said = f"generation_kwargs.temperature must be a number of at least 0, not {temperature!r:.80}"
+        raise TaskFailedError(TASK_ERROR, said) from error
 
 
 def _refuse_stranger(

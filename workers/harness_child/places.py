@@ -47,7 +47,8 @@ def data_fault(error: BaseException) -> str | None:
     frame = frames[own[-1]]
     below = frames[own[-1] + 1 :]
     if isinstance(error, KeyError) and frame.f_code.co_name in _SPLITS and all(map(_of_datasets, below)):
-        return _missing_split(error.args[0], getattr(frame.f_locals.get("self"), "dataset", None))
+        asked = below[-1].f_locals.get("k", error.args[0]) if below else error.args[0]
+        return _missing_split(asked, getattr(frame.f_locals.get("self"), "dataset", None))
     if frame.f_code.co_name == "__init__":
         return _fault_of_documents(frame.f_locals.get("self"))
     return None

@@ -8,12 +8,14 @@ from __future__ import annotations
 import ctypes
 import gc
 import logging
+import math
 import os
 import random
 import select
 import signal
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,6 +24,7 @@ from pathlib import Path
 
 import msgpack
 
+from workers.bounds import Bounds, Watch, below, limit_files
 from workers.frames import Connection
 from workers.output import open_log
 from workers.own_folder import OwnFolder
@@ -43,6 +46,9 @@ class _Child:
     pidfd: int
     sock: socket.socket
     folder: OwnFolder
+    watch: Watch
+    outgrew: str | None = None
+    """Which of its bounds it passed and was killed for, in words."""
     status: int | None = None
 
 
@@ -65,16 +71,33 @@ class ForkServer:
             pass
         for child in {child.pid: child for child in self._children.values()}.values():
             kill_session(child.pid)
+            child.folder.remove()
 
     def _turn(self) -> bool:
         """Handle what happened; False once the coordinator worker is gone."""
-        for descriptor, _ in self._poll.poll():
+        for descriptor, _ in self._poll.poll(self._patience_ms()):
             if descriptor == self._control.fileno():
                 if not self._take_order():
                     return False
             elif child := self._children.get(descriptor):
                 self._attend(child, descriptor)
+        for child in self._running():
+            self._watch(child)
         return True
+
+    def _running(self) -> list[_Child]:
+        return [child for descriptor, child in self._children.items() if descriptor == child.pidfd]
+
+    def _patience_ms(self) -> float | None:
+        look_at = min((child.watch.look_at for child in self._running()), default=math.inf)
+        return None if look_at == math.inf else 1000 * max(look_at - time.monotonic(), 0)
+
+    def _watch(self, child: _Child) -> None:
+        """Kill a child that has passed its bounds; how it ends then tells why."""
+        child.outgrew = child.watch.look(lambda: family(child.pid)) or child.outgrew
+        if child.outgrew:
+            for pid in family(child.pid):
+                _kill(pid)
 
     def _take_order(self) -> bool:
         """Fork a child on the socket that came along; an order without one only asks for a sign of life."""
@@ -90,10 +113,12 @@ class ForkServer:
         except OSError as error:
             _refuse(sock, error)
             return True
+        asked = msgpack.unpackb(order)
+        bounds = Bounds(*asked["bounds"])
         pid = os.fork()
         if pid == 0:
-            self._become_child(sock, folder.path, Path(msgpack.unpackb(order)["log_path"]))
-        child = _Child(pid, os.pidfd_open(pid), sock, folder)
+            self._become_child(sock, folder.path, Path(asked["log_path"]), bounds)
+        child = _Child(pid, os.pidfd_open(pid), sock, folder, Watch(bounds))
         self._children |= {child.pidfd: child, sock.fileno(): child}
         self._poll.register(child.pidfd, select.POLLIN)
         self._poll.register(sock, 0)  # no event but the end of the coordinator's side
@@ -120,20 +145,22 @@ class ForkServer:
     def _tell_end(self, child: _Child) -> None:
         """Runs when the socket takes a frame without blocking, or has no reader."""
         try:
-            Connection(child.sock).send({"type": "exited", "status": child.status})
+            said = {"type": "exited", "status": child.status, "outgrew": child.outgrew}
+            Connection(child.sock).send(said)
         except OSError:
             _log.debug("nobody reads how process %d ended", child.pid)
         self._poll.unregister(child.sock)
         del self._children[child.sock.fileno()]
         child.sock.close()
 
-    def _become_child(self, sock: socket.socket, folder: Path, log_path: Path) -> None:
+    def _become_child(self, sock: socket.socket, folder: Path, log_path: Path, bounds: Bounds) -> None:
         status = 1
         try:
             die_with_parent()
             os.setsid()
             _write_to(log_path)
             os.chdir(folder)
+            limit_files(bounds.files)
             self._control.close()
             for other in self._children.values():
                 other.sock.close()
@@ -154,6 +181,11 @@ def _refuse(sock: socket.socket, error: OSError) -> None:
     words = f"no folder could be made for the harness child: {error}"
     with suppress(OSError), sock:
         Connection(sock).send({"type": "failed", "error": {"code": "internal", "message": words}})
+
+
+def family(pid: int) -> set[int]:
+    """A child's process and all that it started, also what left its session or lost its parent."""
+    return {pid, *below(pid)} | _members(pid)
 
 
 def kill_session(session: int) -> None:

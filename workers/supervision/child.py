@@ -16,6 +16,7 @@ from typing import Self
 
 from app.errors import ChildStartError
 from workers import frames
+from workers.bounds import Bounds
 from workers.output import open_log
 from workers.own_folder import OwnFolder
 from workers.supervision.janitor import Mark, kill_marked
@@ -52,6 +53,7 @@ class Child:
         self._ended = threading.Event()
         self._gone = threading.Event()
         self._stopped = False
+        self._outgrew: str | None = None
         self.pid = _first_report(shim, control)
         threading.Thread(target=self._watch, name=f"child-{self.pid}", daemon=True).start()
 
@@ -63,13 +65,14 @@ class Child:
         env: Mapping[str, str],
         log_path: Path,
         mark: Mark,
+        bounds: Bounds,
         orphan_grace_seconds: float = 5.0,
     ) -> Child:
         """Start a command that finds its socket's number in EVALQ_FD and writes stdout and stderr to the log.
 
         It runs in an empty folder of its own, which goes with it.
         `env` is its whole environment, but for EVALQ_FD and the mark. `orphan_grace_seconds` is what it has
-        between SIGTERM and SIGKILL when this process dies. Raises ChildStartError.
+        between SIGTERM and SIGKILL when this process dies. What passes `bounds` is killed. Raises ChildStartError.
         """
         control, shim_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         connection, command_socket = frames.pair()
@@ -77,7 +80,8 @@ class Child:
         try:
             with shim_control, command_socket:
                 fds = (shim_control.fileno(), command_socket.fileno())
-                command = [str(fds[0]), str(fds[1]), str(orphan_grace_seconds), str(folder.path), *argv]
+                command = [str(fds[0]), str(fds[1]), str(orphan_grace_seconds), str(folder.path)]
+                command += [",".join(map(str, bounds)), *argv]
                 marked = {**env, mark.name: mark.owner, "EVALQ_FD": str(fds[1])}
                 shim = _start_shim(command, marked, log_path, fds)
             return cls(shim, control, connection, mark, folder)
@@ -101,6 +105,11 @@ class Child:
     def was_stopped(self) -> bool:
         """Whether it was running when this side first asked it to end."""
         return self._stopped
+
+    @property
+    def outgrew(self) -> str | None:
+        """Which of its bounds it passed and was killed for, in words."""
+        return self._outgrew
 
     def wait(self, timeout_seconds: float | None = None) -> int | None:
         """The exit status once the command has ended, or None when the time is over."""
@@ -139,7 +148,11 @@ class Child:
     def _watch(self) -> None:
         """Follow the shim's reports to their end. A shim that died first leaves its tree to the janitor."""
         while report := _receive(self._control):
-            self._end(int(report.removeprefix("ended ")))
+            kind, _, words = report.partition(" ")
+            if kind == "outgrew":
+                self._outgrew = words
+            else:
+                self._end(int(words))
         cleaned = self._shim.wait() == 0 or self._clean_up()
         if self.alive:
             self._end(-signal.SIGKILL)

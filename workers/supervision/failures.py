@@ -79,6 +79,11 @@ SIGNATURES = (
         "the machine's memory is full: run fewer engines at once, or lower offloading and swap space",
     ),
     _sign(
+        r"\[Errno 24\]|Too many open files",
+        FailureCode.HOST_OUT_OF_MEMORY,
+        "more files are open at once than one child may have: the operator's bound is EVALQ_CHILD_FILES",
+    ),
+    _sign(
         r"NCCL error|DistBackendError|nccl(System|Internal|Remote)Error"
         r"|Watchdog caught collective operation timeout",
         FailureCode.NCCL_ERROR,
@@ -166,6 +171,10 @@ _SIGNAL_HINTS: dict[int, str] = {
 _OUT_OF_HOST_MEMORY = (
     "the kernel ended it for want of memory: run fewer engines at once or give the host more"
 )
+_OUTGREW = (
+    "take a smaller model or batch_size; the operator's bounds are EVALQ_ENGINE_MEMORY_SHARE and"
+    " EVALQ_CHILD_PROCESSES"
+)
 _READ_THE_LOG = "see the end of the log"
 _SEE_ARGUMENTS = "the engine refuses an argument or its value: see the message, and model_args of the job"
 
@@ -197,6 +206,11 @@ def classify(
     code = FailureCode.ENGINE_START_FAILED if loading else FailureCode.INTERNAL
     refused = loading and exception_type in {"TypeError", "ValueError"}
     return Failure(code, exception, hint=_SEE_ARGUMENTS if refused else _READ_THE_LOG)
+
+
+def outgrown(words: str) -> Failure:
+    """The failure of an engine that was ended because it passed its bounds."""
+    return Failure(FailureCode.HOST_OUT_OF_MEMORY, words, hint=_OUTGREW)
 
 
 def _from_log(

@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 import msgpack
 
+from workers.bounds import Bounds
 from workers.frames import Connection, pair
 from workers.output import open_log
 
@@ -42,8 +43,9 @@ class HarnessServer:
     by the next `spawn` or `look`; its children died with it, and each job's connection says so.
     """
 
-    def __init__(self, *, env: Mapping[str, str], log_path: Path | None = None) -> None:
-        """`env` is all the children see of the environment: it must hold no credentials."""
+    def __init__(self, *, env: Mapping[str, str], bounds: Bounds, log_path: Path | None = None) -> None:
+        """`env` is all the children see of the environment, without credentials; `bounds` are each one's own."""
+        self._bounds = bounds
         self._env = dict(env)
         self._log_path = log_path
         self._lock = threading.Lock()
@@ -66,10 +68,12 @@ class HarnessServer:
     def spawn(self, job_id: str, log_path: Path) -> Connection:
         """A connection to a new harness child that logs to `log_path`.
 
-        The last frame is `{"type": "exited", "status": ...}`, a status of os.waitpid. If the server itself is
+        The last frame is `{"type": "exited", "status": ..., "outgrew": ...}`: a status of os.waitpid, and in words
+        which of its bounds the child had passed, if it was killed for that. If the server itself is
         killed, or the child in the middle of a frame, the stream just ends.
         """
-        order = msgpack.packb({"type": "fork", "job_id": job_id, "log_path": str(log_path)})
+        asked = {"type": "fork", "job_id": job_id, "log_path": str(log_path), "bounds": list(self._bounds)}
+        order = msgpack.packb(asked)
         ours, theirs = pair()
         with theirs, self._lock:
             try:

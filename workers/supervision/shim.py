@@ -1,15 +1,18 @@
 """The shim around every child: nothing of the child's process tree outlives its supervisor.
 
-A script on the standard library alone: `python -I -S shim.py CONTROL_FD FRAME_FD GRACE_SECONDS FOLDER COMMAND...`.
+A script on the standard library alone: `python -I -S shim.py CONTROL_FD FRAME_FD GRACE_SECONDS FOLDER BOUNDS
+COMMAND...`.
 It is the subreaper of all that descends from COMMAND, so even a process that calls setsid stays within reach.
 
 CONTROL_FD is a SOCK_SEQPACKET socket to the supervisor, one message each way per fact:
 orders `stop SECONDS` (TERM, that long a grace, then KILL) and `until MONOTONIC` (KILL at that moment of the
 system-wide monotonic clock unless a later one is named: a frozen supervisor cannot overstay its lease);
-reports `started PID`, `ended STATUS` (a signal is negative), `failed WORDS`. End of the stream from the
+reports `started PID`, `ended STATUS` (a signal is negative), `failed WORDS`, and `outgrew WORDS` before it kills a
+command that passed its bounds. End of the stream from the
 supervisor is `stop GRACE_SECONDS`; end of the stream from the shim means that no descendant is left.
 FRAME_FD is the command's own socket, closed here so that its end of stream follows the command's death.
-FOLDER is where the command runs; it goes with the last of its descendants.
+FOLDER is where the command runs; it goes with the last of its descendants. BOUNDS are the numbers of
+`workers/bounds.py`, with commas between.
 """
 
 from __future__ import annotations
@@ -24,7 +27,13 @@ import socket
 import sys
 import time
 from pathlib import Path
+from runpy import run_path
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from workers.bounds import Watch
+
+BOUNDS: dict[str, Any] = run_path(str(Path(__file__).resolve().parents[1] / "bounds.py"))
 PR_SET_CHILD_SUBREAPER = 36
 KILL_INTERVAL_SECONDS = 0.02
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -33,8 +42,9 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 class Shim:
     """One command, its descendants, and the orders that end them."""
 
-    def __init__(self, control: socket.socket, grace_seconds: float) -> None:
+    def __init__(self, control: socket.socket, grace_seconds: float, watch: Watch) -> None:
         self._control = control
+        self._watch = watch
         self._grace_seconds = grace_seconds
         self._wakeup = wakeup_fd()
         self._main = 0
@@ -50,6 +60,9 @@ class Shim:
         self._poll.register(self._wakeup, select.POLLIN)
         while self._reap():
             self._listen()
+            if words := self._watch.look(descendants):
+                self._report(f"outgrew {words}")
+                self._kill_at = 0.0
             if time.monotonic() >= min(self._kill_at, self._fence_at):
                 kill(descendants())
 
@@ -92,7 +105,7 @@ class Shim:
                 self._obey(receive(self._control))
 
     def _patience_ms(self) -> float | None:
-        deadline = min(self._kill_at, self._fence_at)
+        deadline = min(self._kill_at, self._fence_at, self._watch.look_at)
         if deadline == math.inf:
             return None
         return 1000 * max(deadline - time.monotonic(), KILL_INTERVAL_SECONDS)
@@ -150,23 +163,9 @@ def receive(control: socket.socket) -> str:
 
 
 def descendants() -> list[int]:
-    """Every process below this one, by one walk over /proc."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            children.setdefault(parent_of(entry), []).append(int(entry.name))
-    found = [os.getpid()]
-    for pid in found:
-        found.extend(children.get(pid, ()))
-    return found[1:]
-
-
-def parent_of(process: Path) -> int:
-    """The parent's process id, 0 if the process has gone."""
-    try:
-        return int((process / "stat").read_bytes().rpartition(b")")[2].split()[1])
-    except OSError:
-        return 0
+    """Every process below this one."""
+    found: list[int] = BOUNDS["below"](os.getpid())
+    return found
 
 
 def kill(pids: list[int]) -> None:
@@ -180,11 +179,14 @@ def kill(pids: list[int]) -> None:
 
 def main() -> None:
     """Run the command named on the command line under the shim."""
-    control_fd, frame_fd, grace_seconds, folder, *command = sys.argv[1:]
+    control_fd, frame_fd, grace_seconds, folder, numbers, *command = sys.argv[1:]
     os.set_inheritable(int(control_fd), False)
     become_subreaper()
     os.chdir(folder)
-    Shim(socket.socket(fileno=int(control_fd)), float(grace_seconds)).run(command, int(frame_fd))
+    bounds = BOUNDS["Bounds"](*map(int, numbers.split(",")))
+    BOUNDS["limit_files"](bounds.files)
+    control = socket.socket(fileno=int(control_fd))
+    Shim(control, float(grace_seconds), BOUNDS["Watch"](bounds)).run(command, int(frame_fd))
     shutil.rmtree(folder, ignore_errors=True)
 
 

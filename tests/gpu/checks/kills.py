@@ -19,7 +19,7 @@ def kills(bench: Bench) -> Figures:
     """The document equals the undisturbed one; figures are seconds from the kill."""
     body = bench.body(bench.scale.kill_documents)
     undisturbed = outcome(bench.service, bench.service.run(body)["id"])
-    return {victim: _killed(bench, body, undisturbed, victim) for victim in ("engine", "shim", "worker")}
+    return {victim: _killed(bench, body, undisturbed, victim) for victim in bench.scale.victims}
 
 
 def _killed(bench: Bench, body: Figures, undisturbed: tuple[Figures, Samples], victim: str) -> Figures:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import shutil
 from collections.abc import Callable
@@ -10,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import PreTrainedTokenizerBase
+from transformers.utils.chat_template_utils import render_jinja_template
+
+from app.harnesses.known_arguments import CHAT_METHOD
 
 from . import reference
 from .conftest import MAX_LENGTH
@@ -112,3 +117,16 @@ def test_a_template_that_is_not_there_ends_the_job_before_anything_is_asked(
     assert error["code"] == "tokenizer_error"
     assert says in error["message"]
     assert run.of("prepared") == []
+
+
+def test_no_parameter_of_the_method_itself_is_left_to_a_job() -> None:
+    for method in (PreTrainedTokenizerBase.apply_chat_template, render_jinja_template):
+        assert inspect.signature(method).parameters.keys() - {"kwargs"} <= CHAT_METHOD
+
+
+def test_a_template_that_asks_for_more_memory_than_there_is_fails_its_tasks(
+    order: Orders, variant: Variant
+) -> None:
+    run = serve(order, variant("{{ 'x' * 10 ** 15 }}"), True)
+
+    assert run.one("failed")["error"]["code"] == "host_out_of_memory"

@@ -11,7 +11,9 @@ import httpx
 import pytest
 from huggingface_hub.errors import HfHubHTTPError
 
+from app.domain.chunk import ALONE as CHUNK_ALONE
 from workers.harness_child import hub
+from workers.harness_child.shared_faults import ALONE as SHARED_ALONE
 
 from .coordinator import Order, Run
 
@@ -201,6 +203,10 @@ def test_requests_that_all_fail_alike_are_spared_after_a_few(order: Orders) -> N
     assert "sums" in run.document["results"]
 
 
+def test_as_many_requests_are_judged_as_a_chunk_tries_alone() -> None:
+    assert SHARED_ALONE == CHUNK_ALONE
+
+
 def test_a_task_of_few_documents_that_all_fail_alike_is_at_fault_itself(order: Orders) -> None:
     run = Run(refuse="What is", error=REFUSED).serve(order("generated", "sums", limit=1))
 
@@ -253,6 +259,9 @@ def test_a_question_no_engine_can_answer_fails_its_task(order: Orders) -> None:
         ),
         ('"a\\0b": 1', "generation_kwargs.'a\\x00b' is no generation setting of hf"),
         ("seed: 3", "generation_kwargs.seed is not taken"),
+        ("temperature: hot", "generation_kwargs.temperature must be a number of at least 0, not 'hot'"),
+        ("temperature: null", "generation_kwargs.temperature must be a number of at least 0, not None"),
+        ("5: 6", "generation_kwargs must be plain values: 5 is no text"),
     ],
 )
 def test_a_setting_that_no_engine_takes_fails_its_task_before_one_is_asked(
@@ -271,6 +280,18 @@ def test_a_setting_that_no_engine_takes_fails_its_task_before_one_is_asked(
     assert message(run, "wrong").startswith(says)
     assert {chunk["kind"] for chunk in run.of("chunk")} == {"loglikelihood"}
     assert "sums" in run.document["results"]
+
+
+@pytest.mark.parametrize("given", ["[until]", "greedy", "5"])
+def test_settings_that_are_no_settings_are_told(given: str, order: Orders) -> None:
+    job = order("wrong", "sums")
+    yaml = (job.folder / "generated.yaml").read_text().partition("generation_kwargs:")[0]
+    yaml = yaml.replace("task: generated", "task: wrong") + f"generation_kwargs: {given}\n"
+    (job.folder / "wrong.yaml").write_text(yaml)
+    run = Run().serve(job)
+
+    assert run.failures == {"wrong": "task_error"}
+    assert message(run, "wrong").startswith("generation_kwargs must be an object of settings, not")
 
 
 def test_the_jobs_settings_and_the_tasks_are_judged_together(order: Orders) -> None:

@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
+from workers.bounds import Bounds
 from workers.supervision.child import Child
 from workers.supervision.janitor import Mark, kill_marked
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 PATIENCE_SECONDS = 20.0
+UNBOUNDED = Bounds()
 
 
 def is_running(pid: int) -> bool:
@@ -65,8 +67,8 @@ def start(mark: Mark, log_path: Path, environment: dict[str, str]) -> Iterator[C
     """Starts a command under a shim."""
     with ExitStack() as children:
 
-        def start(*argv: str, **extra: str) -> Child:
-            child = Child.start(argv, env=environment | extra, log_path=log_path, mark=mark)
+        def start(*argv: str, bounds: Bounds = UNBOUNDED, **extra: str) -> Child:
+            child = Child.start(argv, env=environment | extra, log_path=log_path, mark=mark, bounds=bounds)
             return children.enter_context(child)
 
         yield start

@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from workers.bounds import Bounds
 from workers.supervision.child import Child
 from workers.supervision.janitor import Mark
 
@@ -22,6 +23,7 @@ child = Child.start(
     env=dict(os.environ),
     log_path=Path(log),
     mark=Mark.replica(replica),
+    bounds=Bounds(),
     orphan_grace_seconds=0.1,
 )
 ready = child.connection.receive(30)

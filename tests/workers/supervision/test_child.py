@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from app.errors import ChildStartError
+from workers.bounds import Bounds
 from workers.supervision.child import Child
 from workers.supervision.janitor import Mark, kill_strays
 
@@ -166,6 +167,45 @@ def test_a_killed_supervisors_folders_go_with_its_child(
     supervisor.wait(20)
     assert all_gone([*ids["pids"], ids["shim"]])
     assert not folder.exists()
+
+
+HOG = (
+    "import os, subprocess, sys; from workers.frames import Connection\n"
+    "held = [subprocess.Popen([sys.executable, '-c', 'b = bytearray(60 << 20); input()'], stdin=subprocess.PIPE)"
+    " for _ in range(int(sys.argv[1]))]\n"
+    "Connection.from_fd(int(os.environ['EVALQ_FD'])).receive()"
+)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "words"),
+    [
+        (Bounds(memory_bytes=150 << 20), "GiB of memory, more than the 0.1 GiB"),
+        (Bounds(processes=3), "had 5 processes"),
+    ],
+)
+def test_a_child_that_passes_its_bounds_is_killed_and_says_why(
+    start: Callable[..., Child], bounds: Bounds, words: str
+) -> None:
+    child = start(sys.executable, "-c", HOG, "4", bounds=bounds)
+    assert child.wait(20) == -signal.SIGKILL
+    assert words in (child.outgrew or "")
+    assert child.wait_gone(20)
+    assert not child.was_stopped
+
+
+def test_a_child_within_its_bounds_goes_on(start: Callable[..., Child]) -> None:
+    bounds = Bounds(memory_bytes=8 << 30, processes=20, files=100)
+    child = start(sys.executable, "-c", "open('/proc/self/limits'); raise SystemExit(5)", bounds=bounds)
+    assert (child.wait(20), child.outgrew) == (5, None)
+
+
+def test_a_child_opens_no_more_files_than_it_may(start: Callable[..., Child], log_path: Path) -> None:
+    child = start(
+        sys.executable, "-c", "held = [open('/dev/null') for _ in range(100)]", bounds=Bounds(files=50)
+    )
+    assert child.wait(20) == 1
+    assert "Too many open files" in log_path.read_text()
 
 
 def test_a_command_that_is_not_there_is_named(start: Callable[..., Child]) -> None:

@@ -121,6 +121,7 @@ ROWS = [
     ("ValueError", BACKEND, FailureCode.TOKENIZER_ERROR, "tokenizer="),
     ("ValueError", NO_CLASS, FailureCode.TOKENIZER_ERROR, "tokenizer="),
     ("ValueError", TEMPLATE, FailureCode.TOKENIZER_ERROR, "apply_chat_template"),
+    ("OSError", "[Errno 24] Too many open files: 'x'", FailureCode.HOST_OUT_OF_MEMORY, "EVALQ_CHILD_FILES"),
     ("RuntimeError", HOST_MEMORY, FailureCode.HOST_OUT_OF_MEMORY, "memory is full"),
 ]
 

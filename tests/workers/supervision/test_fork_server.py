@@ -12,15 +12,17 @@ import pytest
 
 from tests.waiting import until
 from tests.workers.supervision.conftest import is_running
+from workers.bounds import Bounds
 from workers.frames import Connection, Frame
 from workers.supervision import fork_server
 from workers.supervision.fork_server import HarnessServer
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_SECONDS = 30.0
+BOUNDS = Bounds(memory_bytes=900 << 20, processes=20, files=900)
 
 CODE = """
-import os, subprocess, sys
+import os, subprocess, sys, time
 
 def where(doc, results):
     return {"exact_match": 1.0}
@@ -29,6 +31,19 @@ def fork_and_linger(dataset):
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     print("lingering", os.getpid(), child.pid, flush=True)
     os.read(os.pipe()[0], 1)
+
+def take_memory(dataset):
+    held = []
+    while True:
+        held.append(bytearray(b"x") * (100 << 20))
+        time.sleep(0.05)
+
+def start_processes(dataset):
+    held = [subprocess.Popen(["sleep", "600"], start_new_session=True) for _ in range(30)]
+    os.read(os.pipe()[0], 1)
+
+def open_files(dataset):
+    return [open(os.devnull) for _ in range(1000)]
 """
 
 
@@ -48,19 +63,19 @@ def server(tmp_path_factory: pytest.TempPathFactory, room: Path) -> Iterator[Har
         "HF_HUB_OFFLINE": "1",
         "TMPDIR": str(room),
     }
-    server = HarnessServer(env=environment)
+    server = HarnessServer(env=environment, bounds=BOUNDS)
     server.start()
     yield server
     server.stop()
 
 
-def order(folder: Path, **spec: object) -> Frame:
+def order(folder: Path, function: str = "fork_and_linger", **spec: object) -> Frame:
     """A job that fails or hangs early on: what matters here is how it ends."""
     task = folder / "hanging.yaml"
     (folder / "code.py").write_text(CODE)
     (folder / "docs.jsonl").write_text(json.dumps({"q": "x", "a": "y"}) + "\n")
     task.write_text(
-        "task: hanging\ndataset_path: json\ntest_split: test\nprocess_docs: !function code.fork_and_linger\n"
+        f"task: hanging\ndataset_path: json\ntest_split: test\nprocess_docs: !function code.{function}\n"
         f"dataset_kwargs: {{data_files: {{test: {folder}/docs.jsonl}}}}\n"
         "output_type: generate_until\ndoc_to_text: q\ndoc_to_target: a\n"
     )
@@ -167,6 +182,40 @@ def test_a_job_is_told_where_there_is_no_room_for_its_folder(
             room.with_name("elsewhere").rename(room)
     assert told["type"] == "failed"
     assert "no folder could be made for the harness child" in told["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        ("take_memory", "more than the 0.9 GiB that one child may hold"),
+        ("start_processes", "more than the 20"),
+    ],
+)
+def test_a_child_that_passes_its_bounds_is_killed_alone_and_its_job_told(
+    server: HarnessServer,
+    hanging: tuple[Connection, list[int]],
+    tmp_path: Path,
+    function: str,
+    words: str,
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    make_model(other)
+    connection = server.spawn("job", other / "log")
+    connection.send(order(other, function))
+    *_, exited = frames(connection)
+    assert os.waitstatus_to_exitcode(exited["status"]) == -signal.SIGKILL
+    assert words in exited["outgrew"]
+    assert is_running(hanging[1][0])
+
+
+def test_a_task_that_opens_too_many_files_fails_alone(server: HarnessServer, tmp_path: Path) -> None:
+    make_model(tmp_path)
+    connection = server.spawn("job", tmp_path / "log")
+    connection.send(order(tmp_path, "open_files"))
+    [failed] = [frame for frame in frames(connection) if frame["type"] == "task_failed"]
+    assert failed["error"]["code"] == "host_out_of_memory"
+    assert "Too many open files" in failed["error"]["message"]
 
 
 def test_a_killed_child_is_told(

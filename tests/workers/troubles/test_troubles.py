@@ -18,6 +18,7 @@ import pytest
 
 from app.db.replicas import ReplicaRepository
 from app.db.session import make_sessions
+from app.domain.chunk import after_failure
 from app.domain.job import OPEN, Failure, Job, JobTask
 from app.domain.lease import Lease
 from app.domain.placement import Start
@@ -30,7 +31,7 @@ from tests.workers.harness_child.conftest import documents, make_model, write_da
 from tests.workers.harness_child.coordinator import generation, score
 from tests.workers.troubles.ways import BASES, UNREADABLE, WAYS, Way, sound, write
 from tests.world import World, make_world
-from workers.chunk_frames import halves
+from workers.chunk_frames import divided
 from workers.coordinator import Coordinator
 from workers.frames import unpack_requests
 
@@ -106,7 +107,8 @@ def answer(world: World, lease: Lease, claimed: Claimed) -> None:
     chunk = claimed.chunk
     items = unpack_requests(chunk.payload)
     if any("Refuse" in item for item in items):
-        world.serving.chunk_failed(lease, chunk, halves(chunk), REFUSED, interrupted=False)
+        counted, fate = after_failure(chunk, interrupted=False)
+        world.serving.chunk_failed(lease, counted, fate, divided(counted, fate), REFUSED)
         return
     answers = [score(*item) if chunk.gen_kwargs is None else generation(item, {}) for item in items]
     world.serving.answer(lease, claimed, Answer([msgpack.packb(value) for value in answers], 0.1, 1))

@@ -108,6 +108,7 @@ WAYS: Mapping[str, Mapping[str, Way]] = {
         "recurses": Way({"process_docs": F}, "def f(docs): return f(docs)", TASK, "RecursionError"),
         "nameless": Way({"process_docs": Function("nobody")}, "", TASK, "nobody"),
         "unsplit": Way({"test_split": "held_out"}, "", DATASET, "no split 'held_out'; it has: test, train"),
+        "odd_split": Way({"test_split": 5}, "", DATASET, "no split 5; it has: test, train"),
         "emptied": Way(
             {"process_docs": F},
             "def f(docs): return docs.select([])",
@@ -118,6 +119,16 @@ WAYS: Mapping[str, Mapping[str, Way]] = {
             {"process_docs": F}, "def f(docs): return list(docs)", DATASET, "process_docs gave a list"
         ),
         "nothing": Way({"process_docs": F}, "def f(docs): return None", DATASET, "process_docs gave nothing"),
+        "odd_name": Way(
+            {"class": F},
+            "from lm_eval.api.task import ConfigurableTask\n"
+            "class f(ConfigurableTask):\n"
+            "    task_name = 'a\\0' + 'b' * 1000\n"
+            "    def __init__(self, config): super().__init__(config={\n"
+            "        name: value for name, value in config.items() if name != 'class'})",
+            TASK,
+            "its name must be short text",
+        ),
         "no_class": Way(
             {"class": F}, "class f:\n    def __init__(self, config=None): pass", TASK, "makes a f"
         ),
