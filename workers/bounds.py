@@ -36,7 +36,7 @@ class Bounds(NamedTuple):
             return f"had {processes} processes, more than the {self.processes} that one child may have"
         if 0 < self.memory_bytes < memory_bytes:
             held, may = memory_bytes / _GIB, self.memory_bytes / _GIB
-            return f"held {held:.1f} GiB of memory, more than the {may:.1f} GiB that one child may hold"
+            return f"held {held:.2f} GiB of memory, more than the {may:.2f} GiB that one child may hold"
         return None
 
     def pause_seconds(self, memory_bytes: int) -> float:

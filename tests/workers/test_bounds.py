@@ -19,7 +19,7 @@ BOUNDS = Bounds(memory_bytes=4096 * MIB, processes=10)
     [
         (BOUNDS, 10, 4096 * MIB, None),
         (BOUNDS, 11, 0, "had 11 processes, more than the 10 that one child may have"),
-        (BOUNDS, 1, 6144 * MIB, "held 6.0 GiB of memory, more than the 4.0 GiB that one child may hold"),
+        (BOUNDS, 1, 6144 * MIB, "held 6.00 GiB of memory, more than the 4.00 GiB that one child may hold"),
         (Bounds(), 1 << 20, 1 << 50, None),
     ],
 )

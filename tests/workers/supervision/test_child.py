@@ -180,7 +180,7 @@ HOG = (
 @pytest.mark.parametrize(
     ("bounds", "words"),
     [
-        (Bounds(memory_bytes=150 << 20), "GiB of memory, more than the 0.1 GiB"),
+        (Bounds(memory_bytes=150 << 20), "GiB of memory, more than the 0.15 GiB"),
         (Bounds(processes=3), "had 5 processes"),
     ],
 )

@@ -187,7 +187,7 @@ def test_a_job_is_told_where_there_is_no_room_for_its_folder(
 @pytest.mark.parametrize(
     ("function", "words"),
     [
-        ("take_memory", "more than the 0.9 GiB that one child may hold"),
+        ("take_memory", "more than the 0.88 GiB that one child may hold"),
         ("start_processes", "more than the 20"),
     ],
 )
