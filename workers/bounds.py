@@ -16,6 +16,7 @@ from typing import NamedTuple
 FASTEST_BYTES_PER_SECOND = 4 << 30
 """How fast memory may be taken: looks follow each other so that little is taken beyond a bound."""
 
+FASTEST_PROCESSES_PER_SECOND = 4000
 SHORTEST_SECONDS = 0.1
 LONGEST_SECONDS = 2.0
 _GIB = 1 << 30
@@ -39,14 +40,14 @@ class Bounds(NamedTuple):
             return f"held {held:.2f} GiB of memory, more than the {may:.2f} GiB that one child may hold"
         return None
 
-    def pause_seconds(self, memory_bytes: int) -> float:
+    def pause_seconds(self, processes: int, memory_bytes: int) -> float:
         """How long nothing can be passed by much."""
-        room = (
-            self.memory_bytes - memory_bytes
-            if self.memory_bytes
-            else LONGEST_SECONDS * FASTEST_BYTES_PER_SECOND
-        )
-        return min(max(room / FASTEST_BYTES_PER_SECOND, SHORTEST_SECONDS), LONGEST_SECONDS)
+        rooms = [LONGEST_SECONDS]
+        if self.processes:
+            rooms.append((self.processes - processes) / FASTEST_PROCESSES_PER_SECOND)
+        if self.memory_bytes:
+            rooms.append((self.memory_bytes - memory_bytes) / FASTEST_BYTES_PER_SECOND)
+        return max(min(rooms), SHORTEST_SECONDS)
 
 
 class Watch:
@@ -67,7 +68,9 @@ class Watch:
         if 0 < self._bounds.memory_bytes < held:
             held = sum(map(own_bytes, members))
         words = self._bounds.passed(len(members), held)
-        self.look_at = float("inf") if words else self._clock() + self._bounds.pause_seconds(held)
+        self.look_at = (
+            float("inf") if words else self._clock() + self._bounds.pause_seconds(len(members), held)
+        )
         return words
 
 

@@ -1,6 +1,7 @@
 """Data that lies beside a task's YAML file, wherever that is.
 
-lm-eval reads a path in `dataset_kwargs.data_files` from the current folder; a loader can read it from its own.
+lm-eval reads a path in `dataset_kwargs.data_files` from the current folder, which is an empty one here;
+a loader can read it from its own.
 """
 
 from __future__ import annotations

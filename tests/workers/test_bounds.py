@@ -28,10 +28,15 @@ def test_what_is_passed_is_said(bounds: Bounds, processes: int, memory_bytes: in
 
 
 def test_looks_follow_each_other_faster_near_the_bound() -> None:
-    pauses = [BOUNDS.pause_seconds(held * MIB) for held in (0, 2048, 4096, 8192)]
-    assert pauses == [1.0, 0.5, 0.1, 0.1]
-    assert Bounds(memory_bytes=1 << 50).pause_seconds(0) == 2.0
-    assert Bounds(processes=1).pause_seconds(1 << 50) == 2.0
+    memory, processes = Bounds(memory_bytes=4096 * MIB), Bounds(processes=4000)
+    assert [memory.pause_seconds(1, held * MIB) for held in (0, 2048, 4096, 8192)] == [1.0, 0.5, 0.1, 0.1]
+    assert [processes.pause_seconds(count, 1 << 50) for count in (0, 2000, 4000, 8000)] == [
+        1.0,
+        0.5,
+        0.1,
+        0.1,
+    ]
+    assert Bounds(memory_bytes=1 << 50, processes=1 << 20).pause_seconds(0, 0) == 2.0
 
 
 def test_a_watch_looks_when_it_is_due_and_speaks_once() -> None:
@@ -41,7 +46,7 @@ def test_a_watch_looks_when_it_is_due_and_speaks_once() -> None:
 
     def pids() -> list[int]:
         looks.append(1)
-        return [1 << 30, (1 << 30) + 1, *([1 << 31] if now > 102 else [])]
+        return [1 << 30, (1 << 30) + 1, *([1 << 31] if now > 100 else [])]
 
     assert [watch.look(pids), watch.look(pids), len(looks)] == [None, None, 1]
     now = watch.look_at + 1
