@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from app.cli.exits import CliError, Exit
+from app.domain.redaction import redact
 from app.domain.visible import hanging, one_line
 
 FULL_ID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
@@ -35,11 +36,12 @@ class Api:
     """Calls to one evalq service; every failure is a CliError with the right exit code."""
 
     def __init__(self, url: str, token: str | None = None) -> None:
-        self.url = url.rstrip("/")
+        self.url = redact(url.rstrip("/"))
+        """To be shown: it may have been given with a password."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         timeout = httpx.Timeout(60.0, connect=5.0)
         self._client = httpx.Client(
-            base_url=self.url, headers=headers, timeout=timeout, follow_redirects=True
+            base_url=url.rstrip("/"), headers=headers, timeout=timeout, follow_redirects=True
         )
 
     def __enter__(self) -> Api:
@@ -157,7 +159,7 @@ def problem(response: httpx.Response) -> CliError:
             else hanging(document.get("detail") or document["title"])
         )
     except (ValueError, KeyError, TypeError, AttributeError):
-        message = f"{response.url} answered {response.status_code} {response.reason_phrase}"
+        message = f"{redact(str(response.url))} answered {response.status_code} {response.reason_phrase}"
     return kind(message, code)
 
 

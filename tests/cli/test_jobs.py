@@ -139,6 +139,14 @@ def test_a_service_that_is_not_there_is_named_with_the_way_out(evalq: Evalq) -> 
     )
 
 
+def test_a_password_in_the_address_is_used_and_not_repeated(evalq: Evalq, api: FakeApi) -> None:
+    address = api.url.replace("://", "://me:hunter2@")
+    api.answers["GET /v1/jobs"] = (200, "<html>")
+    assert "hunter2" not in evalq("jobs", "--url", address).output
+    assert api.seen[0].headers["Authorization"].startswith("Basic ")
+    assert "hunter2" not in evalq("jobs", "--url", "http://me:hunter2@127.0.0.1:1").output
+
+
 def test_something_that_is_not_evalq_is_said_so(evalq: Evalq, api: FakeApi) -> None:
     api.answers["GET /v1/jobs"] = (200, "<html>")
     assert "is it evalq?" in evalq("jobs").stderr
