@@ -9,7 +9,7 @@ from typing import Any
 
 from app.backends import backend_of_model
 from app.domain.visible import visible
-from app.errors import FaultyField
+from app.errors import MOST_FAULTS, FaultyField
 from app.harnesses.known_arguments import GEN_KWARGS, MODEL_ARGS, NEVER_NULL
 from app.harnesses.values import Kind, reading, shown
 from app.services.generation_settings import generation_faults
@@ -65,7 +65,7 @@ def _read(
         if not _NAME.fullmatch(name):
             reader.fault(field, f"{shown(name)} is not the name of an argument")
             continue
-        if hidden := list(_hidden_names({name: value}, field)):
+        if hidden := list(islice(_hidden_names({name: value}, field), MOST_FAULTS)):
             reader.faults += [FaultyField(path, NOT_TAKEN) for path in hidden]
             continue
         kind = None if value is None and name not in never_null else kinds.get(name)
