@@ -96,6 +96,8 @@ class ForkServer:
         """Kill a child that has passed its bounds; how it ends then tells why."""
         child.outgrew = child.watch.look(lambda: family(child.pid)) or child.outgrew
         if child.outgrew:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)  # what forks for ever would outrun a walk
             for pid in family(child.pid):
                 _kill(pid)
 

@@ -26,6 +26,7 @@ import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from runpy import run_path
 from typing import TYPE_CHECKING, Any
@@ -64,7 +65,14 @@ class Shim:
                 self._report(f"outgrew {words}")
                 self._kill_at = 0.0
             if time.monotonic() >= min(self._kill_at, self._fence_at):
-                kill(descendants())
+                self._kill()
+
+    def _kill(self) -> None:
+        """First the command's group, at one blow: what forks for ever would outrun a walk from one to the next."""
+        if self._main:
+            with suppress(ProcessLookupError):
+                os.killpg(self._main, signal.SIGKILL)
+        kill(descendants())
 
     def _start(self, command: list[str], frame_fd: int) -> bool:
         try:

@@ -194,6 +194,16 @@ def test_a_child_that_passes_its_bounds_is_killed_and_says_why(
     assert not child.was_stopped
 
 
+CHAIN = "import os, time\nfor _ in range(600):\n    if os.fork():\n        time.sleep(600)"
+
+
+def test_a_child_that_forks_for_ever_is_outrun(start: Callable[..., Child]) -> None:
+    child = start(sys.executable, "-c", CHAIN, bounds=Bounds(processes=30))
+    assert child.wait(20) == -signal.SIGKILL
+    assert "processes, more than the 30" in (child.outgrew or "")
+    assert child.wait_gone(20)
+
+
 def test_a_child_within_its_bounds_goes_on(start: Callable[..., Child]) -> None:
     bounds = Bounds(memory_bytes=8 << 30, processes=20, files=100)
     child = start(sys.executable, "-c", "open('/proc/self/limits'); raise SystemExit(5)", bounds=bounds)
