@@ -10,7 +10,7 @@ from uuid import UUID
 from fastapi import Depends, Path, Query, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 from starlette.concurrency import run_in_threadpool
 
 from app.api.places import Places
@@ -110,6 +110,8 @@ def _blank(value: Any) -> Any:
 Blank = BeforeValidator(_blank)
 """`?status=` means the same as no `status` at all."""
 
+Word = Annotated[str, Field(max_length=1000)]
+"""What is looked for, no longer than anything it is compared with."""
 JobId = Annotated[UUID, Depends(job_id)]
 Cursor = Annotated[str | None, Query(max_length=2000, description="`next_cursor` of the page before.")]
 

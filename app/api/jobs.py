@@ -18,7 +18,17 @@ from starlette.concurrency import run_in_threadpool
 
 from app.api import cursors
 from app.api.bodies import JsonObject, request_body, root, shape_faults
-from app.api.deps import Blank, CallerDep, Cursor, JobId, Services, ServicesDep, known_parameters, page_size
+from app.api.deps import (
+    Blank,
+    CallerDep,
+    Cursor,
+    JobId,
+    Services,
+    ServicesDep,
+    Word,
+    known_parameters,
+    page_size,
+)
 from app.api.preference import preferred
 from app.api.problems import (
     MalformedJsonError,
@@ -189,11 +199,11 @@ def list_jobs(
     caller: CallerDep,
     *,
     status: Annotated[JobStatus | None, Blank, Query()] = None,
-    model: Annotated[str | None, Query(description="Part of the model's name or folder.")] = None,
-    task: Annotated[str | None, Query(description="Jobs that have this lm-eval task.")] = None,
-    tag: str | None = None,
-    owner: str | None = None,
-    name: str | None = None,
+    model: Annotated[Word | None, Query(description="Part of the model's name or folder.")] = None,
+    task: Annotated[Word | None, Query(description="Jobs that have this lm-eval task.")] = None,
+    tag: Word | None = None,
+    owner: Word | None = None,
+    name: Word | None = None,
     created_after: Annotated[datetime | None, Blank, Query()] = None,
     limit: page_size(50, 500) = 50,  # type: ignore[valid-type]
     cursor: Cursor = None,

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from app.api import cursors
-from app.api.deps import Blank, Cursor, JobId, ServicesDep, known_parameters, page_size
+from app.api.deps import Blank, Cursor, JobId, ServicesDep, Word, known_parameters, page_size
 from app.api.problems import problems
 from app.api.schemas.output import ArtifactList, ArtifactOut, SamplePage
 from app.api.views import answer
@@ -55,7 +55,7 @@ def read_samples(
     job_id: JobId,
     services: ServicesDep,
     *,
-    task: str | None = None,
+    task: Word | None = None,
     filter: Filter = None,  # noqa: A002 - its name on the wire
     limit: page_size(100, 1000) = 100,  # type: ignore[valid-type]
     cursor: Cursor = None,

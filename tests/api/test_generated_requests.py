@@ -6,6 +6,7 @@ import json
 import sys
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from random import Random
 from urllib.parse import quote
 
@@ -24,10 +25,15 @@ from tests.api.odd_requests import Request, request
 LARGEST_ANSWER = 5_000_000
 
 
-async def answered(app: FastAPI, asked: Request) -> tuple[int, dict[bytes, bytes], bytes]:
-    """What the application sends, told as a server tells it a request."""
+async def answered(
+    app: FastAPI, asked: Request, *, leaves: bool = False
+) -> tuple[int, dict[bytes, bytes], bytes]:
+    """What the application sends, told as a server tells it a request; of a client that leaves, half of one."""
     sent: list[Message] = []
-    waiting: list[Message] = [{"type": "http.request", "body": asked.body, "more_body": False}]
+    waiting: list[Message] = [{"type": "http.disconnect"}] if leaves else []
+    waiting.append(
+        {"type": "http.request", "body": asked.body, "more_body": leaves and asked.method == "POST"}
+    )
 
     async def receive() -> Message:
         if not waiting:
@@ -94,3 +100,20 @@ def test_whatever_a_client_writes_is_a_fault_of_the_client(
     whole.state.sessions.kw["bind"].dispose()
     sys.stdout.write(f"{count} requests: {dict(sorted(seen.items()))}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_a_client_that_goes_away_is_no_error(
+    api: TestClient, app: FastAPI, job_id: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    json_type = ((b"content-type", b"application/json"),)
+    assert api.portal
+    for asked in (
+        Request("POST", "/v1/jobs", headers=json_type, body=b'{"model":'),
+        Request("PATCH", f"/v1/jobs/{job_id}", headers=json_type, body=b'{"name": "x"}'),
+        *(Request("GET", f"/v1/jobs/{job_id}{part}") for part in ("", "/events", "/logs", "/artifacts")),
+        Request("GET", f"/v1/jobs/{job_id}/logs", b"follow=true"),
+    ):
+        status, *_ = api.portal.call(partial(answered, app, asked, leaves=True))
+        assert status < 500, asked
+    assert [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []
+    assert app.state.services.streams._taken.total() == 0

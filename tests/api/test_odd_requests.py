@@ -38,6 +38,11 @@ QUERIES = [
     *[("/v1/jobs", f"created_after={at}", "query.created_after") for at in ("soon", "1e18", "99999-01-01")],
     ("/v1/jobs", "status=nope", "query.status"),
     ("/v1/jobs", "tag=%00", "query.tag"),
+    *[
+        ("/v1/jobs", f"{name}=" + "a" * 1001, f"query.{name}")
+        for name in ("model", "task", "tag", "owner", "name")
+    ],
+    ("/v1/jobs/{job}/samples", "task=" + "a" * 1001, "query.task"),
     ("/v1/jobs", "nosuch=1", "query.nosuch"),
     ("/v1/jobs", "limit[]=1", "query.limit[]"),
     ("/v1/tasks", "search=%00", "query.search"),
