@@ -11,6 +11,9 @@ from pathlib import Path
 
 from tests.gpu.stand_in import ROOT, prepare
 
+NAMES = ("inventory", "parity", "memory", "kills", "offload", "speed")
+"""Known before anything is installed."""
+
 
 def main() -> int:
     """0 where every check that ran held, and where there is no GPU."""
@@ -25,11 +28,16 @@ def main() -> int:
         "--wheels", type=Path, help="folder of wheels that this Python lacks; no index is asked"
     )
     args = parser.parse_args()
+    args.only = [name for name in args.only.split(",") if name]
+    if unknown := sorted(set(args.only) - set(NAMES)):
+        parser.error(f"there is no check {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    if args.wheels and not any(args.wheels.glob("*.whl")):
+        parser.error(f"there are no wheels in {args.wheels}")
     if args.wheels:
         return _with_wheels(args)
     from tests.gpu.run import run
 
-    return run(args.out, args.logs, cpu=args.cpu, only=args.only.split(",") if args.only else ())
+    return run(args.out, args.logs, cpu=args.cpu, only=args.only)
 
 
 def _with_wheels(args: argparse.Namespace) -> int:
@@ -38,7 +46,15 @@ def _with_wheels(args: argparse.Namespace) -> int:
         room = Path(name)
         room.chmod(0o755)  # Postgres runs as another account where we are root
         python = prepare(args.wheels.resolve(), room, room / "cache")
-        command = [str(python), "-m", "tests.gpu", "--out", str(args.out.resolve()), "--only", args.only]
+        command = [
+            str(python),
+            "-m",
+            "tests.gpu",
+            "--out",
+            str(args.out.resolve()),
+            "--only",
+            ",".join(args.only),
+        ]
         command += ["--logs", str(args.logs.resolve())] if args.logs else []
         command += ["--cpu"] if args.cpu else []
         env = os.environ | {"EVALQ_CACHE": str(room / "cache")}

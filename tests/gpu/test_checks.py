@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from app.backends import is_installed, python_of
 from tests.gpu import run as checks
+from tests.gpu.__main__ import NAMES
 from tests.gpu.bench import ON_CPU, Bench
 from tests.gpu.difference import difference
 from tests.gpu.stand_in import prepare
@@ -46,6 +48,18 @@ def test_a_machine_without_a_gpu_says_so_and_passes(
     assert capsys.readouterr().out.startswith("not run: no NVIDIA GPU on this machine")
     document = json.loads((tmp_path / "gpu.json").read_text())
     assert {check["status"] for check in document["checks"]} == {"not run"}
+
+
+def test_what_cannot_be_run_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    assert set(NAMES) == checks.CHECKS.keys()
+    command = [sys.executable, "-m", "tests.gpu", "--out", str(tmp_path / "gpu.json")]
+    for arguments, words in (
+        (["--only", "speed,sped"], "there is no check sped; there are inventory, parity"),
+        (["--wheels", str(tmp_path)], f"there are no wheels in {tmp_path}"),
+    ):
+        answer = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+        assert answer.returncode == 2
+        assert words in answer.stderr
 
 
 def test_a_machine_whose_gpus_are_in_use_is_told(
