@@ -40,7 +40,16 @@ FAILPOINTS: Mapping[str, Sequence[str]] = {
                     "lookup",
                     "store_plan",
                 ),
-                *("collect", "progress", "warn", "task_finished", "task_failed", "add_samples", "add_log"),
+                *(
+                    "withdraw",
+                    "collect",
+                    "progress",
+                    "warn",
+                    "task_finished",
+                    "task_failed",
+                    "add_samples",
+                    "add_log",
+                ),
                 *("finish", "fail", "stop", "pause", "release_holders"),
             )
         ),

@@ -28,11 +28,13 @@ def kinds(model: str) -> Kinds:
     base = {"model": "echo", "batch_size": 4, "reuse_responses": False}
     slow = {"pretrained": model, "delay_seconds": 0.1}
     wide = {"pretrained": model, "needs_devices": 2}
+    refused = {"pretrained": model, "fail_on": "Where do"}
     warned = {"pretrained": model, "warns": "batch size 8 -> 4"}
     more = [
         Variant("slow", base | {"model_args": slow, "tasks": ["e2e_choice"], "limit": 20, "replicas": 2}),
         Variant("doomed", base | {"model_args": slow, "tasks": ["e2e_lost"]}),
         Variant("wide", base | {"model_args": wide, "tasks": ["e2e_generate"], "limit": 8}),
+        Variant("refused", base | {"model_args": refused, "tasks": ["e2e_generate"]}),
         Variant("warned", base | {"model_args": warned, "tasks": ["e2e_generate"]}),
     ]
     return {kind.name: kind for kind in [*variants(model), *more]}

@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import text
 
 from app.db.session import Sessions
+from app.domain.chunk import AfterFailure
 from app.domain.job import Failure
 from app.domain.replica import ReplicaStatus
 from app.main import create_app
@@ -34,7 +35,7 @@ def fail_everywhere(world: World, failure: Failure, said: str) -> str:
     replica = world.replica(device)
     work = world.serving.next(replica, world.jobs.view(lease.id).job.engine.key, 1e9, 1, idle=True)
     for claimed in work.chunks:
-        world.serving.chunk_failed(replica, claimed.chunk, [], failure, interrupted=False)
+        world.serving.chunk_failed(replica, claimed.chunk, AfterFailure.GIVE_UP, [], failure)
     world.coordination.explain(lease, "evaluating")
     for service, held in ((world.coordination, lease), (world.serving, replica)):
         service.warn(held, {"code": "internal", "message": said, "settings": {"args": [said]}})
