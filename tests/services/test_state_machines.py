@@ -107,6 +107,11 @@ class JobMachine(RuleBasedStateMachine):
     def expire(self) -> None:
         self._world.scheduling.expire_once()
 
+    def teardown(self) -> None:
+        """A job that still waited would be first in line in the next example, and in a replay of this one."""
+        with self._world.sessions.begin() as session:
+            session.execute(text("DELETE FROM jobs"))
+
     @invariant()
     def every_move_is_in_the_table(self) -> None:
         job = self._world.jobs.view(self._job_id).job
