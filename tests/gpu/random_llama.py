@@ -29,7 +29,7 @@ def main(tokenizer: str, folder: str, sizes: str) -> None:
         model = LlamaForCausalLM(config)
     model.save_pretrained(folder)
     known.save_pretrained(folder)
-    # Tied weights are one: what a random model would say of the tokens that the tokenizer lacks is no text.
+    # Nothing but where a text begins and ends: no settings of generation that a job did not ask for.
     path = Path(folder) / "generation_config.json"
     path.write_text(json.dumps({"bos_token_id": known.bos_token_id, "eos_token_id": known.eos_token_id}))
 
