@@ -17,17 +17,8 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import RedirectResponse
 
 from app.api import events, groups, health, jobs, logs, queue, results, tasks
-from app.api.auth import OPEN, SECURITY_SCHEME, authenticate
-from app.api.deps import Services
-from app.api.heads import HeadAsGet
-from app.api.places import Places
-from app.api.problems import Problem, add_handlers
-from app.api.turns import Turns
-from app.api.urls import NoKeysInUrls
-from app.api.wakeups import WakeUps
 from app.broker import CeleryDoorbell
 from app.db.session import Sessions, check_schema, make_sessions
-from app.harnesses.packaged_index import load_packaged
 from app.services.groups import GroupService
 from app.services.health import HealthService
 from app.services.jobs import JobService
@@ -38,6 +29,15 @@ from app.services.results import ResultService
 from app.services.submission import SubmissionService
 from app.services.tasks import TaskService
 from app.settings import Settings, current
+from app.web.callers import OPEN, SECURITY_SCHEME, authenticate
+from app.web.deps import Services
+from app.web.heads import HeadAsGet
+from app.web.problems import Problem, add_handlers
+from app.web.stream_slots import Places
+from app.web.turns import Turns
+from app.web.urls import NoKeysInUrls
+from app.web.wakeups import WakeUps
+from app.workloads.lm_eval.tasks.packaged_index import load_packaged
 
 ROUTERS = (jobs, events, results, logs, tasks, groups, queue, health)
 

@@ -26,8 +26,8 @@ sys.path.insert(0, str(ROOT))
 
 from app.settings import Settings  # noqa: E402
 from tests.e2e.stack import Stack  # noqa: E402
-from tests.models import hf_python, tiny_llama  # noqa: E402
 from tests.servers import running_postgres, running_valkey  # noqa: E402
+from tests.tiny_models import hf_python, tiny_llama  # noqa: E402
 
 TASKS = ROOT / "benchmarks" / "tasks"
 BATCH_SIZE = 8

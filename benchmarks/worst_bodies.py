@@ -29,7 +29,7 @@ import httpx
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from app.local.ports import free_port  # noqa: E402
+from app.single_host.ports import free_port  # noqa: E402
 from tests.servers import running_postgres, running_valkey  # noqa: E402
 from tests.waiting import until  # noqa: E402
 

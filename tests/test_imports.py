@@ -35,7 +35,7 @@ def outsiders(path: str, *allowed: str) -> set[str]:
     [
         ("app/errors.py", ()),
         ("app/domain", ("app.domain", "app.errors")),
-        ("workers/frames.py", ("msgpack",)),
+        ("workers/protocol/frames.py", ("msgpack",)),
         ("workers/supervision/shim.py", ("workers.bounds",)),  # for its types; it runs the file by its path
         ("workers/bounds.py", ()),
     ],
@@ -47,6 +47,6 @@ def test_it_needs_only_the_standard_library(path: str, allowed: tuple[str, ...])
 def test_an_engine_child_needs_only_its_backend() -> None:
     backend = ("torch", "transformers", "accelerate", "lm_eval")
     assert (
-        outsiders("workers/engine_child", "workers.engine_child", "workers.frames", "msgpack", *backend)
+        outsiders("workers/engine_child", "workers.engine_child", "workers.protocol", "msgpack", *backend)
         == set()
     )

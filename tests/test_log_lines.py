@@ -58,7 +58,7 @@ def said_by(code: str) -> str:
     return answer.stderr
 
 
-@pytest.mark.parametrize("name", ["app.api.problems", "uvicorn.error", "sqlalchemy", "py.warnings"])
+@pytest.mark.parametrize("name", ["app.web.problems", "uvicorn.error", "sqlalchemy", "py.warnings"])
 def test_every_logger_of_a_process_writes_so(name: str) -> None:
     says = f"import logging; logging.getLogger({name!r}).error('%s', words)"
     assert name in said_by(f"from app.log_lines import set_up; set_up(); {says}")

@@ -18,10 +18,10 @@ from app.services.groups import GroupService
 from app.services.retention import Ages, old_log_files
 from app.services.serving import ServingService
 from app.settings import Settings
-from workers.coordinator import Coordinator
-from workers.devices import GroupDevices, GroupKeeper
-from workers.gpu_worker import ReplicaSupervisor
-from workers.identity import dead_holders, holder_name, holder_prefix
+from workers.coordinator.worker import Coordinator
+from workers.gpu_worker.group import GroupDevices, GroupKeeper
+from workers.gpu_worker.worker import ReplicaSupervisor
+from workers.supervision.identity import dead_holders, holder_name, holder_prefix
 
 log = logging.getLogger(__name__)
 

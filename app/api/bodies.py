@@ -16,10 +16,10 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
 
-from app.api.deps import ServicesDep
-from app.api.problems import MalformedJsonError, NotJsonError, TooLargeError, TooSlowError, in_words
 from app.domain.storable import unstorable
 from app.errors import FaultyField, InvalidRequestError
+from app.web.deps import ServicesDep
+from app.web.problems import MalformedJsonError, NotJsonError, TooLargeError, TooSlowError, in_words
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 BODY_SECONDS = 60.0

@@ -9,12 +9,12 @@ from importlib.metadata import version
 from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse, PlainTextResponse
 
-from app.api.deps import Services, ServicesDep, known_parameters
-from app.api.problems import problem, problems
 from app.api.schemas.cluster import LiveOut, ReadyOut
 from app.domain.replica import DeviceState
 from app.errors import BrokerUnreachableError, DatabaseUnreachableError, FaultyField
 from app.services.health import OK
+from app.web.deps import Services, ServicesDep, known_parameters
+from app.web.problems import problem, problems
 
 router = APIRouter(tags=["health"], dependencies=[Depends(known_parameters)])
 

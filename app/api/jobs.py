@@ -16,28 +16,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 
-from app.api import cursors
 from app.api.bodies import JsonObject, request_body, root, shape_faults
-from app.api.deps import (
-    Blank,
-    CallerDep,
-    Cursor,
-    JobId,
-    Services,
-    ServicesDep,
-    Word,
-    known_parameters,
-    page_size,
-)
-from app.api.preference import preferred
-from app.api.problems import (
-    MalformedJsonError,
-    NotJsonError,
-    TooLargeError,
-    TooSlowError,
-    fault_out,
-    problems,
-)
 from app.api.schemas.job import JobOut, JobPage
 from app.api.schemas.submission import DryRunOut, JobIn, JobPatch
 from app.api.text import job_text
@@ -58,7 +37,28 @@ from app.errors import (
     UnknownJobError,
 )
 from app.services.submission import Submission
-from app.services.submission_safety import change_faults
+from app.web import cursors
+from app.web.deps import (
+    Blank,
+    CallerDep,
+    Cursor,
+    JobId,
+    Services,
+    ServicesDep,
+    Word,
+    known_parameters,
+    page_size,
+)
+from app.web.preference import preferred
+from app.web.problems import (
+    MalformedJsonError,
+    NotJsonError,
+    TooLargeError,
+    TooSlowError,
+    fault_out,
+    problems,
+)
+from app.workloads.lm_eval.reading.safety import change_faults
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(known_parameters)])
 

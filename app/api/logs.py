@@ -15,12 +15,12 @@ from pydantic import Field
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
-from app.api.deps import Blank, JobId, Services, ServicesDep, known_parameters
-from app.api.problems import problems
-from app.api.streams import Admission, Stream
 from app.domain.visible import visible
 from app.errors import BusyError, TooManyStreamsError, UnknownJobError
 from app.services.results import LogPage
+from app.web.deps import Blank, JobId, Services, ServicesDep, known_parameters
+from app.web.problems import problems
+from app.web.streams import Admission, Stream
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["results"], dependencies=[Depends(known_parameters)])
 

@@ -41,7 +41,7 @@ QUANTIZING = _names(
     load_in_4bit load_in_8bit
 """
 )
-"""Of `BitsAndBytesConfig`; see workers/engine_child/quantized.py."""
+"""Of `BitsAndBytesConfig`; see workers/engine_child/hf/quantized.py."""
 
 GENERATION = _names(
     """

@@ -7,10 +7,10 @@ from urllib.parse import quote
 
 import click
 
-from app.cli.client import Api, Json
 from app.cli.describe import duration
 from app.cli.jobs import age
 from app.cli.output import Output, columns, short, talks
+from app.client.calls import Api, Json
 from app.domain.visible import one_line
 
 

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import click
 
-from app.cli.client import Api, Json, UnreachableError
-from app.cli.exits import CliError, Exit
 from app.cli.output import Output
 from app.cli.table import markdown
 from app.cli.watch import follow_to_end
+from app.client.calls import Api, Json, UnreachableError
+from app.client.exit_codes import CliError, Exit
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 START_SECONDS = 180.0
@@ -80,9 +80,9 @@ def _model(out: Output, cache: Path) -> Path:
 @contextmanager
 def _service(out: Output, data: Path, models: Path) -> Iterator[Api]:
     """A whole evalq on a free port with two CPU slots; stopped at the end."""
-    from app.local.parts import evalq_command
-    from app.local.ports import free_port
-    from app.local.processes import spawn
+    from app.single_host.parts import evalq_command
+    from app.single_host.ports import free_port
+    from app.single_host.processes import spawn
 
     port = free_port()
     data.mkdir(parents=True, exist_ok=True)
@@ -101,7 +101,7 @@ def _service(out: Output, data: Path, models: Path) -> Iterator[Api]:
 
 
 def _await_ready(api: Api, process: subprocess.Popen[bytes], log: Path) -> None:
-    from app.local.processes import last_line
+    from app.single_host.processes import last_line
 
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:

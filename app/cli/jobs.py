@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from app.cli.client import Api, Json
 from app.cli.describe import COLOURS, duration, failure_lines, percent, progress_line, task_line, where
 from app.cli.output import Output, columns, short, talks
+from app.client.calls import Api, Json
 from app.domain.visible import hanging, one_line
 
 

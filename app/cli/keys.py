@@ -11,11 +11,11 @@ from uuid import UUID
 
 import click
 
-from app.cli.exits import CliError, Exit
 from app.cli.jobs import age
 from app.cli.operations import data_option, parse_age
 from app.cli.output import columns
 from app.cli.terminal import echo
+from app.client.exit_codes import CliError, Exit
 
 if TYPE_CHECKING:
     from app.domain.keys import Key
@@ -92,8 +92,8 @@ def revoke(key_id: UUID, data: Path | None) -> None:
 def _service(data: Path | None) -> Iterator[KeyService]:
     """The keys of the database that is named, or of the `evalq up` over a data directory."""
     from app.db.session import check_schema, make_sessions
-    from app.local.running import settings_beside
     from app.services.keys import KeyService
+    from app.single_host.running import settings_beside
 
     settings = settings_beside(data)
     check_schema(settings)

@@ -12,7 +12,7 @@ from app.domain.visible import one_line
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from app.cli.client import Json
+    from app.client.calls import Json
 
 MOST_TASKS = 15
 

@@ -31,9 +31,9 @@ def up(host: str, port: int, data: Path | None, groups: Sequence[str]) -> None:
     Postgres and Valkey run in the data directory unless EVALQ_DATABASE_URL and EVALQ_REDIS_URL name others.
     What is there when it starts goes on where it stopped.
     """
-    from app.local.parts import check_gpus, found_groups, parse_groups
-    from app.local.up import LocalService, run
     from app.settings import current
+    from app.single_host.parts import check_gpus, found_groups, parse_groups
+    from app.single_host.up import LocalService, run
 
     named = parse_groups(groups)
     check_gpus(named)

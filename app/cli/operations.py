@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from app.cli.exits import Exit
 from app.cli.output import DEFAULT_URL, Output
 from app.cli.terminal import echo
+from app.client.exit_codes import Exit
 from app.domain.visible import hanging
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ def doctor(as_json: bool, url: str | None, data: Path | None) -> None:
     What is looked at is named by --data or EVALQ_DATABASE_URL, or it is what runs here. Of a service elsewhere, with
     only its URL, it sees what can be seen over HTTP, with the key in EVALQ_TOKEN.
     """
-    from app.local.running import running, sight
     from app.services.doctor import Finding, State, examine, examine_over_http
+    from app.single_host.running import running, sight
 
     seen = sight(running(), data=data, url=url, otherwise=DEFAULT_URL)
     findings = [Finding("looking at", State.OK, seen.says)]
@@ -122,8 +122,8 @@ def prune(older_than: timedelta | None, dry_run: bool, data: Path | None, **kind
 
     Safe while the service runs: what has not ended stays. What is removed cannot be had back.
     """
-    from app.local.running import settings_beside
     from app.services.retention import Ages
+    from app.single_host.running import settings_beside
 
     settings = settings_beside(data)
     ages = Kinds(**kinds).ages(older_than, Ages.of(settings))

@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from app.cli.client import Api
 from app.cli.terminal import echo, stdout_is_terminal
+from app.client.calls import Api
 from app.domain.visible import hanging, one_line
 
 SHORT_ID = 13  # the time in an id, to the millisecond

@@ -38,9 +38,9 @@ def api(host: str | None, port: int | None, processes: int) -> None:
     import uvicorn
 
     from app.db.session import check_schema
-    from app.local.ports import check_port_is_free
     from app.services.keys import check_exposure, keep_bootstrap_key
     from app.settings import current
+    from app.single_host.ports import check_port_is_free
 
     check_port_is_free(current().host, current().port)
     check_schema(current())
@@ -57,7 +57,7 @@ def uvicorn_options(settings: Settings) -> dict[str, Any]:
     return {
         "host": settings.host,
         "port": settings.port,
-        "http": "app.api.connections:BoundedHttp",
+        "http": "app.web.connections:BoundedHttp",
         "ws": "none",
         "log_config": LOGGING,
         # By itself uvicorn believes whatever connects from this machine.
@@ -93,8 +93,8 @@ def scheduler() -> None:
 def worker(role: str | None, group: str | None, devices: str | None) -> None:
     """Run a coordinator (--role coordinator) or the worker of one GPU group (--group NAME --devices 0,1)."""
     from app.db.session import check_schema
-    from app.local.parts import check_gpus, parse_groups
     from app.settings import current
+    from app.single_host.parts import check_gpus, parse_groups
 
     if bool(role) == bool(group or devices):
         raise click.UsageError("give either --role coordinator, or --group NAME with --devices")
@@ -117,8 +117,8 @@ def worker(role: str | None, group: str | None, devices: str | None) -> None:
 @click.option("--force", is_flag=True, help="Even where running processes of the old version break by it.")
 def migrate(force: bool) -> None:
     """Bring the database to this version's schema. Safe to repeat and to run twice at once."""
-    from app.local.schema import migrate as bring_up_to_date
     from app.settings import current
+    from app.single_host.schema import migrate as bring_up_to_date
 
     done = bring_up_to_date(current(), force=force)
     echo("migrated" if done else "the schema is up to date", err=True)

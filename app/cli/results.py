@@ -7,12 +7,12 @@ import sys
 
 import click
 
-from app.cli.client import Api
-from app.cli.exits import exit_of
-from app.cli.follow import ended
 from app.cli.output import Output, talks
 from app.cli.table import comma_separated, markdown
 from app.cli.terminal import echo
+from app.client.calls import Api
+from app.client.events import ended
+from app.client.exit_codes import exit_of
 
 
 @click.command(name="results")

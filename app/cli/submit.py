@@ -9,10 +9,10 @@ from typing import IO
 
 import click
 
-from app.cli.client import Api, Json, faults
-from app.cli.exits import CliError, Exit
 from app.cli.output import Output, short, talks
 from app.cli.watch import follow_to_end
+from app.client.calls import Api, Json, faults
+from app.client.exit_codes import CliError, Exit
 from app.domain.visible import hanging
 
 

@@ -26,7 +26,7 @@ from app.domain.ids import uuid7
 from app.domain.job import PAUSED, SCORED, Failure, Job, JobStatus, Phase, outcome
 from app.domain.lease import Lease, Order
 from app.domain.replica import Replica
-from app.services.ladders import LadderService
+from app.services.remedies import LadderService
 
 INSERT_AT_ONCE = 100
 

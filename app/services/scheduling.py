@@ -21,8 +21,8 @@ from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
 from app.domain.job import CANCELLED, LATE, LOST, PAUSED
 from app.domain.placement import Demand, Policy, Release, Start, place
+from app.domain.remedy import may_change, may_fail_again
 from app.domain.replica import Replica
-from app.domain.retry import may_change, may_fail_again
 from app.services.jobs import utc_now
 from app.services.retention import Ages, RetentionService, Sweeper
 from app.settings import Settings

@@ -6,21 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.arguments.kinds import shown
 from app.backends import backend_of_model
 from app.db.groups import GroupRepository, GroupView
 from app.db.session import Sessions
 from app.domain.engine_spec import EngineSpec
 from app.domain.plan import Plan
 from app.errors import FaultyField, InvalidJobError
-from app.harnesses.command_line import parse_command
-from app.harnesses.equivalent_command import to_command
-from app.harnesses.values import shown
-from app.services.submission_fields import MOST_STRING, FieldReader, read_fields
-from app.services.submission_model import EngineReader, known_model_names
-from app.services.submission_safety import refuse_unsafe
-from app.services.submission_tasks import read_tasks
-from app.services.submission_values import read_values
 from app.settings import Settings
+from app.workloads.lm_eval.command.command_line import parse_command
+from app.workloads.lm_eval.command.equivalent_command import to_command
+from app.workloads.lm_eval.reading.engine import EngineReader, known_model_names
+from app.workloads.lm_eval.reading.fields import MOST_STRING, FieldReader, read_fields
+from app.workloads.lm_eval.reading.safety import refuse_unsafe
+from app.workloads.lm_eval.reading.tasks import read_tasks
+from app.workloads.lm_eval.reading.values import read_values
 
 MOST_NOTES = 50
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.arguments.kinds import shown
 from app.errors import UnknownTaskError
-from app.harnesses.packaged_index import installed_tasks_dir
-from app.harnesses.task_index import TaskIndex
-from app.harnesses.task_yaml import IndexEntry
-from app.harnesses.values import shown
 from app.settings import Settings
+from app.workloads.lm_eval.tasks.packaged_index import installed_tasks_dir
+from app.workloads.lm_eval.tasks.task_index import TaskIndex
+from app.workloads.lm_eval.tasks.task_yaml import IndexEntry
 
 MOST_CHARACTERS = 300
 """Of a name that is compared with thousands."""

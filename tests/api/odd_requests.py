@@ -14,10 +14,10 @@ from typing import Any
 from urllib.parse import quote, quote_from_bytes
 
 from app.api.schemas.submission import JobIn, JobPatch
-from app.harnesses.flags import FLAGS
-from app.harnesses.known_arguments import GEN_KWARGS, MODEL_ARGS
+from app.backends.known_arguments import GEN_KWARGS, MODEL_ARGS
+from app.workloads.lm_eval.command.flags import FLAGS
 
-COMMANDS = Path("tests/harnesses/commands.txt").read_text().split("\n")
+COMMANDS = Path("tests/workloads/lm_eval/command/commands.txt").read_text().split("\n")
 ENCODINGS = (*["utf-8"] * 20, "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "utf-7", "latin-1")
 
 

@@ -14,9 +14,9 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from app.api.events import _stream
-from app.api.streams import Admission
 from app.domain.ids import uuid7
 from app.services.jobs import News
+from app.web.streams import Admission
 from tests.api.conftest import Coordinator
 from tests.waiting import until
 

@@ -14,13 +14,14 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from app.api import bodies, turns
+from app.api import bodies
 from app.api.bodies import MAX_BODY_BYTES, MOST_PARTS, shape_faults
 from app.api.schemas.submission import JobIn
+from app.arguments.kinds import shown
 from app.domain.redaction import secrets_in
 from app.domain.storable import unstorable
 from app.errors import MOST_FAULTS, FaultyField, InvalidRequestError
-from app.harnesses.values import shown
+from app.web import turns
 from tests.api.conftest import JOB
 from tests.waiting import until
 

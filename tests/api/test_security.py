@@ -12,7 +12,6 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from app.api.auth import needed_role
 from app.domain.ids import uuid7
 from app.domain.keys import Role
 from app.errors import UnauthenticatedApiError
@@ -20,6 +19,7 @@ from app.main import create_app
 from app.services.keys import KeyService
 from app.services.rate_limit import RateLimit
 from app.settings import Settings
+from app.web.callers import needed_role
 from tests.api.conftest import JOB, Coordinator
 
 As = Callable[..., TestClient]

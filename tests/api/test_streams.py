@@ -15,14 +15,14 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy.exc import OperationalError
 
-from app.api import streams
-from app.api.places import Places
-from app.api.streams import Admission
 from app.domain.ids import uuid7
 from app.domain.keys import Key, Role
 from app.errors import BusyError, TooManyStreamsError
 from app.services.keys import KeyService
 from app.settings import Settings
+from app.web import streams
+from app.web.stream_slots import Places
+from app.web.streams import Admission
 from tests.api.conftest import JOB
 from tests.waiting import until
 

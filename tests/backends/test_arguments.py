@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 
 from app.backends import BACKENDS, hf_arguments
+from app.backends.parallelism import HF_MODELS, read_parallelism
 from app.domain.engine_spec import EngineSpec
-from app.harnesses.command_line import parse_command
-from app.harnesses.packaged_index import installed_tasks_dir
-from app.harnesses.parallelism import HF_MODELS, read_parallelism
-from app.harnesses.task_yaml import read_config, yaml_files
-from app.services.generation_settings import task_faults
 from app.settings import Settings
-from tests.models import hf_python
+from app.workloads.lm_eval.command.command_line import parse_command
+from app.workloads.lm_eval.reading.generation_settings import task_faults
+from app.workloads.lm_eval.tasks.packaged_index import installed_tasks_dir
+from app.workloads.lm_eval.tasks.task_yaml import read_config, yaml_files
+from tests.tiny_models import hf_python
 
 PRINTS = Path(__file__).with_name("hf_names.py")
-COMMANDS = Path(__file__).parents[1] / "harnesses" / "commands.txt"
+COMMANDS = Path(__file__).parents[1] / "workloads/lm_eval/command/commands.txt"
 ENGINE = EngineSpec("hf", "/models/tiny")
 HF = BACKENDS["hf"]
 

@@ -9,9 +9,9 @@ from transformers.integrations.ggml import GGUF_CONFIG_MAPPING
 from transformers.integrations.gguf.gguf_config_mapping import GGUF_CONFIG_ARCHS
 
 from app.backends.hf_gguf import GGUF_ARCHITECTURES
-from app.harnesses.gguf_header import BLOCKS
+from app.models.gguf_header import BLOCKS
 from app.settings import Settings
-from tests.models import hf_python
+from tests.tiny_models import hf_python
 
 IN_FILES = {
     "qwen2_moe": "qwen2moe",

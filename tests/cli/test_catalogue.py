@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from app.cli.exits import Exit
+from app.client.exit_codes import Exit
 from tests.cli.conftest import Evalq
 from tests.cli.fake_api import FakeApi, job_id, problem
 

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from app.cli import live
 from app.cli.describe import changes, duration, progress_line, score
-from app.cli.exits import Exit, worst
 from app.cli.jobs import age
+from app.client.exit_codes import Exit, worst
 from tests.cli.fake_api import job
 
 TASK = {"name": "gsm8k", "status": "succeeded", "done": 100, "total": 100, "error": None}

@@ -5,8 +5,8 @@ from itertools import count
 
 import pytest
 
-from app.cli.client import Api, UnreachableError
-from app.cli.follow import PATIENCE, events, states
+from app.client.calls import Api, UnreachableError
+from app.client.events import PATIENCE, events, states
 from tests.cli.conftest import Evalq
 from tests.cli.fake_api import FakeApi, job, job_id
 

@@ -9,9 +9,9 @@ import httpx
 import pytest
 from click.testing import CliRunner, Result
 
-from app.cli.client import problem
-from app.cli.exits import Exit
 from app.cli.main import cli
+from app.client.calls import problem
+from app.client.exit_codes import Exit
 from app.domain.keys import is_token
 from app.settings import Settings
 from tests.cli.fake_api import problem as problem_body

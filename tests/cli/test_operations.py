@@ -26,10 +26,10 @@ from sqlalchemy import text
 from app.cli.main import cli
 from app.cli.operations import parse_age
 from app.db.jobs import JobFilter
-from app.local.ports import free_port
-from app.local.running import settings_beside
 from app.scheduler import lead
 from app.settings import Settings
+from app.single_host.ports import free_port
+from app.single_host.running import settings_beside
 from tests.servers import running_postgres
 from tests.world import World
 

@@ -16,8 +16,8 @@ from click.testing import CliRunner
 
 from app.cli.main import cli
 from app.cli.parts import CELERY
-from app.local.parts import evalq_command
-from app.local.ports import free_port
+from app.single_host.parts import evalq_command
+from app.single_host.ports import free_port
 from tests.servers import Postgres
 
 

@@ -4,8 +4,8 @@ from itertools import count
 
 import pytest
 
-from app.cli.client import Api
 from app.cli.watch import wait_for
+from app.client.calls import Api
 from tests.cli.conftest import Evalq
 from tests.cli.fake_api import FakeApi, job, job_id
 

@@ -15,8 +15,8 @@ from app.db.schema import breaking, check_revision, others_connected, usable_by
 from app.db.session import alembic_config, make_sessions, scripts_of
 from app.domain.job import Failure, JobStatus
 from app.errors import BreakingMigrationError, OldSchemaError
-from app.local import schema
 from app.settings import Settings
+from app.single_host import schema
 from tests.world import World
 
 REVISION = """
@@ -129,7 +129,7 @@ def test_migrate_refuses_to_break_what_runs(
     settings: Settings, engine: Engine, newer: Newer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = newer(False)
-    for module in ("app.db.session", "app.local.schema"):
+    for module in ("app.db.session", "app.single_host.schema"):
         monkeypatch.setattr(f"{module}.alembic_config", lambda _: config)
     running = make_sessions(settings)
     with running() as session:

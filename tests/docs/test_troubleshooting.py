@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import app.api.problems
-import app.local.stopping  # noqa: F401 - the one module beside app.errors that defines an error
+import app.single_host.stopping  # noqa: F401 - the one module beside app.errors that defines an error
 from app.errors import EvalqError, FailureCode
 
 TROUBLESHOOTING = Path(__file__).parents[2] / "docs" / "troubleshooting.md"

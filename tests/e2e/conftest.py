@@ -13,9 +13,9 @@ import pytest
 
 from app.settings import Settings
 from tests.e2e.stack import TASKS, Stack, settings
-from tests.models import hf_python, tiny_gguf, tiny_llama
 from tests.reference import Reference, written
 from tests.servers import Postgres
+from tests.tiny_models import hf_python, tiny_gguf, tiny_llama
 
 JOB_TASKS = ["e2e_group", "e2e_generate"]
 BATCH_SIZE = 4

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from app.local.ports import free_port
+from app.single_host.ports import free_port
 from tests.client import Client
 
 TASKS = Path(__file__).parent / "tasks"

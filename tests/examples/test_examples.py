@@ -15,7 +15,7 @@ from lm_eval.tasks import TaskManager
 
 from app.api.schemas.submission import JobIn
 from app.cli.demo import next_steps
-from app.harnesses.command_line import parse_command
+from app.workloads.lm_eval.command.command_line import parse_command
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 REQUESTS = sorted((EXAMPLES / "requests").glob("*.json"))

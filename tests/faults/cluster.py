@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from app.local.ports import free_port
+from app.single_host.ports import free_port
 from tests.faults.servers import Broker, Database
 from tests.waiting import until
 

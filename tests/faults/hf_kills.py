@@ -16,7 +16,7 @@ from tests.faults.checker import Outcome, outcome
 from tests.faults.clients import Client, History, Variant
 from tests.faults.cluster import CHILDREN, Cluster, send
 from tests.faults.servers import Database, running_servers
-from tests.models import tiny_llama
+from tests.tiny_models import tiny_llama
 from tests.waiting import until
 
 VICTIMS = (

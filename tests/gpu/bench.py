@@ -15,9 +15,9 @@ from typing import Any
 
 from tests.gpu.service import Service
 from tests.gpu.watch import Watch
-from tests.models import tiny_llama
 from tests.reference import Reference, written
-from workers.gpus import Gpu
+from tests.tiny_models import tiny_llama
+from workers.gpu_worker.gpus import Gpu
 
 HERE = Path(__file__).parent
 TASKS = HERE / "tasks"

@@ -24,8 +24,8 @@ from tests.gpu.checks.offload import offload
 from tests.gpu.checks.parity import parity
 from tests.gpu.checks.speed import speed
 from tests.gpu.service import Service
-from workers.devices import CLEAN_BYTES
-from workers.gpus import Gpu, discover, driver_versions
+from workers.gpu_worker.gpus import Gpu, discover, driver_versions
+from workers.gpu_worker.group import CLEAN_BYTES
 
 NO_GPU = "no NVIDIA GPU"
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import psutil
 
-from app.local.ports import free_port
+from app.single_host.ports import free_port
 from tests.client import Client, eventually
 
 GROUP = "gpu"

@@ -17,7 +17,7 @@ from tests.gpu.__main__ import NAMES
 from tests.gpu.bench import ON_CPU, Bench
 from tests.gpu.difference import difference
 from tests.gpu.stand_in import prepare
-from workers.gpus import Gpu
+from workers.gpu_worker.gpus import Gpu
 
 NEED_CUDA = {"inventory", "memory", "offload"}
 

@@ -10,14 +10,14 @@ import pytest
 
 from app.db.session import make_sessions
 from app.services.submission import Submission
-from app.services.submission_fields import DEFAULTS
 from app.settings import Settings
+from app.workloads.lm_eval.reading.fields import DEFAULTS
 from tests.servers import Postgres
 from tests.services import test_wishes
 from tests.services.test_submission_safety import Desk
 from tests.world import World
-from workers.harness_child.job import Job
-from workers.orders import order_to_evaluate
+from workers.coordinator.orders import order_to_evaluate
+from workers.protocol.harness import Job
 
 UNSAFE = {"allow_unsafe_code": True, "env_allowed": ("NCCL_DEBUG",), "echo_engine": True}
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from app.api.jobs import dry_run_out
-from app.api.problems import from_error
 from app.db.session import Sessions
 from app.domain.keys import new_token
 from app.errors import InvalidJobError
 from app.services.submission import Submission, SubmissionService
 from app.settings import Settings
+from app.web.problems import from_error
 from tests.faults.model import make_model
 
 HF_TOKEN = "hf_" + "a1B2c3D4e5" * 4

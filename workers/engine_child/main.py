@@ -15,8 +15,8 @@ import time
 import traceback
 from contextlib import suppress
 
-from workers.engine_child.engine import Chunk, Engine, Progress, Spec, load_engine
-from workers.frames import Connection, Frame
+from workers.engine_child.contract import Chunk, Engine, Progress, Spec, load_engine
+from workers.protocol.frames import Connection, Frame
 
 STDERR = 2
 

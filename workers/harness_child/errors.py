@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, TypeVar
 
-from workers.harness_child import hub
-from workers.harness_child.places import data_fault, place
+from workers.harness_child.lm_eval import hub
+from workers.harness_child.lm_eval.places import data_fault, place
 
 DATASET_ERROR = "dataset_error"
 HOST_OUT_OF_MEMORY = "host_out_of_memory"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
 
-from workers.harness_child.job import Engine
+from workers.protocol.harness import Engine
 
 # fmt: off
 CANNOT_CHANGE_ANSWERS = frozenset({

@@ -6,7 +6,7 @@ import importlib
 import os
 import socket
 
-from workers.harness_child.server import ForkServer
+from workers.harness_child.fork_server import ForkServer
 
 SETTINGS = {
     "TOKENIZERS_PARALLELISM": "false",  # its threads do not survive a fork
@@ -40,7 +40,7 @@ def main() -> None:
         importlib.import_module(name)
     utils = importlib.import_module("lm_eval.utils")
     utils.setup_logging()
-    evaluate = importlib.import_module("workers.harness_child.evaluate")
+    evaluate = importlib.import_module("workers.harness_child.lm_eval.evaluate")
     control = socket.socket(fileno=int(os.environ.pop("EVALQ_FD")))
     ForkServer(control, evaluate.serve).run()
 

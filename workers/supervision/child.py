@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Self
 
 from app.errors import ChildStartError
-from workers import frames
 from workers.bounds import Bounds
-from workers.output import open_log
 from workers.own_folder import OwnFolder
+from workers.protocol import frames
+from workers.protocol.log_file import open_log
 from workers.supervision.janitor import Mark, kill_marked
 
 log = logging.getLogger(__name__)

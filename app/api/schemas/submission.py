@@ -17,8 +17,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from app.api.problems import Fault
 from app.api.schemas.job import PlanOut
+from app.web.problems import Fault
 
 BIGINT = 2**63 - 1
 

@@ -65,10 +65,10 @@ def _die_at(when: str, method: str, number: int, counted: str) -> None:
 
 
 class _JournalFinder:
-    """Imports `workers.frames` so that answers are written down as soon as they are received."""
+    """Imports `workers.protocol.frames` so that answers are written down as soon as they are received."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        if name != "workers.frames":
+        if name != "workers.protocol.frames":
             return None
         spec = PathFinder.find_spec(name, path, target)
         if spec is None or spec.loader is None:

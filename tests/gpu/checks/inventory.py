@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 from tests.gpu.bench import Bench, Figures
-from workers.gpus import driver_versions
+from workers.gpu_worker.gpus import driver_versions
 
 QUERY = ("index", "uuid", "name", "memory.total", "driver_version")
 

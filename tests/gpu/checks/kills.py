@@ -8,7 +8,7 @@ from tests.client import TERMINAL, eventually
 from tests.gpu.bench import Bench, Figures, seconds
 from tests.gpu.difference import Samples, difference, outcome
 from tests.gpu.service import Service
-from workers.devices import CLEAN_BYTES
+from workers.gpu_worker.group import CLEAN_BYTES
 
 END_SECONDS = 240.0
 SLACK_SECONDS = 0.1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.gpu.bench import ALL_TASKS, Bench, Figures
 from tests.gpu.difference import difference, outcome
-from workers.gpus import driver_versions
+from workers.gpu_worker.gpus import driver_versions
 
 
 def parity(bench: Bench) -> Figures:

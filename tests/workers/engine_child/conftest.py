@@ -10,7 +10,7 @@ import msgpack
 import pytest
 
 from app.settings import Settings
-from tests.models import hf_python, tiny_llama
+from tests.tiny_models import hf_python, tiny_llama
 
 from .prompts import GREEDY
 from .supervisor import Supervisor, engine_child

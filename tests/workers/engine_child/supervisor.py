@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from workers import frames
-from workers.frames import Frame
-from workers.output import open_log
+from workers.protocol import frames
+from workers.protocol.frames import Frame
+from workers.protocol.log_file import open_log
 
 BOOTSTRAP = Path(__file__).parents[3] / "workers" / "engine_child" / "bootstrap.py"
 PATIENCE_SECONDS = 60.0

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.engine_child.batch_size import BatchSizes, Shape, double_until_no_faster
+from workers.engine_child.hf.batch_size import BatchSizes, Shape, double_until_no_faster
 
 
 class Probe:

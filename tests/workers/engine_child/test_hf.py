@@ -13,8 +13,8 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from transformers import AutoTokenizer
 
 from app.settings import Settings
-from tests.models import tiny_gguf
-from workers.harness_child.cutting import Pair, Prompt, cut_loglikelihoods, cut_prompts, cut_windows
+from tests.tiny_models import tiny_gguf
+from workers.harness_child.lm_eval.cutting import Pair, Prompt, cut_loglikelihoods, cut_prompts, cut_windows
 
 from .conftest import Reference
 from .prompts import GREEDY, sums

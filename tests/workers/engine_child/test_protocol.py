@@ -53,7 +53,7 @@ def test_a_failed_chunk_is_told_with_its_error_and_the_next_one_is_answered(chil
     innocent = child.send_chunk("generate_until", ["fine"])
     failed, _ = child.settle()
     assert (failed["type"], failed["chunk"]) == ("failed", guilty)
-    assert failed["error"]["type"] == "workers.engine_child.echo.EchoError"
+    assert failed["error"]["type"] == "workers.engine_child.echo.engine.EchoError"
     assert "poison" in failed["error"]["message"]
     assert "Traceback" in failed["error"]["traceback"]
     assert child.settle()[0]["chunk"] == innocent

@@ -13,9 +13,9 @@ from typing import Any
 import yaml
 
 from app.domain.engine_spec import EngineSpec
-from app.services.generation_settings import task_faults
-from workers.frames import Connection, Frame, pair, unpack_requests
-from workers.harness_child import evaluate
+from app.workloads.lm_eval.reading.generation_settings import task_faults
+from workers.harness_child.lm_eval import evaluate
+from workers.protocol.frames import Connection, Frame, pair, unpack_requests
 
 
 def score(context: Sequence[int], continuation: Sequence[int]) -> tuple[float, bool]:

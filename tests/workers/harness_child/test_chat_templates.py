@@ -14,7 +14,7 @@ import pytest
 from transformers import PreTrainedTokenizerBase
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from app.harnesses.known_arguments import CHAT_METHOD
+from app.backends.known_arguments import CHAT_METHOD
 
 from . import reference
 from .conftest import MAX_LENGTH

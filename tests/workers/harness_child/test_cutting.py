@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lm_eval.models.utils import Collator
 
-from workers.harness_child import cutting
-from workers.harness_child.cutting import (
+from workers.harness_child.lm_eval import cutting
+from workers.harness_child.lm_eval.cutting import (
     Cut,
     Pair,
     Prompt,

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from lm_eval.models.utils import normalize_gen_kwargs
 
-from workers.frames import DRAW_BYTES, unpack_requests
-from workers.harness_child.questions import is_sampled
+from workers.harness_child.lm_eval.requests import is_sampled
+from workers.protocol.frames import DRAW_BYTES, unpack_requests
 
 from . import reference
 from .conftest import MAX_LENGTH, documents, write_data

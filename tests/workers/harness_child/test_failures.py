@@ -12,8 +12,8 @@ import pytest
 from huggingface_hub.errors import HfHubHTTPError
 
 from app.domain.chunk import ALONE as CHUNK_ALONE
-from workers.harness_child import hub
-from workers.harness_child.shared_faults import ALONE as SHARED_ALONE
+from workers.harness_child.lm_eval import hub
+from workers.harness_child.lm_eval.shared_faults import ALONE as SHARED_ALONE
 
 from .coordinator import Order, Run
 

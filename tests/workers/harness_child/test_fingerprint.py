@@ -9,7 +9,7 @@ import pytest
 
 from tests.workers.first_fingerprint import first_fingerprint
 from workers.harness_child.fingerprint import config_file, content, fingerprint
-from workers.harness_child.job import Engine
+from workers.protocol.harness import Engine
 
 
 @pytest.fixture

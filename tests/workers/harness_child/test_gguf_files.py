@@ -12,10 +12,10 @@ import pytest
 from transformers import AutoTokenizer
 
 from app.settings import Settings
-from tests.models import hf_python, tiny_gguf, tiny_llama
-from workers.harness_child.broker_lm import BrokerLM
+from tests.tiny_models import hf_python, tiny_gguf, tiny_llama
 from workers.harness_child.errors import JobFailedError
-from workers.harness_child.job import Engine
+from workers.harness_child.lm_eval.broker_lm import BrokerLM
+from workers.protocol.harness import Engine
 
 from .coordinator import Order, Run
 

@@ -4,7 +4,7 @@ import jinja2
 import lm_eval.utils
 import pytest
 
-from workers.harness_child.templates import apply_template
+from workers.harness_child.lm_eval.templates import apply_template
 
 DOC = {"a": "x\n", "n": 3, "list": [1, 2]}
 

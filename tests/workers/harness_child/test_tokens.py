@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from workers.harness_child.broker_lm import BrokerLM
-from workers.harness_child.job import Engine
-from workers.harness_child.tokens import encode_pairs
+from workers.harness_child.lm_eval.broker_lm import BrokerLM
+from workers.harness_child.lm_eval.tokens import encode_pairs
+from workers.protocol.harness import Engine
 
 from .conftest import MAX_LENGTH
 from .reference import ReferenceLM

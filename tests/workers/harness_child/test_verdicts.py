@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workers.harness_child.verdicts import verdicts
+from workers.harness_child.lm_eval.verdicts import verdicts
 
 T, F = True, False
 UP, DOWN = {"m": True}, {"m": False}

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from workers.frames import Connection
+from workers.protocol.frames import Connection
 
 
 def fork_stubborn(leave: Callable[[], object]) -> int:

@@ -136,7 +136,7 @@ def test_a_child_knows_its_owner_and_its_socket(start: Callable[..., Child], mar
     child = start(
         sys.executable,
         "-c",
-        "import os; from workers.frames import Connection\n"
+        "import os; from workers.protocol.frames import Connection\n"
         "Connection.from_fd(int(os.environ['EVALQ_FD'])).send(dict(os.environ))",
         COLOUR="blue",
     )
@@ -146,7 +146,8 @@ def test_a_child_knows_its_owner_and_its_socket(start: Callable[..., Child], mar
 
 
 def test_a_child_runs_in_an_empty_folder_of_its_own(start: Callable[..., Child]) -> None:
-    code = "import os; from workers.frames import Connection; c = Connection.from_fd(int(os.environ['EVALQ_FD']))\n"
+    code = "import os; from workers.protocol.frames import Connection\n"
+    code += "c = Connection.from_fd(int(os.environ['EVALQ_FD']))\n"
     code += "c.send({'is': os.getcwd(), 'has': os.listdir()}); open('left', 'w'); c.receive()"
     children = [start(sys.executable, "-c", code) for _ in range(2)]
     seen = [child.connection.receive(20) or {} for child in children]
@@ -170,7 +171,7 @@ def test_a_killed_supervisors_folders_go_with_its_child(
 
 
 HOG = (
-    "import os, subprocess, sys; from workers.frames import Connection\n"
+    "import os, subprocess, sys; from workers.protocol.frames import Connection\n"
     "held = [subprocess.Popen([sys.executable, '-c', 'b = bytearray(60 << 20); input()'], stdin=subprocess.PIPE)"
     " for _ in range(int(sys.argv[1]))]\n"
     "Connection.from_fd(int(os.environ['EVALQ_FD'])).receive()"

@@ -13,9 +13,9 @@ import pytest
 from tests.waiting import until
 from tests.workers.supervision.conftest import is_running
 from workers.bounds import Bounds
-from workers.frames import Connection, Frame
-from workers.supervision import fork_server
-from workers.supervision.fork_server import HarnessServer
+from workers.coordinator import harness_server as fork_server
+from workers.coordinator.harness_server import HarnessServer
+from workers.protocol.frames import Connection, Frame
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_SECONDS = 30.0

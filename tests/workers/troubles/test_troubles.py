@@ -32,8 +32,8 @@ from tests.workers.harness_child.coordinator import generation, score
 from tests.workers.troubles.ways import BASES, UNREADABLE, WAYS, Way, sound, write
 from tests.world import World, make_world
 from workers.chunk_frames import divided
-from workers.coordinator import Coordinator
-from workers.frames import unpack_requests
+from workers.coordinator.worker import Coordinator
+from workers.protocol.frames import unpack_requests
 
 FINE = [f"fine_{base}" for base in BASES]
 OTHERS_WORDS = ("psycopg", "SQL", "INSERT", "UPDATE", "sqlalchemy", "job_events")

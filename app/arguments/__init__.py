@@ -1,0 +1,1 @@
+"""lm-eval's key=value syntax, and kinds of values."""

@@ -1,0 +1,1 @@
+"""The API as Python calls it: calls, events over lost connections, exit codes."""

@@ -1,0 +1,107 @@
+"""What the coordinator of a job does about engines that fail: other settings, step by step, each told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from app.db.capacity import CapacityRepository
+from app.db.chunks import ChunkRepository
+from app.db.events import EventRepository
+from app.db.histories import HistoryRepository, with_step
+from app.db.job_leases import JobLeaseRepository
+from app.db.jobs import JobRepository
+from app.db.outputs import SampleRepository
+from app.db.session import Sessions
+from app.domain.job import Failure, Job, Phase
+from app.domain.lease import Lease
+from app.domain.placement import widest
+from app.domain.plan import Plan
+from app.domain.remedy import Step, Troubles, attempts
+from app.workloads.lm_eval.command.equivalent_command import to_command
+
+
+class LadderService:
+    """One transaction per method; `wake` tells readers after the commit."""
+
+    def __init__(self, *, sessions: Sessions, wake: Callable[[UUID], None], ttl: timedelta) -> None:
+        self._sessions = sessions
+        self._wake = wake
+        self._ttl = ttl
+
+    def troubles(self, job: Job) -> Troubles:
+        """What went wrong with the job's engine since this attempt began."""
+        since = job.progress_at or job.created_at
+        with self._sessions.begin() as session:
+            history = HistoryRepository(session)
+            failed = [r for r in history.replicas(job.id) if r.failed]
+            own = [r for r in failed if r.engine.key == job.engine.key and r.ended_at and r.ended_at >= since]
+            return Troubles(
+                failed=tuple(sorted(own, key=lambda r: r.ended_at or since, reverse=True)),
+                served_at=history.last_served_at(job.engine.key, job.group),
+                widest=self._widest(session, job),
+                asked_width=_asks_width(job),
+                history=attempts(failed, history.ladder(job.id), job.engine.key),
+            )
+
+    def _widest(self, session: Session, job: Job) -> int:
+        """How many devices one replica may get: those asked for, else all of the largest group it may use."""
+        if _asks_width(job):
+            return job.engine.gpus
+        groups = CapacityRepository(session).groups(self._ttl)
+        return widest(groups, job.engine.backend, job.group)
+
+    def take(self, lease: Lease, step: Step, failure: Failure) -> Job:
+        """Go on with another engine spec; where that changes answers, the job is prepared anew."""
+        with self._sessions.begin() as session:
+            leases = JobLeaseRepository(session)
+            job = JobRepository(session).get(lease.id)
+            change = {"change": step.change, "code": failure.code, "message": failure.message}
+            leases.write(
+                lease,
+                engine=step.engine.to_json(),
+                engine_key=step.engine.key,
+                plan=replanned(job, step, failure).to_json(),
+                provenance=with_step(change | {"engine_key": job.engine.key}),
+            )
+            EventRepository(session).append(lease.id, "job.retrying", change)
+            if step.changes_answers:
+                self._begin_anew(session, lease, step)
+            job = JobRepository(session).get(lease.id)
+        self._wake(lease.id)
+        return job
+
+    def _begin_anew(self, session: Session, lease: Lease, step: Step) -> None:
+        """Forget what was cut and scored for the engine before; its stored answers stay, under its fingerprint."""
+        reason = f"preparing prompts anew: {step.change}"
+        ChunkRepository(session).drop(lease.id, claimed=True)
+        SampleRepository(session).clear(lease.id)
+        JobLeaseRepository(session).write(lease, phase=Phase.PREPARING, reason=reason)
+        EventRepository(session).append(lease.id, "job.phase", {"phase": Phase.PREPARING, "reason": reason})
+
+
+def _asks_width(job: Job) -> bool:
+    """Whether the user said how many devices a replica has: that is a request, not a guess to be corrected."""
+    return isinstance(job.spec.get("gpus_per_replica"), int)
+
+
+def replanned(job: Job, step: Step, failure: Failure) -> Plan:
+    """The job's plan with the step taken, and the command that would measure the same."""
+    engine, plan = step.engine, job.plan
+    changed = {name: value for name, value in engine.args.items() if job.engine.args.get(name) != value}
+    wider = engine.gpus != job.engine.gpus
+    spec = {**job.spec, "model_args": {**job.spec["model_args"], **changed}}
+    if wider or _asks_width(job):
+        spec["gpus_per_replica"] = engine.gpus
+    return replace(
+        plan,
+        tensor_parallel_size=engine.tensor_parallel_size,
+        gpus_per_replica=engine.gpus,
+        memory_per_gpu_gib=None if wider else plan.memory_per_gpu_gib,
+        explanation=(*plan.explanation, f"{step.change}, after {failure.code}"),
+        command=to_command(spec),
+    )

@@ -1,0 +1,1 @@
+"""What pages and endpoints share: callers, dependencies, problems, streams."""

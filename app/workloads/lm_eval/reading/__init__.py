@@ -1,0 +1,1 @@
+"""What was posted, read into a job, or every fault of it."""

@@ -1,0 +1,257 @@
+"""The model of a posted job: that it exists, how it is loaded, and on how many devices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self
+
+from app.arguments.kinds import shown
+from app.backends import BACKENDS
+from app.backends.hf_gguf import GGUF_ARCHITECTURES, GGUF_DTYPE
+from app.backends.parallelism import HF_MODELS, Parallelism, read_parallelism
+from app.db.groups import GroupView
+from app.domain.engine_spec import EngineSpec
+from app.models.hub_names import is_hub_name
+from app.models.model_folder import ModelFacts, inspect_gguf, inspect_model, is_local
+from app.models.model_memory import MemoryEstimate, head_faults, memory_per_gpu_gib
+from app.settings import Settings
+from app.workloads.lm_eval.reading.fields import BOUNDS, FieldReader
+from app.workloads.lm_eval.reading.generation_settings import MOST_FAULTS
+from app.workloads.lm_eval.reading.safety import BELOW_MODEL, inside, refuse_path
+
+GIB = 1 << 30
+WIDTHS = (1, 2, 4, 8, 16)
+_BELOW_PATHS = frozenset(f"model_args.{name}" for name in BELOW_MODEL)
+NOT_GIVEN = frozenset({"device", "device_map_option"})
+"""Arguments that `read_parallelism` leaves out or renames."""
+WIDE_DTYPES = frozenset({"float32", "float", "float64", "double"})
+"""In which numbers lose nothing worth a note."""
+
+
+def known_model_names(settings: Settings) -> tuple[str, ...]:
+    """lm-eval's `--model` names that evalq has a backend for."""
+    backends = [backend for backend in BACKENDS.values() if settings.echo_engine or backend.name != "echo"]
+    return tuple(name for backend in backends for name in backend.model_names)
+
+
+class EngineReader:
+    """Reads the engine spec out of `model_args`, with the arithmetic behind its width."""
+
+    def __init__(
+        self, reader: FieldReader, backend: str, settings: Settings, groups: Sequence[GroupView]
+    ) -> None:
+        self._reader = reader
+        self._backend = backend
+        self._settings = settings
+        self._groups = groups
+        self.explanation: list[str] = []
+        self.memory_per_gpu_gib: float | None = None
+
+    def read(self) -> Self | None:
+        """Itself with its `spec`, or None where no spec can be made."""
+        reader = self._reader
+        found = read_parallelism(str(reader.given("model")), reader.given("model_args"))
+        reader.faults += found.faults
+        reader.notes += found.notes
+        args = dict(found.engine_args)
+        self._keep_read(args)
+        self._lift(found)
+        model = self._model(args)
+        if model is None:
+            return None
+        if reader.given("trust_remote_code"):
+            args["trust_remote_code"] = True
+        facts = self._facts(model, args) if self._leads_inside(model, args) else None
+        if self._backend == "hf":
+            self._say_precision(args, facts)
+        self._check_names(args, facts)
+        gpus = self._gpus(found, args, facts)
+        if facts is not None:
+            reader.faults += head_faults(facts, found.tensor_parallel_size)
+        self.spec = EngineSpec(
+            backend=self._backend,
+            model=model,
+            revision=_text(args.pop("revision", None)),
+            args=args,
+            env=dict(reader.given("env")),
+            tensor_parallel_size=found.tensor_parallel_size,
+            pipeline_parallel_size=found.pipeline_parallel_size,
+            gpus=gpus,
+        )
+        return self
+
+    def _keep_read(self, args: Mapping[str, Any]) -> None:
+        """What is shown and written as a command has the engine's names, and nothing that it is not given."""
+        given = self._reader.given("model_args")
+        kept = {name: value for name, value in given.items() if name not in NOT_GIVEN}
+        placed = {"device_map": args["device_map"]} if "device_map" in args else {}
+        self._reader.spec["model_args"] = kept | placed
+
+    def _check_names(self, args: Mapping[str, Any], facts: ModelFacts | None) -> None:
+        """Names that loading the model would refuse, the first of many; code of the model's own may take any."""
+        backend = BACKENDS[self._backend]
+        if backend.arguments is None or args.get("trust_remote_code"):
+            return
+        told = {fault.path for fault in self._reader.faults}
+        own = facts.config_names if facts else ()
+        for wrong in islice(backend.arguments.model_faults(args, backend.packages, own), MOST_FAULTS):
+            if (path := f"model_args.{wrong.name}") not in told:
+                self._reader.fault(path, wrong.message, wrong.near)
+
+    def _lift(self, found: Parallelism) -> None:
+        """What model_args says of the job itself moves up, unless the job says it too."""
+        lifted = {
+            "batch_size": found.batch_size,
+            "max_batch_size": found.max_batch_size,
+            "replicas": found.replicas,
+            "gpus_per_replica": found.gpus_per_replica,
+        }
+        for name, value in lifted.items():
+            if value is not None and self._reader.given(name) in (None, "auto"):
+                self._reader.spec[name] = value
+        if (self._reader.given("max_batch_size") or 0) > (most := self._settings.max_batch_size):
+            self._reader.notes.append(f"an automatic batch size is at most {most} (EVALQ_MAX_BATCH_SIZE)")
+
+    def _model(self, args: dict[str, Any]) -> str | None:
+        """The model's folder or hub name, taken out of the arguments."""
+        name = "path" if "path" in args and "pretrained" not in args else "pretrained"
+        model = args.pop(name, None)
+        if not isinstance(model, str) or not model:
+            self._reader.fault("model_args.pretrained", "is required: a hub name or a model folder")
+            return None
+        if is_local(model):
+            return self._local(name, model)
+        if not is_hub_name(model):
+            message = f"{shown(model)} is neither `owner/name` on the hub nor a model folder (/..., ./...)"
+            self._reader.fault("model_args.pretrained", message)
+            return None
+        return model
+
+    def _local(self, name: str, model: str) -> str | None:
+        """Where the folder is; the spec names it so from now on, whatever becomes of links on the way."""
+        path = inside(model, self._settings) if model.isprintable() else None
+        if path is None:
+            refuse_path(self._reader, "model_args.pretrained", model, self._settings)
+            return None
+        self._reader.spec["model_args"] = {**self._reader.given("model_args"), name: str(path)}
+        return str(path)
+
+    def _leads_inside(self, model: str, args: Mapping[str, Any]) -> bool:
+        """Whether what is named below a local model is where the operator allows it, links followed."""
+        path = Path(model)
+        if any(fault.path in _BELOW_PATHS for fault in self._reader.faults):
+            return False
+        for name in BELOW_MODEL if is_local(model) else ():
+            path /= _text(args.get(name)) or ""
+            if inside(str(path), self._settings) is None:
+                refuse_path(self._reader, f"model_args.{name}", args[name], self._settings)
+                return False
+        return True
+
+    def _facts(self, model: str, args: Mapping[str, Any]) -> ModelFacts | None:
+        """What a local folder says of the model; None for hub names and where the folder is at fault."""
+        if not is_local(model) or self._backend == "echo":
+            return None
+        folder, file = Path(model) / (_text(args.get("subfolder")) or ""), _text(args.get("gguf_file"))
+        facts = self._gguf_facts(folder / file, args) if file else inspect_model(folder)
+        self._reader.faults += facts.faults
+        if self._backend == "hf" and folder.suffix == ".gguf" and folder.is_file():
+            message = f"{shown(folder.name)} is a file: name its folder, and the file in it as gguf_file"
+            self._reader.fault("model_args.pretrained", message)
+        return None if facts.faults else facts
+
+    def _gguf_facts(self, path: Path, args: Mapping[str, Any]) -> ModelFacts:
+        facts = inspect_gguf(path)
+        for name in ("load_in_8bit", "load_in_4bit"):
+            if self._backend == "hf" and args.get(name):
+                self._reader.fault(
+                    f"model_args.{name}", "a GGUF file is loaded as it is: nothing quantizes it again"
+                )
+        if self._backend == "hf" and not facts.faults and facts.architecture not in GGUF_ARCHITECTURES:
+            message = f"the hf backend reads no GGUF file of architecture {shown(facts.architecture)}"
+            self._reader.fault("model_args.gguf_file", message, GGUF_ARCHITECTURES)
+        return replace(facts, dtype=GGUF_DTYPE)
+
+    def _say_precision(self, args: dict[str, Any], facts: ModelFacts | None) -> None:
+        """Note what a narrow dtype costs; name lm-eval's softmax, since older engines took float32 unasked."""
+        softmax = args.setdefault("softmax_dtype")
+        given = (_text(args.get("dtype")) or "auto").removeprefix("torch.")
+        stored = facts.dtype if facts else None
+        dtype = given if given != "auto" else stored or "the model's own dtype"
+        if dtype in WIDE_DTYPES:
+            return
+        if softmax is None:
+            self._reader.notes.append(
+                f"log-likelihoods are computed in {dtype}, as lm_eval computes them: more exact with"
+                " softmax_dtype=float32 in model_args"
+            )
+        if str(self._reader.given("batch_size")).startswith("auto"):
+            self._reader.notes.append(
+                f"numbers in {dtype} depend on what is batched together, and auto does not choose lm_eval's batches:"
+                " with a batch_size the command gives the same numbers"
+            )
+
+    def _gpus(self, found: Parallelism, args: dict[str, Any], facts: ModelFacts | None) -> int:
+        """Devices of one replica: as asked for, else the fewest that hold the model."""
+        asked = self._reader.given("gpus_per_replica")
+        least = found.tensor_parallel_size * found.pipeline_parallel_size
+        gpus = asked if isinstance(asked, int) else self._fewest(args, facts, least)
+        if gpus > BOUNDS["gpus_per_replica"][1]:
+            self._reader.fault("model_args", f"one replica of {gpus} devices is more than any group has")
+        if gpus % least:
+            self._reader.fault(
+                "gpus_per_replica", f"must be a multiple of tensor x pipeline parallel size ({least})"
+            )
+        if gpus > 1 and self._backend == "hf" and not args.get("parallelize"):
+            args["parallelize"] = True
+            self._reader.notes.append(f"parallelize=True, since one replica has {gpus} devices")
+        largest = max((len(group.devices) for group in self._groups), default=None)
+        if largest is not None and gpus > largest:
+            message = f"one replica needs {gpus} devices of one group; the largest usable group has {largest}"
+            self._reader.fault("gpus_per_replica", message)
+        self._explain(args, facts, gpus)
+        return gpus
+
+    def _fewest(self, args: dict[str, Any], facts: ModelFacts | None, least: int) -> int:
+        """One device, or for `parallelize=True` as many as the model needs."""
+        memory = self._device_gib()
+        spread = self._reader.given("model") in HF_MODELS and args.get("parallelize") is True
+        if memory is None or not spread:
+            return least
+        needs = ((width, self._need(facts, args, width)) for width in WIDTHS)
+        return next((width for width, need in needs if need is None or need.gib <= memory), WIDTHS[-1])
+
+    def _need(self, facts: ModelFacts | None, args: Mapping[str, Any], gpus: int) -> MemoryEstimate | None:
+        if facts is None:
+            return None
+        length, dtype = args.get("max_model_len") or args.get("max_length"), _text(args.get("dtype"))
+        if args.get("gguf_file") and dtype in (None, "auto"):
+            dtype = facts.dtype
+        return memory_per_gpu_gib(facts, dtype, gpus, max_length=length)
+
+    def _explain(self, args: Mapping[str, Any], facts: ModelFacts | None, gpus: int) -> None:
+        need = self._need(facts, args, gpus)
+        if need is None:
+            self.explanation.append("how much memory the model takes is not known before it is loaded")
+            return
+        self.memory_per_gpu_gib = need.gib
+        self.explanation += need.explanation
+        memory = self._device_gib()
+        if memory is not None and need.gib > memory:
+            arithmetic = "; ".join(need.explanation)
+            message = f"the model does not fit: {arithmetic}; the largest device has {memory:.1f} GiB"
+            self._reader.fault("model_args.pretrained", message)
+
+    def _device_gib(self) -> float | None:
+        """Memory of the largest usable device; None where none reports any."""
+        sizes = [
+            device.memory_bytes for group in self._groups for device in group.devices if device.memory_bytes
+        ]
+        return max(sizes) / GIB if sizes else None
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

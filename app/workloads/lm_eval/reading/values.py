@@ -1,0 +1,114 @@
+"""The values of arguments and texts: of the kind that lm-eval reads them as, or a fault each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from app.arguments.kinds import Kind, reading, shown
+from app.backends import backend_of_model
+from app.backends.known_arguments import GEN_KWARGS, MODEL_ARGS, NEVER_NULL
+from app.domain.visible import visible
+from app.errors import MOST_FAULTS, FaultyField
+from app.workloads.lm_eval.reading.fields import FieldReader
+from app.workloads.lm_eval.reading.generation_settings import generation_faults
+from app.workloads.lm_eval.reading.safety import line_fault
+
+MOST_ARGUMENTS = 200
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+NOT_TAKEN = "begins with _, as what libraries keep for themselves: no argument of lm-eval or a backend does"
+LINES = ("model", "name", "group", "apply_chat_template")
+FREE_TEXT = ("until",)
+"""A model may be stopped at any character."""
+
+
+def read_values(reader: FieldReader) -> None:
+    """Every value over the user's; one that is at fault is taken out, so that nothing else stumbles over it."""
+    reader.spec["model_args"] = _read(reader, "model_args", MODEL_ARGS)
+    if reader.given("gen_kwargs") is not None:
+        reader.spec["gen_kwargs"] = _read(reader, "gen_kwargs", GEN_KWARGS, NEVER_NULL)
+        _read_generation(reader)
+    for path, text in _lines(reader):
+        if message := line_fault(text):
+            reader.fault(path, message)
+
+
+def _read_generation(reader: FieldReader) -> None:
+    """Names that the backend does not take, and what no task's own settings could mend."""
+    backend = backend_of_model(str(reader.given("model")))
+    own_code = reader.given("trust_remote_code") or reader.given("model_args").get("trust_remote_code")
+    told = {fault.path for fault in reader.faults}
+    for wrong in generation_faults(backend, reader.given("gen_kwargs"), whole=False, own_code=bool(own_code)):
+        if (path := f"gen_kwargs.{wrong.name}") not in told:
+            reader.fault(path, wrong.message, wrong.near)
+    if _samples(reader.given("gen_kwargs")):
+        reader.notes.append(
+            "samples follow the seed and the prompt alone: equal in every job, but drawn otherwise than the command's"
+        )
+
+
+def _samples(settings: Mapping[str, Any]) -> bool:
+    """Whether the job samples where its tasks say nothing, as `normalize_gen_kwargs` of lm-eval reads it."""
+    asked = settings.get("do_sample")
+    return bool(asked) if asked is not None else (settings.get("temperature") or 0) > 0
+
+
+def _read(
+    reader: FieldReader, field: str, kinds: Mapping[str, Kind], never_null: Collection[str] = ()
+) -> dict[str, Any]:
+    given: Mapping[str, Any] = reader.given(field)
+    reader.refuse_unless(len(given) <= MOST_ARGUMENTS, field, f"has at most {MOST_ARGUMENTS} arguments")
+    kept = {}
+    for name, value in islice(given.items(), MOST_ARGUMENTS):
+        if not _NAME.fullmatch(name):
+            reader.fault(field, f"{shown(name)} is not the name of an argument")
+            continue
+        if hidden := list(islice(_hidden_names({name: value}, field), MOST_FAULTS)):
+            reader.faults += [FaultyField(path, NOT_TAKEN) for path in hidden]
+            continue
+        kind = None if value is None and name not in never_null else kinds.get(name)
+        read, wrong = reading(kind, value) if kind else (value, None)
+        if kind and wrong:
+            reader.fault(f"{field}.{name}", wrong, kind.allowed)
+        elif name not in FREE_TEXT and not _seen(value):
+            reader.fault(f"{field}.{name}", "holds control characters")
+        else:
+            kept[name] = read
+    return kept
+
+
+def _seen(value: Any) -> bool:
+    """Whether everything in it is shown as it is."""
+    match value:
+        case str():
+            return visible(value) == value
+        case Mapping():
+            return all(_seen(part) for pair in value.items() for part in pair)
+        case list() | tuple():
+            return all(map(_seen, value))
+        case _:
+            return True
+
+
+def _hidden_names(value: Any, path: str) -> Iterator[str]:
+    """Where a name begins with `_`, however deep."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if str(name).startswith("_"):
+                yield f"{path}.{name}"
+            else:
+                yield from _hidden_names(item, f"{path}.{name}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _hidden_names(item, f"{path}.{index}")
+
+
+def _lines(reader: FieldReader) -> Iterator[tuple[str, str]]:
+    """Every text that is one line wherever it is shown."""
+    for name in LINES:
+        if isinstance(text := reader.given(name), str):
+            yield name, text
+    yield from ((f"tags.{index}", tag) for index, tag in enumerate(reader.given("tags")))
+    yield from ((f"env.{name}", value) for name, value in reader.given("env").items())

@@ -1,0 +1,1 @@
+"""The index of lm-eval's tasks and of a user's own."""

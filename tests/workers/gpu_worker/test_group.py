@@ -1,0 +1,100 @@
+"""The keeper of a group goes on whatever happens to one of its turns."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from app.domain.replica import DeviceState
+from app.settings import Settings
+from tests.waiting import until
+from tests.world import World
+from workers.gpu_worker.group import DIRTY_SECONDS, GroupDevices, GroupKeeper
+
+
+class Clock:
+    """Stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def devices(settings: Settings) -> GroupDevices:
+    return GroupDevices(settings.model_copy(update={"worker_group": "a", "worker_devices": "cpu:1"}))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def keeper(world: World, devices: GroupDevices, clock: Clock) -> GroupKeeper:
+    return GroupKeeper(
+        groups=world.groups,
+        serving=world.serving,
+        devices=devices,
+        interval_seconds=0.01,
+        leaving=threading.Event(),
+        clock=clock,
+    )
+
+
+def device(world: World) -> tuple[str, str | None]:
+    """The state of the only device, and why."""
+    (state,) = world.groups.all()
+    (found,) = state.group.devices
+    return found.state, found.reason
+
+
+def test_memory_that_comes_free_a_moment_later_is_waited_for(
+    world: World, devices: GroupDevices, keeper: GroupKeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = iter([False, False, True])
+    monkeypatch.setattr(devices, "is_clean", lambda _: next(seen))
+    keeper.settle()
+    assert device(world) == (DeviceState.FREE, None)
+
+
+def test_a_device_that_stays_in_use_is_drained_and_comes_back(
+    world: World, devices: GroupDevices, keeper: GroupKeeper, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "is_clean", lambda _: False)
+    assert keeper.beat_once()
+    clock.now = DIRTY_SECONDS - 1
+    assert keeper.beat_once()
+    assert device(world)[0] == DeviceState.DIRTY
+    clock.now = DIRTY_SECONDS
+    assert keeper.beat_once()
+    assert device(world) == (DeviceState.DRAINED, "memory in use though no replica holds it")
+    monkeypatch.setattr(devices, "is_clean", lambda _: True)
+    assert not keeper.beat_once()
+    assert device(world) == (DeviceState.FREE, None)
+
+
+def test_a_keeper_survives_what_nobody_thought_of(
+    devices: GroupDevices, keeper: GroupKeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns: list[str] = []
+
+    def backends() -> list[str]:
+        turns.append("asked")
+        if len(turns) == 1:
+            raise RuntimeError("a folder that cannot be read")
+        return ["hf"]
+
+    monkeypatch.setattr(devices, "backends", backends)
+    stop = threading.Event()
+    keeping = threading.Thread(target=keeper.run, args=(stop,))
+    keeping.start()
+    try:
+        until(lambda: len(turns) > 2)
+        assert keeping.is_alive()
+    finally:
+        stop.set()
+        keeping.join()

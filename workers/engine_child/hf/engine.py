@@ -1,0 +1,239 @@
+"""The hf engine: lm-eval's own HFLM, so that its answers are lm-eval's answers, given chunks.
+
+A chunk of log-likelihoods holds whole batches of the job's global order, so HFLM forms in it the very batches it
+would form in the whole list: equal to the last bit.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+import torch
+import transformers
+from accelerate.utils.memory import should_reduce_batch_size
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import CacheHook
+from lm_eval.models.utils import normalize_gen_kwargs
+from lm_eval.models.utils_hf import clear_torch_cache
+from transformers.utils.quantization_config import QuantizationConfigMixin
+
+from workers.engine_child.contract import GENERATE, ROLLING, Answer, Chunk, Progress, Reports, Spec
+from workers.engine_child.environment import Environment
+from workers.engine_child.hf.batch_size import BatchSizes, Shape, double_until_no_faster
+from workers.engine_child.hf.quantized import hflm
+from workers.engine_child.hf.sampling import drawn_apart
+
+log = logging.getLogger(__name__)
+
+# What a CPU probe may take for the logits of a batch: HFLM holds them twice, as they come and as log-probabilities.
+PROBE_BYTES = 2 << 30
+
+
+class HFEngine:
+    """HFLM with a batch size that adapts to memory."""
+
+    def __init__(self, lm: Any, max_batch_size: int, environment: str) -> None:
+        self._lm = lm
+        self._max_batch_size = max_batch_size
+        self._sizes = BatchSizes(self._probe)
+        self.provenance: Mapping[str, Any] = {**_provenance(lm), "environment": environment}
+
+    def answer(self, chunk: Chunk, reports: Reports) -> Answer:
+        """Answer in HFLM's batches; when memory runs out, again in batches of half the size."""
+        lengths = self._lengths(chunk)
+        shape = self._shape(chunk, max(lengths))
+        size = self._sizes.choose(chunk.batch_size, shape)
+        while (responses := self._attempt(chunk, size, reports.progress())) is None:
+            clear_torch_cache()
+            smaller = self._sizes.halve(shape, size)
+            code = "gpu_out_of_memory" if self._lm.device.type == "cuda" else "host_out_of_memory"
+            reports.warn(code, f"batch size {size} -> {smaller}")
+            size = smaller
+        generated = sum(self._text_lengths(responses)) if chunk.kind == GENERATE else 0
+        return Answer(responses, size, sum(lengths), generated)
+
+    def recover(self) -> None:
+        """Free what the failed chunk held; raises where a GPU error has spoilt the process."""
+        clear_torch_cache()
+        if self._lm.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def _attempt(self, chunk: Chunk, size: int, progress: Progress) -> list[Any] | None:
+        """The responses, or None where they did not fit in memory and smaller batches may."""
+        self._lm.batch_size_per_gpu = size
+        self._lm.set_cache_hook(_Counter(progress))
+        try:
+            return self._run(chunk, size)
+        except RuntimeError as error:
+            if size == 1 or not should_reduce_batch_size(error):
+                raise
+            return None
+        finally:
+            self._lm.set_cache_hook(CacheHook(None))
+
+    def _run(self, chunk: Chunk, size: int) -> list[Any]:
+        if chunk.kind == GENERATE:
+            return self._generate(chunk, size)
+        # HFLM reports to the hook only what has a name.
+        pairs = [(("", ""), context, continuation) for context, continuation in chunk.requests]
+        if chunk.kind != ROLLING:
+            return self._score(pairs)
+        return [response for i in range(0, len(pairs), size) for response in self._score(pairs[i : i + size])]
+
+    def _score(self, pairs: Sequence[Any]) -> list[Any]:
+        return [list(response) for response in self._lm._loglikelihood_tokens(pairs, disable_tqdm=True)]
+
+    def _generate(self, chunk: Chunk, size: int) -> list[str]:
+        if chunk.seed is None:
+            return self._continue(chunk, chunk.requests)
+        texts: Sequence[str] = chunk.requests
+        responses = [""] * len(texts)
+        # In HFLM's order, so that its batches are these, row by row.
+        order = sorted(range(len(texts)), key=lambda i: (-len(self._lm.tok_encode(texts[i])), texts[i]))
+        size = 1 if self._goes_alone(chunk.gen_kwargs) else size
+        for start in range(0, len(order), size):
+            rows = order[start : start + size]
+            with drawn_apart(chunk.seed, [chunk.draws[row] for row in rows]):
+                answers = self._continue(chunk, [texts[row] for row in rows])
+            for row, answer in zip(rows, answers, strict=True):
+                responses[row] = answer
+        return responses
+
+    def _goes_alone(self, gen_kwargs: Mapping[str, Any]) -> bool:
+        """Whether a text would end with its batch: HFLM stops beams together, and these lengths count padding."""
+        beams = gen_kwargs.get("num_beams", self._lm.model.generation_config.num_beams)
+        counts_padding = not gen_kwargs.keys().isdisjoint({"max_length", "min_length"})
+        return (beams or 1) > 1 or counts_padding or self._lm.backend == "seq2seq"
+
+    def _continue(self, chunk: Chunk, texts: Sequence[str]) -> list[str]:
+        instances = [
+            Instance(request_type=GENERATE, doc={}, arguments=(text, dict(chunk.gen_kwargs)), idx=i)
+            for i, text in enumerate(texts)
+        ]
+        responses: list[str] = self._lm.generate_until(instances, disable_tqdm=True)
+        return responses
+
+    def _lengths(self, chunk: Chunk) -> list[int]:
+        if chunk.kind == GENERATE:
+            return self._text_lengths(chunk.requests)
+        return [len(context) + len(continuation) for context, continuation in chunk.requests]
+
+    def _text_lengths(self, texts: Sequence[str]) -> list[int]:
+        return [len(ids) for ids in self._lm.tokenizer(list(texts))["input_ids"]]
+
+    def _shape(self, chunk: Chunk, longest: int) -> Shape:
+        generating = chunk.kind == GENERATE
+        if generating:
+            longest += normalize_gen_kwargs(dict(chunk.gen_kwargs), self._lm.max_gen_toks)["max_gen_toks"]
+        return Shape.of(longest, self._lm.max_length, generating=generating)
+
+    def _probe(self, shape: Shape) -> int:
+        if self._lm.device.type == "cuda":
+            self._lm.max_batch_size = self._max_batch_size
+            size = int(self._lm._detect_batch_size([(None, [0] * shape.length, [0])]))
+        else:
+            vocabulary = self._lm.model.get_output_embeddings().weight.shape[0]
+            fitting = PROBE_BYTES // (2 * 4 * vocabulary * shape.length)
+            size = double_until_no_faster(
+                lambda size: self._seconds(size, shape), min(self._max_batch_size, max(1, fitting))
+            )
+        log.info("automatic batch size for %s: %d", shape, size)
+        return size
+
+    def _seconds(self, size: int, shape: Shape) -> float:
+        """The best of three forward passes; a generation's time goes into passes over one token a row."""
+        batch = torch.ones((size, 1 if shape.generating else shape.length), dtype=torch.long)
+        more = {"attn_mask": batch, "labels": batch} if self._lm.backend == "seq2seq" else {}
+        return min(_timed(lambda: self._lm._model_call(batch, **more)) for _ in range(3))
+
+
+class _Counter:
+    """Stands where HFLM expects its response cache: called once for every answered request."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def add_partial(self, *_: object) -> None:
+        """One more request is answered."""
+        self._progress.add(1)
+
+
+def load(spec: Spec, device: str, max_batch_size: int) -> HFEngine:
+    """Load the model under lm-eval's argument names, spread over the visible GPUs where there is a block."""
+    transformers.utils.logging.disable_progress_bar()
+    args = located(spec)
+    args["parallelize"] = device == "cuda" and (
+        bool(args.get("parallelize")) or spec.tensor_parallel_size * spec.pipeline_parallel_size > 1
+    )
+    environment = Environment()
+    lm = hflm(spec.model, args, revision=spec.revision or "main", device=device, batch_size=1)
+    return HFEngine(lm, max_batch_size, environment.text())
+
+
+def located(spec: Spec) -> dict[str, Any]:
+    """The arguments with `gguf_file` as the path it has in the model's folder or repository.
+
+    transformers looks for it in the current folder, which is empty, and does not find the tokenizer of one in a
+    subfolder.
+    """
+    args = dict(spec.args)
+    if not args.get("gguf_file"):
+        return args
+    below, folder = Path(args.pop("subfolder", None) or "") / args["gguf_file"], Path(spec.model)
+    args["gguf_file"] = str(folder / below if folder.is_dir() else below)
+    return args
+
+
+def _timed(call: Callable[[], object]) -> float:
+    started = time.monotonic()
+    call()
+    return time.monotonic() - started
+
+
+def _provenance(lm: Any) -> dict[str, Any]:
+    config = lm.model.config
+    cuda = lm.device.type == "cuda"
+    return {
+        "versions": _versions(),
+        "device": str(lm.device),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if cuda else [],
+        "cuda": torch.version.cuda if cuda else None,
+        "placement": _placement(lm.model),
+        "threads": torch.get_num_threads(),
+        "dtype": str(lm.model.dtype).removeprefix("torch."),
+        "softmax_dtype": str(lm.softmax_dtype or lm.model.dtype).removeprefix("torch."),
+        "quantization": _quantization(config),
+        "attention": getattr(config, "_attn_implementation", None),
+        "max_length": lm.max_length,
+        "parameters": lm.model.num_parameters(),
+        "model_commit": getattr(config, "_commit_hash", None),
+    }
+
+
+def _placement(model: Any) -> dict[str, int] | None:
+    """How many of its modules are on each GPU, in the host's memory and on disk; None where it is in one piece."""
+    spread = getattr(model, "hf_device_map", None) or {}
+    return dict(Counter(map(str, spread.values()))) if len(set(spread.values())) > 1 else None
+
+
+def _quantization(config: Any) -> Any:
+    """The settings the weights were quantized with, or "none"."""
+    found: Any = getattr(config, "quantization_config", None)
+    return found.to_dict() if isinstance(found, QuantizationConfigMixin) else found or "none"
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": python_version()}
+    for package in ("torch", "transformers", "accelerate", "tokenizers", "lm_eval", "peft", "bitsandbytes"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,283 @@
+"""An engine child, seen from its supervisor: load it, feed it chunks, store its answers, name its failures."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+import msgpack
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.db.outages import is_outage, patiently
+from app.domain.chunk import Chunk, after_failure
+from app.domain.device_faults import blames_device
+from app.domain.job import Failure
+from app.domain.lease import Lease, Order
+from app.domain.replica import Replica
+from app.errors import ChunkLostError, LeaseLostError
+from app.services.serving import Answer, ServingService, Work
+from app.settings import Settings
+from workers.chunk_frames import chunk_frame, divided
+from workers.gpu_worker.backlog import AHEAD_SECONDS, Hand, Speed
+from workers.gpu_worker.engine_log import EngineLog
+from workers.protocol.frames import Frame
+from workers.supervision.child import Child
+from workers.supervision.failures import classify, outgrown
+from workers.supervision.heartbeat import Heartbeat
+from workers.supervision.log_tail import LogTail
+from workers.supervision.oom import oom_kills
+
+CLAIM_SECONDS = 2.0
+"""Work claimed at once, by the replica's measured speed: short, so that replicas end together."""
+
+CLAIM_MOST = 64
+STOP_GRACE_SECONDS = 5.0
+
+TOOK_WORKERS_ALONG = Failure(
+    "lost",
+    "worker after worker was lost while its engine answered this",
+    hint="see the workers' logs and their hosts' memory",
+)
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class EngineError(Exception):
+    """The engine failed as a whole: it did not start, died or stalled."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class Engine:
+    """An engine child, seen from its supervisor."""
+
+    def __init__(
+        self,
+        *,
+        serving: ServingService,
+        settings: Settings,
+        stopping: threading.Event,
+        lease: Lease,
+        replica: Replica,
+        child: Child,
+        heartbeat: Heartbeat[Order],
+        log_path: Path,
+        device: str,
+        driver: Mapping[str, str],
+    ) -> None:
+        self._serving = serving
+        self._settings = settings
+        self._stopping = stopping
+        self._lease = lease
+        self._replica = replica
+        self._child = child
+        self._heartbeat = heartbeat
+        self._device = device
+        self._driver = driver
+        self._hand = Hand()
+        self._log = EngineLog(LogTail(log_path, settings.log_bytes), self._hand, self._store_log)
+        self._guilty: UUID | None = None
+        """The job on whose chunk the engine ended."""
+        self._speed = Speed()
+        self._heard_at = time.monotonic()
+        self._oom_kills = oom_kills()
+
+    def load(self) -> None:
+        """Load the model; EngineError if it cannot be."""
+        self._child.connection.limit_silence(self._settings.stall_seconds)
+        self._send(
+            {
+                "type": "load",
+                "spec": self._replica.engine.to_json(),
+                "device": self._device,
+                "max_batch_size": self._settings.max_batch_size,
+            }
+        )
+        while True:
+            frame = self._receive(loading=True)
+            if frame is None:
+                if self._stopping.is_set() or self._heartbeat.reply is Order.RELEASE:
+                    return
+                continue
+            if frame["type"] == "loaded":
+                self._log.loaded()
+                provenance = {**frame["provenance"], **self._driver, "load_seconds": frame["seconds"]}
+                self._ask(partial(self._serving.loaded, self._lease, provenance))
+                return
+            if frame["type"] == "failed":
+                raise EngineError(self._failed(frame["error"], loading=True))
+
+    def serve(self) -> None:
+        """Claim, send, store, until released; then leave at a chunk boundary."""
+        answered_since_release = False
+        while True:
+            releasing = self._stopping.is_set() or not self._refill()
+            if releasing and (not self._hand.claimed or answered_since_release):
+                return
+            frame = self._receive(loading=False)
+            if frame is not None and frame["type"] in {"answered", "failed"}:
+                with suppress(ChunkLostError):  # told twice, or dropped meanwhile
+                    self._settle(frame)
+                answered_since_release = releasing
+
+    def _refill(self) -> bool:
+        """Claim more work in time; False when the scheduler wants the devices back."""
+        now = time.monotonic()
+        if self._hand.seconds_left(self._speed, now) > AHEAD_SECONDS:
+            return True
+        budget = CLAIM_SECONDS * (self._speed.value or 0.0)
+        work = self._claim(budget, idle=not self._hand.claimed)
+        for claimed in work.chunks:
+            if claimed.chunk.outlived_too_many:
+                self._set_aside(claimed.chunk)
+                continue
+            if not self._hand.claimed:
+                self._hand.head_since = now
+                self._log.begin()
+            self._hand.claimed.append(claimed)
+            self._send(chunk_frame(claimed.chunk))
+        return work.order is not Order.RELEASE
+
+    def _set_aside(self, chunk: Chunk) -> None:
+        """Count the workers that were lost over a chunk as its failure, instead of losing this one too."""
+        with suppress(ChunkLostError):
+            self._give_up(chunk, TOOK_WORKERS_ALONG, interrupted=True)
+
+    def _claim(self, budget: float, *, idle: bool) -> Work:
+        """More chunks; after an outage none yet, since chunks may have been claimed whose names were lost."""
+        try:
+            return self._serving.next(self._lease, self._replica.engine.key, budget, CLAIM_MOST, idle=idle)
+        except SQLAlchemyError as error:
+            if not is_outage(error):
+                raise
+            in_hand = [claimed.chunk.id for claimed in self._hand.claimed]
+            self._ask(lambda: self._serving.keep_only(self._lease, in_hand))
+            return Work(Order.GO_ON)
+
+    def _ask(self, call: Callable[[], T]) -> T:
+        """What the database answers, waited for as long as the lease lasts."""
+        return patiently(call, lambda: self._heartbeat.lost)
+
+    def _send(self, frame: Frame) -> None:
+        with suppress(OSError):  # the engine is gone or frozen: the next look at its frames says so
+            self._child.connection.send(frame)
+
+    def _receive(self, *, loading: bool) -> Frame | None:
+        """The next frame, or None when there was none for a while; EngineError if the engine is gone or stalled."""
+        self._log.look()
+        try:
+            frame = self._child.connection.receive(self._settings.poll_seconds)
+        except TimeoutError:
+            self._check_stalled(loading=loading)
+            return None
+        except (OSError, ValueError):  # it was killed, or frozen for long, in the middle of a frame
+            frame = None
+        if self._heartbeat.lost:
+            raise LeaseLostError(f"the lease on replica {self._replica.id} was lost")
+        if frame is None:
+            raise self._died(loading=loading)
+        self._heard_at = time.monotonic()
+        if frame["type"] == "warning":
+            warning = {key: value for key, value in frame.items() if key != "type"}
+            self._ask(lambda: self._serving.warn(self._lease, warning))
+        return frame
+
+    def _settle(self, frame: Frame) -> None:
+        claimed = self._hand.claimed.popleft()
+        self._hand.head_since = time.monotonic()
+        if frame["chunk"] != str(claimed.chunk.id):
+            raise EngineError(Failure("internal", f"the engine answered chunk {frame['chunk']} out of turn"))
+        if frame["type"] == "failed":
+            self._settle_failed(claimed.chunk, frame)
+        else:
+            self._log.end(claimed.chunk.job_id, frame["log_end"])
+            self._speed.learn(claimed.chunk.cost, frame["seconds"])
+            values = [msgpack.packb(response) for response in frame["responses"]]
+            tokens = frame["prompt_tokens"] + frame["generated_tokens"]
+            answer = Answer(values, frame["seconds"], tokens)
+            self._ask(lambda: self._serving.answer(self._lease, claimed, answer))
+
+    def _settle_failed(self, chunk: Chunk, frame: Frame) -> None:
+        """Count the failure; EngineError where the engine did not survive it."""
+        failure = self._failed(frame["error"], loading=False, job_id=chunk.job_id, log_end=frame["log_end"])
+        death = self._death(loading=False, job_id=chunk.job_id) if frame["fatal"] else None
+        self._log.end(chunk.job_id, frame["log_end"])
+        with suppress(ChunkLostError):
+            self._give_up(chunk, failure, interrupted=blames_device(failure))
+        if death is not None:
+            self._guilty = chunk.job_id
+            raise EngineError(death)
+
+    def _give_up(self, chunk: Chunk, failure: Failure, *, interrupted: bool) -> None:
+        counted, fate = after_failure(chunk, interrupted=interrupted)
+        pieces = divided(counted, fate)
+        self._ask(lambda: self._serving.chunk_failed(self._lease, counted, fate, pieces, failure))
+        log.warning("replica %s: chunk %s failed (%s): %s", self._replica.id, chunk.id, fate, failure.message)
+
+    def _failed(
+        self,
+        error: Mapping[str, Any],
+        *,
+        loading: bool,
+        job_id: UUID | None = None,
+        log_end: int | None = None,
+    ) -> Failure:
+        found = classify(None, error["type"], error["message"], error.get("traceback") or "", loading=loading)
+        return self._with_log(found, job_id, log_end)
+
+    def _died(self, *, loading: bool) -> EngineError:
+        """The engine is gone: the chunk it worked on counts the interruption."""
+        failure = self._death(loading=loading, job_id=self._hand.first_job)
+        self._blame_head(failure, interrupted=True)
+        return EngineError(failure)
+
+    def _death(self, *, loading: bool, job_id: UUID | None) -> Failure:
+        """Why the engine ended, as far as its end and its words on this job's chunk tell."""
+        status = self._child.wait(STOP_GRACE_SECONDS)
+        if outgrew := self._child.outgrew:
+            return self._with_log(outgrown(f"the engine {outgrew}"), job_id)
+        killed = oom_kills() > self._oom_kills
+        found = classify(status, None, None, self._log.text(), loading=loading, oom_killed=killed)
+        return self._with_log(found, job_id)
+
+    def _blame_head(self, failure: Failure, *, interrupted: bool) -> None:
+        """Count the engine's end against the chunk it worked on, so that none ends engine after engine."""
+        self._guilty = self._hand.first_job
+        if self._hand.claimed and not self._heartbeat.lost:
+            with suppress(ChunkLostError):
+                self._give_up(self._hand.claimed.popleft().chunk, failure, interrupted=interrupted)
+
+    def _check_stalled(self, *, loading: bool) -> None:
+        patience = self._settings.stall_seconds
+        if not (loading or self._hand.claimed):
+            self._heard_at = time.monotonic()
+        elif time.monotonic() - self._heard_at > patience:
+            what = "load its model" if loading else "answer a chunk"
+            hint = "see the log; a larger EVALQ_STALL_SECONDS gives slow engines more time"
+            said = Failure("stalled", f"the engine did not {what} in {patience:g} s", hint=hint)
+            failure = self._with_log(said, self._hand.first_job)
+            self._blame_head(failure, interrupted=False)
+            raise EngineError(failure)
+
+    def _with_log(self, failure: Failure, job_id: UUID | None, log_end: int | None = None) -> Failure:
+        """The failure with the log's last lines; on a job's chunk both are that job's."""
+        return replace(failure, log_tail=self._log.last_lines(job_id, log_end), job_id=job_id)
+
+    def close_log(self) -> None:
+        """Store the rest of the log: the engine has ended."""
+        self._log.close(self._guilty)
+
+    def _store_log(self, text: str, job_id: UUID | None) -> None:
+        self._ask(partial(self._serving.add_log, self._replica.id, text, job_id))

@@ -1,0 +1,210 @@
+"""A GPU group, seen from the worker that owns it: what it reports, starts engines on, and cleans."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from uuid import UUID
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.backends import installed, python_of
+from app.db.groups import DeviceReport
+from app.domain.replica import DeviceState, Replica
+from app.errors import GpuUnavailableError, LeaseLostError
+from app.services.groups import GroupService
+from app.services.serving import ServingService
+from app.settings import Settings
+from workers.gpu_worker.gpus import (
+    Device,
+    discover,
+    driver_versions,
+    memory_is_free,
+    parse_devices,
+    visible_devices,
+)
+from workers.supervision.janitor import kill_strays
+
+CLEAN_BYTES = 512 << 20
+"""A GPU with less in use than this counts as free: drivers keep some for themselves."""
+
+DIRTY_SECONDS = 150.0
+"""A device that stays in use for so long though no replica holds it is drained, with its reason."""
+
+SETTLE_SECONDS = 2.0
+"""Drivers give memory back a moment after a process: 0.13 to 0.16 s on an H200."""
+
+SETTLE_PAUSE_SECONDS = 0.1
+
+BOOTSTRAP = Path(__file__).parents[1] / "engine_child" / "bootstrap.py"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EngineCommand:
+    """How to start an engine child."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    device: str
+    driver: Mapping[str, str]
+    """What drives the GPUs, for the provenance of their answers; nothing on CPU slots."""
+
+
+class GroupDevices:
+    """The devices this worker owns, by their ids in the database."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.group = settings.worker_group
+        host = socket.gethostname()
+        owned = parse_devices(settings.worker_devices)
+        self._owned: dict[str, Device] = {device.identity(host, self.group): device for device in owned}
+
+    @property
+    def kind(self) -> str:
+        """`cuda` or `cpu`."""
+        return "cuda" if any(device.gpu for device in self._owned.values()) else "cpu"
+
+    def backends(self) -> list[str]:
+        """Backends that engines can be started with here."""
+        found = installed(self._settings.cache_dir)
+        return sorted(name for name in found if self._settings.echo_engine or name != "echo")
+
+    def reports(self) -> list[DeviceReport]:
+        """The devices as they are now."""
+        now = {gpu.uuid: gpu for gpu in discover()} if self.kind == "cuda" else {}
+        reports = []
+        for position, (identity, device) in enumerate(self._owned.items()):
+            gpu = now.get(device.name) or device.gpu
+            if gpu is None:
+                reports.append(DeviceReport(identity, position, "CPU slot"))
+                continue
+            reports.append(
+                DeviceReport(
+                    identity,
+                    gpu.index,
+                    gpu.name,
+                    gpu.memory_total_bytes,
+                    gpu.memory_used_bytes,
+                    gpu.utilization_percent,
+                    gpu.temperature_celsius,
+                )
+            )
+        return reports
+
+    def engine_command(self, replica: Replica) -> EngineCommand:
+        """The engine child of a replica, seeing only its block. GpuUnavailableError where NVML does not answer."""
+        block = [self._owned[identity] for identity in replica.devices]
+        python = python_of(replica.engine.backend, self._settings.cache_dir)
+        env = dict(replica.engine.env) | visible_devices(block)
+        if self.kind == "cpu":
+            env.setdefault("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
+            env["CPU_SLOTS"] = ",".join(device.name.removeprefix("cpu-") for device in block)
+        return EngineCommand((str(python), "-E", "-P", str(BOOTSTRAP)), env, self.kind, self._driver())
+
+    def _driver(self) -> dict[str, str]:
+        found = driver_versions() if self.kind == "cuda" else None
+        return {"driver": found.driver, "driver_cuda": found.cuda} if found else {}
+
+    def is_clean(self, identity: str) -> bool:
+        """Whether the device may be given out: its memory is seen free."""
+        device = self._owned.get(identity)
+        if device is None or device.gpu is None:
+            return device is not None
+        return memory_is_free(device.gpu.uuid, CLEAN_BYTES)
+
+
+class GroupKeeper:
+    """Takes the group over, beats for it, and gives dirty devices back once they are clean."""
+
+    def __init__(
+        self,
+        *,
+        groups: GroupService,
+        serving: ServingService,
+        devices: GroupDevices,
+        interval_seconds: float,
+        leaving: threading.Event,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._groups = groups
+        self._serving = serving
+        self._devices = devices
+        self._interval = interval_seconds
+        self._leaving = leaving
+        self._left = False
+        self._clock = clock
+        self._dirty_since: dict[str, float] = {}
+        self._sweeping = threading.Lock()
+
+        self._token = self._register()
+
+    def _register(self) -> UUID:
+        devices = self._devices
+        return self._groups.register(
+            name=devices.group,
+            host=socket.gethostname(),
+            kind=devices.kind,
+            backends=devices.backends(),
+            version=version("evalq"),
+            reports=devices.reports(),
+        )
+
+    def settle(self) -> None:
+        """After a replica has ended: give its devices back as soon as they are clean; LeaseLostError."""
+        over_at = self._clock() + SETTLE_SECONDS
+        while self.beat_once() and self._clock() < over_at:
+            time.sleep(SETTLE_PAUSE_SECONDS)
+
+    def beat_once(self) -> bool:
+        """Report the devices, look at dirty ones; whether one stays so. LeaseLostError if the group is another's."""
+        with self._sweeping:
+            devices = self._devices
+            if (
+                self._leaving.is_set() and not self._left
+            ):  # before its devices come free, to be given out again
+                self._token, self._left = self._groups.leave(devices.group, self._token), True
+            dirty = self._groups.beat(devices.group, self._token, devices.backends(), devices.reports())
+            if dirty:
+                kill_strays(lambda owner: not self._serving.is_over(owner))
+            return sum(not self._look_at(identity) for identity in dirty) > 0
+
+    def _look_at(self, identity: str) -> bool:
+        """Whether it is free now."""
+        if self._devices.is_clean(identity):
+            self._dirty_since.pop(identity, None)
+            self._groups.mark_device(identity, self._token, DeviceState.FREE, None)
+            return True
+        if self._clock() - self._dirty_since.setdefault(identity, self._clock()) >= DIRTY_SECONDS:
+            log.error("device %s stays in use though no replica holds it: drained", identity)
+            reason = "memory in use though no replica holds it"
+            self._groups.mark_device(identity, self._token, DeviceState.DRAINED, reason)
+            self._dirty_since[identity] = math.inf  # said once
+        return False
+
+    def run(self, stop: threading.Event) -> None:
+        """Beat until told to stop, and as soon as it leaves; outages of the database or NVML are waited out."""
+        left = False
+        while True:
+            (stop if left else self._leaving).wait(self._interval)
+            left = self._leaving.is_set()
+            if stop.is_set():
+                return
+            try:
+                self.beat_once()
+            except LeaseLostError as error:
+                log.warning("%s; this worker goes on serving what it holds", error)
+            except (SQLAlchemyError, GpuUnavailableError, TimeoutError) as error:
+                log.warning("no heartbeat for group %s: %s", self._devices.group, error)
+            except Exception:  # without this thread the group would be given no work, and nobody told why
+                log.exception("no heartbeat for group %s", self._devices.group)

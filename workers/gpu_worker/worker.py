@@ -1,0 +1,114 @@
+"""The story of one replica: claim it, start its engine, feed it chunks, store the answers, release it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from contextlib import suppress
+from uuid import UUID
+
+from app.db.outages import patiently
+from app.domain.job import Failure
+from app.domain.lease import Lease, Order
+from app.domain.replica import Replica, ReplicaStatus
+from app.errors import ChildStartError, FailureCode, GpuUnavailableError, LeaseLostError
+from app.services.serving import ServingService
+from app.settings import Settings
+from workers.gpu_worker.feed import STOP_GRACE_SECONDS, Engine, EngineError
+from workers.gpu_worker.group import GroupDevices
+from workers.supervision.child import Child
+from workers.supervision.child_bounds import engine_bounds
+from workers.supervision.environment import child_environment
+from workers.supervision.heartbeat import Heartbeat
+from workers.supervision.janitor import Mark
+
+log = logging.getLogger(__name__)
+
+
+class ReplicaSupervisor:
+    """One replica from claim to end. Every write is fenced; a lost lease kills the engine and writes no more."""
+
+    def __init__(
+        self, *, serving: ServingService, devices: GroupDevices, settings: Settings, stopping: threading.Event
+    ) -> None:
+        self._serving = serving
+        self._devices = devices
+        self._settings = settings
+        self._stopping = stopping
+
+    def run(self, replica_id: UUID, holder: str) -> None:
+        """Serve until released, lost or failed. A doubled or late message finds nothing to claim."""
+        claimed_at = time.monotonic()
+        claim = self._serving.claim(replica_id, holder)
+        if claim is None:
+            return
+        lease, replica = claim
+        log.info("replica %s: %s on %s", replica.id, replica.engine.model, ", ".join(replica.devices))
+        try:
+            status, failure = self._serve(lease, replica, claimed_at)
+        except LeaseLostError as error:
+            log.warning("replica %s: %s", replica.id, error)
+            status, failure = ReplicaStatus.LOST, Failure(FailureCode.LOST, str(error))
+        except (OSError, ChildStartError, GpuUnavailableError) as error:
+            log.exception("replica %s: its engine could not be started", replica.id)
+            message = f"the engine could not be started: {error}"
+            status, failure = ReplicaStatus.FAILED, Failure(FailureCode.ENGINE_START_FAILED, message)
+        self._end(lease, status, failure)
+
+    def _end(self, lease: Lease, status: ReplicaStatus, failure: Failure | None) -> None:
+        """Give the devices back now, if the lease still holds: its processes are gone."""
+        over_at = time.monotonic() + self._settings.lease_seconds
+        with suppress(LeaseLostError):
+            patiently(lambda: self._serving.end(lease, status, failure), lambda: time.monotonic() > over_at)
+
+    def _serve(
+        self, lease: Lease, replica: Replica, claimed_at: float
+    ) -> tuple[ReplicaStatus, Failure | None]:
+        log_path = self._settings.data_dir / "logs" / "replicas" / f"{replica.id}.log"
+        command = self._devices.engine_command(replica)
+        env = child_environment(os.environ, self._settings.child_env, command.env)
+        bounds, mark = engine_bounds(self._settings), Mark.replica(replica.id)
+        with Child.start(command.argv, env=env, log_path=log_path, mark=mark, bounds=bounds) as child:
+            heartbeat = Heartbeat(
+                lambda: self._renew(lease),
+                ttl=self._settings.lease,
+                on_lost=child.kill,
+                claimed_at=claimed_at,
+                on_extended=child.live_until,
+            )
+            child.live_until(heartbeat.fence_at)
+            heartbeat.start()
+            engine = Engine(
+                serving=self._serving,
+                settings=self._settings,
+                stopping=self._stopping,
+                lease=lease,
+                replica=replica,
+                child=child,
+                heartbeat=heartbeat,
+                log_path=log_path,
+                device=command.device,
+                driver=command.driver,
+            )
+            try:
+                engine.load()
+                engine.serve()
+            except EngineError as error:
+                return ReplicaStatus.FAILED, error.failure
+            finally:
+                child.stop(STOP_GRACE_SECONDS)
+                try:
+                    engine.close_log()
+                finally:
+                    heartbeat.stop()
+                if heartbeat.lost:
+                    raise LeaseLostError(f"the lease on replica {replica.id} was lost")
+            return ReplicaStatus.RELEASED, None
+
+    def _renew(self, lease: Lease) -> Order | None:
+        try:
+            return self._serving.renew(lease)
+        except LeaseLostError:
+            return None

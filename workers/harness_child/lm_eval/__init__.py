@@ -1,0 +1,1 @@
+"""lm-eval as the harness: prepares the prompts, asks for answers, scores them."""

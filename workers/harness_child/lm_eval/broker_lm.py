@@ -1,0 +1,194 @@
+"""The model as lm-eval sees it: a tokenizer, a configuration, and answers that engines gave."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import jinja2
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM, TemplateLM
+from lm_eval.models.utils import configure_pad_token, has_bos_prefix, resolve_max_length
+from transformers import AutoConfig, AutoTokenizer
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+
+from workers.harness_child.errors import MODEL_NOT_FOUND, TOKENIZER_ERROR, JobFailedError, unreadable
+from workers.harness_child.lm_eval import hub
+from workers.harness_child.lm_eval.gguf_files import unpacked
+from workers.protocol.harness import Engine
+
+Answer = Callable[[Instance, int], object]
+"""The answer to the n-th repeat of an instance."""
+
+
+class BrokerLM(LM):  # type: ignore[misc]
+    """Resolves everything that shapes a prompt as lm-eval's HFLM does, without weights or torch."""
+
+    def __init__(self, engine: Engine, answer: Answer, hf_python: str | None = None) -> None:
+        """`hf_python` reads GGUF files."""
+        super().__init__()
+        self._args = engine.args
+        self._answer = answer
+        in_files = unpacked(engine, hf_python) if engine.args.get("gguf_file") else nullcontext(engine)
+        with in_files as readable:
+            config = _load_config(readable)
+            tokenizer = _load_tokenizer(engine if engine.args.get("tokenizer") else readable)
+        tokenizer.name_or_path = engine.args.get("tokenizer") or engine.model
+        self.backend = _resolve_backend(engine, config)
+        self.tokenizer = configure_pad_token(tokenizer, model_config=config)
+        self.add_bos_token: bool | None = engine.args.get("add_bos_token")
+        self.prefix_token_id = self._resolve_prefix()
+        self._prefix_text = self.tokenizer.decode(self.prefix_token_id)
+        given = engine.args.get("max_length") or engine.args.get("max_model_len")
+        self.max_length = int(given) if given else resolve_max_length(config, self.tokenizer)
+        self.max_gen_toks = int(engine.args.get("max_gen_toks", 256))
+        self._template: str | None = None
+
+    chat_template = TemplateLM.chat_template
+
+    def choose_template(self, asked: bool | str) -> str | None:
+        """Write prompts with this chat template from now on, if one is asked for, and return it."""
+        try:
+            self._template = self.chat_template(asked) if asked else None
+        except ValueError as error:  # the tokenizer has no template of that name
+            raise JobFailedError(TOKENIZER_ERROR, str(error)) from error
+        if asked and not self._template:
+            raise JobFailedError(TOKENIZER_ERROR, "the tokenizer has no chat template to apply")
+        return self._template
+
+    def template_notes(self, asked: bool | str) -> list[str]:
+        """Where a template asked for by name is not what lm_eval 0.4.13 would have written the prompts with."""
+        if not isinstance(asked, str):
+            return []
+        templates = self.tokenizer.chat_template
+        if not isinstance(templates, dict):
+            return [f"the tokenizer has one chat template, which wrote the prompts; none is called {asked!r}"]
+        if templates.get("default") == self._template:
+            return []
+        return [
+            f"the chat template called {asked!r} wrote the prompts; lm_eval 0.4.13 would have named it, and"
+            " written them with the default one"
+        ]
+
+    def _resolve_prefix(self) -> int:
+        candidates = (
+            self._args.get("prefix_token_id"),
+            self.tokenizer.bos_token_id,
+            self.tokenizer.eos_token_id,
+        )
+        for candidate in candidates:
+            if candidate is not None:
+                return int(candidate)
+        raise JobFailedError(
+            TOKENIZER_ERROR, "the tokenizer has neither a bos nor an eos token; set prefix_token_id"
+        )
+
+    @property
+    def eot_token_id(self) -> int | None:
+        """The end of a text is the tokenizer's end of sequence."""
+        return self.tokenizer.eos_token_id  # type: ignore[no-any-return]
+
+    @property
+    def tokenizer_name(self) -> str:
+        """Names the tokenizer, as lm-eval does."""
+        return str(self.tokenizer.name_or_path).replace("/", "__")
+
+    def special_tokens(self, text: str, asked: bool | None = None) -> bool | None:
+        """Whether special tokens are added to `text`; None leaves it to the tokenizer."""
+        if asked is not None:
+            return asked
+        return False if has_bos_prefix(text, self._prefix_text) else self.add_bos_token
+
+    def tok_encode(self, string: str, add_special_tokens: bool | None = None) -> list[int]:
+        """As HFLM.tok_encode."""
+        options = encode_options(self.special_tokens(string, add_special_tokens))
+        return list(self.tokenizer.encode(string, **options))
+
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
+        """As HFLM: a template that knows no system role gets the history without it."""
+        try:
+            return self._render(chat_history, add_generation_prompt)
+        except jinja2.exceptions.TemplateError:
+            spoken = [message for message in chat_history if message["role"] != "system"]
+            return self._render(spoken, add_generation_prompt)
+
+    def _render(self, history: list[dict[str, str]], add_generation_prompt: bool) -> str:
+        options = dict(self._args.get("chat_template_args") or {})
+        if self._args.get("enable_thinking") is not None:
+            options["enable_thinking"] = self._args["enable_thinking"]
+        return self.tokenizer.apply_chat_template(  # type: ignore[no-any-return]
+            history,
+            chat_template=self._template,
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+            continue_final_message=not add_generation_prompt,
+            **options,
+        )
+
+    def loglikelihood(self, requests: Sequence[Instance]) -> list[Any]:
+        """The engines' answers, in order."""
+        return self._answers(requests)
+
+    def loglikelihood_rolling(self, requests: Sequence[Instance]) -> list[Any]:
+        """The engines' answers, in order."""
+        return self._answers(requests)
+
+    def generate_until(self, requests: Sequence[Instance]) -> list[Any]:
+        """The engines' answers, in order."""
+        return self._answers(requests)
+
+    def _answers(self, requests: Sequence[Instance]) -> list[Any]:
+        asked: Counter[int] = Counter()
+        answers = []
+        for request in requests:
+            answers.append(self._answer(request, asked[id(request)]))
+            asked[id(request)] += 1
+        return answers
+
+
+def encode_options(special_tokens: bool | None) -> dict[str, bool]:
+    """Arguments for the tokenizer; None keeps its own default."""
+    return {} if special_tokens is None else {"add_special_tokens": special_tokens}
+
+
+def _load_config(engine: Engine) -> Any:
+    try:
+        return AutoConfig.from_pretrained(
+            engine.model,
+            revision=str(engine.revision or "main"),
+            trust_remote_code=bool(engine.args.get("trust_remote_code")),
+            subfolder=engine.args.get("subfolder") or "",
+        )
+    except OSError as error:
+        said = str(error)
+        raise unreadable(MODEL_NOT_FOUND, engine.model, said, unreachable=hub.unreachable(error)) from error
+    except Exception as error:
+        raise JobFailedError(TOKENIZER_ERROR, str(error)) from error
+
+
+def _load_tokenizer(engine: Engine) -> Any:
+    args = engine.args
+    options: dict[str, Any] = {
+        "revision": str(engine.revision or "main"),
+        "trust_remote_code": bool(args.get("trust_remote_code")),
+        "use_fast": args.get("use_fast_tokenizer", True),
+    }
+    names = ("add_bos_token",) if args.get("gguf_file") else ("add_bos_token", "subfolder")
+    options |= {name: args[name] for name in names if args.get(name) is not None}
+    name = args.get("tokenizer") or engine.model
+    try:
+        return AutoTokenizer.from_pretrained(name, **options)
+    except Exception as error:
+        raise unreadable(TOKENIZER_ERROR, name, str(error), unreachable=hub.unreachable(error)) from error
+
+
+def _resolve_backend(engine: Engine, config: Any) -> str:
+    asked = engine.args.get("backend", "default")
+    if asked != "default":
+        return str(asked)
+    seq2seq = config.model_type in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+    return "seq2seq" if seq2seq else "causal"

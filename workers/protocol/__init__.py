@@ -1,0 +1,1 @@
+"""What the sockets between a supervisor and its child carry."""
