@@ -105,3 +105,4 @@ def test_each_end_of_a_channel_hears_what_the_other_says() -> None:
     assert ours.receive(5) == outer()
     theirs.connection.close()
     assert ours.receive(5) is None
+    ours.connection.close()
