@@ -26,7 +26,7 @@ FAILPOINTS: Mapping[str, Sequence[str]] = {
         *("scheduling.tidy_once", "retention._do"),
     ),
     "coordinator": (
-        "ladders.take",
+        "remedies.take",
         *(
             f"coordination.{method}"
             for method in (
@@ -72,7 +72,7 @@ EMPTY_TOO = frozenset(
 
 READS = frozenset(
     {
-        *("coordination.held", "coordination.order", "coordination.engines", "ladders.troubles"),
+        *("coordination.held", "coordination.order", "coordination.engines", "remedies.troubles"),
         *("coordination.engine_facts", "coordination.pending_cost"),
         *("coordination.holders", "serving.holders", "serving.is_over", "groups.all", "queue.waiting"),
         *("jobs.known", "jobs.check_seen", "jobs.view", "jobs.page", "jobs.events", "jobs.news"),

@@ -169,7 +169,7 @@ SCENES: Mapping[str, Callable[[Stage], None]] = {
     "coordination.fail": posting("doomed"),
     "coordination.stop": cancelling,
     "coordination.pause": pausing,
-    "ladders.take": posting("wide"),
+    "remedies.take": posting("wide"),
     "coordination.release_holders": coming_back,
     "serving.chunk_failed": posting("poisoned"),
     "serving.keep_only": losing_a_claim,
