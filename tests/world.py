@@ -8,10 +8,10 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from app.db.groups import DeviceReport
 from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
 from app.domain.chunk import AfterFailure, Chunk, after_failure, parts
+from app.domain.group import DeviceReport
 from app.domain.ids import uuid7
 from app.domain.job import Failure, Phase
 from app.domain.lease import Lease

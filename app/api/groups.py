@@ -51,7 +51,7 @@ def _group(services: Services, state: GroupState) -> GroupOut:
         name=group.name,
         host=group.host,
         kind=group.kind,
-        backends=group.backends,
+        backends=list(group.backends),
         version=group.version,
         worker_started_at=group.worker_started_at,
         heartbeat_at=group.heartbeat_at,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import delete, func, select, update
@@ -12,39 +10,12 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
 from app.db.tables import DeviceRow, GroupRow
+from app.domain.group import DeviceReport, DeviceView, GroupView
 from app.domain.replica import DeviceState
 from app.errors import LeaseLostError, UnknownGroupError
 
 NOBODY = UUID(int=0)
 """Holds a group whose worker has left: it gets no new replica."""
-
-
-@dataclass(frozen=True)
-class DeviceReport:
-    """One device as its worker sees it now."""
-
-    id: str
-    index: int
-    name: str
-    memory_bytes: int | None = None
-    memory_used_bytes: int | None = None
-    utilization_percent: float | None = None
-    temperature_celsius: float | None = None
-
-
-@dataclass(frozen=True)
-class GroupView:
-    """A group for people: its row and its devices' rows."""
-
-    name: str
-    host: str
-    kind: str
-    backends: list[str]
-    version: str
-    worker_started_at: datetime
-    heartbeat_at: datetime
-    drain_requested_at: datetime | None
-    devices: list[DeviceRow]
 
 
 class GroupRepository:
@@ -174,23 +145,35 @@ class GroupRepository:
 
     def views(self) -> list[GroupView]:
         """Every group with its devices."""
-        devices: dict[str, list[DeviceRow]] = {}
-        for device in self._session.scalars(
-            select(DeviceRow).order_by(DeviceRow.group_name, DeviceRow.index)
-        ):
-            devices.setdefault(device.group_name, []).append(device)
-        rows = self._session.scalars(select(GroupRow).order_by(GroupRow.name))
+        devices: dict[str, list[DeviceView]] = {}
+        for row in self._session.scalars(select(DeviceRow).order_by(DeviceRow.group_name, DeviceRow.index)):
+            devices.setdefault(row.group_name, []).append(_to_view(row))
         return [
             GroupView(
-                row.name,
-                row.host,
-                row.kind,
-                row.backends,
-                row.version,
-                row.worker_started_at,
-                row.heartbeat_at,
-                row.drain_requested_at,
-                devices.get(row.name, []),
+                name=row.name,
+                host=row.host,
+                kind=row.kind,
+                backends=tuple(row.backends),
+                version=row.version,
+                worker_started_at=row.worker_started_at,
+                heartbeat_at=row.heartbeat_at,
+                drain_requested_at=row.drain_requested_at,
+                devices=tuple(devices.get(row.name, ())),
             )
-            for row in rows
+            for row in self._session.scalars(select(GroupRow).order_by(GroupRow.name))
         ]
+
+
+def _to_view(row: DeviceRow) -> DeviceView:
+    return DeviceView(
+        id=row.id,
+        index=row.index,
+        name=row.name,
+        memory_bytes=row.memory_bytes,
+        memory_used_bytes=row.memory_used_bytes,
+        utilization_percent=row.utilization_percent,
+        temperature_celsius=row.temperature_celsius,
+        state=DeviceState(row.state),
+        reason=row.reason,
+        replica_id=row.replica_id,
+    )

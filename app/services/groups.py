@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from app.db.groups import NOBODY, DeviceReport, GroupRepository, GroupView
+from app.db.groups import NOBODY, GroupRepository
 from app.db.jobs import JobRepository
 from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
+from app.domain.group import DeviceReport, GroupView
 from app.domain.ids import uuid7
 from app.domain.replica import DeviceState, Replica, ReplicaStatus
 
@@ -37,7 +38,6 @@ class GroupService:
             replicas = ReplicaRepository(session).live()
             keys = {replica.engine.key for replica in replicas}
             known = keys if seen_by is None else JobRepository(session).engines_of(seen_by, keys)
-            session.expunge_all()
         return [
             GroupState(group, [r for r in replicas if r.group == group.name], frozenset(known))
             for group in groups

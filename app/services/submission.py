@@ -8,9 +8,10 @@ from typing import Any
 
 from app.arguments.kinds import shown
 from app.backends import backend_of_model
-from app.db.groups import GroupRepository, GroupView
+from app.db.groups import GroupRepository
 from app.db.session import Sessions
 from app.domain.engine_spec import EngineSpec
+from app.domain.group import GroupView
 from app.domain.plan import Plan
 from app.errors import FaultyField, InvalidJobError
 from app.settings import Settings
@@ -115,7 +116,6 @@ class SubmissionService:
             return None
         with self._sessions.begin() as session:
             groups = GroupRepository(session).views()
-            session.expunge_all()
         return EngineReader(
             reader, backend.name, self._settings, usable_groups(reader, backend.name, groups)
         ).read()

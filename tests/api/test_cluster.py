@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from app.db.groups import DeviceReport
+from app.domain.group import DeviceReport
 from app.domain.replica import DeviceState
 from app.services.groups import GroupService
 from app.services.health import HealthService

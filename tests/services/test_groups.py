@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.db.groups import DeviceReport
+from app.domain.group import DeviceReport
 from app.domain.replica import DeviceState
 from app.errors import LeaseLostError, UnknownGroupError
 from tests.world import World

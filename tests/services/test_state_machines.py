@@ -19,8 +19,8 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import text
 
-from app.db.groups import DeviceReport
 from app.db.replicas import ReplicaRepository
+from app.domain.group import DeviceReport
 from app.domain.ids import uuid7
 from app.domain.job import MOVES, OPEN, RETRYABLE, TERMINAL, Failure, JobStatus, Phase, TaskStatus
 from app.domain.lease import Lease

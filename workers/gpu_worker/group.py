@@ -17,7 +17,7 @@ from uuid import UUID
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.backends import installed, python_of
-from app.db.groups import DeviceReport
+from app.domain.group import DeviceReport
 from app.domain.replica import DeviceState, Replica
 from app.errors import GpuUnavailableError, LeaseLostError
 from app.services.groups import GroupService

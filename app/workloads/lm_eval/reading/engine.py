@@ -12,8 +12,8 @@ from app.arguments.kinds import shown
 from app.backends import BACKENDS
 from app.backends.hf_gguf import GGUF_ARCHITECTURES, GGUF_DTYPE
 from app.backends.parallelism import HF_MODELS, Parallelism, read_parallelism
-from app.db.groups import GroupView
 from app.domain.engine_spec import EngineSpec
+from app.domain.group import GroupView
 from app.models.hub_names import is_hub_name
 from app.models.model_folder import ModelFacts, inspect_gguf, inspect_model, is_local
 from app.models.model_memory import MemoryEstimate, head_faults, memory_per_gpu_gib

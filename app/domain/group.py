@@ -1,0 +1,46 @@
+"""A GPU group for people and planners: what its worker reports, and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from app.domain.replica import DeviceState
+
+
+@dataclass(frozen=True)
+class DeviceReport:
+    """One device as its worker sees it now."""
+
+    id: str
+    index: int
+    name: str
+    memory_bytes: int | None = None
+    memory_used_bytes: int | None = None
+    utilization_percent: float | None = None
+    temperature_celsius: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceView(DeviceReport):
+    """One device as it was reported last, and whether it may be given out."""
+
+    state: DeviceState
+    reason: str | None
+    replica_id: UUID | None
+
+
+@dataclass(frozen=True)
+class GroupView:
+    """The devices of one host that one worker owns."""
+
+    name: str
+    host: str
+    kind: str
+    backends: tuple[str, ...]
+    version: str
+    worker_started_at: datetime
+    heartbeat_at: datetime
+    drain_requested_at: datetime | None
+    devices: tuple[DeviceView, ...]
