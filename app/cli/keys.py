@@ -14,8 +14,8 @@ import click
 from app.cli.jobs import age
 from app.cli.operations import data_option, parse_age
 from app.cli.output import columns
-from app.cli.terminal import echo
-from app.client.exit_codes import CliError, Exit
+from app.cli.terminal import CliError, echo
+from app.client.exit_codes import Exit
 
 if TYPE_CHECKING:
     from app.domain.keys import Key

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from types import TracebackType
+from typing import Any
 
 import click
 
@@ -52,6 +53,17 @@ class LazyVerbs(click.Group):
         module = import_module(f"app.cli.{VERBS[cmd_name][0]}")
         command: click.Command = getattr(module, cmd_name)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb; a call that failed ends it with a line and an exit code."""
+        from app.client.exit_codes import CallError
+
+        try:
+            return super().invoke(ctx)
+        except CallError as error:
+            from app.cli.terminal import CliError
+
+            raise CliError(str(error), error.exit_code) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """The verbs and their lines, without importing them."""

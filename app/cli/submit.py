@@ -10,9 +10,10 @@ from typing import IO
 import click
 
 from app.cli.output import Output, short, talks
+from app.cli.terminal import CliError
 from app.cli.watch import follow_to_end
 from app.client.calls import Api, Json, faults
-from app.client.exit_codes import CliError, Exit
+from app.client.exit_codes import Exit
 from app.domain.visible import hanging
 
 

@@ -1,4 +1,4 @@
-"""The one place that prints: whatever others wrote reaches the terminal as letters."""
+"""The one place that prints: whatever others wrote reaches the terminal as letters, faults included."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import IO, Any
 
 import click
 
+from app.client.exit_codes import Exit
 from app.domain.visible import visible
 
 
@@ -27,3 +28,15 @@ def _coloured(text: str, colour: str | None) -> str:
     if colour is None or not stdout_is_terminal() or os.environ.get("NO_COLOR"):
         return text
     return click.style(text, fg=colour)
+
+
+class CliError(click.ClickException):
+    """Ends the command with a line on stderr and a code of its own."""
+
+    def __init__(self, message: str, exit_code: Exit = Exit.ERROR) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc] # Click reads it from the instance
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """On stderr, in one line unless there are several faults."""
+        echo(f"evalq: {self.format_message()}", file=file, err=file is None)

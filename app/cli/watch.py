@@ -15,9 +15,10 @@ from app.cli.describe import failure_lines
 from app.cli.live import view
 from app.cli.output import Output, short, talks
 from app.cli.table import Score, scores
+from app.cli.terminal import CliError
 from app.client.calls import Api, Json
 from app.client.events import ended, events, states
-from app.client.exit_codes import CliError, Exit, exit_of, worst
+from app.client.exit_codes import Exit, exit_of, worst
 from app.domain.visible import one_line
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}

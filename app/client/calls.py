@@ -1,4 +1,4 @@
-"""The API as the verbs call it: one base URL, one token, problems turned into exit codes."""
+"""The API as calls: one base URL, one token, problems turned into errors with exit codes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from app.client.exit_codes import CliError, Exit
+from app.client.exit_codes import CallError, Exit
 from app.domain.redaction import redact
 from app.domain.visible import hanging, one_line
 
@@ -28,12 +28,12 @@ PASSING = {429, 502, 503, 504}
 Json = dict[str, Any]
 
 
-class UnreachableError(CliError):
+class UnreachableError(CallError):
     """The service does not answer now; it may in a moment."""
 
 
 class Api:
-    """Calls to one evalq service; every failure is a CliError with the right exit code."""
+    """Calls to one evalq service; every failure is a CallError with its exit code."""
 
     def __init__(self, url: str, token: str | None = None) -> None:
         self.url = redact(url.rstrip("/"))
@@ -76,7 +76,7 @@ class Api:
         if text == "@last":
             newest = self.get("/v1/jobs", limit=1)["data"]
             if not newest:
-                raise CliError("there is no job yet", Exit.NOT_FOUND)
+                raise CallError("there is no job yet", Exit.NOT_FOUND)
             return str(newest[0]["id"])
         prefix = text.lower()
         return prefix if FULL_ID.fullmatch(prefix) else self._only_id_with(prefix)
@@ -120,9 +120,9 @@ class Api:
             elif job["id"][: len(prefix)] < prefix:
                 break
         if not found:
-            raise CliError(f"no job has an id that starts with {prefix!r}", Exit.NOT_FOUND)
+            raise CallError(f"no job has an id that starts with {prefix!r}", Exit.NOT_FOUND)
         if len(found) > 1:
-            raise CliError(f"{prefix!r} could be any of {', '.join(found[:5])}: give more of it", Exit.USAGE)
+            raise CallError(f"{prefix!r} could be any of {', '.join(found[:5])}: give more of it", Exit.USAGE)
         return str(found[0])
 
     def _json(self, method: str, path: str, **options: Any) -> Any:
@@ -132,7 +132,7 @@ class Api:
         try:
             return response.json() if response.content else None
         except ValueError:
-            raise CliError(f"{self.url} answered something else than JSON: is it evalq?") from None
+            raise CallError(f"{self.url} answered something else than JSON: is it evalq?") from None
 
     def _send(self, request: httpx.Request, *, stream: bool = False) -> httpx.Response:
         try:
@@ -146,10 +146,10 @@ class Api:
             ) from None
 
 
-def problem(response: httpx.Response) -> CliError:
+def problem(response: httpx.Response) -> CallError:
     """An RFC 9457 answer in words: the detail, or the title and a line per fault."""
     code = OF_HTTP_STATUS.get(response.status_code, Exit.ERROR)
-    kind = UnreachableError if response.status_code in PASSING else CliError
+    kind = UnreachableError if response.status_code in PASSING else CallError
     try:
         document = response.json()
         listed = faults(document.get("errors") or [])

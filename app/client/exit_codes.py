@@ -1,14 +1,10 @@
-"""Exit codes, and the errors that carry them."""
+"""Exit codes, and the error that carries one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import IO, Any
-
-import click
-
-from app.cli.terminal import echo
+from typing import Any
 
 
 class Exit(IntEnum):
@@ -53,13 +49,9 @@ def worst(exits: Iterable[Exit]) -> Exit:
     return next((code for code in WORST_FIRST if code in found), Exit.OK)
 
 
-class CliError(click.ClickException):
-    """Ends the command with a line on stderr and a code of its own."""
+class CallError(Exception):
+    """A call that did not give what was asked for; a command that ends with it has this exit code."""
 
     def __init__(self, message: str, exit_code: Exit = Exit.ERROR) -> None:
         super().__init__(message)
-        self.exit_code = exit_code  # type: ignore[misc] # Click reads it from the instance
-
-    def show(self, file: IO[Any] | None = None) -> None:
-        """On stderr, in one line unless there are several faults."""
-        echo(f"evalq: {self.format_message()}", file=file, err=file is None)
+        self.exit_code = exit_code

@@ -89,4 +89,4 @@ def test_beyond_loopback_the_api_asks_for_a_key_before_it_starts(
 )
 def test_a_refusal_is_one_line_and_an_exit_code(status: int, exit_code: Exit) -> None:
     error = problem(httpx.Response(status, json=problem_body(status, "No", "the way out")))
-    assert (error.message, error.exit_code) == ("the way out", exit_code)
+    assert (str(error), error.exit_code) == ("the way out", exit_code)
