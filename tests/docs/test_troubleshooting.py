@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import app.single_host.stopping  # noqa: F401 - the one module beside app.errors that defines an error
+import app.single_host.stopping
+import app.web.problems  # noqa: F401 - these two define errors beside app.errors
 from app.errors import EvalqError, FailureCode
 
 TROUBLESHOOTING = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
