@@ -4,34 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import islice
 
 MOST_FAULTS = 100
 MOST_TOLD = 10
 """Faults told in one line."""
-
-
-class FailureCode(StrEnum):
-    """Why a job, a task or an engine failed; each has a section in docs/troubleshooting.md."""
-
-    GPU_OUT_OF_MEMORY = "gpu_out_of_memory"
-    HOST_OUT_OF_MEMORY = "host_out_of_memory"
-    KV_CACHE_TOO_SMALL = "kv_cache_too_small"
-    MODEL_NOT_FOUND = "model_not_found"
-    MODEL_GATED = "model_gated"
-    HUB_UNREACHABLE = "hub_unreachable"
-    TOKENIZER_ERROR = "tokenizer_error"
-    DATASET_ERROR = "dataset_error"
-    TASK_ERROR = "task_error"
-    ENGINE_START_FAILED = "engine_start_failed"
-    ENGINE_DIED = "engine_died"
-    NCCL_ERROR = "nccl_error"
-    STALLED = "stalled"
-    DEADLINE_EXCEEDED = "deadline_exceeded"
-    LOST = "lost"
-    CANCELLED = "cancelled"
-    INTERNAL = "internal"
 
 
 class EvalqError(Exception):

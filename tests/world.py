@@ -11,9 +11,10 @@ from sqlalchemy import text
 from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
 from app.domain.chunk import AfterFailure, Chunk, after_failure, parts
+from app.domain.failure import Failure
 from app.domain.group import DeviceReport
 from app.domain.ids import uuid7
-from app.domain.job import Failure, Phase
+from app.domain.job import Phase
 from app.domain.lease import Lease
 from app.domain.placement import Start
 from app.domain.replica import DeviceState

@@ -20,7 +20,8 @@ from app.api.schemas.job import (
     TaskOut,
 )
 from app.db.events import Event
-from app.domain.job import Failure, Job, JobStatus, JobTask, Phase
+from app.domain.failure import Failure
+from app.domain.job import Job, JobStatus, JobTask, Phase
 from app.domain.plan import Plan
 from app.domain.storable import storable
 from app.services.jobs import JobView

@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 
 from app.db.tables import ChunkRow, JobRow, ReplicaRow, ResponseRow
 from app.domain.chunk import Chunk, ChunkStatus
-from app.domain.job import TERMINAL, Failure
+from app.domain.failure import Failure
+from app.domain.job import TERMINAL
 from app.domain.lease import Lease
 from app.errors import ChunkLostError
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from app.db.replicas import to_replica
 from app.db.tables import JobRow, ReplicaRow
 from app.db.wishes import may_be_answered_in
-from app.domain.job import Failure
+from app.domain.failure import Failure
 from app.domain.replica import LIVE, Replica, ReplicaStatus
 
 

@@ -13,13 +13,13 @@ from sqlalchemy.orm import Session
 
 from app.db.job_tasks import JobTaskRepository
 from app.db.tables import JobRow
+from app.domain.failure import Failure
 from app.domain.job import (
     CANCELLED,
     LATE,
     LOST,
     MAX_LOSSES,
     PAUSED,
-    Failure,
     JobStatus,
     Phase,
     left_over,

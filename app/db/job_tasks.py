@@ -10,7 +10,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app.db.tables import JobTaskRow
-from app.domain.job import OPEN, Failure, TaskStatus
+from app.domain.failure import Failure
+from app.domain.job import OPEN, TaskStatus
 from app.domain.storable import to_json
 
 

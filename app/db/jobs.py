@@ -16,7 +16,8 @@ from app.db.job_tasks import JobTaskRepository
 from app.db.tables import ChunkRow, JobRow, JobTaskRow, LogRow
 from app.domain.chunk import ChunkStatus
 from app.domain.engine_spec import EngineSpec
-from app.domain.job import Failure, Job, JobStatus, JobTask, Phase, TaskStatus, left_over
+from app.domain.failure import Failure
+from app.domain.job import Job, JobStatus, JobTask, Phase, TaskStatus, left_over
 from app.domain.plan import Plan
 from app.errors import StaleJobError, UnknownJobError
 

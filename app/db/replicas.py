@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 from app.db.tables import DeviceRow, JobRow, ReplicaRow
 from app.db.wishes import may_be_answered_in
 from app.domain.engine_spec import EngineSpec
+from app.domain.failure import Failure, FailureCode
 from app.domain.ids import uuid7
-from app.domain.job import Failure, JobStatus
+from app.domain.job import JobStatus
 from app.domain.lease import Lease, Order
 from app.domain.placement import Start
 from app.domain.replica import LIVE, DeviceState, Replica, ReplicaStatus
@@ -243,7 +244,7 @@ class ReplicaRepository:
                     idle_since=None,
                     lease_token=None,
                     lease_expires_at=None,
-                    error={"code": "lost", "message": "its worker did not renew the lease"},
+                    error=Failure(FailureCode.LOST, "its worker did not renew the lease").to_json(),
                 )
                 .returning(ReplicaRow.id)
             )

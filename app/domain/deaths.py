@@ -8,8 +8,8 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
-from app.domain.job import MAX_LOSSES, Failure
-from app.errors import FailureCode
+from app.domain.failure import Failure, FailureCode
+from app.domain.job import MAX_LOSSES
 
 TRIES = 3
 """Children that die in a row without an answer in between, before what they worked on is given up."""

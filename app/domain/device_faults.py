@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from app.domain.job import Failure
+from app.domain.failure import Failure, FailureCode
 
 _BROKEN = re.compile(r"(?i)uncorrectable ECC")
 
@@ -18,6 +18,6 @@ def drain_reason(failure: Failure, before: Failure | None) -> str | None:
     """Why a failed replica's devices are given out no more; `before` is how the replica before it on them failed."""
     if blames_device(failure):
         return "uncorrectable ECC error: reset or replace the GPU, then resume its group"
-    if failure.code == "nccl_error" and before is not None and before.code == "nccl_error":
+    if before and failure.code is before.code is FailureCode.NCCL_ERROR:
         return "two NCCL errors in a row on these devices: check their links, then resume their group"
     return None

@@ -10,11 +10,10 @@ from typing import Any
 from uuid import UUID
 
 from app.domain.engine_spec import EngineSpec
+from app.domain.failure import Failure, FailureCode
 from app.domain.keys import DEFAULT_TEAM
 from app.domain.plan import Plan
-from app.domain.redaction import redact, redacted
-from app.domain.storable import storable_text
-from app.errors import FailureCode, IllegalMoveError
+from app.errors import IllegalMoveError
 
 
 class JobStatus(StrEnum):
@@ -77,82 +76,21 @@ RETRYABLE = frozenset({JobStatus.PARTIALLY_FAILED, JobStatus.FAILED, JobStatus.C
 """Terminal statuses a user may send back to the queue: a new attempt of the same job."""
 
 
-MOST_CHARACTERS = 4000
-"""Of a message, a hint or a line of a log: an exception may repeat a whole data set."""
-
-
-def _fit(text: str) -> str:
-    """Without secrets, storable, and short enough to be read."""
-    known = storable_text(redact(text[: 2 * MOST_CHARACTERS]))
-    return known if len(known) <= MOST_CHARACTERS else f"{known[:MOST_CHARACTERS]} ..."
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why something failed, in a code for programs and words for people.
-
-    The secrets that an exception or a log may repeat are gone from it before anybody sees or keeps it, and so is
-    what no database holds.
-    """
-
-    code: str
-    message: str
-    task: str | None = None
-    hint: str | None = None
-    log_tail: tuple[str, ...] = ()
-    attempts: tuple[Mapping[str, Any], ...] = ()
-    job_id: UUID | None = None
-    """The job whose requests an engine failed on: its words and lines may quote them."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "message", _fit(self.message))
-        object.__setattr__(self, "hint", self.hint and _fit(self.hint))
-        object.__setattr__(self, "log_tail", tuple(_fit(line) for line in self.log_tail))
-        object.__setattr__(self, "attempts", tuple(redacted(attempt) for attempt in self.attempts))
-
-    def to_json(self) -> dict[str, Any]:
-        """As stored and shown."""
-        return {
-            "code": self.code,
-            "message": self.message,
-            "task": self.task,
-            "hint": self.hint,
-            "log_tail": list(self.log_tail),
-            "attempts": list(self.attempts),
-            **({"job_id": str(self.job_id)} if self.job_id else {}),
-        }
-
-    def seen_by(self, job_id: UUID) -> Failure:
-        """The failure as this job may know it: of one on another job's requests only what kind it was."""
-        if self.job_id in {None, job_id}:
-            return self
-        return Failure(self.code, "the engine failed on a request of another job")
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Failure:
-        """The inverse of `to_json`; what is absent is empty."""
-        return cls(
-            code=data["code"],
-            message=data["message"],
-            task=data.get("task"),
-            hint=data.get("hint"),
-            log_tail=tuple(data.get("log_tail") or ()),
-            attempts=tuple(data.get("attempts") or ()),
-            job_id=UUID(data["job_id"]) if data.get("job_id") else None,
-        )
-
-
 CANCELLED = "cancelled by its user"
 PAUSED = "paused by its user"
 """Why a job stands where it does, in words."""
 
-LATE = Failure("deadline_exceeded", "the job did not end by its deadline", hint="retry it with a later one")
+LATE = Failure(
+    FailureCode.DEADLINE_EXCEEDED,
+    "the job did not end by its deadline",
+    hint="retry it with a later one",
+)
 
 MAX_LOSSES = 10
 """Coordinators that a job may lose in a row without an answer in between, before it is suspected itself."""
 
 LOST = Failure(
-    "lost",
+    FailureCode.LOST,
     f"{MAX_LOSSES} coordinators in a row were lost while they held this job",
     hint="see the coordinator workers' logs; a retry starts the count anew",
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 from app.domain.device_faults import blames_device
 from app.domain.engine_spec import EngineSpec
-from app.domain.job import Failure
+from app.domain.failure import Failure, FailureCode
 from app.domain.replica import Replica
 
 MOST_ATTEMPTS = 20
@@ -23,14 +23,14 @@ LEAST_TOKENS = 2048
 ENGINE_TRIES = 3
 """Failed starts of an engine in a row before its jobs fail."""
 
-TRIES: Mapping[str, int] = {
-    "model_not_found": 1,
-    "model_gated": 1,
-    "tokenizer_error": 1,
-    "kv_cache_too_small": 1,
-    "gpu_out_of_memory": 1,
-    "nccl_error": 2,
-    "lost": 10,
+TRIES: Mapping[FailureCode, int] = {
+    FailureCode.MODEL_NOT_FOUND: 1,
+    FailureCode.MODEL_GATED: 1,
+    FailureCode.TOKENIZER_ERROR: 1,
+    FailureCode.KV_CACHE_TOO_SMALL: 1,
+    FailureCode.GPU_OUT_OF_MEMORY: 1,
+    FailureCode.NCCL_ERROR: 2,
+    FailureCode.LOST: 10,
 }
 """Fewer where another try with the same settings mends nothing; devices that cannot talk are left for others once.
 More where the engine may have had no part in it: workers are lost for many reasons."""
@@ -96,16 +96,19 @@ class Troubles:
         """Why jobs of this engine must fail, or None while another start may mend it."""
         starts = self.starts
         newest = starts[0].error if starts else None
-        if newest is not None and newest.code != "lost":
-            starts = [start for start in starts if start.error and start.error.code != "lost"]
+        if newest is not None and newest.code != FailureCode.LOST:
+            starts = [start for start in starts if start.error and start.error.code != FailureCode.LOST]
         if newest is None or len(starts) < _tries(newest):
             return None
         return replace(newest, hint=self._hint(newest), attempts=self.history)
 
     def _hint(self, failure: Failure) -> str | None:
-        if failure.code == "lost":
+        if failure.code == FailureCode.LOST:
             return LOST_LOADING
-        if not (self.asked_width and failure.code in {"gpu_out_of_memory", "kv_cache_too_small"}):
+        if not (
+            self.asked_width
+            and failure.code in {FailureCode.GPU_OUT_OF_MEMORY, FailureCode.KV_CACHE_TOO_SMALL}
+        ):
             return failure.hint
         asked = f"the job asks for {self.widest} device{'s' if self.widest > 1 else ''} per replica and gets no more"
         return "; ".join(filter(None, (failure.hint, asked)))
@@ -113,7 +116,7 @@ class Troubles:
 
 def _tries(failure: Failure) -> int:
     refused = _REFUSED.match(failure.message) and not _IN_USE.search(failure.message)
-    if failure.code == "engine_start_failed" and refused:
+    if failure.code == FailureCode.ENGINE_START_FAILED and refused:
         return 1
     return TRIES.get(failure.code, ENGINE_TRIES)
 
@@ -121,15 +124,15 @@ def _tries(failure: Failure) -> int:
 def may_fail_again(failed: Replica) -> bool:
     """Whether the same engine on the same devices would likely fail again: not where its process was just ended."""
     return failed.error is not None and failed.error.code not in {
-        "engine_died",
-        "host_out_of_memory",
-        "stalled",
+        FailureCode.ENGINE_DIED,
+        FailureCode.HOST_OUT_OF_MEMORY,
+        FailureCode.STALLED,
     }
 
 
 def may_change(failed: Replica) -> bool:
     """Whether its jobs may want other settings now; where devices cannot talk, other devices are all it takes."""
-    return failed.error is not None and failed.error.code != "nccl_error"
+    return failed.error is not None and failed.error.code != FailureCode.NCCL_ERROR
 
 
 def _after(time: datetime, other: datetime | None) -> bool:
@@ -161,13 +164,13 @@ def attempts(
 def next_step(engine: EngineSpec, failure: Failure, widest: int, *, loading: bool = False) -> Step | None:
     """The cure for a failed engine, or None where there is none; `widest` bounds the devices of one replica."""
     match failure.code:
-        case "kv_cache_too_small":
+        case FailureCode.KV_CACHE_TOO_SMALL:
             return _shorter(engine, failure) or _wider(engine, widest)
-        case "gpu_out_of_memory" if loading and "max_num_seqs" not in failure.message:
+        case FailureCode.GPU_OUT_OF_MEMORY if loading and "max_num_seqs" not in failure.message:
             return _wider(engine, widest) or _less_at_once(engine)
-        case "gpu_out_of_memory":
+        case FailureCode.GPU_OUT_OF_MEMORY:
             return _less_at_once(engine) or _wider(engine, widest)
-        case "engine_start_failed" if _IN_USE.search(failure.message):
+        case FailureCode.ENGINE_START_FAILED if _IN_USE.search(failure.message):
             return _less_utilization(engine, failure)
         case _:
             return None

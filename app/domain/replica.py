@@ -9,7 +9,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from app.domain.engine_spec import EngineSpec
-from app.domain.job import Failure
+from app.domain.failure import Failure
 
 
 class ReplicaStatus(StrEnum):

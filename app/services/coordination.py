@@ -22,8 +22,9 @@ from app.db.outputs import LogRepository, SampleRepository
 from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
 from app.domain.chunk import Chunk
+from app.domain.failure import Failure
 from app.domain.ids import uuid7
-from app.domain.job import PAUSED, SCORED, Failure, Job, JobStatus, Phase, outcome
+from app.domain.job import PAUSED, SCORED, Job, JobStatus, Phase, outcome
 from app.domain.lease import Lease, Order
 from app.domain.replica import Replica
 from app.services.remedies import LadderService

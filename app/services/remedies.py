@@ -17,7 +17,8 @@ from app.db.job_leases import JobLeaseRepository
 from app.db.jobs import JobRepository
 from app.db.outputs import SampleRepository
 from app.db.session import Sessions
-from app.domain.job import Failure, Job, Phase
+from app.domain.failure import Failure
+from app.domain.job import Job, Phase
 from app.domain.lease import Lease
 from app.domain.placement import widest
 from app.domain.plan import Plan

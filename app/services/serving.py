@@ -21,8 +21,8 @@ from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
 from app.domain.chunk import AfterFailure, Chunk, ChunkStatus
 from app.domain.device_faults import drain_reason
+from app.domain.failure import Failure
 from app.domain.ids import uuid7
-from app.domain.job import Failure
 from app.domain.lease import Lease, Order
 from app.domain.replica import Replica, ReplicaStatus
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi.testclient import TestClient
 
-from app.domain.job import Failure
+from app.domain.failure import Failure, FailureCode
 from tests.api.conftest import JOB, Coordinator
 from tests.domain.test_visible import HOSTILE, drives_nothing
 
@@ -20,7 +20,7 @@ def test_a_job_drives_no_terminal(api: TestClient, coordinator: Coordinator) -> 
     said = f"{HOSTILE}\nstatus    succeeded\r\nstatus    succeeded"
     coordinator.service.prepared(lease, b"f" * 32, [("toy", 2)], {})
     coordinator.service.task_finished(lease, "toy", {f"acc{HOSTILE}\nx,none": 0.5})
-    coordinator.service.fail(lease, Failure("internal", said, hint=said))
+    coordinator.service.fail(lease, Failure(FailureCode.INTERNAL, said, hint=said))
     text = api.get(f"/v1/jobs/{job_id}", headers=AS_TEXT).text
     assert drives_nothing(text)
     assert [line for line in text.splitlines() if line.startswith("status")] == ["status    partially_failed"]

@@ -13,7 +13,8 @@ from sqlalchemy import Engine, create_engine, text
 
 from app.db.schema import breaking, check_revision, others_connected, usable_by
 from app.db.session import alembic_config, make_sessions, scripts_of
-from app.domain.job import Failure, JobStatus
+from app.domain.failure import Failure, FailureCode
+from app.domain.job import JobStatus
 from app.errors import BreakingMigrationError, OldSchemaError
 from app.settings import Settings
 from app.single_host import schema
@@ -144,7 +145,7 @@ def test_migrate_refuses_to_break_what_runs(
 def test_tasks_that_the_version_before_left_open_are_closed(settings: Settings, world: World) -> None:
     cancelled, failed, running = world.running(), world.running(), world.running()
     world.coordination.stop(cancelled, JobStatus.CANCELLED, "cancelled")
-    world.coordination.fail(failed, Failure("stalled", "it hangs"))
+    world.coordination.fail(failed, Failure(FailureCode.STALLED, "it hangs"))
     config = alembic_config(settings)
     command.downgrade(config, "f41c7d0e92ab")
     with world.sessions.begin() as session:

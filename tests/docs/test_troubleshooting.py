@@ -8,7 +8,8 @@ from pathlib import Path
 
 import app.single_host.stopping
 import app.web.problems  # noqa: F401 - these two define errors beside app.errors
-from app.errors import EvalqError, FailureCode
+from app.domain.failure import FailureCode
+from app.errors import EvalqError
 
 TROUBLESHOOTING = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
 

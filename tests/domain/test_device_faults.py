@@ -1,11 +1,11 @@
 """Which failures take a device out of use."""
 
 from app.domain.device_faults import blames_device, drain_reason
-from app.domain.job import Failure
+from app.domain.failure import Failure, FailureCode
 
-ECC = Failure("engine_died", "RuntimeError: CUDA error: uncorrectable ECC error encountered")
-NCCL = Failure("nccl_error", "NCCL error in: NCCLUtils.hpp:268")
-KERNEL = Failure("engine_died", "CUDA error: an illegal memory access was encountered")
+ECC = Failure(FailureCode.ENGINE_DIED, "RuntimeError: CUDA error: uncorrectable ECC error encountered")
+NCCL = Failure(FailureCode.NCCL_ERROR, "NCCL error in: NCCLUtils.hpp:268")
+KERNEL = Failure(FailureCode.ENGINE_DIED, "CUDA error: an illegal memory access was encountered")
 
 
 def test_an_ecc_error_drains_at_once() -> None:
@@ -14,7 +14,7 @@ def test_an_ecc_error_drains_at_once() -> None:
 
 def test_an_ecc_error_is_found_in_the_log_too() -> None:
     opaque = Failure(
-        "engine_died", "EngineDeadError", log_tail=("...", "Uncorrectable ECC error encountered")
+        FailureCode.ENGINE_DIED, "EngineDeadError", log_tail=("...", "Uncorrectable ECC error encountered")
     )
     assert blames_device(opaque)
 

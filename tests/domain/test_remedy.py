@@ -6,24 +6,24 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from app.domain.engine_spec import EngineSpec
+from app.domain.failure import Failure, FailureCode
 from app.domain.ids import uuid7
-from app.domain.job import Failure
 from app.domain.remedy import LOST_LOADING, MOST_ATTEMPTS, Troubles, attempts, next_step
 from app.domain.replica import Replica, ReplicaStatus
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 VLLM = EngineSpec("vllm", "m", args={"max_num_seqs": 64})
 HF = EngineSpec("hf", "m")
-OUT_OF_MEMORY = Failure("gpu_out_of_memory", "CUDA out of memory", hint="give it more GPUs")
+OUT_OF_MEMORY = Failure(FailureCode.GPU_OUT_OF_MEMORY, "CUDA out of memory", hint="give it more GPUs")
 IN_USE = Failure(
-    "engine_start_failed",
+    FailureCode.ENGINE_START_FAILED,
     "ValueError: Free memory on device cuda:0 (52.00/80.0 GiB) on startup is less than desired GPU memory utilization"
     " (0.9, 72.0 GiB).",
 )
-CANNOT_TALK = Failure("nccl_error", "NCCL error in: NCCLUtils.hpp:268")
-LOST = Failure("lost", "its worker did not renew the lease")
-DIED = Failure("engine_start_failed", "the process was ended by SIGSEGV")
-BROKEN = Failure("engine_died", "CUDA error: uncorrectable ECC error encountered")
+CANNOT_TALK = Failure(FailureCode.NCCL_ERROR, "NCCL error in: NCCLUtils.hpp:268")
+LOST = Failure(FailureCode.LOST, "its worker did not renew the lease")
+DIED = Failure(FailureCode.ENGINE_START_FAILED, "the process was ended by SIGSEGV")
+BROKEN = Failure(FailureCode.ENGINE_DIED, "CUDA error: uncorrectable ECC error encountered")
 
 
 def changes(engine: EngineSpec, failure: Failure, widest: int, *, loading: bool = False) -> list[str]:
@@ -50,7 +50,7 @@ def troubles(*newest_first: Replica, served_at: datetime | None = None, widest: 
 
 
 def test_a_cache_too_small_takes_the_length_that_the_engine_names() -> None:
-    failure = Failure("kv_cache_too_small", "... the estimated maximum model length is 4,096.")
+    failure = Failure(FailureCode.KV_CACHE_TOO_SMALL, "... the estimated maximum model length is 4,096.")
     step = next_step(VLLM, failure, widest=1)
     assert step is not None
     assert (step.engine.args["max_model_len"], step.changes_answers) == (4096, True)
@@ -60,7 +60,7 @@ def test_a_cache_too_small_takes_the_length_that_the_engine_names() -> None:
 def test_a_length_is_shortened_under_the_name_that_the_job_gave_it() -> None:
     engine = replace(VLLM, args={"max_length": 8192})
     step = next_step(
-        engine, Failure("kv_cache_too_small", "estimated maximum model length is 4096"), widest=1
+        engine, Failure(FailureCode.KV_CACHE_TOO_SMALL, "estimated maximum model length is 4096"), widest=1
     )
     assert step is not None
     assert (step.change, step.engine.args) == ("max_length 8192 -> 4096", {"max_length": 4096})
@@ -69,7 +69,7 @@ def test_a_length_is_shortened_under_the_name_that_the_job_gave_it() -> None:
 def test_a_length_that_is_no_shorter_is_not_tried() -> None:
     engine = replace(VLLM, args={"max_model_len": 4096})
     for length in (4096, 0):
-        failure = Failure("kv_cache_too_small", f"estimated maximum model length is {length}")
+        failure = Failure(FailureCode.KV_CACHE_TOO_SMALL, f"estimated maximum model length is {length}")
         assert changes(engine, failure, widest=1) == []
         assert changes(engine, failure, widest=2) == ["devices of one replica 1 -> 2"]
 
@@ -109,7 +109,7 @@ def test_a_device_in_use_gets_a_smaller_share_where_nobody_says_how_much_is_free
 
 
 def test_what_no_other_setting_mends_has_no_step() -> None:
-    assert next_step(HF, Failure("model_not_found", "no such model"), 8) is None
+    assert next_step(HF, Failure(FailureCode.MODEL_NOT_FOUND, "no such model"), 8) is None
 
 
 def test_a_device_in_use_is_waited_for_once() -> None:
@@ -166,11 +166,11 @@ def test_lost_workers_do_not_make_a_failed_start_the_last_one() -> None:
 def test_an_engine_that_refuses_what_it_was_given_is_not_started_again() -> None:
     refusals = ("TypeError: unexpected 'colour'", "ValueError: not supported", "ImportError: no flash_attn")
     for message in refusals:
-        verdict = troubles(failed(Failure("engine_start_failed", message), minute=1)).verdict()
+        verdict = troubles(failed(Failure(FailureCode.ENGINE_START_FAILED, message), minute=1)).verdict()
         assert verdict
         assert verdict.message == message
     for message in ("RuntimeError: some of it", "the process was ended by SIGSEGV", IN_USE.message):
-        assert troubles(failed(Failure("engine_start_failed", message), minute=1)).verdict() is None
+        assert troubles(failed(Failure(FailureCode.ENGINE_START_FAILED, message), minute=1)).verdict() is None
 
 
 def test_attempts_name_the_change_that_led_to_each() -> None:

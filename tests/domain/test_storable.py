@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.job import MOST_CHARACTERS, Failure
+from app.domain.failure import MOST_CHARACTERS, Failure, FailureCode
 from app.domain.storable import DEEPEST, storable, to_json
 
 
@@ -66,7 +66,9 @@ def test_anything_becomes_a_message_and_strict_json_that_stay_the_same(value: ob
 
 
 def test_a_failure_is_short_and_can_be_kept() -> None:
-    failure = Failure("task_error", "NUL\x00" + "x" * 10**6, log_tail=("\ud800",), attempts=({"at": nan},))
+    failure = Failure(
+        FailureCode.TASK_ERROR, "NUL\x00" + "x" * 10**6, log_tail=("\ud800",), attempts=({"at": nan},)
+    )
     assert len(failure.message) <= MOST_CHARACTERS + 4
     assert failure.message.startswith("NUL\ufffdx")
     assert failure.log_tail == ("\ufffd",)

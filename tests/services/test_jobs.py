@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session
 
 from app.db.jobs import JobFilter
 from app.db.session import make_sessions
+from app.domain.failure import Failure, FailureCode
 from app.domain.ids import uuid7
-from app.domain.job import Failure, JobStatus
+from app.domain.job import JobStatus
 from app.domain.replica import ReplicaStatus
 from app.errors import (
     IdempotencyConflictError,
@@ -83,7 +84,7 @@ def test_a_key_is_held_while_its_job_is_checked(world: World) -> None:
 
 def test_a_retry_keeps_answers_and_counts_on(world: World) -> None:
     lease = world.running(chunks=1)
-    world.coordination.fail(lease, Failure("internal", "broken"))
+    world.coordination.fail(lease, Failure(FailureCode.INTERNAL, "broken"))
     failed = world.jobs.view(lease.id).job
     assert (failed.status, failed.error and failed.error.code) == (JobStatus.FAILED, "internal")
     retried = world.jobs.retry(lease.id)
@@ -184,7 +185,7 @@ def test_a_job_keeps_the_replicas_that_lived_while_it_ran(world: World) -> None:
     devices = world.devices(2)
     lease = world.running(chunks=1)
     broken = world.replica(devices[0])
-    world.serving.end(broken, ReplicaStatus.FAILED, Failure("engine_start_failed", "no"))
+    world.serving.end(broken, ReplicaStatus.FAILED, Failure(FailureCode.ENGINE_START_FAILED, "no"))
     serving = world.replica(devices[1])
     world.coordination.stop(lease, JobStatus.CANCELLED, "cancelled")
     world.serving.end(serving, ReplicaStatus.RELEASED)

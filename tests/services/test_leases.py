@@ -11,7 +11,8 @@ from sqlalchemy import text
 
 from app.db.session import Sessions, make_sessions
 from app.domain.chunk import MAX_INTERRUPTIONS, AfterFailure
-from app.domain.job import LOST, MAX_LOSSES, Failure, Job, JobStatus
+from app.domain.failure import Failure, FailureCode
+from app.domain.job import LOST, MAX_LOSSES, Job, JobStatus
 from app.domain.lease import Lease, Order
 from app.domain.replica import ReplicaStatus
 from app.errors import ChunkLostError, LeaseLostError
@@ -22,7 +23,7 @@ from tests.waiting import until
 from tests.world import ENGINE, FINGERPRINT, World
 
 ANSWER = Answer([b"a", b"b"], 0.1, 1)
-FAILURE = Failure("task_error", "the engine cannot answer this")
+FAILURE = Failure(FailureCode.TASK_ERROR, "the engine cannot answer this")
 
 
 def replicas(world: World, count: int) -> list[Lease]:

@@ -9,7 +9,8 @@ import pytest
 
 from app.db.replicas import ReplicaRepository
 from app.domain.engine_spec import EngineSpec
-from app.domain.job import Failure, Job, Phase
+from app.domain.failure import Failure, FailureCode
+from app.domain.job import Job, Phase
 from app.domain.lease import Lease
 from app.domain.placement import Start
 from app.domain.remedy import Step
@@ -18,9 +19,9 @@ from app.errors import ChunkLostError, LeaseLostError
 from app.services.serving import Answer
 from tests.world import ENGINE, World
 
-OUT_OF_MEMORY = Failure("gpu_out_of_memory", "CUDA out of memory", log_tail=("the end",))
-ECC = Failure("engine_died", "CUDA error: uncorrectable ECC error encountered")
-NCCL = Failure("nccl_error", "NCCL error in: NCCLUtils.hpp:268")
+OUT_OF_MEMORY = Failure(FailureCode.GPU_OUT_OF_MEMORY, "CUDA out of memory", log_tail=("the end",))
+ECC = Failure(FailureCode.ENGINE_DIED, "CUDA error: uncorrectable ECC error encountered")
+NCCL = Failure(FailureCode.NCCL_ERROR, "NCCL error in: NCCLUtils.hpp:268")
 WIDER = Step(replace(ENGINE, gpus=2, args={"parallelize": True}), "devices of one replica 1 -> 2")
 SHORTER = Step(replace(ENGINE, args={"max_length": 64}), "max_length 128 -> 64", changes_answers=True)
 
@@ -91,7 +92,7 @@ def test_a_step_that_changes_answers_cuts_every_chunk_anew(world: World) -> None
     job, (device,) = world.running(chunks=2), world.devices(1)
     replica = world.replica(device)
     claimed = world.serving.next(replica, ENGINE.key, 1.0, 1, idle=True).chunks[0]
-    world.coordination.ladders.take(job, SHORTER, Failure("kv_cache_too_small", "too small"))
+    world.coordination.ladders.take(job, SHORTER, Failure(FailureCode.KV_CACHE_TOO_SMALL, "too small"))
     assert job_of(world, job).phase is Phase.PREPARING
     assert world.coordination.pending_keys(job.id) == set()
     with pytest.raises(ChunkLostError):
@@ -148,7 +149,7 @@ def test_an_engine_that_failed_is_not_started_at_once_again(world: World) -> Non
 def test_an_engine_whose_process_was_killed_is_started_at_once_again(world: World) -> None:
     (device,) = world.devices(1)
     world.running(chunks=1)
-    fail(world, device, Failure("engine_died", "the process was ended by SIGKILL"))
+    fail(world, device, Failure(FailureCode.ENGINE_DIED, "the process was ended by SIGKILL"))
     world.mark(device)
     assert world.scheduling.place_once() == 1
 

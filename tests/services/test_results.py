@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import text
 
 from app.db.outputs import SampleFilter
-from app.domain.job import Failure, JobStatus
+from app.domain.failure import Failure, FailureCode
+from app.domain.job import JobStatus
 from app.domain.lease import Lease
 from app.domain.replica import ReplicaStatus
 from app.errors import NoResultsYetError, UnknownArtifactError
@@ -100,7 +101,9 @@ def test_an_engine_that_dies_on_one_job_says_nothing_of_it_to_another(world: Wor
     guilty, other = world.running(), world.running()
     replica = world.replica(device)
     world.serving.loaded(replica, {})
-    words = Failure("engine_died", "cannot read 'a secret'", log_tail=("a secret",), job_id=guilty.id)
+    words = Failure(
+        FailureCode.ENGINE_DIED, "cannot read 'a secret'", log_tail=("a secret",), job_id=guilty.id
+    )
     world.serving.end(replica, ReplicaStatus.FAILED, words)
     assert "a secret" in told(world, guilty)
     assert "a secret" not in told(world, other)
@@ -129,7 +132,7 @@ def test_a_failed_task_is_named_beside_the_results_of_the_others(world: World) -
     with pytest.raises(NoResultsYetError):
         world.results.document(job.id)
     world.coordination.prepared(job, b"f" * 32, [("good", 1), ("bad", 1)], {"lm_eval": "0.4.13"})
-    world.coordination.task_failed(job, "bad", Failure("dataset_error", "no docs"))
+    world.coordination.task_failed(job, "bad", Failure(FailureCode.DATASET_ERROR, "no docs"))
     world.coordination.task_finished(job, "good", {"acc,none": 0.25})
     assert world.results.document(job.id)["evalq"]["complete"] is False
     status = world.coordination.finish(job, '{"results": {"good": {"acc,none": 0.25}}}', "m", "d")
@@ -145,9 +148,9 @@ def test_whatever_a_task_gives_is_kept(world: World) -> None:
     job = world.running()
     odd = {"one,none": {"mean": nan, "n": [inf, 10**400]}, "\x00": "\ud800", "deep": [[[[]]]] * 3}
     world.coordination.prepared(job, b"f" * 32, [("toy", 1)], {"toy": odd})
-    world.coordination.task_finished(job, "toy", odd, Failure("task_error", "a\x00b"))
+    world.coordination.task_finished(job, "toy", odd, Failure(FailureCode.TASK_ERROR, "a\x00b"))
     world.coordination.warn(job, odd)
-    world.coordination.fail(job, Failure("task_error", "a\ud800b\x00"))
+    world.coordination.fail(job, Failure(FailureCode.TASK_ERROR, "a\ud800b\x00"))
     kept = {"one,none": {"mean": None, "n": [None, None]}, "\ufffd": "\ufffd", "deep": [[[[]]]] * 3}
     ended = world.jobs.view(job.id).job
     assert ended.tasks[0].metrics == kept
@@ -159,7 +162,7 @@ def test_whatever_a_task_gives_is_kept(world: World) -> None:
 def test_a_task_scored_without_some_documents_says_so(world: World) -> None:
     job = world.running()
     world.coordination.prepared(job, b"f" * 32, [("toy", 2)], {})
-    missing = Failure("engine_died", "no answer for document 1 (1 of 2): it died", task="toy")
+    missing = Failure(FailureCode.ENGINE_DIED, "no answer for document 1 (1 of 2): it died", task="toy")
     world.coordination.task_finished(job, "toy", {"acc,none": 0.25}, missing)
     status = world.coordination.finish(job, '{"results": {"toy": {"acc,none": 0.25}}}', "m", "d")
     ended = world.jobs.view(job.id).job

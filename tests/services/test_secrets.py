@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from app.db.session import Sessions
 from app.domain.chunk import AfterFailure
-from app.domain.job import Failure
+from app.domain.failure import Failure, FailureCode
 from app.domain.replica import ReplicaStatus
 from app.main import create_app
 from app.settings import Settings
@@ -51,7 +51,10 @@ def test_a_secret_in_a_failure_is_nowhere(
 ) -> None:
     lines = tuple(place.format(secret) for place in PLACES)
     failure = Failure(
-        "internal", "\n".join(lines), log_tail=lines, attempts=({"change": "x", "outcome": lines[0]},)
+        FailureCode.INTERNAL,
+        "\n".join(lines),
+        log_tail=lines,
+        attempts=({"change": "x", "outcome": lines[0]},),
     )
     job_id = fail_everywhere(world, failure, lines[0])
     stored = everything_stored(sessions)

@@ -8,14 +8,14 @@ import pytest
 from sqlalchemy import text
 
 from app.domain.chunk import ALONE, AfterFailure, Chunk
+from app.domain.failure import Failure, FailureCode
 from app.domain.ids import uuid7
-from app.domain.job import Failure
 from app.domain.lease import Lease
 from app.errors import ChunkLostError
 from app.services.serving import Answer, Claimed
 from tests.world import ENGINE, FINGERPRINT, World, chunk
 
-FAILURE = Failure("internal", "ValueError: the following model_kwargs are not used: ['temprature']")
+FAILURE = Failure(FailureCode.INTERNAL, "ValueError: the following model_kwargs are not used: ['temprature']")
 ANSWER = Answer([b"a", b"b"], 0.1, 1)
 
 

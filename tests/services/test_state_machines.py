@@ -20,9 +20,10 @@ from hypothesis.stateful import (
 from sqlalchemy import text
 
 from app.db.replicas import ReplicaRepository
+from app.domain.failure import Failure, FailureCode
 from app.domain.group import DeviceReport
 from app.domain.ids import uuid7
-from app.domain.job import MOVES, OPEN, RETRYABLE, TERMINAL, Failure, JobStatus, Phase, TaskStatus
+from app.domain.job import MOVES, OPEN, RETRYABLE, TERMINAL, JobStatus, Phase, TaskStatus
 from app.domain.lease import Lease
 from app.domain.placement import Start
 from app.domain.replica import REPLICA_MOVES, DeviceState, ReplicaStatus
@@ -36,7 +37,7 @@ BOUNDED = settings(
     suppress_health_check=list(HealthCheck),
     print_blob=True,
 )
-FAILURE = Failure("internal", "made up")
+FAILURE = Failure(FailureCode.INTERNAL, "made up")
 DEVICES = 4
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from app.backends import backend_key, installed
-from app.domain.job import Failure, Job
+from app.domain.failure import Failure
+from app.domain.job import Job
 from app.settings import Settings
 from app.workloads.lm_eval.tasks.task_index import TaskIndex
 from workers.protocol.frames import Frame

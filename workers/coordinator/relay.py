@@ -13,7 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.domain.chunk import Chunk
 from app.domain.deaths import ended
-from app.domain.job import LATE, Failure, Job, JobStatus, Phase
+from app.domain.failure import Failure, FailureCode
+from app.domain.job import LATE, Job, JobStatus, Phase
 from app.domain.lease import Lease, Order
 from app.domain.whereabouts import where
 from app.errors import LeaseLostError
@@ -323,7 +324,9 @@ class Story:
     def _on_failed(self, frame: Frame) -> None:
         error = frame["error"]
         tail = tuple(self._log.tail(TAIL_LINES))
-        failure = Failure(error["code"], error["message"], hint=error.get("hint"), log_tail=tail)
+        failure = Failure(
+            FailureCode.read(error["code"]), error["message"], hint=error.get("hint"), log_tail=tail
+        )
         self._coordination.fail(self._lease, failure)
         raise JobEndedError
 
@@ -337,4 +340,6 @@ def _task_failure(frame: Frame) -> Failure:
     error = frame["error"]
     tail = tuple((error.get("traceback") or "").splitlines()[-TAIL_LINES:])
     hint = error.get("hint")
-    return Failure(error["code"], error["message"], task=frame["task"], hint=hint, log_tail=tail)
+    return Failure(
+        FailureCode.read(error["code"]), error["message"], task=frame["task"], hint=hint, log_tail=tail
+    )

@@ -15,9 +15,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.db.outages import is_outage, patiently, told
 from app.domain.deaths import Death, Deaths, Verdict
-from app.domain.job import Failure, Job
+from app.domain.failure import Failure, FailureCode
+from app.domain.job import Job
 from app.domain.lease import Lease, Order
-from app.errors import FailureCode, LeaseLostError
+from app.errors import LeaseLostError
 from app.services.coordination import CoordinationService
 from app.settings import Settings
 from workers.coordinator.harness_server import HarnessServer

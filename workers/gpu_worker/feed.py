@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.db.outages import is_outage, patiently
 from app.domain.chunk import Chunk, after_failure
 from app.domain.device_faults import blames_device
-from app.domain.job import Failure
+from app.domain.failure import Failure, FailureCode
 from app.domain.lease import Lease, Order
 from app.domain.replica import Replica
 from app.errors import ChunkLostError, LeaseLostError
@@ -42,7 +42,7 @@ CLAIM_MOST = 64
 STOP_GRACE_SECONDS = 5.0
 
 TOOK_WORKERS_ALONG = Failure(
-    "lost",
+    FailureCode.LOST,
     "worker after worker was lost while its engine answered this",
     hint="see the workers' logs and their hosts' memory",
 )
@@ -198,7 +198,9 @@ class Engine:
         claimed = self._hand.claimed.popleft()
         self._hand.head_since = time.monotonic()
         if frame["chunk"] != str(claimed.chunk.id):
-            raise EngineError(Failure("internal", f"the engine answered chunk {frame['chunk']} out of turn"))
+            raise EngineError(
+                Failure(FailureCode.INTERNAL, f"the engine answered chunk {frame['chunk']} out of turn")
+            )
         if frame["type"] == "failed":
             self._settle_failed(claimed.chunk, frame)
         else:
@@ -266,7 +268,7 @@ class Engine:
         elif time.monotonic() - self._heard_at > patience:
             what = "load its model" if loading else "answer a chunk"
             hint = "see the log; a larger EVALQ_STALL_SECONDS gives slow engines more time"
-            said = Failure("stalled", f"the engine did not {what} in {patience:g} s", hint=hint)
+            said = Failure(FailureCode.STALLED, f"the engine did not {what} in {patience:g} s", hint=hint)
             failure = self._with_log(said, self._hand.first_job)
             self._blame_head(failure, interrupted=False)
             raise EngineError(failure)

@@ -10,10 +10,10 @@ from contextlib import suppress
 from uuid import UUID
 
 from app.db.outages import patiently
-from app.domain.job import Failure
+from app.domain.failure import Failure, FailureCode
 from app.domain.lease import Lease, Order
 from app.domain.replica import Replica, ReplicaStatus
-from app.errors import ChildStartError, FailureCode, GpuUnavailableError, LeaseLostError
+from app.errors import ChildStartError, GpuUnavailableError, LeaseLostError
 from app.services.serving import ServingService
 from app.settings import Settings
 from workers.gpu_worker.feed import STOP_GRACE_SECONDS, Engine, EngineError

@@ -6,9 +6,8 @@ import re
 import signal
 from dataclasses import dataclass
 
-from app.domain.job import Failure
+from app.domain.failure import Failure, FailureCode
 from app.domain.redaction import redact
-from app.errors import FailureCode
 from workers.supervision.log_tail import cause_of, first_error_block
 
 _MESSAGE_CHARACTERS = 2000

@@ -55,6 +55,9 @@ class FailureOut(Out):
     hint: str | None
     log_tail: list[str]
     attempts: list[dict[str, Any]]
+    facts: dict[str, bool | int | float | str] = Field(
+        default={}, description="What the engine's text told, as values: `longest`, the tokens that fit."
+    )
 
 
 class TaskOut(Out):

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from app.errors import FailureCode
+from app.domain.failure import FailureCode
 from workers.supervision.failures import classify
 
 OUT_OF_MEMORY = (

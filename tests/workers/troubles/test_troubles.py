@@ -19,7 +19,8 @@ import pytest
 from app.db.replicas import ReplicaRepository
 from app.db.session import make_sessions
 from app.domain.chunk import after_failure
-from app.domain.job import OPEN, Failure, Job, JobTask
+from app.domain.failure import Failure, FailureCode
+from app.domain.job import OPEN, Job, JobTask
 from app.domain.lease import Lease
 from app.domain.placement import Start
 from app.services.serving import Answer, Claimed
@@ -38,7 +39,7 @@ from workers.protocol.frames import unpack_requests
 FINE = [f"fine_{base}" for base in BASES]
 OTHERS_WORDS = ("psycopg", "SQL", "INSERT", "UPDATE", "sqlalchemy", "job_events")
 DEATHS = 4
-REFUSED = Failure("engine_died", "the request kills every engine")
+REFUSED = Failure(FailureCode.ENGINE_DIED, "the request kills every engine")
 
 
 @dataclass
