@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.strategies import one_of
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
 from schemathesis.schemas import APIOperation, BaseSchema
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -62,7 +63,8 @@ def deletes_last(operation: APIOperation[Any, Any, Any, Any]) -> bool:
 
 def test_answers_are_as_documented(document: BaseSchema) -> None:
     """The same requests at every run: right ones, and ones that break the document."""
-    operations = [found.ok() for found in document.get_all_operations()]
+    operations = [found.ok() for found in document.get_all_operations() if isinstance(found, Ok)]
+    assert len(operations) > 20
     for operation in sorted(operations, key=deletes_last):
         right = operation.as_strategy(generation_mode=GenerationMode.POSITIVE)
         wrong = operation.as_strategy(generation_mode=GenerationMode.NEGATIVE)
@@ -76,7 +78,7 @@ def test_answers_are_as_documented(document: BaseSchema) -> None:
             suppress_health_check=list(HealthCheck),
         )
         @given(case=one_of(right, wrong))
-        def answers(case: Case) -> None:
+        def answers(case: Case[APIOperation[Any, Any, Any, Any]]) -> None:
             case.call_and_validate(checks=CHECKS)
 
         answers()

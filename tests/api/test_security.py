@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-import httpx
+import httpx2
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -48,7 +48,7 @@ def user(app: FastAPI, api: TestClient, keys: KeyService) -> Iterator[As]:
         each.close()
 
 
-def code(answer: httpx.Response) -> tuple[int, str]:
+def code(answer: httpx2.Response) -> tuple[int, str]:
     assert answer.headers["content-type"] == "application/problem+json"
     return answer.status_code, answer.json()["code"]
 
@@ -88,7 +88,7 @@ def test_health_and_documentation_stay_open(api: TestClient, user: As, path: str
 @pytest.mark.parametrize("sent", ["Bearer nonsense", f"Bearer evq_{'a' * 43}", "Basic YTpi", "Bearer", "é"])
 def test_a_wrong_key_is_refused(api: TestClient, user: As, sent: str) -> None:
     user()
-    answer = api.get("/v1/jobs", headers={"Authorization": sent.encode("latin-1")})
+    answer = api.get("/v1/jobs", headers={b"Authorization": sent.encode("latin-1")})
     assert code(answer) == (401, "unauthenticated")
     assert "aaaa" not in answer.text
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from app.backends import BACKENDS, hf_arguments
+from app.backends.arguments import Wrong
 from app.backends.parallelism import HF_MODELS, read_parallelism
 from app.domain.engine_spec import EngineSpec
 from app.settings import Settings
@@ -59,7 +60,7 @@ def test_the_settings_of_all_of_lm_evals_own_tasks_are_taken() -> None:
 
 def test_the_arguments_of_documented_commands_are_taken() -> None:
     assert HF.arguments
-    refused = set()
+    refused: set[Wrong] = set()
     for entry in COMMANDS.read_text(encoding="utf-8").split("=== ")[1:]:
         fields = parse_command(entry.partition("\n")[2], {}).fields
         if fields.get("model") in HF_MODELS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -74,7 +74,7 @@ class FakeApi:
     jobs: list[Json] = field(default_factory=list)
     answers: dict[str, tuple[int, Any]] = field(default_factory=dict)
     states: deque[Json] = field(default_factory=deque)
-    streams: deque[list[tuple[int | None, str]]] = field(default_factory=deque)
+    streams: deque[Sequence[tuple[int | None, str]]] = field(default_factory=deque)
     seen: list[Seen] = field(default_factory=list)
     page_size: int = 200
     last_event: str = ""
@@ -107,7 +107,7 @@ class FakeApi:
         return (200, found[0]) if found else (404, problem(404, "No job has this id", f"no job {wanted}"))
 
 
-def problem(status: int, title: str, detail: str, errors: list[Json] | None = None) -> Json:
+def problem(status: int, title: str, detail: str, errors: Sequence[Json] = ()) -> Json:
     """An RFC 9457 body."""
     return {
         "type": "urn:x",
@@ -115,7 +115,7 @@ def problem(status: int, title: str, detail: str, errors: list[Json] | None = No
         "status": status,
         "detail": detail,
         "code": "x",
-        "errors": errors or [],
+        "errors": list(errors),
     }
 
 
@@ -167,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def _stream(self, events: list[tuple[int | None, str]]) -> None:
+    def _stream(self, events: Sequence[tuple[int | None, str]]) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")

@@ -12,10 +12,10 @@ from click.testing import CliRunner, Result
 from app.cli.main import cli
 from app.client.calls import problem
 from app.client.exit_codes import Exit
+from app.domain.ids import uuid7
 from app.domain.keys import is_token
 from app.settings import Settings
 from tests.cli.fake_api import problem as problem_body
-from tests.world import uuid7
 
 Evalq = Callable[..., Result]
 

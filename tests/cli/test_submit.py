@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
+from typing import Any
 
 from tests.cli.conftest import Evalq
 from tests.cli.fake_api import FakeApi, job, job_id, problem
@@ -39,7 +40,7 @@ def test_a_file_that_is_not_there_is_wrong_usage(evalq: Evalq, api: FakeApi) -> 
 
 
 def test_every_fault_of_a_job_has_a_line(evalq: Evalq, api: FakeApi) -> None:
-    faults = [
+    faults: list[dict[str, Any]] = [
         {"path": "tasks.0", "message": "there is no task gsm8kk", "allowed": ["gsm8k", "gsm8k_cot"]},
         {"path": "limit", "message": "should be positive", "allowed": None},
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError
@@ -13,7 +15,7 @@ AWAY = OperationalError("SELECT 1", {}, Exception("server closed the connection"
 
 
 def test_a_call_is_repeated_until_the_database_answers() -> None:
-    answers = iter([AWAY, AWAY, "found"])
+    answers: Iterator[Exception | str] = iter([AWAY, AWAY, "found"])
 
     def ask() -> str:
         answer = next(answers)

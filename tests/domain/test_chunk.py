@@ -13,7 +13,7 @@ def chunk(requests: int) -> Chunk:
 
 
 def fates(start: Chunk, *, interrupted: bool) -> list[AfterFailure]:
-    seen = []
+    seen: list[AfterFailure] = []
     while not seen or seen[-1] is AfterFailure.AGAIN:
         start, fate = after_failure(start, interrupted=interrupted)
         seen.append(fate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -33,7 +34,8 @@ def test_a_failure_is_read_back_whole() -> None:
 
 
 def test_a_row_of_an_earlier_version_has_no_facts() -> None:
-    stored = {"code": "lost", "message": "gone", "task": None, "hint": None, "log_tail": [], "attempts": []}
+    empty: dict[str, Any] = {"task": None, "hint": None, "log_tail": [], "attempts": []}
+    stored = {"code": "lost", "message": "gone", **empty}
     assert Failure.from_json(stored) == Failure(FailureCode.LOST, "gone")
     assert Failure(FailureCode.LOST, "gone").to_json() == stored
 

@@ -28,7 +28,7 @@ class Service(Stack):
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.database_url) as connection:
-            return connection.execute(query).fetchall()  # type: ignore[arg-type]
+            return connection.execute(query).fetchall()
 
     def terminate(self, part: str, seconds: float) -> int:
         """SIGTERM; how it ends, which must be in time."""

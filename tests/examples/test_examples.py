@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -21,7 +22,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 REQUESTS = sorted((EXAMPLES / "requests").glob("*.json"))
 
 
-def documents(name: str) -> list[dict[str, object]]:
+def documents(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (EXAMPLES / "tasks" / name).read_text().splitlines()]
 
 

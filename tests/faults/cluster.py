@@ -111,8 +111,8 @@ class Cluster:
         for process in self.parts.values():
             with suppress(subprocess.TimeoutExpired):
                 process.wait(seconds)
-        for process in self.processes().values():
-            send(process, signal.SIGKILL)
+        for marked in self.processes().values():
+            send(marked, signal.SIGKILL)
         for process in self.parts.values():
             process.wait()
         self.http.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -257,7 +257,7 @@ class Saboteur:
             )
         return None
 
-    def _push(self, queue: str, messages: list[bytes]) -> None:
+    def _push(self, queue: str, messages: Sequence[bytes | str]) -> None:
         with suppress(RedisError):
             if messages:
                 self._broker.client.lpush(queue, *messages)

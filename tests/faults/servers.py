@@ -136,7 +136,7 @@ class Broker:
     def queues(self) -> list[str]:
         """Celery's lists of messages."""
         with suppress(RedisError):
-            names = (key.decode() for key in self.client.keys("*"))
+            names = (key.decode() for key in self.client.keys("*") if isinstance(key, bytes))
             return [name for name in names if name == "coordinator" or name.startswith("group.")]
         return []
 

@@ -50,8 +50,8 @@ class Watch:
                     self._compare((kind, row[0]), row)
             for (device,) in connection.execute(SHARED_DEVICES):
                 self._name(f"device {device} is held by two live replicas")
-            for kind, subject in connection.execute(LONG_LEASES, {"ttl": self._ttl}):
-                self._name(f"the lease of {kind} {subject} lives longer than allowed")
+            for holder, subject in connection.execute(LONG_LEASES, {"ttl": self._ttl}):
+                self._name(f"the lease of {holder} {subject} lives longer than allowed")
         self.looks += 1
 
     def run(self) -> None:

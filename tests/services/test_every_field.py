@@ -29,7 +29,14 @@ def engine(submission: Submission) -> Any:
 
 def harness(submission: Submission) -> Any:
     """What the harness child gets of the job."""
-    frame = {"job_id": "1", "tasks": [], "given_up": {}, "backend_key": "", "hf_python": None, "salt": None}
+    frame: dict[str, Any] = {
+        "job_id": "1",
+        "tasks": [],
+        "given_up": {},
+        "backend_key": "",
+        "hf_python": None,
+        "salt": None,
+    }
     return asdict(Job.parse(frame | {"spec": submission.spec, "engine": submission.engine.to_json()}).spec)
 
 

@@ -274,7 +274,6 @@ def test_no_event_follows_the_terminal_one(world: World, tell: Callable[[World, 
         )
         session.commit()
         telling.result(20)
-    assert "replica.started" not in dict(map(reversed, world.events(job.id)))
     assert {kind for _, kind in world.events(job.id)} <= {"job.queued", "job.phase"}
 
 

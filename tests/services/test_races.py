@@ -75,7 +75,12 @@ def test_cancelling_and_claiming_never_lose_each_other(world: World) -> None:
 
 def test_event_numbers_are_dense_and_in_commit_order(world: World) -> None:
     lease = world.running()
-    together(*[lambda: [world.coordination.warn(lease, {}) for _ in range(10)]] * 8)
+
+    def warn_often() -> None:
+        for _ in range(10):
+            world.coordination.warn(lease, {})
+
+    together(*[warn_often] * 8)
     numbers = [number for number, _ in world.events(lease.id)]
     assert numbers == list(range(1, len(numbers) + 1))
     assert len(numbers) == 3 + 80

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from tests.services.test_submission_safety import Desk
 
 
 @pytest.fixture
-def desk(sessions: Sessions, settings: Settings, tmp_path: Path) -> Iterator[Desk]:
+def desk(sessions: Sessions, settings: Settings, tmp_path: Path) -> Desk:
     return Desk(sessions, settings, tmp_path.resolve())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -37,14 +36,14 @@ class Desk:
         )
         self._sessions = sessions
 
-    def submit(self, settings: dict[str, Any] | None = None, **fields: Any) -> Submission:
+    def submit(self, settings: dict[str, Any] | None = None, /, **fields: Any) -> Submission:
         service = SubmissionService(
             sessions=self._sessions, settings=self.settings.model_copy(update=settings or {})
         )
         body = {"model": "hf", "model_args": {"pretrained": str(self.model)}, "tasks": ["ours"]} | fields
         return service.check(body)
 
-    def faults(self, settings: dict[str, Any] | None = None, **fields: Any) -> dict[str, str]:
+    def faults(self, settings: dict[str, Any] | None = None, /, **fields: Any) -> dict[str, str]:
         """Where and what; nothing for a job that is taken."""
         try:
             self.submit(settings, **fields)
@@ -57,7 +56,7 @@ class Desk:
 
 
 @pytest.fixture
-def desk(sessions: Sessions, settings: Settings, tmp_path: Path) -> Iterator[Desk]:
+def desk(sessions: Sessions, settings: Settings, tmp_path: Path) -> Desk:
     return Desk(sessions, settings, tmp_path.resolve())
 
 

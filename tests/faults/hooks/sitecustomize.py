@@ -100,4 +100,4 @@ if POINT:
     _when, _method, _number, _counted = POINT.split(":")
     _die_at(_when, _method, int(_number), _counted)
 if JOURNAL:
-    sys.meta_path.insert(0, _JournalFinder())  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _JournalFinder())

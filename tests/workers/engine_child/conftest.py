@@ -44,18 +44,19 @@ def reference(python: Path, model: Path) -> Iterator[Reference]:
     env = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     command = [str(python), str(REFERENCE)]
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env, bufsize=0
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        answers = msgpack.Unpacker(process.stdout.raw)
+        asked = process.stdin
+        answers = msgpack.Unpacker(process.stdout)
 
         def ask(
             kind: str, requests: Sequence[Any], batch_size: int, gen_kwargs: Mapping[str, Any] = GREEDY
         ) -> Any:
             order = {"model": str(model), "kind": kind, "requests": requests, "batch_size": batch_size}
-            process.stdin.write(msgpack.packb(order | {"gen_kwargs": gen_kwargs}))
-            process.stdin.flush()
+            asked.write(msgpack.packb(order | {"gen_kwargs": gen_kwargs}))
+            asked.flush()
             return next(answers)
 
         yield ask

@@ -6,9 +6,10 @@ for log-likelihoods, texts for the other kinds. Out: HFLM's answers...
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-from typing import Any
+from typing import Any, cast
 
 os.environ["TQDM_DISABLE"] = "1"
 
@@ -30,7 +31,7 @@ def answers(lm: Any, order: dict[str, Any]) -> Any:
 
 
 if __name__ == "__main__":
-    for order in msgpack.Unpacker(sys.stdin.buffer.raw):
+    for order in msgpack.Unpacker(cast("io.BufferedReader", sys.stdin.buffer).raw):
         torch.manual_seed(1234)
         lm = HFLM(order["model"], device="cpu", batch_size=order["batch_size"])
         sys.stdout.buffer.write(msgpack.packb(answers(lm, order)))

@@ -24,6 +24,7 @@ class Supervisor:
     def __init__(self, connection: frames.Connection, process: subprocess.Popen[bytes]) -> None:
         self.connection = connection
         self.process = process
+        self.provenance: dict[str, Any] = {}
         self._ids = itertools.count()
 
     def load(self, backend: str, model: str = "-", max_batch_size: int = 64, **args: Any) -> Frame:

@@ -79,7 +79,8 @@ def test_rolling_windows_in_chunks_sum_to_those_of_the_whole_list(
 ) -> None:
     rng = random.Random(2)
     texts = [" ".join(sums(rng, rng.randint(1, 40))) for _ in range(12)]
-    windows, owners = [], []
+    windows: list[list[list[int]]] = []
+    owners: list[int] = []
     for number, text in enumerate(texts):
         cut = get_rolling_token_windows(encode(text), encode("")[0], MAX_LENGTH, context_len=1)
         windows += [list(make_disjoint_window(window)) for window in cut]

@@ -73,8 +73,10 @@ def test_samples_are_distributed_as_those_of_lm_eval(
     draws = [b"%d" % number for number in range(count)]
     drawn = {"until": ["\n"], "do_sample": True, "max_gen_toks": 2} | settings
     batches = {"batch_size": 500, "gen_kwargs": drawn}
-    ours = Counter(engine.ask("generate_until", texts, seed=3, draws=draws, **batches)["responses"])
-    theirs = Counter(reference("generate_until", texts, **batches))
+    ours: Counter[str] = Counter(
+        engine.ask("generate_until", texts, seed=3, draws=draws, **batches)["responses"]
+    )
+    theirs: Counter[str] = Counter(reference("generate_until", texts, **batches))
     often = {text for text in ours | theirs if ours[text] + theirs[text] >= 20}
     rest = [counts.total() - sum(counts[text] for text in often) for counts in (ours, theirs)]
     pairs = [(ours[text], theirs[text]) for text in often] + [(rest[0] + 1, rest[1] + 1)]

@@ -366,7 +366,7 @@ def test_data_on_a_hub_that_cannot_be_reached_are_told_with_what_helps(order: Or
 def test_a_hub_that_answers_is_reached(status: int, reached: bool) -> None:
     response = httpx.Response(status, request=httpx.Request("HEAD", "https://hub"))
     outer = OSError("no such model")
-    outer.__cause__ = HfHubHTTPError("no", response=response)  # type: ignore[arg-type]
+    outer.__cause__ = HfHubHTTPError("no", response=response)
     assert hub.unreachable(outer) is not reached
 
 

@@ -36,7 +36,7 @@ def test_a_metric_says_what_is_right_only_where_it_is_yes_or_no(name: str) -> No
 
 
 def test_the_first_metric_that_is_yes_or_no_decides() -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"metrics": ["words", "slip", "acc"], "words": 1, "slip": 1, "acc": 1},
         {"metrics": ["words", "slip", "acc"], "words": 7, "slip": 0, "acc": 1},
         {"metrics": []},

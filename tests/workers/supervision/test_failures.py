@@ -130,7 +130,7 @@ ROWS = [
 def test_an_exception_is_recognised(exception_type: str, message: str, code: FailureCode, hint: str) -> None:
     failure = classify(None, exception_type, message, "")
     assert failure.code is code
-    assert hint in failure.hint
+    assert hint in (failure.hint or "")
     assert failure.message == f"{exception_type}: {message}"
 
 
@@ -183,7 +183,7 @@ def test_what_an_engine_hides_is_found_in_its_log(
 def test_running_out_of_memory_while_loading_asks_for_more_gpus() -> None:
     failure = classify(None, "torch.OutOfMemoryError", OUT_OF_MEMORY, "", loading=True)
     assert failure.code is FailureCode.GPU_OUT_OF_MEMORY
-    assert "tensor_parallel_size" in failure.hint
+    assert "tensor_parallel_size" in (failure.hint or "")
 
 
 def test_nccl_that_lacked_memory_is_out_of_memory() -> None:
@@ -228,7 +228,7 @@ def test_an_end_without_words_says_how_it_ended(exit_status: int | None, words: 
     failure = classify(exit_status, None, None, "")
     assert failure.code is FailureCode.ENGINE_DIED
     assert words in failure.message
-    assert hint in failure.hint
+    assert hint in (failure.hint or "")
 
 
 @pytest.mark.parametrize(

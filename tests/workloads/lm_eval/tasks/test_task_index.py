@@ -6,6 +6,7 @@ import pytest
 
 from app.workloads.lm_eval.tasks import task_index
 from app.workloads.lm_eval.tasks.task_index import Duplicate, TaskIndex
+from app.workloads.lm_eval.tasks.task_yaml import Scan, scan
 
 _TASK = "task: {name}\ntag: {tag}\ndataset_path: json\noutput_type: multiple_choice\nnum_fewshot: 2\n"
 
@@ -242,8 +243,12 @@ def test_a_folder_is_read_again_only_when_it_changed(tmp_path: Path, monkeypatch
     path = tmp_path / "a.yaml"
     path.write_text("include: _base\ntask: ours_a\n")
     scans: list[Path] = []
-    real_scan = task_index.scan
-    monkeypatch.setattr(task_index, "scan", lambda root: scans.append(root) or real_scan(root))
+
+    def counted(root: Path) -> Scan:
+        scans.append(root)
+        return scan(root)
+
+    monkeypatch.setattr(task_index, "scan", counted)
 
     def output_type(name: str) -> str | None:
         entry = TaskIndex.load([tmp_path]).get(name)
