@@ -35,7 +35,7 @@ def outsiders(path: str, *allowed: str) -> set[str]:
     [
         ("app/errors.py", ()),
         ("app/domain", ("app.domain", "app.errors")),
-        ("workers/protocol/frames.py", ("msgpack",)),
+        ("workers/protocol", ("workers.protocol", "msgpack")),
         ("workers/supervision/shim.py", ("workers.bounds",)),  # for its types; it runs the file by its path
         ("workers/bounds.py", ()),
     ],

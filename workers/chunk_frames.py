@@ -8,7 +8,8 @@ from uuid import UUID
 
 from app.domain.chunk import AfterFailure, Chunk, parts
 from app.domain.ids import uuid7
-from workers.protocol.frames import DRAW_BYTES, Frame, pack_requests, unpack_requests
+from workers.protocol.frames import Frame
+from workers.protocol.payload import DRAW_BYTES, pack_requests, unpack_requests
 
 
 def to_chunk(job_id: UUID, position: int, frame: dict[str, Any]) -> Chunk:

@@ -32,7 +32,7 @@ class ChunkStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Chunk:
-    """One row of `chunks`; `payload` is packed by workers.protocol.frames, `cost` counts tokens."""
+    """One row of `chunks`; `payload` is packed by workers.protocol.payload, `cost` counts tokens."""
 
     id: UUID
     job_id: UUID

@@ -8,7 +8,7 @@ from app.domain.chunk import AfterFailure
 from app.domain.ids import uuid7
 from tests.world import chunk
 from workers.chunk_frames import chunk_frame, divided
-from workers.protocol.frames import pack_requests, unpack_requests
+from workers.protocol.payload import pack_requests, unpack_requests
 
 TEXTS = ["one", "two", "three"]
 KEYS = tuple(bytes([number]) * 32 for number in range(3))

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
 
-from workers.protocol.frames import Frame, unpack_requests
+from workers.protocol.frames import Frame
+from workers.protocol.payload import unpack_requests
 
 GENERATE = "generate_until"
 ROLLING = "loglikelihood_rolling"

@@ -8,8 +8,6 @@ from __future__ import annotations
 import socket
 import struct
 import threading
-import zlib
-from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import msgpack
@@ -18,10 +16,6 @@ Frame: TypeAlias = dict[str, Any]
 
 _LENGTH = struct.Struct(">I")
 MAX_FRAME_BYTES = 1 << 30
-
-DRAW_BYTES = 16
-"""How much of a sampled request's key says which prompt is continued, and for which time; the rest says with which
-settings and in which job. An engine draws by the first part, so that all jobs of one seed get equal samples."""
 
 
 class Connection:
@@ -97,14 +91,3 @@ def pair() -> tuple[Connection, socket.socket]:
     """A connection and the socket to hand to a child."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     return Connection(ours), theirs
-
-
-def pack_requests(requests: Sequence[object]) -> bytes:
-    """The payload of a chunk: msgpack, deflated (few-shot contexts repeat themselves)."""
-    return zlib.compress(msgpack.packb(list(requests)), 1)
-
-
-def unpack_requests(payload: bytes) -> list[Any]:
-    """The requests of a payload, in order."""
-    requests: list[Any] = msgpack.unpackb(zlib.decompress(payload))
-    return requests

@@ -13,6 +13,7 @@ from typing import Any
 from workers.protocol import frames
 from workers.protocol.frames import Frame
 from workers.protocol.log_file import open_log
+from workers.protocol.payload import pack_requests
 
 BOOTSTRAP = Path(__file__).parents[3] / "workers" / "engine_child" / "bootstrap.py"
 PATIENCE_SECONDS = 60.0
@@ -46,7 +47,7 @@ class Supervisor:
         draws: Sequence[bytes] = (),
     ) -> str:
         chunk = str(next(self._ids))
-        payload = frames.pack_requests(requests)
+        payload = pack_requests(requests)
         order = {"type": "chunk", "id": chunk, "kind": kind, "batch_size": batch_size}
         drawing = {"seed": seed, "draws": list(draws)}
         self.connection.send(order | drawing | {"gen_kwargs": gen_kwargs, "payload": payload})

@@ -15,7 +15,8 @@ from app.domain.lease import Lease
 from app.settings import Settings
 from tests.world import World
 from workers.gpu_worker.feed import Engine, EngineError
-from workers.protocol.frames import Frame, pack_requests
+from workers.protocol.frames import Frame
+from workers.protocol.payload import pack_requests
 
 
 class Silence:

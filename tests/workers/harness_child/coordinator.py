@@ -15,7 +15,8 @@ import yaml
 from app.domain.engine_spec import EngineSpec
 from app.workloads.lm_eval.reading.generation_settings import task_faults
 from workers.harness_child.lm_eval import evaluate
-from workers.protocol.frames import Connection, Frame, pair, unpack_requests
+from workers.protocol.frames import Connection, Frame, pair
+from workers.protocol.payload import unpack_requests
 
 
 def score(context: Sequence[int], continuation: Sequence[int]) -> tuple[float, bool]:

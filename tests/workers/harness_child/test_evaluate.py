@@ -9,7 +9,7 @@ import pytest
 from lm_eval.models.utils import normalize_gen_kwargs
 
 from workers.harness_child.lm_eval.requests import is_sampled
-from workers.protocol.frames import DRAW_BYTES, unpack_requests
+from workers.protocol.payload import DRAW_BYTES, unpack_requests
 
 from . import reference
 from .conftest import MAX_LENGTH, documents, write_data

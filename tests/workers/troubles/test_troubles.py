@@ -34,7 +34,7 @@ from tests.workers.troubles.ways import BASES, UNREADABLE, WAYS, Way, sound, wri
 from tests.world import World, make_world
 from workers.chunk_frames import divided
 from workers.coordinator.worker import Coordinator
-from workers.protocol.frames import unpack_requests
+from workers.protocol.payload import unpack_requests
 
 FINE = [f"fine_{base}" for base in BASES]
 OTHERS_WORDS = ("psycopg", "SQL", "INSERT", "UPDATE", "sqlalchemy", "job_events")

@@ -29,8 +29,9 @@ from workers.harness_child.lm_eval.requests import (
     is_sampled,
 )
 from workers.harness_child.lm_eval.tokens import encode, encode_pairs
-from workers.protocol.frames import Frame, pack_requests
+from workers.protocol.frames import Frame
 from workers.protocol.harness import Job
+from workers.protocol.payload import pack_requests
 
 Cutter = Callable[[Sequence[int]], list[Cut]]
 

@@ -16,8 +16,8 @@ from workers.harness_child.errors import TASK_ERROR, TaskFailedError
 from workers.harness_child.lm_eval.askable import GENERATE, LOGLIKELIHOOD, ROLLING
 from workers.harness_child.lm_eval.broker_lm import BrokerLM
 from workers.harness_child.lm_eval.tokens import encode, rolling_windows
-from workers.protocol.frames import DRAW_BYTES
 from workers.protocol.harness import Job
+from workers.protocol.payload import DRAW_BYTES
 
 T = TypeVar("T")
 
