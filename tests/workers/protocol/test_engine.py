@@ -1,0 +1,68 @@
+"""Messages of an engine child, there and back."""
+
+from __future__ import annotations
+
+from typing import get_args
+from uuid import UUID
+
+import msgpack
+import pytest
+
+from workers.protocol.engine import (
+    FROM_ENGINE,
+    TO_ENGINE,
+    AnswerChunk,
+    Answered,
+    ChunkFailed,
+    Died,
+    Draws,
+    Drop,
+    EngineRecipe,
+    FromEngine,
+    Load,
+    Loaded,
+    LoadFailed,
+    Progressed,
+    Raised,
+    ToEngine,
+    Warned,
+)
+from workers.protocol.messages import Messages, packed
+from workers.protocol.payload import RequestKind, pack_requests, pack_response
+
+ID = UUID(int=7)
+ERROR = Raised("ValueError", "no", "Traceback")
+TOLD: tuple[ToEngine, ...] = (
+    Load(EngineRecipe("hf", "m", None, {"dtype": "float32"}, {"A": "b"}, 2, 1), "cpu", 64),
+    AnswerChunk(
+        ID,
+        RequestKind.GENERATE,
+        "auto max 8",
+        {"until": ["\n"]},
+        Draws(3, (b"a", b"b")),
+        pack_requests(["x"]),
+    ),
+    AnswerChunk(ID, RequestKind.ROLLING, 8, {}, None, pack_requests([[[1], [2]]])),
+    Drop((ID, UUID(int=8))),
+)
+HEARD: tuple[FromEngine, ...] = (
+    Loaded(1.5, {"versions": {"torch": "2"}, "max_length": 512}, 128),
+    LoadFailed(ERROR),
+    Answered(ID, (pack_response([-1.5, True]), pack_response("text")), 0.5, 9, 1, 77),
+    ChunkFailed(ID, ERROR, fatal=True, log_end=77),
+    Progressed(((ID, 3), (UUID(int=8), 0)), 40),
+    Warned(ID, "gpu_out_of_memory", "batch size 8 -> 4"),
+    Died("EngineCore", -9),
+)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "message"), [(TO_ENGINE, said) for said in TOLD] + [(FROM_ENGINE, said) for said in HEARD]
+)
+def test_every_message_comes_out_as_it_went_in(kinds: Messages[object], message: object) -> None:
+    assert kinds.opened(msgpack.unpackb(msgpack.packb(packed(message)))) == message
+
+
+def test_all_kinds_are_tried_here() -> None:
+    assert {type(said) for said in TOLD} == set(get_args(ToEngine))
+    assert {type(said) for said in HEARD} == set(get_args(FromEngine))
