@@ -8,8 +8,8 @@ from uuid import UUID
 
 from app.domain.chunk import AfterFailure, Chunk, parts
 from app.domain.ids import uuid7
-from workers.protocol.frames import Frame
-from workers.protocol.payload import DRAW_BYTES, pack_requests, unpack_requests
+from workers.protocol.engine import AnswerChunk, Draws
+from workers.protocol.payload import DRAW_BYTES, RequestKind, pack_requests, unpack_requests
 
 
 def to_chunk(job_id: UUID, position: int, frame: dict[str, Any]) -> Chunk:
@@ -28,18 +28,22 @@ def to_chunk(job_id: UUID, position: int, frame: dict[str, Any]) -> Chunk:
     )
 
 
-def chunk_frame(chunk: Chunk) -> Frame:
+def to_be_answered(chunk: Chunk) -> AnswerChunk:
     """A chunk for an engine child."""
-    return {
-        "type": "chunk",
-        "id": str(chunk.id),
-        "kind": chunk.kind,
-        "batch_size": chunk.batch_size,
-        "gen_kwargs": chunk.gen_kwargs,
-        "seed": chunk.seed,
-        "draws": [] if chunk.seed is None else [key[:DRAW_BYTES] for key in chunk.keys],
-        "payload": chunk.payload,
-    }
+    return AnswerChunk(
+        chunk=chunk.id,
+        kind=RequestKind(chunk.kind),
+        batch_size=chunk.batch_size,
+        gen_kwargs=chunk.gen_kwargs or {},
+        draws=_draws(chunk),
+        payload=chunk.payload,
+    )
+
+
+def _draws(chunk: Chunk) -> Draws | None:
+    if chunk.seed is None:
+        return None
+    return Draws(chunk.seed, tuple(key[:DRAW_BYTES] for key in chunk.keys))
 
 
 def divided(chunk: Chunk, fate: AfterFailure) -> list[Chunk]:

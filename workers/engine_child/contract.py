@@ -7,70 +7,47 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
+from uuid import UUID
 
-from workers.protocol.frames import Frame
-from workers.protocol.payload import unpack_requests
-
-GENERATE = "generate_until"
-ROLLING = "loglikelihood_rolling"
+from workers.protocol.engine import AnswerChunk, Draws, Load
+from workers.protocol.payload import RequestKind, unpack_requests
 
 ENGINES = ("hf", "echo")
 """Backends, each with a folder of its name, whose `engine` has a `load`."""
 
 
 @dataclass(frozen=True)
-class Spec:
-    """The model and how it is loaded; `args` are the backend's own."""
+class OpenChunk:
+    """Requests of one kind and one generation setting, opened, to be answered as a whole."""
 
-    backend: str
-    model: str
-    revision: str | None
-    args: Mapping[str, Any]
-    tensor_parallel_size: int
-    pipeline_parallel_size: int
-
-    @classmethod
-    def from_frame(cls, spec: Mapping[str, Any]) -> Spec:
-        """From the `spec` of a `load` frame, which may hold more than an engine needs."""
-        return cls(**{name: spec[name] for name in cls.__dataclass_fields__})
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Requests of one kind and one generation setting, answered as a whole."""
-
-    id: str
-    kind: str
+    id: UUID
+    kind: RequestKind
     batch_size: int | str
     gen_kwargs: Mapping[str, Any]
-    seed: int | None
-    """What samples are drawn with; None where nothing is drawn."""
-    draws: Sequence[bytes]
-    """What makes the sample of each request another one, under the same seed."""
+    draws: Draws | None
     requests: Sequence[Any]
 
     @classmethod
-    def from_frame(cls, frame: Frame) -> Chunk:
-        """From a `chunk` frame."""
+    def of(cls, message: AnswerChunk) -> OpenChunk:
+        """The chunk that a message carries shut."""
         return cls(
-            id=frame["id"],
-            kind=frame["kind"],
-            batch_size=frame["batch_size"],
-            gen_kwargs=frame["gen_kwargs"] or {},
-            seed=frame["seed"],
-            draws=frame["draws"],
-            requests=unpack_requests(frame["payload"]),
+            id=message.chunk,
+            kind=message.kind,
+            batch_size=message.batch_size,
+            gen_kwargs=message.gen_kwargs,
+            draws=message.draws,
+            requests=unpack_requests(message.payload),
         )
 
 
 @dataclass(frozen=True)
-class Answer:
+class Responses:
     """One response for each request of a chunk, in order, and what they took."""
 
-    responses: Sequence[Any]
+    values: Sequence[Any]
     batch_size: int
-    prompt_tokens: int
-    generated_tokens: int
+    tokens: int
+    """Read and generated."""
 
 
 class Progress:
@@ -103,22 +80,23 @@ class Reports(Protocol):
         """Something went wrong and was cured by this change."""
 
 
-class Engine(Protocol):
+class Backend(Protocol):
     """A loaded model."""
 
     provenance: Mapping[str, Any]
 
-    def answer(self, chunk: Chunk, reports: Reports) -> Answer:
+    def answer(self, chunk: OpenChunk, reports: Reports) -> Responses:
         """Answer every request; any exception fails the chunk."""
 
     def recover(self) -> None:
         """Clean up after a failed chunk; raises where the engine can answer no more."""
 
 
-def load_engine(spec: Spec, device: str, max_batch_size: int) -> Engine:
-    """Load the model. `device` is cpu or cuda; `max_batch_size` bounds what an automatic batch size may reach."""
-    if spec.backend not in ENGINES:
-        raise ValueError(f"no engine for backend {spec.backend!r}; there are {', '.join(ENGINES)}")
-    module = import_module(f"workers.engine_child.{spec.backend}.engine")
-    engine: Engine = module.load(spec, device, max_batch_size)
+def load_engine(order: Load) -> Backend:
+    """Load the model; raises whatever its backend does where it cannot be."""
+    backend = order.engine.backend
+    if backend not in ENGINES:
+        raise ValueError(f"no engine for backend {backend!r}; there are {', '.join(ENGINES)}")
+    module = import_module(f"workers.engine_child.{backend}.engine")
+    engine: Backend = module.load(order)
     return engine

@@ -1,7 +1,7 @@
 """The engine child's loop: load, then answer chunks in order.
 
 A thread reads the socket, so that the next chunks are at hand when one is answered, and so that the end of the
-stream or a `stop` ends the process at once, in the middle of a chunk too.
+stream ends the process at once, in the middle of a chunk too.
 """
 
 from __future__ import annotations
@@ -14,9 +14,30 @@ import threading
 import time
 import traceback
 from contextlib import suppress
+from typing import TypeAlias, assert_never
+from uuid import UUID
 
-from workers.engine_child.contract import Chunk, Engine, Progress, Spec, load_engine
-from workers.protocol.frames import Connection, Frame
+from workers.engine_child.contract import Backend, OpenChunk, Progress, load_engine
+from workers.protocol.channel import Channel
+from workers.protocol.engine import (
+    TO_ENGINE,
+    AnswerChunk,
+    Answered,
+    ChunkFailed,
+    Drop,
+    FromEngine,
+    Load,
+    Loaded,
+    LoadFailed,
+    Progressed,
+    Raised,
+    ToEngine,
+    Warned,
+)
+from workers.protocol.frames import Connection
+from workers.protocol.payload import pack_response
+
+Wire: TypeAlias = Channel[FromEngine, ToEngine]
 
 STDERR = 2
 
@@ -27,20 +48,30 @@ def main() -> int:
     """Serve the socket in EVALQ_FD; ends by itself only when the engine cannot go on."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     os.environ.setdefault("TQDM_DISABLE", "1")  # no progress bars in the log
-    connection = Connection.from_fd(int(os.environ["EVALQ_FD"]))
-    frames: queue.SimpleQueue[Frame] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(connection, frames), daemon=True).start()
-    engine = _load(connection, frames.get())
-    while engine is not None and _answer(connection, engine, frames.get()):
-        pass
-    return 1
+    wire: Wire = Channel(Connection.from_fd(int(os.environ["EVALQ_FD"])), TO_ENGINE)
+    inbox: queue.SimpleQueue[ToEngine] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(wire, inbox), daemon=True).start()
+    backend: Backend | None = None
+    while True:
+        match inbox.get():
+            case Load() as order:
+                backend = _load(wire, order)
+                if backend is None:
+                    return 1
+            case AnswerChunk() as asked:
+                if backend is None or not _answer(wire, backend, asked):
+                    return 1
+            case Drop():
+                pass
+            case never:
+                assert_never(never)
 
 
-def _read(connection: Connection, frames: queue.SimpleQueue[Frame]) -> None:
+def _read(wire: Wire, inbox: queue.SimpleQueue[ToEngine]) -> None:
     status = 1
     try:
-        while (frame := connection.receive()) is not None and frame["type"] != "stop":
-            frames.put(frame)
+        while (message := wire.receive()) is not None:
+            inbox.put(message)
         status = 0
     except Exception:
         log.exception("the socket cannot be read")
@@ -48,41 +79,41 @@ def _read(connection: Connection, frames: queue.SimpleQueue[Frame]) -> None:
         os._exit(status)
 
 
-def _load(connection: Connection, frame: Frame) -> Engine | None:
+def _load(wire: Wire, order: Load) -> Backend | None:
     """The engine, or None after telling why there is none."""
     started = time.monotonic()
     try:
-        engine = load_engine(Spec.from_frame(frame["spec"]), frame["device"], frame["max_batch_size"])
+        backend = load_engine(order)
     except Exception as error:
         log.exception("the engine did not load")
-        connection.send(_failed(None, error))
+        wire.send(LoadFailed(_raised(error)))
         return None
     seconds = time.monotonic() - started
-    short = {name: said for name, said in engine.provenance.items() if name != "environment"}
+    short = {name: said for name, said in backend.provenance.items() if name != "environment"}
     log.info("loaded in %.1f s: %s", seconds, short)
-    connection.send({"type": "loaded", "seconds": seconds, "provenance": dict(engine.provenance)})
-    return engine
+    wire.send(Loaded(seconds, dict(backend.provenance), 0))
+    return backend
 
 
-def _answer(connection: Connection, engine: Engine, frame: Frame) -> bool:
+def _answer(wire: Wire, backend: Backend, asked: AnswerChunk) -> bool:
     """Answer a chunk or tell why not; False if the engine did not survive it."""
     started = time.monotonic()
     try:
-        answer = engine.answer(Chunk.from_frame(frame), _ChunkReports(connection, frame["id"]))
+        found = backend.answer(OpenChunk.of(asked), _ChunkReports(wire, asked.chunk))
+        packed = tuple(map(pack_response, found.values))
     except Exception as error:
-        log.exception("chunk %s failed", frame["id"])
-        recovered = _recovered(engine)
-        connection.send(_failed(frame["id"], error) | {"fatal": not recovered, "log_end": _log_end()})
+        log.exception("chunk %s failed", asked.chunk)
+        recovered = _recovered(backend)
+        wire.send(ChunkFailed(asked.chunk, _raised(error), fatal=not recovered, log_end=_log_end()))
         return recovered
     seconds = time.monotonic() - started
-    said = {"type": "answered", "chunk": frame["id"], "seconds": seconds, "log_end": _log_end()}
-    connection.send(said | vars(answer))
+    wire.send(Answered(asked.chunk, packed, seconds, found.tokens, found.batch_size, _log_end()))
     return True
 
 
-def _recovered(engine: Engine) -> bool:
+def _recovered(backend: Backend) -> bool:
     try:
-        engine.recover()
+        backend.recover()
     except Exception:
         log.exception("the engine cannot go on")
         return False
@@ -100,30 +131,20 @@ def _log_end() -> int:
 class _ChunkReports:
     """Reports about one chunk, sent to the supervisor."""
 
-    def __init__(self, connection: Connection, chunk: str) -> None:
-        self._connection = connection
+    def __init__(self, wire: Wire, chunk: UUID) -> None:
+        self._wire = wire
         self._chunk = chunk
 
     def progress(self) -> Progress:
-        return Progress(
-            lambda done: self._connection.send({"type": "progress", "chunk": self._chunk, "done": done})
-        )
+        return Progress(lambda done: self._wire.send(Progressed(((self._chunk, done),), 0)))
 
     def warn(self, code: str, change: str) -> None:
         log.warning("%s: %s", code, change)
-        self._connection.send({"type": "warning", "chunk": self._chunk, "code": code, "change": change})
+        self._wire.send(Warned(self._chunk, code, change))
 
 
-def _failed(chunk: str | None, error: Exception) -> Frame:
-    return {
-        "type": "failed",
-        "chunk": chunk,
-        "error": {
-            "type": _full_name(type(error)),
-            "message": str(error),
-            "traceback": "".join(traceback.format_exception(error)),
-        },
-    }
+def _raised(error: Exception) -> Raised:
+    return Raised(_full_name(type(error)), str(error), "".join(traceback.format_exception(error)))
 
 
 def _full_name(kind: type[Exception]) -> str:

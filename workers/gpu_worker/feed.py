@@ -10,25 +10,40 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar, assert_never
 from uuid import UUID
 
-import msgpack
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.db.outages import is_outage, patiently
 from app.domain.chunk import Chunk, after_failure
 from app.domain.device_faults import blames_device
+from app.domain.engine_spec import EngineSpec
 from app.domain.failure import Failure, FailureCode
 from app.domain.lease import Lease, Order
 from app.domain.replica import Replica
 from app.errors import ChunkLostError, LeaseLostError
 from app.services.serving import Answer, ServingService, Work
 from app.settings import Settings
-from workers.chunk_frames import chunk_frame, divided
+from workers.chunk_frames import divided, to_be_answered
 from workers.gpu_worker.backlog import AHEAD_SECONDS, Hand, Speed
 from workers.gpu_worker.engine_log import EngineLog
-from workers.protocol.frames import Frame
+from workers.protocol.channel import Channel
+from workers.protocol.engine import (
+    FROM_ENGINE,
+    Answered,
+    ChunkFailed,
+    Died,
+    EngineRecipe,
+    FromEngine,
+    Load,
+    Loaded,
+    LoadFailed,
+    Progressed,
+    Raised,
+    ToEngine,
+    Warned,
+)
 from workers.supervision.child import Child
 from workers.supervision.failures import classify, outgrown
 from workers.supervision.heartbeat import Heartbeat
@@ -50,6 +65,18 @@ TOOK_WORKERS_ALONG = Failure(
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+
+def _recipe(engine: EngineSpec) -> EngineRecipe:
+    return EngineRecipe(
+        engine.backend,
+        engine.model,
+        engine.revision,
+        engine.args,
+        engine.env,
+        engine.tensor_parallel_size,
+        engine.pipeline_parallel_size,
+    )
 
 
 class EngineError(Exception):
@@ -83,6 +110,7 @@ class Engine:
         self._lease = lease
         self._replica = replica
         self._child = child
+        self._wire: Channel[ToEngine, FromEngine] = Channel(child.connection, FROM_ENGINE)
         self._heartbeat = heartbeat
         self._device = device
         self._driver = driver
@@ -97,27 +125,26 @@ class Engine:
     def load(self) -> None:
         """Load the model; EngineError if it cannot be."""
         self._child.connection.limit_silence(self._settings.stall_seconds)
-        self._send(
-            {
-                "type": "load",
-                "spec": self._replica.engine.to_json(),
-                "device": self._device,
-                "max_batch_size": self._settings.max_batch_size,
-            }
-        )
+        self._send(Load(_recipe(self._replica.engine), self._device, self._settings.max_batch_size))
         while True:
-            frame = self._receive(loading=True)
-            if frame is None:
-                if self._stopping.is_set() or self._heartbeat.reply is Order.RELEASE:
+            match self._receive(loading=True):
+                case None:
+                    if self._stopping.is_set() or self._heartbeat.reply is Order.RELEASE:
+                        return
+                case Loaded() as message:
+                    self._loaded(message)
                     return
-                continue
-            if frame["type"] == "loaded":
-                self._log.loaded()
-                provenance = {**frame["provenance"], **self._driver, "load_seconds": frame["seconds"]}
-                self._ask(partial(self._serving.loaded, self._lease, provenance))
-                return
-            if frame["type"] == "failed":
-                raise EngineError(self._failed(frame["error"], loading=True))
+                case LoadFailed(error):
+                    raise EngineError(self._failed(error, loading=True))
+                case Warned() | Died() | Progressed() | Answered() | ChunkFailed():
+                    pass
+                case never:
+                    assert_never(never)
+
+    def _loaded(self, message: Loaded) -> None:
+        self._log.loaded()
+        provenance = {**message.provenance, **self._driver, "load_seconds": message.seconds}
+        self._ask(partial(self._serving.loaded, self._lease, provenance))
 
     def serve(self) -> None:
         """Claim, send, store, until released; then leave at a chunk boundary."""
@@ -126,11 +153,17 @@ class Engine:
             releasing = self._stopping.is_set() or not self._refill()
             if releasing and (not self._hand.claimed or answered_since_release):
                 return
-            frame = self._receive(loading=False)
-            if frame is not None and frame["type"] in {"answered", "failed"}:
-                with suppress(ChunkLostError):  # told twice, or dropped meanwhile
-                    self._settle(frame)
-                answered_since_release = releasing
+            match self._receive(loading=False):
+                case Answered() | ChunkFailed() as message:
+                    with suppress(ChunkLostError):  # told twice, or dropped meanwhile
+                        self._settle(message)
+                    answered_since_release = releasing
+                case Warned() as message:
+                    self._warn(message)
+                case None | Progressed() | Died() | Loaded() | LoadFailed():
+                    pass
+                case never:
+                    assert_never(never)
 
     def _refill(self) -> bool:
         """Claim more work in time; False when the scheduler wants the devices back."""
@@ -147,7 +180,7 @@ class Engine:
                 self._hand.head_since = now
                 self._log.begin()
             self._hand.claimed.append(claimed)
-            self._send(chunk_frame(claimed.chunk))
+            self._send(to_be_answered(claimed.chunk))
         return work.order is not Order.RELEASE
 
     def _set_aside(self, chunk: Chunk) -> None:
@@ -170,52 +203,53 @@ class Engine:
         """What the database answers, waited for as long as the lease lasts."""
         return patiently(call, lambda: self._heartbeat.lost)
 
-    def _send(self, frame: Frame) -> None:
-        with suppress(OSError):  # the engine is gone or frozen: the next look at its frames says so
-            self._child.connection.send(frame)
+    def _send(self, message: ToEngine) -> None:
+        with suppress(OSError):  # the engine is gone or frozen: the next look at its words says so
+            self._wire.send(message)
 
-    def _receive(self, *, loading: bool) -> Frame | None:
-        """The next frame, or None when there was none for a while; EngineError if the engine is gone or stalled."""
+    def _receive(self, *, loading: bool) -> FromEngine | None:
+        """The next message, or None when there was none for a while; EngineError if the engine is gone or stalled."""
         self._log.look()
         try:
-            frame = self._child.connection.receive(self._settings.poll_seconds)
+            message = self._wire.receive(self._settings.poll_seconds)
         except TimeoutError:
             self._check_stalled(loading=loading)
             return None
         except (OSError, ValueError):  # it was killed, or frozen for long, in the middle of a frame
-            frame = None
+            message = None
         if self._heartbeat.lost:
             raise LeaseLostError(f"the lease on replica {self._replica.id} was lost")
-        if frame is None:
+        if message is None:
             raise self._died(loading=loading)
         self._heard_at = time.monotonic()
-        if frame["type"] == "warning":
-            warning = {key: value for key, value in frame.items() if key != "type"}
-            self._ask(lambda: self._serving.warn(self._lease, warning))
-        return frame
+        return message
 
-    def _settle(self, frame: Frame) -> None:
+    def _warn(self, message: Warned) -> None:
+        warning = {"chunk": str(message.chunk), "code": message.code, "change": message.change}
+        self._ask(lambda: self._serving.warn(self._lease, warning))
+
+    def _settle(self, message: Answered | ChunkFailed) -> None:
         claimed = self._hand.claimed.popleft()
         self._hand.head_since = time.monotonic()
-        if frame["chunk"] != str(claimed.chunk.id):
-            raise EngineError(
-                Failure(FailureCode.INTERNAL, f"the engine answered chunk {frame['chunk']} out of turn")
-            )
-        if frame["type"] == "failed":
-            self._settle_failed(claimed.chunk, frame)
-        else:
-            self._log.end(claimed.chunk.job_id, frame["log_end"])
-            self._speed.learn(claimed.chunk.cost, frame["seconds"])
-            values = [msgpack.packb(response) for response in frame["responses"]]
-            tokens = frame["prompt_tokens"] + frame["generated_tokens"]
-            answer = Answer(values, frame["seconds"], tokens)
-            self._ask(lambda: self._serving.answer(self._lease, claimed, answer))
+        if message.chunk != claimed.chunk.id:
+            said = f"the engine answered chunk {message.chunk} out of turn"
+            raise EngineError(Failure(FailureCode.INTERNAL, said))
+        match message:
+            case ChunkFailed():
+                self._settle_failed(claimed.chunk, message)
+            case Answered():
+                self._log.end(claimed.chunk.job_id, message.log_end)
+                self._speed.learn(claimed.chunk.cost, message.seconds)
+                answer = Answer(message.responses, message.seconds, message.tokens)
+                self._ask(lambda: self._serving.answer(self._lease, claimed, answer))
+            case never:
+                assert_never(never)
 
-    def _settle_failed(self, chunk: Chunk, frame: Frame) -> None:
+    def _settle_failed(self, chunk: Chunk, message: ChunkFailed) -> None:
         """Count the failure; EngineError where the engine did not survive it."""
-        failure = self._failed(frame["error"], loading=False, job_id=chunk.job_id, log_end=frame["log_end"])
-        death = self._death(loading=False, job_id=chunk.job_id) if frame["fatal"] else None
-        self._log.end(chunk.job_id, frame["log_end"])
+        failure = self._failed(message.error, loading=False, job_id=chunk.job_id, log_end=message.log_end)
+        death = self._death(loading=False, job_id=chunk.job_id) if message.fatal else None
+        self._log.end(chunk.job_id, message.log_end)
         with suppress(ChunkLostError):
             self._give_up(chunk, failure, interrupted=blames_device(failure))
         if death is not None:
@@ -230,13 +264,13 @@ class Engine:
 
     def _failed(
         self,
-        error: Mapping[str, Any],
+        error: Raised,
         *,
         loading: bool,
         job_id: UUID | None = None,
         log_end: int | None = None,
     ) -> Failure:
-        found = classify(None, error["type"], error["message"], error.get("traceback") or "", loading=loading)
+        found = classify(None, error.type, error.message, error.traceback, loading=loading)
         return self._with_log(found, job_id, log_end)
 
     def _died(self, *, loading: bool) -> EngineError:

@@ -38,5 +38,5 @@ def unpack_requests(payload: bytes) -> list[Any]:
 
 def pack_response(response: object) -> bytes:
     """A response as it is stored: packed once by the engine child, opened once by the harness, shut in between."""
-    packed: bytes = msgpack.packb(response)
+    packed: bytes = msgpack.packb(response, unicode_errors="backslashreplace")  # half a surrogate pair
     return packed

@@ -88,7 +88,7 @@ def _journal(connection: Any) -> None:
 
     def receiving(self: Any, *args: Any) -> Any:
         frame = receive(self, *args)
-        if frame and frame["type"] == "answered":
+        if frame and frame["type"] == "Answered":
             with Path(str(JOURNAL)).open("a", encoding="ascii") as file:
                 file.write(f"{frame['chunk']} {len(frame['responses'])}\n")
         return frame

@@ -32,9 +32,7 @@ def model() -> Path:
 @pytest.fixture(scope="package")
 def engine(python: Path, model: Path) -> Iterator[Supervisor]:
     with engine_child(python) as supervisor:
-        loaded = supervisor.load("hf", str(model))
-        assert loaded["type"] == "loaded", loaded
-        supervisor.provenance = loaded["provenance"]
+        supervisor.loaded("hf", str(model))
         yield supervisor
 
 

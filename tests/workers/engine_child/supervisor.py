@@ -2,39 +2,62 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
-from workers.protocol import frames
-from workers.protocol.frames import Frame
+import msgpack
+
+from app.domain.ids import uuid7
+from workers.protocol.channel import Channel
+from workers.protocol.engine import (
+    FROM_ENGINE,
+    AnswerChunk,
+    Answered,
+    ChunkFailed,
+    Draws,
+    EngineRecipe,
+    FromEngine,
+    Load,
+    Loaded,
+    ToEngine,
+)
+from workers.protocol.frames import Connection, pair
 from workers.protocol.log_file import open_log
-from workers.protocol.payload import pack_requests
+from workers.protocol.payload import RequestKind, pack_requests
 
 BOOTSTRAP = Path(__file__).parents[3] / "workers" / "engine_child" / "bootstrap.py"
 PATIENCE_SECONDS = 60.0
 
 
+def values(answered: Answered) -> list[Any]:
+    """Its responses, opened."""
+    return [msgpack.unpackb(response) for response in answered.responses]
+
+
 class Supervisor:
     """Sends chunks to a running child and reads what it says."""
 
-    def __init__(self, connection: frames.Connection, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, connection: Connection, process: subprocess.Popen[bytes]) -> None:
         self.connection = connection
         self.process = process
-        self.provenance: dict[str, Any] = {}
-        self._ids = itertools.count()
+        self.provenance: Mapping[str, Any] = {}
+        self.wire: Channel[ToEngine, FromEngine] = Channel(connection, FROM_ENGINE)
 
-    def load(self, backend: str, model: str = "-", max_batch_size: int = 64, **args: Any) -> Frame:
-        spec = {"backend": backend, "model": model, "revision": None, "args": args, "env": {}}
-        widths = {"tensor_parallel_size": 1, "pipeline_parallel_size": 1}
-        self.connection.send(
-            {"type": "load", "spec": spec | widths, "device": "cpu", "max_batch_size": max_batch_size}
-        )
+    def load(self, backend: str, model: str = "-", max_batch_size: int = 64, **args: Any) -> FromEngine:
+        self.wire.send(Load(EngineRecipe(backend, model, args=args), "cpu", max_batch_size))
         return self.receive()
+
+    def loaded(self, backend: str, model: str = "-", **args: Any) -> Loaded:
+        """Load an engine that can be."""
+        message = self.load(backend, model, **args)
+        assert isinstance(message, Loaded), message
+        self.provenance = message.provenance
+        return message
 
     def send_chunk(
         self,
@@ -43,34 +66,41 @@ class Supervisor:
         *,
         batch_size: int | str = 8,
         gen_kwargs: Mapping[str, Any] | None = None,
-        seed: int | None = None,
-        draws: Sequence[bytes] = (),
-    ) -> str:
-        chunk = str(next(self._ids))
-        payload = pack_requests(requests)
-        order = {"type": "chunk", "id": chunk, "kind": kind, "batch_size": batch_size}
-        drawing = {"seed": seed, "draws": list(draws)}
-        self.connection.send(order | drawing | {"gen_kwargs": gen_kwargs, "payload": payload})
+        draws: Draws | None = None,
+    ) -> UUID:
+        chunk, payload = uuid7(), pack_requests(requests)
+        self.wire.send(AnswerChunk(chunk, RequestKind(kind), batch_size, gen_kwargs or {}, draws, payload))
         return chunk
 
-    def receive(self) -> Frame:
-        frame = self.connection.receive(PATIENCE_SECONDS)
-        assert frame is not None, "the engine child is gone"
-        return frame
+    def receive(self) -> FromEngine:
+        message = self.wire.receive(PATIENCE_SECONDS)
+        assert message is not None, "the engine child is gone"
+        return message
 
-    def settle(self) -> tuple[Frame, list[Frame]]:
-        """The next `answered` or `failed`, and what was said before it."""
-        before = []
-        while (frame := self.receive())["type"] not in {"answered", "failed"}:
-            before.append(frame)
-        return frame, before
+    def settle(self) -> tuple[Answered | ChunkFailed, list[FromEngine]]:
+        """How the next chunk ends, and what was said before it."""
+        before: list[FromEngine] = []
+        while not isinstance(message := self.receive(), Answered | ChunkFailed):
+            before.append(message)
+        return message, before
 
-    def ask(self, kind: str, requests: Sequence[Any], **settings: Any) -> Frame:
+    def answered(self) -> Answered:
+        """The next chunk, which is answered."""
+        message, _ = self.settle()
+        assert isinstance(message, Answered), message.error.traceback
+        return message
+
+    def failed(self) -> ChunkFailed:
+        """The next chunk, which cannot be answered."""
+        message, _ = self.settle()
+        assert isinstance(message, ChunkFailed), message
+        return message
+
+    def ask(self, kind: str, requests: Sequence[Any], **settings: Any) -> Answered:
         """Send a chunk and wait for its answer."""
         chunk = self.send_chunk(kind, requests, **settings)
-        answered, _ = self.settle()
-        assert answered["type"] == "answered", answered["error"]["traceback"]
-        assert answered["chunk"] == chunk
+        answered = self.answered()
+        assert answered.chunk == chunk
         return answered
 
 
@@ -78,7 +108,7 @@ class Supervisor:
 def engine_child(
     python: str | Path, script: Path = BOOTSTRAP, log: Path | None = None, **env: str
 ) -> Iterator[Supervisor]:
-    connection, theirs = frames.pair()
+    connection, theirs = pair()
     output = open_log(log) if log else None
     quiet = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
     process = subprocess.Popen(

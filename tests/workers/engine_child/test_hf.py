@@ -15,10 +15,11 @@ from transformers import AutoTokenizer
 from app.settings import Settings
 from tests.tiny_models import tiny_gguf
 from workers.harness_child.lm_eval.cutting import Pair, Prompt, cut_loglikelihoods, cut_prompts, cut_windows
+from workers.protocol.engine import Answered, ChunkFailed, FromEngine, LoadFailed, Warned
 
 from .conftest import Reference
 from .prompts import GREEDY, sums
-from .supervisor import PATIENCE_SECONDS, Supervisor, engine_child
+from .supervisor import PATIENCE_SECONDS, Supervisor, engine_child, values
 
 MAX_LENGTH = 512
 STARVED = Path(__file__).with_name("starved.py")
@@ -43,6 +44,11 @@ def questions(rng: random.Random, encode: Any) -> list[list[list[int]]]:
     return pairs + pairs[:10]
 
 
+def changes(told: Sequence[FromEngine]) -> list[str]:
+    """What was changed, by the warnings among them."""
+    return [message.change for message in told if isinstance(message, Warned)]
+
+
 def ask_in_chunks(
     engine: Supervisor, kind: str, requests: Sequence[Any], cuts: Any, **settings: Any
 ) -> list[Any]:
@@ -52,9 +58,9 @@ def ask_in_chunks(
     for cut in cuts:
         engine.send_chunk(kind, [requests[position] for position in cut.positions], **settings)
     for cut in cuts:
-        answered, _ = engine.settle()
-        assert answered["batch_size"] == settings["batch_size"]
-        for position, response in zip(cut.positions, answered["responses"], strict=True):
+        answered = engine.answered()
+        assert answered.batch_size == settings["batch_size"]
+        for position, response in zip(cut.positions, values(answered), strict=True):
             responses[position] = response
     return responses
 
@@ -108,20 +114,20 @@ def test_generations_in_chunks_are_those_of_the_whole_list(
 
 def test_tokens_are_counted(engine: Supervisor, encode: Any) -> None:
     answer = engine.ask("loglikelihood", [[[0, 5, 6], [7]], [[0, 5], [7, 8, 9]]])
-    assert (answer["prompt_tokens"], answer["generated_tokens"]) == (9, 0)
-    answer = engine.ask("generate_until", ["Question: What is 1 + 1?\nAnswer:"], gen_kwargs=GREEDY)
-    assert answer["prompt_tokens"] == len(encode("Question: What is 1 + 1?\nAnswer:"))
-    assert 1 <= answer["generated_tokens"] <= 13
+    assert answer.tokens == 9
+    text = "Question: What is 1 + 1?\nAnswer:"
+    answer = engine.ask("generate_until", [text], gen_kwargs=GREEDY)
+    assert 1 <= answer.tokens - len(encode(text)) <= 13
 
 
 @pytest.mark.parametrize("asked", ["auto", "auto:4"])
 def test_an_automatic_batch_size_is_chosen_once_and_kept(engine: Supervisor, asked: str) -> None:
     requests = [[[0] * 20, [n]] for n in range(2, 12)]
-    sizes = {engine.ask("loglikelihood", requests, batch_size=asked)["batch_size"] for _ in range(3)}
+    sizes = {engine.ask("loglikelihood", requests, batch_size=asked).batch_size for _ in range(3)}
     assert len(sizes) == 1
     assert 1 <= sizes.pop() <= 64
     generated = engine.ask("generate_until", ["Answer:"] * 3, batch_size=asked, gen_kwargs=GREEDY)
-    assert 1 <= generated["batch_size"] <= 64
+    assert 1 <= generated.batch_size <= 64
 
 
 def test_provenance_says_what_answered(engine: Supervisor) -> None:
@@ -134,9 +140,8 @@ def test_provenance_says_what_answered(engine: Supervisor) -> None:
 
 def test_a_bad_request_fails_its_chunk_and_the_engine_goes_on(engine: Supervisor) -> None:
     engine.send_chunk("loglikelihood", [[[1], []]])
-    failed, _ = engine.settle()
-    assert (failed["type"], failed["error"]["type"]) == ("failed", "AssertionError")
-    assert engine.ask("loglikelihood", [[[1], [2]]])["type"] == "answered"
+    assert engine.failed().error.type == "AssertionError"
+    engine.ask("loglikelihood", [[[1], [2]]])
 
 
 def test_when_memory_runs_out_batches_are_halved_and_stay_so(python: Path, model: Path) -> None:
@@ -146,38 +151,39 @@ def test_when_memory_runs_out_batches_are_halved_and_stay_so(python: Path, model
         engine.load("hf", str(model))
         engine.send_chunk("loglikelihood", requests, batch_size=16)
         answered, before = engine.settle()
-        changes = [frame["change"] for frame in before if frame["type"] == "warning"]
-        assert changes == ["batch size 16 -> 8", "batch size 8 -> 4"]
-        assert answered["batch_size"] == 4
-        assert answered["responses"] == engine.ask("loglikelihood", requests, batch_size=4)["responses"]
+        assert changes(before) == ["batch size 16 -> 8", "batch size 8 -> 4"]
+        assert isinstance(answered, Answered)
+        assert answered.batch_size == 4
+        assert answered.responses == engine.ask("loglikelihood", requests, batch_size=4).responses
 
         engine.send_chunk("loglikelihood", requests, batch_size=16)
         answered, before = engine.settle()
-        assert [frame for frame in before if frame["type"] == "warning"] == []
-        assert answered["batch_size"] == 4
-        assert engine.ask("loglikelihood", [[[5] * 10, [6]]], batch_size=16)["batch_size"] == 16
+        assert changes(before) == []
+        assert isinstance(answered, Answered)
+        assert answered.batch_size == 4
+        assert engine.ask("loglikelihood", [[[5] * 10, [6]]], batch_size=16).batch_size == 16
 
         engine.send_chunk("loglikelihood", [[[5] * 400, [6]]], batch_size=2)
         failed, before = engine.settle()
-        assert [frame["change"] for frame in before] == ["batch size 2 -> 1"]
-        assert failed["error"]["type"] == "torch.OutOfMemoryError"
-        assert engine.ask("loglikelihood", [[[5] * 10, [6]]])["type"] == "answered"
+        assert changes(before) == ["batch size 2 -> 1"]
+        assert isinstance(failed, ChunkFailed)
+        assert failed.error.type == "torch.OutOfMemoryError"
+        engine.ask("loglikelihood", [[[5] * 10, [6]]])
 
 
 def test_a_missing_model_is_told_before_the_child_ends(python: Path, tmp_path: Path) -> None:
     with engine_child(python) as engine:
         failed = engine.load("hf", str(tmp_path / "nothing"))
-        assert (failed["type"], failed["chunk"]) == ("failed", None)
-        assert "nothing" in failed["error"]["message"]
+        assert isinstance(failed, LoadFailed)
+        assert "nothing" in failed.error.message
         assert engine.process.wait(PATIENCE_SECONDS) == 1
 
 
 @pytest.mark.parametrize("switch", ["load_in_8bit", "load_in_4bit"])
 def test_weights_are_quantized_where_the_arguments_ask_for_it(python: Path, model: Path, switch: str) -> None:
     with engine_child(python) as supervisor:
-        loaded = supervisor.load("hf", str(model), **{switch: True})
-    assert loaded["type"] == "loaded", loaded
-    assert loaded["provenance"]["quantization"][switch] is True
+        loaded = supervisor.loaded("hf", str(model), **{switch: True})
+    assert loaded.provenance["quantization"][switch] is True
 
 
 def test_a_gguf_file_is_taken_from_the_model_alone(
@@ -187,6 +193,7 @@ def test_a_gguf_file_is_taken_from_the_model_alone(
     (tmp_path / file.name).write_bytes(b"of the current folder")
     monkeypatch.chdir(tmp_path)
     with engine_child(python) as supervisor:
-        loaded = supervisor.load("hf", str(file.parents[1]), subfolder=file.parent.name, gguf_file=file.name)
-    assert loaded["type"] == "loaded", loaded
-    assert (loaded["provenance"]["parameters"], loaded["provenance"]["dtype"]) == (125120, "float32")
+        loaded = supervisor.loaded(
+            "hf", str(file.parents[1]), subfolder=file.parent.name, gguf_file=file.name
+        )
+    assert (loaded.provenance["parameters"], loaded.provenance["dtype"]) == (125120, "float32")

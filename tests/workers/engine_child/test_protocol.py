@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from .supervisor import BOOTSTRAP, PATIENCE_SECONDS, Supervisor, engine_child
+from workers.protocol.engine import Answered, LoadFailed, Progressed
+
+from .supervisor import BOOTSTRAP, PATIENCE_SECONDS, Supervisor, engine_child, values
 
 PAIRS = [[[1, 2, 3], [n]] for n in range(20)]
 
@@ -21,42 +23,44 @@ def child() -> Iterator[Supervisor]:
 
 
 def test_chunks_sent_ahead_are_answered_in_order(child: Supervisor) -> None:
-    assert child.load("echo")["type"] == "loaded"
+    assert child.loaded("echo").window == 0
     sent = [child.send_chunk("loglikelihood", PAIRS) for _ in range(5)]
-    answers = [child.settle()[0] for _ in sent]
-    assert [answer["chunk"] for answer in answers] == sent
-    assert all(answer["responses"] == answers[0]["responses"] for answer in answers)
+    answers = [child.answered() for _ in sent]
+    assert [answer.chunk for answer in answers] == sent
+    assert all(answer.responses == answers[0].responses for answer in answers)
 
 
 def test_an_answer_has_a_response_for_each_request_and_what_they_took(child: Supervisor) -> None:
     child.load("echo")
     answer = child.ask("loglikelihood", PAIRS)
-    assert len(answer["responses"]) == len(PAIRS)
-    assert (answer["prompt_tokens"], answer["generated_tokens"]) == (80, 0)
+    assert len(answer.responses) == len(PAIRS)
+    assert answer.tokens == 80
     answer = child.ask("generate_until", ["one two", "three"], gen_kwargs={"until": ["\n"]})
-    assert [type(response) for response in answer["responses"]] == [str, str]
-    assert answer["generated_tokens"] == 8
+    assert [type(response) for response in values(answer)] == [str, str]
+    assert answer.tokens == 3 + 8
 
 
 def test_progress_is_told_a_few_times_a_second(child: Supervisor) -> None:
     child.load("echo", delay_seconds=0.05)
     child.send_chunk("loglikelihood", PAIRS)
     answer, before = child.settle()
-    done = [frame["done"] for frame in before]
+    assert isinstance(answer, Answered)
+    told = [message.answered for message in before if isinstance(message, Progressed)]
+    done = [count for ((chunk, count),) in told if chunk == answer.chunk]
     assert done == sorted(done)
-    assert 1 <= len(done) <= 4 * answer["seconds"] + 1
+    assert 1 <= len(done) == len(before) <= 4 * answer.seconds + 1
 
 
 def test_a_failed_chunk_is_told_with_its_error_and_the_next_one_is_answered(child: Supervisor) -> None:
     child.load("echo", fail_on="poison")
     guilty = child.send_chunk("generate_until", ["fine", "some poison here"])
     innocent = child.send_chunk("generate_until", ["fine"])
-    failed, _ = child.settle()
-    assert (failed["type"], failed["chunk"]) == ("failed", guilty)
-    assert failed["error"]["type"] == "workers.engine_child.echo.engine.EchoError"
-    assert "poison" in failed["error"]["message"]
-    assert "Traceback" in failed["error"]["traceback"]
-    assert child.settle()[0]["chunk"] == innocent
+    failed = child.failed()
+    assert failed.chunk == guilty
+    assert failed.error.type == "workers.engine_child.echo.engine.EchoError"
+    assert "poison" in failed.error.message
+    assert "Traceback" in failed.error.traceback
+    assert child.answered().chunk == innocent
 
 
 def test_every_chunk_ends_with_how_far_the_log_goes(tmp_path: Path) -> None:
@@ -66,10 +70,10 @@ def test_every_chunk_ends_with_how_far_the_log_goes(tmp_path: Path) -> None:
         before = log.stat().st_size
         quiet = child.ask("generate_until", ["fine"])
         child.send_chunk("generate_until", ["poison"])
-        failed, _ = child.settle()
-        assert (quiet["log_end"], failed["log_end"]) == (before, log.stat().st_size)
-        assert "poison" in log.read_bytes()[before : failed["log_end"]].decode()
-        assert failed["fatal"] is False
+        failed = child.failed()
+        assert (quiet.log_end, failed.log_end) == (before, log.stat().st_size)
+        assert "poison" in log.read_bytes()[before : failed.log_end].decode()
+        assert failed.fatal is False
 
 
 def test_an_engine_that_does_not_survive_a_chunk_says_so(tmp_path: Path) -> None:
@@ -77,30 +81,23 @@ def test_an_engine_that_does_not_survive_a_chunk_says_so(tmp_path: Path) -> None
     with engine_child(sys.executable, log=log) as child:
         child.load("echo", fails_with="ecc", fails_while="answering")
         child.send_chunk("generate_until", ["fine"])
-        failed, _ = child.settle()
-        assert (failed["fatal"], failed["log_end"]) == (True, log.stat().st_size)
+        failed = child.failed()
+        assert (failed.fatal, failed.log_end) == (True, log.stat().st_size)
         assert child.process.wait(PATIENCE_SECONDS) == 1
 
 
 def test_a_pair_of_tokens_fails_by_its_length(child: Supervisor) -> None:
     child.load("echo", fail_on=5)
     child.send_chunk("loglikelihood", [[[1], [2]], [[1, 2, 3], [4, 5]]])
-    assert child.settle()[0]["type"] == "failed"
-    assert child.ask("loglikelihood", [[[1], [2]]])["type"] == "answered"
+    child.failed()
+    child.ask("loglikelihood", [[[1], [2]]])
 
 
 def test_an_engine_that_cannot_load_says_why_and_ends(child: Supervisor) -> None:
     failed = child.load("no-such-backend")
-    assert (failed["type"], failed["chunk"]) == ("failed", None)
-    assert failed["error"]["type"] == "ValueError"
+    assert isinstance(failed, LoadFailed)
+    assert failed.error.type == "ValueError"
     assert child.process.wait(PATIENCE_SECONDS) == 1
-
-
-def test_stop_ends_it_in_the_middle_of_a_chunk(child: Supervisor) -> None:
-    child.load("echo", delay_seconds=600)
-    child.send_chunk("loglikelihood", PAIRS)
-    child.connection.send({"type": "stop"})
-    assert child.process.wait(PATIENCE_SECONDS) == 0
 
 
 def test_the_end_of_the_stream_ends_it_in_the_middle_of_a_chunk(child: Supervisor) -> None:

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from workers.protocol.engine import Draws
+
 from .conftest import Reference
 from .prompts import sums
-from .supervisor import Supervisor, engine_child
+from .supervisor import Supervisor, engine_child, values
 
 SEQ2SEQ = Path(__file__).with_name("seq2seq.py")
 
@@ -27,12 +29,11 @@ def draw(
     answer = engine.ask(
         "generate_until",
         [texts[row] for row in rows],
-        draws=[bytes([row]) for row in rows],
-        seed=seed,
+        draws=Draws(seed, tuple(bytes([row]) for row in rows)),
         batch_size=batch_size,
         gen_kwargs=sampled | more,
     )
-    return list(answer["responses"])
+    return values(answer)
 
 
 def test_a_sample_depends_on_its_seed_and_request_alone(engine: Supervisor) -> None:
@@ -70,12 +71,10 @@ def test_samples_are_distributed_as_those_of_lm_eval(
     engine: Supervisor, reference: Reference, count: int, settings: dict[str, Any]
 ) -> None:
     texts = ["Question: What is 1 + 1?\nAnswer:"] * count
-    draws = [b"%d" % number for number in range(count)]
+    draws = Draws(3, tuple(b"%d" % number for number in range(count)))
     drawn = {"until": ["\n"], "do_sample": True, "max_gen_toks": 2} | settings
     batches = {"batch_size": 500, "gen_kwargs": drawn}
-    ours: Counter[str] = Counter(
-        engine.ask("generate_until", texts, seed=3, draws=draws, **batches)["responses"]
-    )
+    ours: Counter[str] = Counter(values(engine.ask("generate_until", texts, draws=draws, **batches)))
     theirs: Counter[str] = Counter(reference("generate_until", texts, **batches))
     often = {text for text in ours | theirs if ours[text] + theirs[text] >= 20}
     rest = [counts.total() - sum(counts[text] for text in often) for counts in (ours, theirs)]

@@ -15,19 +15,21 @@ from app.domain.lease import Lease
 from app.settings import Settings
 from tests.world import World
 from workers.gpu_worker.feed import Engine, EngineError
+from workers.protocol.engine import TO_ENGINE, AnswerChunk, Answered, ChunkFailed, Raised, ToEngine
 from workers.protocol.frames import Frame
-from workers.protocol.payload import pack_requests
+from workers.protocol.messages import packed
+from workers.protocol.payload import pack_requests, pack_response
 
 
 class Silence:
     """A child that is sent frames and says nothing; its worker is told to leave at the first look."""
 
     def __init__(self, stopping: threading.Event) -> None:
-        self.sent: list[Frame] = []
+        self.sent: list[ToEngine] = []
         self._stopping = stopping
 
     def send(self, frame: Frame) -> None:
-        self.sent.append(frame)
+        self.sent.append(TO_ENGINE.opened(frame))
 
     def receive(self, timeout_seconds: float) -> Frame:
         self._stopping.set()
@@ -81,17 +83,18 @@ class Fatal(Silence):
         self._said = 0
 
     def receive(self, timeout_seconds: float) -> Frame:
-        chunk = self.sent[self._said]["id"]
+        chunk = self.sent[self._said]
+        assert isinstance(chunk, AnswerChunk)
         said = ("fine\n", "ValueError: cannot read 'a secret'\n")[self._said]
         with self._log.open("a") as file:
             file.write(said)
-        end: Frame = {"chunk": chunk, "log_end": self._log.stat().st_size}
+        end = self._log.stat().st_size
         self._said += 1
         if self._said == 1:
-            responses = {"responses": ["1", "2"], "prompt_tokens": 1, "generated_tokens": 1, "seconds": 1e-4}
-            return {"type": "answered"} | end | responses
-        error = {"type": "ValueError", "message": "cannot read 'a secret'", "traceback": ""}
-        return {"type": "failed", "error": error, "fatal": True} | end
+            responses = (pack_response("1"), pack_response("2"))
+            return packed(Answered(chunk.chunk, responses, 1e-4, 2, 1, end))
+        error = Raised("ValueError", "cannot read 'a secret'", "")
+        return packed(ChunkFailed(chunk.chunk, error, fatal=True, log_end=end))
 
 
 def test_the_chunk_that_an_engine_did_not_survive_takes_the_blame_and_its_job_the_words(

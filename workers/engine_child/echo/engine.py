@@ -17,8 +17,10 @@ from typing import Any
 
 import msgpack
 
-from workers.engine_child.contract import GENERATE, Answer, Chunk, Reports, Spec
+from workers.engine_child.contract import OpenChunk, Reports, Responses
 from workers.engine_child.echo.faults import check_answering, check_loading, own_devices
+from workers.protocol.engine import Load
+from workers.protocol.payload import RequestKind
 
 
 class EchoError(Exception):
@@ -40,7 +42,7 @@ class EchoEngine:
         self._delay_seconds = float(args.get("delay_seconds", 0))
         self._fail_on = args.get("fail_on")
 
-    def answer(self, chunk: Chunk, reports: Reports) -> Answer:
+    def answer(self, chunk: OpenChunk, reports: Reports) -> Responses:
         """Answer one request after the other."""
         check_answering(self._args)
         if change := self._args.get("warns"):
@@ -53,7 +55,8 @@ class EchoEngine:
             responses.append(_response(chunk.kind, request))
             progress.add(1)
         tokens = sum(_length(request) for request in chunk.requests)
-        return Answer(responses, 1, tokens, 4 * len(responses) if chunk.kind == GENERATE else 0)
+        generated = 4 * len(responses) if chunk.kind is RequestKind.GENERATE else 0
+        return Responses(responses, 1, tokens + generated)
 
     def recover(self) -> None:
         """There is nothing to clean; devices that failed stay so."""
@@ -67,16 +70,15 @@ class EchoEngine:
             raise EchoError(f"asked to fail on {self._fail_on!r}")
 
 
-def load(spec: Spec, device: str, max_batch_size: int) -> EchoEngine:
+def load(order: Load) -> EchoEngine:
     """Ready at once, unless asked to fail; the model, the device and the batch size do not matter."""
-    del device, max_batch_size
-    check_loading(spec.args)
-    return EchoEngine(spec.args)
+    check_loading(order.engine.args)
+    return EchoEngine(order.engine.args)
 
 
-def _response(kind: str, request: Any) -> Any:
+def _response(kind: RequestKind, request: Any) -> Any:
     digest = hashlib.sha256(msgpack.packb(request)).digest()
-    if kind == GENERATE:
+    if kind is RequestKind.GENERATE:
         return " ".join(digest[i : i + 2].hex() for i in range(0, 8, 2))
     return [-int.from_bytes(digest[:4], "big") / 2**28, digest[4] % 2 == 0]
 

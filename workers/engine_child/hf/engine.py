@@ -24,11 +24,13 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.models.utils_hf import clear_torch_cache
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from workers.engine_child.contract import GENERATE, ROLLING, Answer, Chunk, Progress, Reports, Spec
+from workers.engine_child.contract import OpenChunk, Progress, Reports, Responses
 from workers.engine_child.environment import Environment
 from workers.engine_child.hf.batch_size import BatchSizes, Shape, double_until_no_faster
 from workers.engine_child.hf.quantized import hflm
 from workers.engine_child.hf.sampling import drawn_apart
+from workers.protocol.engine import EngineRecipe, Load
+from workers.protocol.payload import RequestKind
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +47,7 @@ class HFEngine:
         self._sizes = BatchSizes(self._probe)
         self.provenance: Mapping[str, Any] = {**_provenance(lm), "environment": environment}
 
-    def answer(self, chunk: Chunk, reports: Reports) -> Answer:
+    def answer(self, chunk: OpenChunk, reports: Reports) -> Responses:
         """Answer in HFLM's batches; when memory runs out, again in batches of half the size."""
         lengths = self._lengths(chunk)
         shape = self._shape(chunk, max(lengths))
@@ -56,8 +58,8 @@ class HFEngine:
             code = "gpu_out_of_memory" if self._lm.device.type == "cuda" else "host_out_of_memory"
             reports.warn(code, f"batch size {size} -> {smaller}")
             size = smaller
-        generated = sum(self._text_lengths(responses)) if chunk.kind == GENERATE else 0
-        return Answer(responses, size, sum(lengths), generated)
+        generated = sum(self._text_lengths(responses)) if chunk.kind is RequestKind.GENERATE else 0
+        return Responses(responses, size, sum(lengths) + generated)
 
     def recover(self) -> None:
         """Free what the failed chunk held; raises where a GPU error has spoilt the process."""
@@ -65,7 +67,7 @@ class HFEngine:
         if self._lm.device.type == "cuda":
             torch.cuda.synchronize()
 
-    def _attempt(self, chunk: Chunk, size: int, progress: Progress) -> list[Any] | None:
+    def _attempt(self, chunk: OpenChunk, size: int, progress: Progress) -> list[Any] | None:
         """The responses, or None where they did not fit in memory and smaller batches may."""
         self._lm.batch_size_per_gpu = size
         self._lm.set_cache_hook(_Counter(progress))
@@ -78,20 +80,20 @@ class HFEngine:
         finally:
             self._lm.set_cache_hook(CacheHook(None))
 
-    def _run(self, chunk: Chunk, size: int) -> list[Any]:
-        if chunk.kind == GENERATE:
+    def _run(self, chunk: OpenChunk, size: int) -> list[Any]:
+        if chunk.kind is RequestKind.GENERATE:
             return self._generate(chunk, size)
         # HFLM reports to the hook only what has a name.
         pairs = [(("", ""), context, continuation) for context, continuation in chunk.requests]
-        if chunk.kind != ROLLING:
+        if chunk.kind is not RequestKind.ROLLING:
             return self._score(pairs)
         return [response for i in range(0, len(pairs), size) for response in self._score(pairs[i : i + size])]
 
     def _score(self, pairs: Sequence[Any]) -> list[Any]:
         return [list(response) for response in self._lm._loglikelihood_tokens(pairs, disable_tqdm=True)]
 
-    def _generate(self, chunk: Chunk, size: int) -> list[str]:
-        if chunk.seed is None:
+    def _generate(self, chunk: OpenChunk, size: int) -> list[str]:
+        if chunk.draws is None:
             return self._continue(chunk, chunk.requests)
         texts: Sequence[str] = chunk.requests
         responses = [""] * len(texts)
@@ -100,7 +102,7 @@ class HFEngine:
         size = 1 if self._goes_alone(chunk.gen_kwargs) else size
         for start in range(0, len(order), size):
             rows = order[start : start + size]
-            with drawn_apart(chunk.seed, [chunk.draws[row] for row in rows]):
+            with drawn_apart(chunk.draws.seed, [chunk.draws.requests[row] for row in rows]):
                 answers = self._continue(chunk, [texts[row] for row in rows])
             for row, answer in zip(rows, answers, strict=True):
                 responses[row] = answer
@@ -112,24 +114,24 @@ class HFEngine:
         counts_padding = not gen_kwargs.keys().isdisjoint({"max_length", "min_length"})
         return (beams or 1) > 1 or counts_padding or self._lm.backend == "seq2seq"
 
-    def _continue(self, chunk: Chunk, texts: Sequence[str]) -> list[str]:
+    def _continue(self, chunk: OpenChunk, texts: Sequence[str]) -> list[str]:
         instances = [
-            Instance(request_type=GENERATE, doc={}, arguments=(text, dict(chunk.gen_kwargs)), idx=i)
+            Instance(request_type=chunk.kind.value, doc={}, arguments=(text, dict(chunk.gen_kwargs)), idx=i)
             for i, text in enumerate(texts)
         ]
         responses: list[str] = self._lm.generate_until(instances, disable_tqdm=True)
         return responses
 
-    def _lengths(self, chunk: Chunk) -> list[int]:
-        if chunk.kind == GENERATE:
+    def _lengths(self, chunk: OpenChunk) -> list[int]:
+        if chunk.kind is RequestKind.GENERATE:
             return self._text_lengths(chunk.requests)
         return [len(context) + len(continuation) for context, continuation in chunk.requests]
 
     def _text_lengths(self, texts: Sequence[str]) -> list[int]:
         return [len(ids) for ids in self._lm.tokenizer(list(texts))["input_ids"]]
 
-    def _shape(self, chunk: Chunk, longest: int) -> Shape:
-        generating = chunk.kind == GENERATE
+    def _shape(self, chunk: OpenChunk, longest: int) -> Shape:
+        generating = chunk.kind is RequestKind.GENERATE
         if generating:
             longest += normalize_gen_kwargs(dict(chunk.gen_kwargs), self._lm.max_gen_toks)["max_gen_toks"]
         return Shape.of(longest, self._lm.max_length, generating=generating)
@@ -165,28 +167,29 @@ class _Counter:
         self._progress.add(1)
 
 
-def load(spec: Spec, device: str, max_batch_size: int) -> HFEngine:
+def load(order: Load) -> HFEngine:
     """Load the model under lm-eval's argument names, spread over the visible GPUs where there is a block."""
     transformers.utils.logging.disable_progress_bar()
-    args = located(spec)
+    recipe, device = order.engine, order.device
+    args = located(recipe)
     args["parallelize"] = device == "cuda" and (
-        bool(args.get("parallelize")) or spec.tensor_parallel_size * spec.pipeline_parallel_size > 1
+        bool(args.get("parallelize")) or recipe.tensor_parallel_size * recipe.pipeline_parallel_size > 1
     )
     environment = Environment()
-    lm = hflm(spec.model, args, revision=spec.revision or "main", device=device, batch_size=1)
-    return HFEngine(lm, max_batch_size, environment.text())
+    lm = hflm(recipe.model, args, revision=recipe.revision or "main", device=device, batch_size=1)
+    return HFEngine(lm, order.max_batch_size, environment.text())
 
 
-def located(spec: Spec) -> dict[str, Any]:
+def located(recipe: EngineRecipe) -> dict[str, Any]:
     """The arguments with `gguf_file` as the path it has in the model's folder or repository.
 
     transformers looks for it in the current folder, which is empty, and does not find the tokenizer of one in a
     subfolder.
     """
-    args = dict(spec.args)
+    args = dict(recipe.args)
     if not args.get("gguf_file"):
         return args
-    below, folder = Path(args.pop("subfolder", None) or "") / args["gguf_file"], Path(spec.model)
+    below, folder = Path(args.pop("subfolder", None) or "") / args["gguf_file"], Path(recipe.model)
     args["gguf_file"] = str(folder / below if folder.is_dir() else below)
     return args
 
