@@ -16,7 +16,8 @@ ALONE = 5
 of its kind is answered, the fault is not in a request but in what they share."""
 
 MAX_INTERRUPTIONS = 5
-"""An engine that vanishes under a chunk this often counts as a failure of the chunk."""
+"""Engines that were killed from outside, or workers that were lost, while they had nothing but this chunk in hand: so
+many count as a failure of the chunk."""
 
 
 class ChunkStatus(StrEnum):
@@ -47,11 +48,47 @@ class Chunk:
     status: ChunkStatus = ChunkStatus.WAITING
     failures: int = 0
     interruptions: int = 0
+    suspect: bool = False
+    """An engine died with this chunk in its hands and others: it is next sent alone."""
 
     @property
     def outlived_too_many(self) -> bool:
         """Whether workers were lost over it so often that it is not to be tried as it is."""
         return self.interruptions >= MAX_INTERRUPTIONS
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a replica can take on beside what it has in hand."""
+
+    cost: float
+    """Tokens."""
+    chunks: int
+    requests: int | None = None
+    """What is missing in the window of an engine that streams; None where it answers one chunk at a time."""
+    held_cost: float = 0.0
+    """Tokens in hand."""
+    empty: bool = True
+    """Nothing is in hand: only then a suspect may be given, and nothing beside it."""
+    starved: bool = True
+    """The first chunk is given whatever it costs."""
+
+    def holds(self, cost: float) -> bool:
+        """Whether a chunk of so many tokens fits."""
+        if self.chunks <= 0 or (self.requests is not None and self.requests <= 0):
+            return False
+        return self.starved or cost <= self.cost
+
+    def without(self, cost: float, requests: int) -> Room:
+        """What is left beside a chunk."""
+        left = None if self.requests is None else self.requests - requests
+        return replace(
+            self, cost=self.cost - cost, chunks=self.chunks - 1, requests=left, empty=False, starved=False
+        )
+
+    def bounded(self, open_cost: float, replicas: int) -> Room:
+        """No more in hand than a fair share of what is left to so many replicas, so that all of them end together."""
+        return replace(self, cost=min(self.cost, open_cost / max(replicas, 1) - self.held_cost))
 
 
 class AfterFailure(StrEnum):
@@ -64,8 +101,23 @@ class AfterFailure(StrEnum):
     GIVE_UP = "give_up"
 
 
+def after_death(chunk: Chunk, *, killed: bool) -> tuple[Chunk, AfterFailure]:
+    """The engine ended, or stood still, with nothing in its hands but this chunk.
+
+    Of a suspect it is the second time: it is divided at once. Where the engine was `killed` from outside, its end
+    says little of what it was asked and counts as an interruption.
+    """
+    if killed:
+        return after_failure(chunk, interrupted=True)
+    before = max(chunk.failures, MAX_FAILURES - 1) if chunk.suspect else chunk.failures
+    return after_failure(replace(chunk, failures=before, suspect=True), interrupted=False)
+
+
 def after_failure(chunk: Chunk, *, interrupted: bool) -> tuple[Chunk, AfterFailure]:
-    """Count the failure and decide: once more, in parts, or never again. A part has the count of its chunk."""
+    """Count the failure and decide: once more, in parts, or never again.
+
+    A part has the counts of its chunk, and is a suspect where that is one.
+    """
     interruptions = chunk.interruptions + interrupted
     counts = not interrupted or interruptions >= MAX_INTERRUPTIONS
     failures = chunk.failures + counts

@@ -1,9 +1,21 @@
+import math
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.chunk import ALONE, MAX_FAILURES, MAX_INTERRUPTIONS, AfterFailure, Chunk, after_failure, parts
+from app.domain.chunk import (
+    ALONE,
+    MAX_FAILURES,
+    MAX_INTERRUPTIONS,
+    AfterFailure,
+    Chunk,
+    Room,
+    after_death,
+    after_failure,
+    parts,
+)
 from app.domain.ids import uuid7
 
 
@@ -50,6 +62,83 @@ def test_parts_hold_every_request_once_in_order(count: int, fate: AfterFailure) 
 
 def test_a_single_request_that_fails_twice_fails_for_good() -> None:
     assert fates(chunk(1), interrupted=False) == [AfterFailure.AGAIN, AfterFailure.GIVE_UP]
+
+
+def deaths(start: Chunk, *, killed: bool) -> list[AfterFailure]:
+    """What becomes of a chunk that engine after engine dies with alone."""
+    seen: list[AfterFailure] = []
+    while not seen or seen[-1] is AfterFailure.AGAIN:
+        start, fate = after_death(start, killed=killed)
+        seen.append(fate)
+    return seen
+
+
+def test_a_suspect_that_an_engine_dies_with_alone_is_divided_at_once() -> None:
+    suspect = replace(chunk(4), suspect=True)
+    assert deaths(suspect, killed=False) == [AfterFailure.PROBE]
+    assert deaths(replace(chunk(1), suspect=True), killed=False) == [AfterFailure.GIVE_UP]
+    counted, _ = after_death(suspect, killed=False)
+    assert (counted.failures, counted.suspect) == (MAX_FAILURES, True)
+
+
+def test_a_chunk_that_was_alone_from_the_start_has_a_second_try() -> None:
+    assert deaths(chunk(4), killed=False) == [AfterFailure.AGAIN, AfterFailure.PROBE]
+
+
+@pytest.mark.parametrize("suspect", [False, True])
+def test_an_engine_that_was_killed_from_outside_convicts_nobody(suspect: bool) -> None:
+    start = replace(chunk(1), suspect=suspect)
+    counted, fate = after_death(start, killed=True)
+    assert (fate, counted.failures, counted.interruptions) == (AfterFailure.AGAIN, 0, 1)
+    assert counted.suspect is suspect
+    assert len(deaths(start, killed=True)) == 2 * MAX_INTERRUPTIONS
+
+
+@given(st.integers(2, 300), st.data())
+def test_the_guilty_request_stands_alone_after_few_deaths(requests: int, data: st.DataObject) -> None:
+    guilty = data.draw(st.integers(0, requests - 1))
+    line, ends, answered = [(replace(chunk(1), suspect=True), list(range(requests)))], 0, 0
+    while line:
+        start, places = line.pop()
+        if guilty not in places:
+            answered += len(places)
+            continue
+        ends += 1
+        counted, fate = after_death(replace(start, keys=tuple(b"%d" % at for at in places)), killed=False)
+        if fate is AfterFailure.GIVE_UP:
+            assert places == [guilty]
+        else:
+            line += [(counted, [places[at] for at in part]) for part in parts(len(places), fate)]
+    assert answered == requests - 1
+    assert ends <= 3 + math.log2(requests)
+
+
+def test_a_chunk_that_costs_more_than_there_is_room_for_goes_to_the_starved_alone() -> None:
+    assert Room(5.0, 4).holds(10.0)
+    assert not Room(5.0, 4, starved=False).holds(10.0)
+    assert not Room(5.0, 4).without(1.0, 1).holds(10.0)
+    assert not Room(5.0, 0).holds(1.0)
+    assert not Room(5.0, 4, requests=0).holds(1.0)
+
+
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=60), st.integers(1, 5), st.integers(1, 50))
+def test_replicas_that_share_end_together(costs: list[int], replicas: int, window: int) -> None:
+    """Every replica takes what it may, then all answer one chunk each: none idles while another has a second one."""
+    waiting, hands = list(costs), [list[int]() for _ in range(replicas)]
+    while waiting or any(hands):
+        left = sum(waiting) + sum(map(sum, hands))
+        for hand in hands:
+            room = Room(math.inf, 64, window - len(hand), sum(hand), empty=not hand, starved=not hand)
+            room, had = room.bounded(left, replicas), len(hand)
+            while waiting and room.holds(waiting[0]):
+                room = room.without(waiting[0], 1)
+                hand.append(waiting.pop(0))
+            assert len(hand) <= window
+            if len(hand) > max(had, 1):
+                assert sum(hand) <= left / replicas + 1e-9
+        assert all(hands) or not waiting
+        for hand in hands:
+            del hand[:1]
 
 
 def test_engines_that_vanish_count_as_failures_only_after_several() -> None:
