@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, literal, select, update
-from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy import Integer, and_, cast, delete, func, insert, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
 from app.db.tables import ChunkRow, JobRow, ReplicaRow, ResponseRow
+from app.db.wishes import has_stopped
 from app.domain.chunk import Chunk, ChunkStatus
 from app.domain.failure import Failure
 from app.domain.job import TERMINAL
@@ -56,6 +56,7 @@ class ChunkRepository:
                 "payload": chunk.payload,
                 "status": chunk.status,
                 "failures": chunk.failures,
+                "suspect": chunk.suspect,
             }
             for chunk in chunks
         ]
@@ -82,6 +83,7 @@ class ChunkRepository:
             status=ChunkStatus.WAITING,
             failures=chunk.failures,
             interruptions=chunk.interruptions,
+            suspect=chunk.suspect,
             replica_id=None,
         )
 
@@ -110,26 +112,50 @@ class ChunkRepository:
             raise ChunkLostError(f"chunk {chunk_id} is not held by replica {lease.id} any more")
 
     def interrupt(self, replica_ids: Sequence[UUID]) -> None:
-        """Count the end of lost replicas against the chunk that each was answering: the first one in its hands."""
-        heads = (
-            select(ChunkRow.id)
-            .join(JobRow, JobRow.id == ChunkRow.job_id)
-            .where(ChunkRow.replica_id.in_(replica_ids), ChunkRow.status == ChunkStatus.CLAIMED)
-            .ext(distinct_on(ChunkRow.replica_id))
-            .order_by(
-                ChunkRow.replica_id,
-                ChunkRow.claimed_at,
-                JobRow.priority.desc(),
-                JobRow.created_at,
-                ChunkRow.position,
-            )
+        """What lost replicas had in hand: a chunk that was alone is interrupted, each of several is suspected."""
+        held = and_(ChunkRow.replica_id.in_(replica_ids), ChunkRow.status == ChunkStatus.CLAIMED)
+        alone = (
+            select(ChunkRow.replica_id).where(held).group_by(ChunkRow.replica_id).having(func.count() == 1)
         )
+        of_one = ChunkRow.replica_id.in_(alone)
         self._session.execute(
             update(ChunkRow)
-            .where(ChunkRow.id.in_(heads), ChunkRow.status == ChunkStatus.CLAIMED)
-            .values(interruptions=ChunkRow.interruptions + 1)
+            .where(held)
+            .values(
+                interruptions=ChunkRow.interruptions + cast(of_one, Integer),
+                suspect=or_(ChunkRow.suspect, ~of_one),
+                ended_at=func.now(),
+            )
             .execution_options(synchronize_session=False)
         )
+
+    def suspect(self, replica_id: UUID, chunk_ids: Sequence[UUID]) -> None:
+        """Those of the chunks that the replica still holds are to be sent alone from now on."""
+        self._session.execute(
+            update(ChunkRow)
+            .where(
+                ChunkRow.id.in_(chunk_ids),
+                ChunkRow.replica_id == replica_id,
+                ChunkRow.status == ChunkStatus.CLAIMED,
+            )
+            .values(suspect=True, ended_at=func.now())
+            .execution_options(synchronize_session=False)
+        )
+
+    def wanted(self, lease: Lease, chunk_ids: Sequence[UUID]) -> list[UUID]:
+        """Those of the chunks that are still this replica's, and whose jobs have not stopped."""
+        query = (
+            select(ChunkRow.id)
+            .join(JobRow, JobRow.id == ChunkRow.job_id)
+            .where(
+                ChunkRow.id.in_(chunk_ids),
+                ChunkRow.status == ChunkStatus.CLAIMED,
+                ChunkRow.replica_id == lease.id,
+                ChunkRow.token == lease.token,
+                ~func.coalesce(has_stopped(), literal(False)),
+            )
+        )
+        return list(self._session.scalars(query))
 
     def give_back(self, replica_ids: Sequence[UUID], keep: Sequence[UUID] = ()) -> int:
         """Claimed chunks of these replicas wait again, but for those to keep; returns how many."""
@@ -249,4 +275,5 @@ def to_chunk(row: ChunkRow) -> Chunk:
         status=ChunkStatus(row.status),
         failures=row.failures,
         interruptions=row.interruptions,
+        suspect=row.suspect,
     )

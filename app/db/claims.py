@@ -12,10 +12,13 @@ from sqlalchemy.orm import Session, aliased
 from app.db.chunks import to_chunk
 from app.db.tables import ChunkRow, JobRow, ReplicaRow
 from app.db.wishes import may_be_answered_in, replicas_wish, wants_answers
-from app.domain.chunk import Chunk, ChunkStatus
+from app.domain.chunk import Chunk, ChunkStatus, Room
 from app.domain.lease import Lease
-from app.domain.replica import LIVE
+from app.domain.replica import LIVE, ReplicaStatus
 from app.errors import LeaseLostError
+
+OVERDUE = timedelta(minutes=1)
+"""So long a suspect waits for an engine with nothing in its hands; then engines make room for it."""
 
 JOBS_AT_ONCE = 4
 """Jobs of which one claim takes chunks."""
@@ -30,31 +33,73 @@ class ClaimRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def claim(self, lease: Lease, engine_key: str, cost: float, most: int) -> list[tuple[Chunk, bytes]]:
-        """Give the replica waiting chunks worth about `cost` tokens, at least one; with their fingerprint."""
+    def claim(self, lease: Lease, engine_key: str, room: Room) -> list[tuple[Chunk, bytes]]:
+        """Give the replica what it has room for, with the fingerprint of each; a suspect alone."""
+        if room.requests is not None:
+            room = room.bounded(*self._left(lease, engine_key))
         claimed: list[tuple[Chunk, bytes]] = []
         for job in self._jobs(lease, engine_key):
             if job.replicas is not None and not self._has_room(job.id, lease, job.replicas):
                 continue
-            left = cost - sum(chunk.cost for chunk, _ in claimed)
-            if rows := self._pick(job.id, left, most - len(claimed), bool(claimed)):
-                claimed += [(to_chunk(row), job.fingerprint or b"") for row in self._take(lease, rows)]
+            suspect = self._suspect(job.id) if job.suspects else None
+            if suspect is not None and room.empty and not claimed:
+                return self._take(lease, [suspect.id], job.fingerprint)
+            if suspect is not None and suspect.overdue:
+                break
+            if picked := self._pick(lease, job.id, room):
+                taken = self._take(lease, picked, job.fingerprint)
+                for chunk, _ in taken:
+                    room = room.without(chunk.cost, len(chunk.keys))
+                claimed += taken
         return claimed
 
-    def _jobs(self, lease: Lease, engine_key: str) -> Sequence[Row[UUID, bytes | None, int | None]]:
+    def _left(self, lease: Lease, engine_key: str) -> tuple[float, int]:
+        """Tokens that are still to be answered by replicas like this one, and how many of these there are."""
+        jobs = select(JobRow.id).where(
+            JobRow.engine_key == engine_key, wants_answers(), may_be_answered_in(_group(lease))
+        )
+        pending = select(func.coalesce(func.sum(ChunkRow.cost), 0.0)).where(
+            ChunkRow.job_id.in_(jobs), ChunkRow.status.in_([ChunkStatus.WAITING, ChunkStatus.CLAIMED])
+        )
+        replicas = select(func.count()).where(
+            ReplicaRow.engine_key == engine_key,
+            ReplicaRow.status == ReplicaStatus.SERVING,
+            ReplicaRow.release_requested_at.is_(None),
+        )
+        cost, count = self._session.execute(
+            select(pending.scalar_subquery(), replicas.scalar_subquery())
+        ).one()
+        return float(cost), int(count)
+
+    def _suspect(self, job_id: UUID) -> Row[UUID, bool] | None:
+        """The first suspect of the job, and whether it has waited so long that others make way for it."""
+        query = (
+            select(ChunkRow.id, (ChunkRow.ended_at < func.now() - OVERDUE).label("overdue"))
+            .where(ChunkRow.job_id == job_id, ChunkRow.status == ChunkStatus.WAITING, ChunkRow.suspect)
+            .order_by(ChunkRow.position, ChunkRow.cost)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        return self._session.execute(query).one_or_none()
+
+    def _jobs(self, lease: Lease, engine_key: str) -> Sequence[Row[UUID, bytes | None, int | None, bool]]:
         """Jobs that the replica may answer, first come first; none of which a failed request is still to be judged."""
-        group = select(ReplicaRow.group_name).where(ReplicaRow.id == lease.id).scalar_subquery()
         wish = replicas_wish()
         chunks = select(ChunkRow.id).where(ChunkRow.job_id == JobRow.id)
         waiting = chunks.where(ChunkRow.status == ChunkStatus.WAITING)
         unjudged = chunks.where(ChunkRow.status == ChunkStatus.FAILED, ~ChunkRow.collected)
         lately = waiting.where(ChunkRow.failures > 0, ChunkRow.ended_at > func.now() - GIVES_WAY)
         query = (
-            select(JobRow.id, JobRow.fingerprint, wish.label("replicas"))
+            select(
+                JobRow.id,
+                JobRow.fingerprint,
+                wish.label("replicas"),
+                waiting.where(ChunkRow.suspect).exists().label("suspects"),
+            )
             .where(
                 JobRow.engine_key == engine_key,
                 wants_answers(),
-                may_be_answered_in(group),
+                may_be_answered_in(_group(lease)),
                 waiting.exists(),
                 ~unjudged.exists(),
                 or_(wish.is_(None), _others(lease) < wish),
@@ -72,26 +117,33 @@ class ClaimRepository:
         others = select(_others(lease)).where(JobRow.id == job_id)
         return (self._session.scalar(others) or 0) < replicas
 
-    def _pick(self, job_id: UUID, cost: float, most: int, enough: bool) -> list[UUID]:
+    def _pick(self, lease: Lease, job_id: UUID, room: Room) -> list[UUID]:
         """Waiting chunks in order; but one alone of those under generation settings that nothing was answered with."""
         waiting = (
-            select(ChunkRow.id, ChunkRow.cost, cast(ChunkRow.gen_kwargs, Text).label("settings"))
-            .where(ChunkRow.job_id == job_id, ChunkRow.status == ChunkStatus.WAITING)
+            select(
+                ChunkRow.id,
+                ChunkRow.cost,
+                func.cardinality(ChunkRow.keys).label("requests"),
+                cast(ChunkRow.gen_kwargs, Text).label("settings"),
+            )
+            .where(ChunkRow.job_id == job_id, ChunkRow.status == ChunkStatus.WAITING, ~ChunkRow.suspect)
             .order_by(ChunkRow.position, ChunkRow.cost)
-            .limit(max(most, 0))
+            .limit(max(room.chunks, 0))
             .with_for_update(skip_locked=True)
         )
         picked: list[UUID] = []
         open_to = {None: True, "null": True}
         for row in self._session.execute(waiting).all():
-            if (picked or enough) and row.cost > cost:
+            if not room.holds(row.cost):
                 break
             if row.settings not in open_to:
                 open_to[row.settings] = self._is_proven(row.id)
+                if not open_to[row.settings] and self._is_tried(lease, row.id):
+                    continue
             elif not open_to[row.settings]:
                 continue
             picked.append(row.id)
-            cost -= row.cost
+            room = room.without(row.cost, row.requests)
         return picked
 
     def _is_proven(self, chunk_id: UUID) -> bool:
@@ -105,7 +157,21 @@ class ClaimRepository:
         found = select(other.id).join(this, alike).where(this.id == chunk_id).limit(1)
         return self._session.scalar(found) is not None
 
-    def _take(self, lease: Lease, ids: Sequence[UUID]) -> list[ChunkRow]:
+    def _is_tried(self, lease: Lease, chunk_id: UUID) -> bool:
+        """Whether the replica has a chunk of the same job and settings in hand."""
+        this, other = aliased(ChunkRow), aliased(ChunkRow)
+        alike = and_(
+            other.job_id == this.job_id,
+            other.gen_kwargs == this.gen_kwargs,
+            other.status == ChunkStatus.CLAIMED,
+            other.replica_id == lease.id,
+        )
+        found = select(other.id).join(this, alike).where(this.id == chunk_id).limit(1)
+        return self._session.scalar(found) is not None
+
+    def _take(
+        self, lease: Lease, ids: Sequence[UUID], fingerprint: bytes | None
+    ) -> list[tuple[Chunk, bytes]]:
         live = select(ReplicaRow.id).where(
             ReplicaRow.id == lease.id,
             ReplicaRow.lease_token == lease.token,
@@ -120,7 +186,11 @@ class ClaimRepository:
         ).all()
         if not rows:
             raise LeaseLostError(f"the lease on replica {lease.id} is lost")
-        return sorted(rows, key=lambda row: row.position)
+        return [(to_chunk(row), fingerprint or b"") for row in sorted(rows, key=lambda row: row.position)]
+
+
+def _group(lease: Lease) -> ScalarSelect[str]:
+    return select(ReplicaRow.group_name).where(ReplicaRow.id == lease.id).scalar_subquery()
 
 
 def _others(lease: Lease) -> ScalarSelect[int]:

@@ -164,6 +164,9 @@ class ChunkRow(Base):
         ),
         Index("chunks_claimed", "replica_id", postgresql_where=text("status = 'claimed'")),
         Index(
+            "chunks_suspected", "job_id", "position", postgresql_where=text("status = 'waiting' AND suspect")
+        ),
+        Index(
             "chunks_uncollected",
             "job_id",
             postgresql_where=text("status IN ('answered', 'failed') AND NOT collected"),
@@ -184,6 +187,7 @@ class ChunkRow(Base):
     collected: Mapped[bool] = mapped_column(server_default=text("false"))
     failures: Mapped[int] = mapped_column(server_default="0")
     interruptions: Mapped[int] = mapped_column(server_default="0")
+    suspect: Mapped[bool] = mapped_column(server_default=text("false"))
     replica_id: Mapped[UUID | None]
     token: Mapped[UUID | None]
     claimed_at: Mapped[datetime | None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, Integer, SQLColumnExpression, Text, and_, case, cast, func, or_
 
 from app.db.tables import JobRow
-from app.domain.job import JobStatus, Phase
+from app.domain.job import TERMINAL, JobStatus, Phase
 
 
 def wants_answers() -> ColumnElement[bool]:
@@ -16,6 +16,16 @@ def wants_answers() -> ColumnElement[bool]:
         JobRow.cancel_requested_at.is_(None),
         JobRow.pause_requested_at.is_(None),
         or_(JobRow.deadline_at.is_(None), JobRow.deadline_at > func.now()),
+    )
+
+
+def has_stopped() -> ColumnElement[bool]:
+    """Jobs whose chunks are worked on for nothing; one whose coordinator was lost is none of them."""
+    return or_(
+        JobRow.status.in_([*TERMINAL, JobStatus.PAUSED]),
+        JobRow.cancel_requested_at.is_not(None),
+        JobRow.pause_requested_at.is_not(None),
+        JobRow.deadline_at <= func.now(),
     )
 
 

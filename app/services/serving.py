@@ -19,7 +19,7 @@ from app.db.histories import HistoryRepository
 from app.db.outputs import LogRepository
 from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
-from app.domain.chunk import AfterFailure, Chunk, ChunkStatus
+from app.domain.chunk import AfterFailure, Chunk, ChunkStatus, Room
 from app.domain.device_faults import drain_reason
 from app.domain.failure import Failure
 from app.domain.ids import uuid7
@@ -80,15 +80,15 @@ class ServingService:
         with self._sessions.begin() as session:
             self._tell(session, lease, "replica.started", {"group": group})
 
-    def next(self, lease: Lease, engine_key: str, cost: float, most: int, *, idle: bool) -> Work:
-        """Claim chunks worth about `cost` tokens, unless the scheduler wants the devices back."""
+    def next(self, lease: Lease, engine_key: str, room: Room) -> Work:
+        """Claim what there is room for, unless the scheduler wants the devices back."""
         with self._sessions.begin() as session:
             replicas = ReplicaRepository(session)
             order = replicas.order(lease)
             if order is Order.RELEASE:
                 return Work(order)
-            found = ClaimRepository(session).claim(lease, engine_key, cost, most)
-            if idle:
+            found = ClaimRepository(session).claim(lease, engine_key, room)
+            if room.empty:
                 replicas.mark_idle(lease, idle=not found)
             return Work(order, [Claimed(chunk, fingerprint) for chunk, fingerprint in found])
 
@@ -125,6 +125,16 @@ class ServingService:
             ReplicaRepository(session).order(lease)
             return ChunkRepository(session).give_back([lease.id], keep=in_hand)
 
+    def wanted(self, lease: Lease, in_hand: Sequence[UUID]) -> frozenset[UUID]:
+        """Chunks in hand that are still to be answered; the others are let go, until somebody resumes their jobs."""
+        with self._sessions.begin() as session:
+            chunks = ChunkRepository(session)
+            wanted = chunks.wanted(lease, in_hand)
+            if len(wanted) < len(in_hand):
+                ReplicaRepository(session).order(lease)
+                chunks.give_back([lease.id], keep=wanted)
+            return frozenset(wanted)
+
     def warn(self, lease: Lease, data: Mapping[str, Any]) -> None:
         """Tell the jobs of this replica something they should know."""
         with self._sessions.begin() as session:
@@ -135,13 +145,23 @@ class ServingService:
         with self._sessions.begin() as session:
             LogRepository(session).add(replica_id, text, job_id)
 
-    def end(self, lease: Lease, status: ReplicaStatus, error: Failure | None = None) -> None:
-        """End the replica; claimed chunks wait again, its devices are dirty until seen clean, or drained as broken."""
+    def end(
+        self,
+        lease: Lease,
+        status: ReplicaStatus,
+        error: Failure | None = None,
+        suspects: Sequence[UUID] = (),
+    ) -> None:
+        """End the replica; its devices are dirty until seen clean, or drained as broken.
+
+        Claimed chunks wait again: `suspects` for an engine with nothing else in its hands.
+        """
         with self._sessions.begin() as session:
             replicas = ReplicaRepository(session)
             jobs = replicas.jobs_served(lease.id)  # now: a failure may give them another engine
             replicas.end(lease, status, error)
             drained = self._condemn(session, lease.id, error) if error else None
+            ChunkRepository(session).suspect(lease.id, suspects)
             ChunkRepository(session).give_back([lease.id])
         with self._sessions.begin() as session:
             data: dict[str, Any] = {"status": status}

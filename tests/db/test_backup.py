@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.db.session import check_schema, make_sessions
+from app.domain.chunk import Room
 from app.domain.job import JobStatus
 from app.services.serving import Answer
 from app.settings import Settings
@@ -44,7 +45,7 @@ def test_jobs_go_on_from_a_restored_dump(
     queued = world.submit()
     [device] = world.devices(1)
     replica = world.replica(device)
-    [first, *_] = world.serving.next(replica, ENGINE.key, 1, 1, idle=True).chunks
+    [first, *_] = world.serving.next(replica, ENGINE.key, Room(1, 1)).chunks
     world.serving.answer(replica, first, Answer([b"1", b"2"], 1.0, 10))
 
     dump = str(tmp_path / "evalq.dump")

@@ -12,11 +12,13 @@ from sqlalchemy.orm import Session
 
 from app.db.capacity import CapacityRepository
 from app.db.chunks import ChunkRepository
+from app.db.claims import ClaimRepository
 from app.db.job_leases import JobLeaseRepository
 from app.db.jobs import JobFilter, JobRepository
 from app.db.session import Sessions
 from app.db.tables import JobRow
 from app.domain.ids import uuid7
+from app.domain.lease import Lease
 from tests.world import FINGERPRINT
 
 Ask: TypeAlias = Callable[[Session], object]
@@ -47,13 +49,29 @@ def plan(session: Session, ask: Ask) -> str:
         (lambda session: CapacityRepository(session).work(), "chunks_pending"),
         (lambda session: ChunkRepository(session).collect(uuid7(), FINGERPRINT), "chunks_uncollected"),
         (lambda session: ChunkRepository(session).give_back([uuid7()]), "chunks_claimed"),
+        (lambda session: ClaimRepository(session)._suspect(uuid7()), "chunks_suspected"),
+        (
+            lambda session: ChunkRepository(session).wanted(Lease(uuid7(), uuid7()), [uuid7()]),
+            "chunks_claimed",
+        ),
         (lambda session: JobLeaseRepository(session).fail_late(), "jobs_unended"),
         (lambda session: JobLeaseRepository(session).fail_lost(), "jobs_unended"),
         (lambda session: JobLeaseRepository(session).first_in_line(), "jobs_in_line"),
         (lambda session: JobRepository(session).announce(timedelta(), 50), "jobs_in_line"),
         (lambda session: JobLeaseRepository(session).requeue_expired("over"), "jobs_live"),
     ],
-    ids=["work", "collect", "give back", "late", "lost", "first in line", "announce", "expired"],
+    ids=[
+        "work",
+        "collect",
+        "give back",
+        "suspect",
+        "wanted",
+        "late",
+        "lost",
+        "first in line",
+        "announce",
+        "expired",
+    ],
 )
 def test_a_frequent_question_has_an_index(sessions: Sessions, ask: Ask, index: str) -> None:
     with sessions() as session:

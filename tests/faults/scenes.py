@@ -173,6 +173,7 @@ SCENES: Mapping[str, Callable[[Stage], None]] = {
     "coordination.release_holders": coming_back,
     "serving.chunk_failed": posting("poisoned"),
     "serving.keep_only": losing_a_claim,
+    "serving.wanted": pausing,
     "serving.warn": posting("warned"),
     "serving.release_holders": coming_back,
 }

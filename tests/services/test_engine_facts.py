@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from app.domain.chunk import Room
 from app.domain.job import JobStatus
 from app.domain.lease import Lease
 from app.domain.replica import ReplicaStatus
@@ -18,7 +19,7 @@ def answers(world: World, device: str, **facts: str) -> Lease:
     """A replica that said this of itself and has answered the first chunk in line."""
     replica = world.replica(device)
     world.serving.loaded(replica, dict(facts))
-    (claimed,) = world.serving.next(replica, ENGINE.key, 1e9, 1, idle=True).chunks
+    (claimed,) = world.serving.next(replica, ENGINE.key, Room(1e9, 1)).chunks
     world.serving.answer(replica, claimed, ANSWER)
     return replica
 
@@ -47,7 +48,7 @@ def test_a_job_has_the_facts_of_its_own_engine_before_those_of_others(world: Wor
 def test_an_engine_that_says_nothing_leaves_nothing(world: World) -> None:
     job = world.running(chunks=1)
     replica = world.replica(world.devices(1)[0])
-    (claimed,) = world.serving.next(replica, ENGINE.key, 1e9, 1, idle=True).chunks
+    (claimed,) = world.serving.next(replica, ENGINE.key, Room(1e9, 1)).chunks
     world.serving.answer(replica, claimed, ANSWER)
     assert world.coordination.engine_facts(job, FINGERPRINT) is None
 
@@ -56,7 +57,7 @@ def test_facts_are_kept_with_answers_or_not_at_all(world: World) -> None:
     job = world.running(chunks=1)
     replica = world.replica(world.devices(1)[0])
     world.serving.loaded(replica, {"dtype": "float32"})
-    (claimed,) = world.serving.next(replica, ENGINE.key, 1e9, 1, idle=True).chunks
+    (claimed,) = world.serving.next(replica, ENGINE.key, Room(1e9, 1)).chunks
     world.serving.keep_only(replica, [])
     with pytest.raises(ChunkLostError):
         world.serving.answer(replica, claimed, ANSWER)

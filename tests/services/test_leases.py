@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from app.db.session import Sessions, make_sessions
-from app.domain.chunk import MAX_INTERRUPTIONS, AfterFailure
+from app.domain.chunk import AfterFailure, Room
 from app.domain.failure import Failure, FailureCode
 from app.domain.job import LOST, MAX_LOSSES, Job, JobStatus
 from app.domain.lease import Lease, Order
@@ -31,7 +31,7 @@ def replicas(world: World, count: int) -> list[Lease]:
 
 
 def chunks(world: World, lease: Lease, most: int = 64) -> Sequence[Claimed]:
-    return world.serving.next(lease, ENGINE.key, 1e9, most, idle=True).chunks
+    return world.serving.next(lease, ENGINE.key, Room(1e9, most)).chunks
 
 
 def taken_over(world: World, job: Lease) -> Lease:
@@ -182,22 +182,6 @@ def test_a_failing_chunk_is_divided_until_the_guilty_request_stands_alone(world:
     assert told == [(guilty, FAILURE)]
     assert answered == 7
     assert world.coordination.pending_keys(job.id) == set()
-
-
-def test_a_lost_worker_is_held_against_the_chunk_that_it_was_answering(world: World) -> None:
-    world.running(chunks=3)
-    (device,) = world.devices(1)
-    for losses in range(MAX_INTERRUPTIONS):
-        replica = world.replica(device)
-        claimed = [item.chunk for item in chunks(world, replica)]
-        assert [chunk.interruptions for chunk in claimed] == [losses, 0, 0]
-        assert not claimed[0].outlived_too_many
-        world.expire(replica)
-        world.scheduling.expire_once()
-        world.mark(device)
-    first, *others = (item.chunk for item in chunks(world, world.replica(device)))
-    assert first.outlived_too_many
-    assert not any(chunk.outlived_too_many for chunk in others)
 
 
 def test_an_idle_replica_that_looks_for_work_writes_nothing(world: World) -> None:

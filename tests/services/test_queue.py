@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from app.domain.chunk import Room
 from app.domain.job import JobStatus, Phase
 from app.domain.placement import Group
 from app.domain.replica import Device, DeviceState
@@ -62,7 +63,7 @@ def test_all_that_waits_is_in_the_queue_and_nothing_else(world: World) -> None:
     world.coordination.enter(scoring, Phase.SCORING, "scoring")
     world.coordination.stop(done, JobStatus.CANCELLED, "cancelled")
     replica = world.replica(world.devices(1)[0])
-    world.serving.next(replica, ENGINE.key, 1.0, 1, idle=True)
+    world.serving.next(replica, ENGINE.key, Room(1.0, 1))
     found = [
         (item.job.id, item.waiting_for) for item in QueueService(sessions=world.sessions, ttl=TTL).waiting()
     ]
@@ -85,7 +86,7 @@ def test_a_pace_is_forgotten_where_engines_load_again(world: World) -> None:
 
 def test_the_queue_is_served_by_priority_then_age(world: World) -> None:
     evaluating = world.running(chunks=1)
-    world.serving.next(world.replica(world.devices(1)[0]), ENGINE.key, 1.0, 1, idle=True)
+    world.serving.next(world.replica(world.devices(1)[0]), ENGINE.key, Room(1.0, 1))
     rates = {"eta_seconds": 12.0, "requests_per_second": 1.0, "tokens_per_second": None}
     world.coordination.progress(evaluating, Progress(1, {"toy": 1}, rates), {}, 0.0)
     low, first, second = world.submit(priority=1), world.submit(), world.submit()

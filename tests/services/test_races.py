@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import text
 
 from app.db.replicas import ReplicaRepository
+from app.domain.chunk import Room
 from app.domain.job import JobStatus
 from app.domain.lease import Lease
 from app.domain.placement import Start
@@ -109,7 +110,7 @@ def test_a_chunk_is_claimed_by_one_replica(world: World) -> None:
 
     def drain(lease: Lease) -> list[int]:
         positions = []
-        while chunks := world.serving.next(lease, ENGINE.key, 15.0, 4, idle=True).chunks:
+        while chunks := world.serving.next(lease, ENGINE.key, Room(15.0, 4)).chunks:
             for claimed in chunks:
                 positions.append(claimed.chunk.position)
                 world.serving.answer(lease, claimed, Answer([b"a", b"b"], 0.1, 10))
@@ -122,7 +123,7 @@ def test_a_chunk_is_claimed_by_one_replica(world: World) -> None:
 def test_the_first_answer_to_a_request_stands(world: World) -> None:
     first, second = world.running(chunks=1), world.running(chunks=1)
     leases = [world.replica(device) for device in world.devices(2)]
-    work = [world.serving.next(lease, ENGINE.key, 1.0, 1, idle=True).chunks[0] for lease in leases]
+    work = [world.serving.next(lease, ENGINE.key, Room(1.0, 1)).chunks[0] for lease in leases]
     together(
         *[
             partial(world.serving.answer, lease, claimed, Answer([value, value], 0.1, 1))
@@ -158,7 +159,7 @@ def test_a_replica_is_claimed_once(world: World) -> None:
 
 def test_a_holder_whose_lease_is_over_writes_nothing(world: World) -> None:
     job, replica = world.running(chunks=2), world.replica(world.devices(1)[0])
-    claimed = world.serving.next(replica, ENGINE.key, 1.0, 1, idle=True).chunks[0]
+    claimed = world.serving.next(replica, ENGINE.key, Room(1.0, 1)).chunks[0]
     world.expire(job)
     world.expire(replica)
     before = world.events(job.id)
@@ -169,7 +170,7 @@ def test_a_holder_whose_lease_is_over_writes_nothing(world: World) -> None:
         lambda: world.coordination.collect(job, FINGERPRINT),
         lambda: world.serving.renew(replica),
         lambda: world.serving.answer(replica, claimed, Answer([b"a", b"b"], 0.1, 1)),
-        lambda: world.serving.next(replica, ENGINE.key, 1.0, 1, idle=True),
+        lambda: world.serving.next(replica, ENGINE.key, Room(1.0, 1)),
     ):
         with pytest.raises(LeaseLostError):
             write()
@@ -179,7 +180,7 @@ def test_a_holder_whose_lease_is_over_writes_nothing(world: World) -> None:
 
 def test_what_a_lost_holder_had_is_given_out_again(world: World) -> None:
     job, replica = world.running(chunks=1), world.replica(world.devices(2)[0])
-    assert world.serving.next(replica, ENGINE.key, 1.0, 1, idle=True).chunks
+    assert world.serving.next(replica, ENGINE.key, Room(1.0, 1)).chunks
     world.expire(job)
     world.expire(replica)
     assert set(world.scheduling.expire_once()) == {job.id, replica.id}
@@ -196,7 +197,7 @@ def test_an_answer_and_the_end_of_its_lease_exclude_each_other(world: World) -> 
     device_ids = world.devices(4)
     for device in device_ids:
         job, replica = world.running(chunks=1), world.replica(device)
-        claimed = world.serving.next(replica, ENGINE.key, 1.0, 1, idle=True).chunks[0]
+        claimed = world.serving.next(replica, ENGINE.key, Room(1.0, 1)).chunks[0]
 
         def answer(lease: Lease = replica, claimed: Any = claimed) -> None:
             world.serving.answer(lease, claimed, Answer([b"a", b"b"], 0.1, 1))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from app.db.replicas import ReplicaRepository
+from app.domain.chunk import Room
 from app.domain.engine_spec import EngineSpec
 from app.domain.failure import Failure, FailureCode
 from app.domain.job import Job, Phase
@@ -52,8 +53,8 @@ def test_waiting_chunks_go_to_the_new_engine_alone(world: World) -> None:
     job, (device,) = world.running(chunks=2), world.devices(1)
     world.coordination.ladders.take(job, WIDER, OUT_OF_MEMORY)
     replica = world.replica(device)
-    assert not world.serving.next(replica, ENGINE.key, 1e9, 64, idle=True).chunks
-    assert len(world.serving.next(replica, WIDER.engine.key, 1e9, 64, idle=True).chunks) == 2
+    assert not world.serving.next(replica, ENGINE.key, Room(1e9, 64)).chunks
+    assert len(world.serving.next(replica, WIDER.engine.key, Room(1e9, 64)).chunks) == 2
 
 
 def test_a_step_moves_plan_and_command_and_is_told(world: World) -> None:
@@ -91,7 +92,7 @@ def test_a_failure_of_an_earlier_attempt_is_not_held_against_this_one(world: Wor
 def test_a_step_that_changes_answers_cuts_every_chunk_anew(world: World) -> None:
     job, (device,) = world.running(chunks=2), world.devices(1)
     replica = world.replica(device)
-    claimed = world.serving.next(replica, ENGINE.key, 1.0, 1, idle=True).chunks[0]
+    claimed = world.serving.next(replica, ENGINE.key, Room(1.0, 1)).chunks[0]
     world.coordination.ladders.take(job, SHORTER, Failure(FailureCode.KV_CACHE_TOO_SMALL, "too small"))
     assert job_of(world, job).phase is Phase.PREPARING
     assert world.coordination.pending_keys(job.id) == set()

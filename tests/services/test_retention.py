@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from app.db.jobs import JobFilter
+from app.domain.chunk import Room
 from app.domain.lease import Lease
 from app.domain.replica import ReplicaStatus
 from app.services import retention
@@ -66,7 +67,7 @@ def answered(world: World) -> tuple[Lease, Lease]:
     job = world.running(chunks=1)
     [device] = world.devices(1)
     replica = world.replica(device)
-    [claimed] = world.serving.next(replica, ENGINE.key, 100, 10, idle=True).chunks
+    [claimed] = world.serving.next(replica, ENGINE.key, Room(100, 10)).chunks
     world.serving.loaded(replica, {"dtype": "float32"})
     world.serving.answer(replica, claimed, Answer([b"1", b"2"], 1.0, 10))
     long_ago(world, "responses", "created_at")

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import text
 
 from app.db.session import Sessions
-from app.domain.chunk import AfterFailure
+from app.domain.chunk import AfterFailure, Room
 from app.domain.failure import Failure, FailureCode
 from app.domain.replica import ReplicaStatus
 from app.main import create_app
@@ -33,7 +33,7 @@ def fail_everywhere(world: World, failure: Failure, said: str) -> str:
     [device] = world.devices(1)
     lease = world.running(chunks=1)
     replica = world.replica(device)
-    work = world.serving.next(replica, world.jobs.view(lease.id).job.engine.key, 1e9, 1, idle=True)
+    work = world.serving.next(replica, world.jobs.view(lease.id).job.engine.key, Room(1e9, 1))
     for claimed in work.chunks:
         world.serving.chunk_failed(replica, claimed.chunk, AfterFailure.GIVE_UP, [], failure)
     world.coordination.explain(lease, "evaluating")

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from app.domain.chunk import Room
 from app.domain.lease import Lease
 from app.domain.replica import ReplicaStatus
 from app.domain.whereabouts import where
@@ -14,7 +15,7 @@ from tests.world import ENGINE, World, chunk
 
 
 def claim(world: World, replica: Lease, most: int = 64) -> list[Claimed]:
-    return list(world.serving.next(replica, ENGINE.key, 1e9, most, idle=True).chunks)
+    return list(world.serving.next(replica, ENGINE.key, Room(1e9, most)).chunks)
 
 
 def claimed_jobs(world: World, replica: Lease, most: int = 64) -> list[UUID]:

@@ -16,7 +16,7 @@ from uuid import UUID
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.db.outages import is_outage, patiently
-from app.domain.chunk import Chunk, after_failure
+from app.domain.chunk import Chunk, Room, after_failure
 from app.domain.device_faults import blames_device
 from app.domain.engine_spec import EngineSpec
 from app.domain.failure import Failure, FailureCode
@@ -171,7 +171,7 @@ class Engine:
         if self._hand.seconds_left(self._speed, now) > AHEAD_SECONDS:
             return True
         budget = CLAIM_SECONDS * (self._speed.value or 0.0)
-        work = self._claim(budget, idle=not self._hand.claimed)
+        work = self._claim(Room(budget, CLAIM_MOST, empty=not self._hand.claimed))
         for claimed in work.chunks:
             if claimed.chunk.outlived_too_many:
                 self._set_aside(claimed.chunk)
@@ -188,10 +188,10 @@ class Engine:
         with suppress(ChunkLostError):
             self._give_up(chunk, TOOK_WORKERS_ALONG, interrupted=True)
 
-    def _claim(self, budget: float, *, idle: bool) -> Work:
+    def _claim(self, room: Room) -> Work:
         """More chunks; after an outage none yet, since chunks may have been claimed whose names were lost."""
         try:
-            return self._serving.next(self._lease, self._replica.engine.key, budget, CLAIM_MOST, idle=idle)
+            return self._serving.next(self._lease, self._replica.engine.key, room)
         except SQLAlchemyError as error:
             if not is_outage(error):
                 raise

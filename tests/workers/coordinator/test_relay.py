@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from app.domain.chunk import Room
 from app.domain.job import Phase
 from app.domain.whereabouts import where
 from app.settings import Settings
@@ -109,7 +110,7 @@ def test_a_job_whose_engine_answers_other_jobs_first_says_so(world: World) -> No
     first, second = world.running(chunks=1), world.running(chunks=1)
     replica = world.replica(device)
     world.serving.loaded(replica, {})
-    world.serving.next(replica, ENGINE.key, 1e9, 1, idle=True)
+    world.serving.next(replica, ENGINE.key, Room(1e9, 1))
 
     reasons = [
         where(*world.coordination.engines(job), job)

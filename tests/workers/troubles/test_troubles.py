@@ -18,7 +18,7 @@ import pytest
 
 from app.db.replicas import ReplicaRepository
 from app.db.session import make_sessions
-from app.domain.chunk import after_failure
+from app.domain.chunk import Room, after_failure
 from app.domain.failure import Failure, FailureCode
 from app.domain.job import OPEN, Job, JobTask
 from app.domain.lease import Lease
@@ -92,7 +92,7 @@ def engine(world: World, spec: Submission) -> Iterator[None]:
     def serve() -> None:
         while not over.wait(0.02):
             world.serving.renew(lease)
-            for each in world.serving.next(lease, spec.engine.key, 1e9, 64, idle=False).chunks:
+            for each in world.serving.next(lease, spec.engine.key, Room(1e9, 64, empty=False)).chunks:
                 answer(world, lease, each)
 
     thread = threading.Thread(target=serve)
