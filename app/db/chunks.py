@@ -19,6 +19,9 @@ from app.domain.job import TERMINAL
 from app.domain.lease import Lease
 from app.errors import ChunkLostError
 
+NO_HEADWAY = {"requests_done": 0, "cost_done": 0.0}
+"""A chunk that waits again is answered from its beginning."""
+
 
 @dataclass(frozen=True)
 class Collected:
@@ -85,6 +88,7 @@ class ChunkRepository:
             interruptions=chunk.interruptions,
             suspect=chunk.suspect,
             replica_id=None,
+            **NO_HEADWAY,
         )
 
     def close(self, lease: Lease, chunk: Chunk, status: ChunkStatus, error: Failure) -> None:
@@ -166,7 +170,7 @@ class ChunkRepository:
                 ChunkRow.status == ChunkStatus.CLAIMED,
                 ChunkRow.id.not_in(keep),
             )
-            .values(status=ChunkStatus.WAITING, replica_id=None, token=None)
+            .values(status=ChunkStatus.WAITING, replica_id=None, token=None, **NO_HEADWAY)
             .execution_options(synchronize_session=False)
         )
         return int(done.rowcount)  # type: ignore[attr-defined]
@@ -213,15 +217,6 @@ class ChunkRepository:
             ChunkRow.job_id == job_id, ChunkRow.status.in_([ChunkStatus.WAITING, ChunkStatus.CLAIMED])
         )
         return float(self._session.scalar(query) or 0.0)
-
-    def workers(self, job_id: UUID, replica_ids: Sequence[UUID]) -> set[UUID]:
-        """Those of the replicas that hold a chunk of the job."""
-        query = select(ChunkRow.replica_id).where(
-            ChunkRow.status == ChunkStatus.CLAIMED,
-            ChunkRow.replica_id.in_(replica_ids),
-            ChunkRow.job_id == job_id,
-        )
-        return {replica_id for replica_id in self._session.scalars(query) if replica_id}
 
     def collect(self, job_id: UUID, fingerprint: bytes) -> Collected:
         """Chunks that ended since the last look, with their answers; marks them as seen."""

@@ -191,6 +191,8 @@ class ChunkRow(Base):
     replica_id: Mapped[UUID | None]
     token: Mapped[UUID | None]
     claimed_at: Mapped[datetime | None]
+    requests_done: Mapped[int] = mapped_column(server_default="0")
+    cost_done: Mapped[float] = mapped_column(server_default="0")
     ended_at: Mapped[datetime | None]
     seconds: Mapped[float | None]
     error: Mapped[dict[str, Any] | None]

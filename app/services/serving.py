@@ -15,6 +15,7 @@ from app.db.claims import ClaimRepository
 from app.db.engine_facts import EngineFactsRepository
 from app.db.events import EventRepository
 from app.db.groups import GroupRepository
+from app.db.headway import HeadwayRepository
 from app.db.histories import HistoryRepository
 from app.db.outputs import LogRepository
 from app.db.replicas import ReplicaRepository
@@ -22,6 +23,7 @@ from app.db.session import Sessions
 from app.domain.chunk import AfterFailure, Chunk, ChunkStatus, Room
 from app.domain.device_faults import drain_reason
 from app.domain.failure import Failure
+from app.domain.headway import Headway
 from app.domain.ids import uuid7
 from app.domain.lease import Lease, Order
 from app.domain.replica import Replica, ReplicaStatus
@@ -101,6 +103,11 @@ class ServingService:
             )
             ChunkRepository(session).answer(lease, chunk, claimed.fingerprint, answer.values, answer.seconds)
             EngineFactsRepository(session).note(claimed.fingerprint, lease.id)
+
+    def advance(self, lease: Lease, headway: Mapping[UUID, Headway]) -> int:
+        """How far the engine is inside chunks in its hands; how many of them the lease still holds."""
+        with self._sessions.begin() as session:
+            return HeadwayRepository(session).note(lease, headway)
 
     def chunk_failed(
         self, lease: Lease, chunk: Chunk, fate: AfterFailure, pieces: Sequence[Chunk], error: Failure

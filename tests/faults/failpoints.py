@@ -55,11 +55,9 @@ FAILPOINTS: Mapping[str, Sequence[str]] = {
         ),
     ),
     "worker": (
-        *(f"serving.{method}" for method in ("claim", "renew", "loaded", "next", "answer", "chunk_failed")),
-        *(
-            f"serving.{method}"
-            for method in ("keep_only", "wanted", "warn", "add_log", "end", "release_holders")
-        ),
+        *(f"serving.{method}" for method in ("claim", "renew", "loaded", "next", "advance", "answer")),
+        *(f"serving.{method}" for method in ("chunk_failed", "keep_only", "wanted", "warn", "add_log")),
+        *(f"serving.{method}" for method in ("end", "release_holders")),
         *("groups.register", "groups.beat", "groups.leave", "groups.mark_device"),
     ),
 }
