@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -54,6 +54,12 @@ class HistoryRepository:
         )
         rows = self._session.scalars(query.order_by(ReplicaRow.placed_at))
         return [to_replica(row).seen_by(job_id) for row in rows]
+
+    def dead(self, replica_ids: Collection[UUID]) -> list[Replica]:
+        """Those of the replicas that ended otherwise than by being released."""
+        died = ReplicaRow.status.in_([ReplicaStatus.FAILED, ReplicaStatus.LOST])
+        query = select(ReplicaRow).where(ReplicaRow.id.in_(replica_ids), died)
+        return [to_replica(row) for row in self._session.scalars(query.order_by(ReplicaRow.placed_at))]
 
     def last_served_at(self, engine_key: str, group: str | None) -> datetime | None:
         """When a replica of this engine spec was last loaded, in the group if one is named."""

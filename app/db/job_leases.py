@@ -73,7 +73,6 @@ class JobLeaseRepository:
                 version=JobRow.version + 1,
                 started_at=func.coalesce(JobRow.started_at, func.now()),
                 progress_at=func.now(),
-                requests_done=0,
                 results=None,
             )
         )
@@ -106,7 +105,8 @@ class JobLeaseRepository:
     def prepared(self, lease: Lease, fingerprint: bytes, total: int) -> bool:
         """Requests are built; True if an earlier attempt's answers go by another fingerprint: its chunks are void."""
         before = self._session.scalar(select(JobRow.fingerprint).where(JobRow.id == lease.id))
-        self.write(lease, fingerprint=fingerprint, requests_total=total)
+        done = func.least(JobRow.requests_done, total)
+        self.write(lease, fingerprint=fingerprint, requests_total=total, requests_done=done)
         return before not in {None, fingerprint}
 
     def planned(self, lease: Lease, reused: int) -> None:
@@ -124,14 +124,15 @@ class JobLeaseRepository:
         row = self._session.execute(asked.with_for_update(key_share=True) if lock else asked).one_or_none()
         return _order(lease, row)
 
-    def advance(self, lease: Lease, done: int, rates: dict[str, Any], gpu_seconds: float) -> None:
-        """How far the job is; `progress_at` moves only when requests were answered."""
-        moved = case((JobRow.requests_done != done, func.now()), else_=JobRow.progress_at)
+    def advance(
+        self, lease: Lease, done: int, rates: dict[str, Any], gpu_seconds: float, *, moved: bool
+    ) -> None:
+        """How far the job is; `progress_at` moves only when engines gave something."""
         self.write(
             lease,
             requests_done=done,
             rates=rates,
-            progress_at=moved,
+            **({"progress_at": func.now()} if moved else {}),
             gpu_seconds=JobRow.gpu_seconds + gpu_seconds,
             **({"losses": 0} if gpu_seconds else {}),
         )

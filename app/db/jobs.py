@@ -180,8 +180,8 @@ class JobRepository:
         return self.get(old.id)
 
     def reset_tasks(self, job_id: UUID) -> None:
-        """Failed and unfinished tasks wait again, and lost coordinators are forgiven."""
-        self._session.execute(update(JobRow).where(JobRow.id == job_id).values(losses=0))
+        """Failed and unfinished tasks wait again, what failed is not done any more, lost coordinators are forgiven."""
+        self._session.execute(update(JobRow).where(JobRow.id == job_id).values(losses=0, requests_done=0))
         self._session.execute(
             update(JobTaskRow)
             .where(JobTaskRow.job_id == job_id)

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from app.domain.headway import Headway
 from app.domain.job import Job, Phase
 from app.domain.replica import Replica, ReplicaStatus
 
 
-def where(replicas: list[Replica], busy: int, draining: bool, job: Job) -> tuple[Phase, str]:
-    """By the replicas of its engine; `busy` of them answer its own requests, and its group may take nothing new."""
+@dataclass(frozen=True)
+class Engines:
+    """What there is for a job at a moment."""
+
+    replicas: Sequence[Replica] = ()
+    """Live ones that may answer it."""
+    headway: Mapping[UUID, Headway] = field(default_factory=dict)
+    """Of those that hold chunks of it, by replica."""
+    uncollected: int = 0
+    """Requests in chunks that ended, which nobody has collected."""
+    dead: Sequence[Replica] = ()
+    """Those that were counted on and have died, as the job may know it."""
+    draining: bool = False
+    """Whether its group takes nothing new."""
+
+
+def where(engines: Engines, job: Job) -> tuple[Phase, str]:
+    """By the replicas of its engine, and whether they answer its own requests."""
+    replicas, busy = engines.replicas, len(engines.headway)
     serving = sum(replica.status is ReplicaStatus.SERVING for replica in replicas)
     if busy:
         return Phase.EVALUATING, f"evaluating on {_count(busy, 'replica')}"
@@ -18,7 +40,7 @@ def where(replicas: list[Replica], busy: int, draining: bool, job: Job) -> tuple
         )
     if replicas:
         return Phase.LOADING, f"loading {job.engine.model} on {replicas[0].group}"
-    if draining:
+    if engines.draining:
         return Phase.WAITING_FOR_GPU, f"waiting for group {job.group}, which is draining"
     place = f"group {job.group}" if job.group else "one group"
     return Phase.WAITING_FOR_GPU, f"waiting for {_count(job.engine.gpus, 'free device')} in {place}"

@@ -14,6 +14,7 @@ from app.db.chunks import ChunkRepository, Collected
 from app.db.engine_facts import EngineFactsRepository
 from app.db.events import EventRepository
 from app.db.groups import GroupRepository
+from app.db.headway import HeadwayRepository
 from app.db.histories import HistoryRepository
 from app.db.job_leases import JobLeaseRepository
 from app.db.job_tasks import JobTaskRepository
@@ -27,6 +28,7 @@ from app.domain.ids import uuid7
 from app.domain.job import PAUSED, SCORED, Job, JobStatus, Phase, outcome
 from app.domain.lease import Lease, Order
 from app.domain.replica import Replica
+from app.domain.whereabouts import Engines
 from app.services.remedies import LadderService
 
 INSERT_AT_ONCE = 100
@@ -39,6 +41,10 @@ class Progress:
     done: int
     tasks: Mapping[str, int]
     rates: Mapping[str, float | None]
+    moved: bool = True
+    """Whether an engine gave anything since the last look: an answer, or a part of one."""
+    dead: Sequence[Replica] = ()
+    """Replicas with which answers were lost that had been counted as done."""
 
 
 class CoordinationService:
@@ -163,12 +169,14 @@ class CoordinationService:
             return EngineFactsRepository(session).of_job(lease.id, fingerprint)
 
     def progress(self, lease: Lease, progress: Progress, data: Mapping[str, Any], gpu_seconds: float) -> None:
-        """Write how far the job is, with an event."""
+        """Write how far the job is, with an event; before it one for each engine that died and took answers along."""
         with self._sessions.begin() as session:
-            leases = JobLeaseRepository(session)
-            leases.advance(lease, progress.done, dict(progress.rates), gpu_seconds)
+            leases, events = JobLeaseRepository(session), EventRepository(session)
+            leases.advance(lease, progress.done, dict(progress.rates), gpu_seconds, moved=progress.moved)
             JobTaskRepository(session).progress(lease.id, progress.tasks)
-            EventRepository(session).append(lease.id, "job.progress", dict(data))
+            for replica in progress.dead:
+                events.append(lease.id, "job.retrying", obituary(replica))
+            events.append(lease.id, "job.progress", dict(data))
         self._wake(lease.id)
 
     def warn(self, lease: Lease, data: Mapping[str, Any], event_type: str = "job.warning") -> None:
@@ -211,14 +219,16 @@ class CoordinationService:
         with self._sessions.begin() as session:
             LogRepository(session).add(owner_id, text)
 
-    def engines(self, job: Job) -> tuple[list[Replica], int, bool]:
-        """Live replicas that may answer the job, how many answer its requests now, and whether its group drains."""
+    def engines(self, job: Job, counted_on: Collection[UUID] = ()) -> Engines:
+        """Live replicas that may answer the job, how far they are with it, and which it was `counted_on` have died."""
         with self._sessions.begin() as session:
             live = ReplicaRepository(session).live()
             replicas = [r for r in live if r.engine.key == job.engine.key and job.group in (None, r.group)]
-            busy = ChunkRepository(session).workers(job.id, [replica.id for replica in replicas])
+            headway, uncollected = HeadwayRepository(session).of_job(job.id, [r.id for r in replicas])
+            gone = set(counted_on) - {replica.id for replica in live}
+            dead = HistoryRepository(session).dead(gone) if gone else []
             draining = job.group is not None and GroupRepository(session).is_draining(job.group)
-        return replicas, len(busy), draining
+        return Engines(replicas, headway, uncollected, [r.seen_by(job.id) for r in dead], draining)
 
     def finish(self, lease: Lease, document: str, name: str, date: str) -> JobStatus:
         """Store lm-eval's document and end the job; its status follows from its tasks."""
@@ -283,3 +293,12 @@ class CoordinationService:
         """Holders of running jobs whose name begins with `prefix`."""
         with self._sessions.begin() as session:
             return JobLeaseRepository(session).holders(prefix)
+
+
+def obituary(replica: Replica) -> dict[str, Any]:
+    """Which engine died, of what, and what becomes of its requests."""
+    ended = f"replica {replica.id} in group {replica.group} {replica.status}"
+    error = replica.error
+    why = {"code": error.code, "message": error.message} if error else {}
+    told = f"{ended}: {error.message}" if error else ended
+    return {"reason": f"{told}; what it had not stored is asked again", "replica": str(replica.id), **why}

@@ -81,7 +81,7 @@ class LadderService:
         reason = f"preparing prompts anew: {step.change}"
         ChunkRepository(session).drop(lease.id, claimed=True)
         SampleRepository(session).clear(lease.id)
-        JobLeaseRepository(session).write(lease, phase=Phase.PREPARING, reason=reason)
+        JobLeaseRepository(session).write(lease, phase=Phase.PREPARING, reason=reason, requests_done=0)
         EventRepository(session).append(lease.id, "job.phase", {"phase": Phase.PREPARING, "reason": reason})
 
 

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from app.db.capacity import CapacityRepository
 from app.db.chunks import ChunkRepository
 from app.db.claims import ClaimRepository
+from app.db.headway import HeadwayRepository
 from app.db.job_leases import JobLeaseRepository
 from app.db.jobs import JobFilter, JobRepository
 from app.db.session import Sessions
@@ -48,6 +49,8 @@ def plan(session: Session, ask: Ask) -> str:
     [
         (lambda session: CapacityRepository(session).work(), "chunks_pending"),
         (lambda session: ChunkRepository(session).collect(uuid7(), FINGERPRINT), "chunks_uncollected"),
+        (lambda session: HeadwayRepository(session).of_job(uuid7(), [uuid7()]), "chunks_claimed"),
+        (lambda session: HeadwayRepository(session).of_job(uuid7(), [uuid7()]), "chunks_uncollected"),
         (lambda session: ChunkRepository(session).give_back([uuid7()]), "chunks_claimed"),
         (lambda session: ClaimRepository(session)._suspect(uuid7()), "chunks_suspected"),
         (
@@ -63,6 +66,8 @@ def plan(session: Session, ask: Ask) -> str:
     ids=[
         "work",
         "collect",
+        "in hands",
+        "ended",
         "give back",
         "suspect",
         "wanted",

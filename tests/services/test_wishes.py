@@ -67,7 +67,7 @@ def test_a_job_whose_group_is_drained_waits_for_it(world: World) -> None:
     assert claim(world, in_a) == []
     world.serving.end(in_b, ReplicaStatus.RELEASED)
     found = world.jobs.view(job.id).job
-    assert where(*world.coordination.engines(found), found)[1] == "waiting for group b, which is draining"
+    assert where(world.coordination.engines(found), found)[1] == "waiting for group b, which is draining"
     assert placed_in(world) == ["a", "b"], "nothing is started for it elsewhere"
 
 
@@ -81,8 +81,8 @@ def test_a_job_hears_and_lists_only_of_replicas_that_may_answer_it(world: World)
     assert told[job.id].count("replica.started") == 1
     assert told[other.id].count("replica.started") == 2
     assert [replica.id for replica in world.jobs.view(job.id).replicas] == [in_b.id]
-    replicas, _, _ = world.coordination.engines(world.jobs.view(job.id).job)
-    assert [replica.id for replica in replicas] == [in_b.id]
+    engines = world.coordination.engines(world.jobs.view(job.id).job)
+    assert [replica.id for replica in engines.replicas] == [in_b.id]
 
 
 def test_a_job_is_answered_by_no_more_replicas_at_once_than_it_asks_for(world: World) -> None:

@@ -85,7 +85,7 @@ class Story:
         self._pending: set[bytes] | None = None
         self._planned = False
         self._samples: dict[str, int] = {}
-        self._tally = Tally()
+        self._tally = Tally(job.requests_done)
         self.task: str | None = None
         """Whose code the harness child is running."""
         self.answered = False
@@ -167,6 +167,7 @@ class Story:
             return
         found = self._coordination.collect(self._lease, self._fingerprint)
         self._tally.add_chunks(found.seconds * self._job.engine.gpus, found.cost, found.cost_failed)
+        self._tally.give(len(found.responses) + len(found.failures))
         if found.responses or found.failures:
             self.answered = True
             self._silent_since = time.monotonic()
@@ -206,7 +207,9 @@ class Story:
 
     def _explain(self) -> None:
         """Follow the replicas: the job waits, loads or is evaluated; engines that cannot start end it."""
-        phase, reason = where(*self._coordination.engines(self._job), self._job)
+        engines = self._coordination.engines(self._job, self._tally.counted_on)
+        self._tally.look(engines)
+        phase, reason = where(engines, self._job)
         if phase is not self._phase:
             self._enter(phase, reason)
         elif reason != self._reason:
@@ -271,6 +274,7 @@ class Story:
             self._pending = self._coordination.pending_keys(self._job.id)
         found = self._coordination.lookup(self._fingerprint, frame["keys"])
         self._reused += len(found)
+        self._tally.give(len(found))
         responses = [[key, msgpack.unpackb(value)] for key, value in found]
         pending = [key for key in frame["keys"] if key in self._pending]
         self._say({"type": "found", "responses": responses, "pending": pending})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workers.coordinator.rates import UNKNOWN, Rates
+from workers.coordinator.progress import UNKNOWN, Rates
 
 
 def test_nothing_is_told_before_a_pace_was_measured() -> None:
@@ -50,3 +50,27 @@ def test_an_old_pace_is_forgotten() -> None:
         rates.add_tokens(10.0 if now < 100 else 1000.0)
         told = rates.at(float(now), now + 1)
     assert told["tokens_per_second"] == 100.0
+
+
+def test_a_long_generation_moves_tokens_and_time_left_before_it_ends() -> None:
+    rates = Rates()
+    rates.plan(1000.0)
+    rates.at(0.0, 0)
+    assert rates.at(10.0, 0, ahead=100.0) == {
+        "requests_per_second": None,
+        "tokens_per_second": 10.0,
+        "eta_seconds": 90.0,
+    }
+    rates.add_tokens(400.0)
+    assert rates.at(20.0, 1) == {"requests_per_second": 0.05, "tokens_per_second": 20.0, "eta_seconds": 30.0}
+
+
+def test_a_pace_goes_back_to_the_last_answer_where_that_is_long_ago() -> None:
+    rates = Rates()
+    rates.plan(1e4)
+    for now in range(101):
+        told = rates.at(float(now), 1 if now > 50 else 0, ahead=float(now))
+    assert told["requests_per_second"] == 0.02
+    for now in range(101, 140):
+        told = rates.at(float(now), 2, ahead=float(now))
+    assert told["requests_per_second"] == 0.03, "since the one before"

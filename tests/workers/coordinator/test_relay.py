@@ -113,7 +113,7 @@ def test_a_job_whose_engine_answers_other_jobs_first_says_so(world: World) -> No
     world.serving.next(replica, ENGINE.key, Room(1e9, 1))
 
     reasons = [
-        where(*world.coordination.engines(job), job)
+        where(world.coordination.engines(job), job)
         for job in (world.jobs.view(lease.id).job for lease in (first, second))
     ]
     assert reasons == [
