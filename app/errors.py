@@ -179,7 +179,23 @@ class BreakingMigrationError(EvalqError):
     code = "breaking_migration"
 
 
-class DatabaseUnreachableError(EvalqError):
+class DatabaseError(Exception):
+    """The database did not do what was asked of it; `details` are the driver's words, for logs only."""
+
+    def __init__(self, message: str, details: str = "") -> None:
+        super().__init__(message)
+        self.details = details or message
+
+
+class DatabaseRefusedError(DatabaseError):
+    """It refused a statement, which is a fault of ours."""
+
+
+class AlreadyStoredError(DatabaseRefusedError):
+    """What may be stored once is there already: somebody stored it at the same moment."""
+
+
+class DatabaseUnreachableError(DatabaseError, EvalqError):
     """The database did not answer."""
 
     code = "database_unreachable"

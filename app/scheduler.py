@@ -8,13 +8,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from sqlalchemy import text
-from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import DBAPIError
-
 from app.broker import CeleryDoorbell
-from app.db.session import check_schema, make_engine, make_sessions
-from app.db.vitals import LEADER_LOCK
+from app.db.leader import Leadership
+from app.db.session import check_schema, make_sessions
+from app.errors import DatabaseError
 from app.services.scheduling import SchedulingService
 from app.settings import Settings, current
 
@@ -26,15 +23,6 @@ TIDY_TURNS = 120
 log = logging.getLogger(__name__)
 
 
-def lead(connection: Connection, frozen_seconds: float = FROZEN_SECONDS) -> bool:
-    """Try to become the leader; the lock lives as long as the connection, which a leader that freezes loses."""
-    leading = bool(connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": LEADER_LOCK}))
-    if leading:
-        connection.execute(text(f"SET idle_session_timeout = {int(frozen_seconds * 1000)}"))
-    connection.commit()
-    return leading
-
-
 def run(settings: Settings | None = None, stop: threading.Event | None = None) -> None:
     """Lead or stand by until told to stop."""
     settings = settings or current()
@@ -43,32 +31,24 @@ def run(settings: Settings | None = None, stop: threading.Event | None = None) -
     service = SchedulingService(
         sessions=make_sessions(settings), doorbell=CeleryDoorbell(settings), settings=settings
     )
-    engine = make_engine(settings)
+    leadership = Leadership(settings)
     while not stop.is_set():
         try:
-            _lead_or_wait(engine, service, settings, stop)
-        except DBAPIError as error:
-            log.warning("the database failed, trying again: %s", str(error.orig).strip())
+            _lead_or_wait(leadership, service, settings, stop)
+        except DatabaseError as error:
+            log.warning("the database failed, trying again: %s", error.details)
             stop.wait(STANDBY_SECONDS)
 
 
 def _lead_or_wait(
-    engine: Engine, service: SchedulingService, settings: Settings, stop: threading.Event
+    leadership: Leadership, service: SchedulingService, settings: Settings, stop: threading.Event
 ) -> None:
-    with engine.connect() as connection:
-        try:
-            if not lead(connection, min(FROZEN_SECONDS, settings.lease_seconds / 2)):
-                stop.wait(STANDBY_SECONDS)
-                return
-            log.info("leading")
-            _turns(service, settings, stop, lambda: _still_leading(connection))
-        finally:
-            connection.invalidate()  # back in the pool it would go on holding the lock
-
-
-def _still_leading(connection: Connection) -> None:
-    connection.execute(text("SELECT 1"))
-    connection.commit()
+    with leadership.sought(min(FROZEN_SECONDS, settings.lease_seconds / 2)) as lead:
+        if lead is None:
+            stop.wait(STANDBY_SECONDS)
+            return
+        log.info("leading")
+        _turns(service, settings, stop, lead.check)
 
 
 def _turns(
@@ -93,8 +73,8 @@ def _attempt(step: Callable[[], object]) -> None:
     """One step of a turn; one that the database refuses is left to the next turn and holds up no other."""
     try:
         step()
-    except DBAPIError as error:
-        log.warning("%s failed, trying again: %s", step.__name__, str(error.orig).strip())
+    except DatabaseError as error:
+        log.warning("%s failed, trying again: %s", step.__name__, error.details)
 
 
 def _stop_on_signals() -> threading.Event:

@@ -9,7 +9,6 @@ from typing import Any
 from celery import Celery, signals
 
 from app.broker import make_celery
-from app.db.outages import is_outage
 from app.errors import DatabaseUnreachableError
 from app.log_lines import log_surprises, write_so
 from app.settings import current
@@ -46,12 +45,12 @@ def _begin(**_: Any) -> None:
     while True:
         try:
             return role().begin()
-        except Exception as error:
-            if not (is_outage(error) or isinstance(error, DatabaseUnreachableError)):
-                log.exception("this worker cannot begin")
-                raise SystemExit(1) from error
+        except DatabaseUnreachableError as error:
             log.warning("this worker cannot begin yet: %s", error)
             time.sleep(AGAIN_SECONDS)
+        except Exception as error:
+            log.exception("this worker cannot begin")
+            raise SystemExit(1) from error
 
 
 def _wind_down(**_: Any) -> None:

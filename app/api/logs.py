@@ -12,11 +12,10 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import PlainTextResponse
 from pydantic import Field
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from app.domain.visible import visible
-from app.errors import BusyError, TooManyStreamsError, UnknownJobError
+from app.errors import BusyError, DatabaseError, TooManyStreamsError, UnknownJobError
 from app.services.results import LogPage
 from app.web.deps import Blank, JobId, Services, ServicesDep, known_parameters
 from app.web.problems import problems
@@ -94,6 +93,6 @@ def _next_page(services: Services, job_id: UUID, seen: Mapping[UUID, int]) -> Lo
         return services.results.logs(job_id, seen=seen)
     except UnknownJobError:
         return LogPage([], ended=True)
-    except SQLAlchemyError as error:
+    except DatabaseError as error:
         log.warning("could not read logs, trying again: %s", error)
         return LogPage([], ended=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
 
 from alembic.config import Config
 from alembic.script import ScriptDirectory
@@ -15,12 +14,11 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 import migrations
+from app.db.outages import cause, own_errors
 from app.db.schema import APPLICATION, check_revision
 from app.domain.storable import to_json
 from app.errors import DatabaseUnreachableError
 from app.settings import Settings
-
-Sessions: TypeAlias = sessionmaker[Session]
 
 VANISHED_HOST = {
     "keepalives_idle": 10,
@@ -29,6 +27,20 @@ VANISHED_HOST = {
     "tcp_user_timeout": 30_000,
 }
 """A server whose host is gone is noticed within half a minute; libpq's own patience is hours."""
+
+
+class Sessions(sessionmaker[Session]):
+    """A session factory over a pool of its own; DatabaseError is all that leaves a transaction of the database's."""
+
+    @contextmanager
+    def begin(self) -> Iterator[Session]:
+        """A session in a transaction, committed at the end; DatabaseUnreachableError, DatabaseRefusedError."""
+        with own_errors(), super().begin() as session:
+            yield session
+
+    def close(self) -> None:
+        """Let go of the pool's connections. Safe to repeat."""
+        self.kw["bind"].dispose()
 
 
 def make_engine(settings: Settings) -> Engine:
@@ -54,8 +66,8 @@ def make_engine(settings: Settings) -> Engine:
 
 
 def make_sessions(settings: Settings) -> Sessions:
-    """A session factory over a pool of its own."""
-    return sessionmaker(make_engine(settings), expire_on_commit=False)
+    """Sessions on the database of the settings."""
+    return Sessions(make_engine(settings), expire_on_commit=False)
 
 
 def alembic_config(settings: Settings) -> Config:
@@ -79,14 +91,13 @@ def scripts_of(settings: Settings) -> ScriptDirectory:
 
 @contextmanager
 def connected(settings: Settings) -> Iterator[Connection]:
-    """One connection for a moment, kept in no pool; DatabaseUnreachableError."""
+    """One connection for a moment, kept in no pool; DatabaseUnreachableError names the address."""
     engine = make_engine(settings)
     try:
         with engine.connect() as connection:
             yield connection
     except OperationalError as error:
         url = engine.url.render_as_string(hide_password=True)
-        cause = " ".join(str(error.orig).split())
-        raise DatabaseUnreachableError(f"no database at {url}: {cause}") from error
+        raise DatabaseUnreachableError(f"no database at {url}: {cause(error)}") from error
     finally:
         engine.dispose()

@@ -11,12 +11,10 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Interval, func, select, text, type_coerce
 from sqlalchemy.orm import Session
 
+from app.db.leader import LEADER_LOCK
 from app.db.tables import DeviceRow, GroupRow, JobRow, ReplicaRow
 from app.domain.job import TERMINAL, JobStatus, Phase
 from app.domain.replica import LIVE, DeviceState
-
-LEADER_LOCK = 0x6576616C72
-"""The advisory lock that the leading scheduler holds."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from threading import BoundedSemaphore
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.broker import Doorbell
@@ -25,6 +24,7 @@ from app.domain.job import Job, JobStatus, JobTask
 from app.domain.keys import DEFAULT_TEAM
 from app.domain.replica import Replica
 from app.errors import (
+    AlreadyStoredError,
     IdempotencyConflictError,
     IdempotencyInFlightError,
     IllegalMoveError,
@@ -118,7 +118,7 @@ class JobService:
         """Store a queued job, or QuotaExceededError; a known idempotency key gives its first job and False."""
         try:
             job, created = self._submit(submission, owner, idempotency_key, body_hash, team)
-        except IntegrityError:  # the same key, posted at the same moment: the other one is stored by now
+        except AlreadyStoredError:  # the same key, posted at the same moment: the other one is stored by now
             job, created = self._submit(submission, owner, idempotency_key, body_hash, team)
         if created:
             self._doorbell.ring_job(job.id)

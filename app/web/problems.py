@@ -12,8 +12,6 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
@@ -221,8 +219,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(EvalqError, _on_evalq_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_parameter)
     app.add_exception_handler(HTTPException, _on_http_error)
-    app.add_exception_handler(OperationalError, _on_database_error)
-    app.add_exception_handler(PoolTimeoutError, _on_database_error)
+    app.add_exception_handler(errors.DatabaseUnreachableError, _on_database_error)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(Exception, _on_surprise)
 
@@ -283,7 +280,7 @@ def _way_out(request: Request, error: HTTPException, headers: Mapping[str, str])
 
 
 async def _on_database_error(_: Request, error: Exception) -> JSONResponse:
-    log.error("the database did not answer: %s", error)
+    log.error("%s", error)
     kind = errors.DatabaseUnreachableError
     detail = "the database does not answer; ask again in a moment"
     return problem(STATUS[kind], kind.code, _title(kind), detail, headers={"Retry-After": "5"})

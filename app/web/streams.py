@@ -7,11 +7,10 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 from fastapi import Request
 from fastapi.responses import StreamingResponse
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
-from app.errors import CrossSiteError, UnauthenticatedError
+from app.errors import CrossSiteError, DatabaseError, UnauthenticatedError
 from app.web.callers import admitted
 from app.web.deps import Services
 
@@ -46,7 +45,7 @@ class Admission:
             await run_in_threadpool(admitted, self._services, self._headers)
         except (UnauthenticatedError, CrossSiteError):
             return False
-        except SQLAlchemyError:
+        except DatabaseError:
             pass
         return True
 

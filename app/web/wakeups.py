@@ -14,11 +14,10 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from app.broker import EVENTS_CHANNEL
-from app.errors import UnknownJobError
+from app.errors import DatabaseError, UnknownJobError
 from app.services.jobs import News
 
 log = logging.getLogger(__name__)
@@ -157,7 +156,7 @@ class WakeUps:
             news = await run_in_threadpool(self._read, job_id, start)
         except UnknownJobError:
             return True
-        except SQLAlchemyError as error:
+        except DatabaseError as error:
             log.warning("could not read events, trying again: %s", error)
             await asyncio.sleep(self._poll_seconds)
             return False

@@ -13,11 +13,10 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from sqlalchemy.exc import OperationalError
 
 from app.domain.ids import uuid7
 from app.domain.keys import Key, Role
-from app.errors import BusyError, TooManyStreamsError
+from app.errors import BusyError, DatabaseUnreachableError, TooManyStreamsError
 from app.services.keys import KeyService
 from app.settings import Settings
 from app.web import streams
@@ -97,7 +96,7 @@ def test_an_admission_is_looked_up_every_few_seconds_and_survives_an_outage() ->
     admission = Admission(services, {"authorization": "Bearer x"}, clock=lambda: now)
     seen = []
     for now in (1.0, 4.9, 5.0, 9.0, 10.0, 15.0):
-        failure[:] = [OperationalError("select", {}, Exception())] if now == 10.0 else []
+        failure[:] = [DatabaseUnreachableError("away")] if now == 10.0 else []
         seen.append((asyncio.run(admission.holds()), looks))
     assert seen == [(True, 0), (True, 0), (True, 1), (True, 1), (True, 2), (False, 3)]
 

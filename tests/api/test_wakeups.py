@@ -10,12 +10,11 @@ from uuid import UUID
 
 import pytest
 from redis import Redis
-from sqlalchemy.exc import OperationalError
 
 from app.broker import EVENTS_CHANNEL
 from app.db.events import Event
 from app.domain.ids import uuid7
-from app.errors import UnknownJobError
+from app.errors import DatabaseUnreachableError, UnknownJobError
 from app.services.jobs import News
 from app.web.wakeups import WakeUps
 
@@ -39,7 +38,7 @@ class Log:
             raise UnknownJobError("gone")
         if self.failures:
             self.failures -= 1
-            raise OperationalError("SELECT", {}, Exception("restarting"))
+            raise DatabaseUnreachableError("restarting")
         numbers = range(after + 1, self.count + 1)
         return News([Event(number, datetime.now(UTC), "job.progress", {}) for number in numbers], self.ended)
 

@@ -26,7 +26,7 @@ from sqlalchemy import text
 from app.cli.main import cli
 from app.cli.operations import parse_age
 from app.db.jobs import JobFilter
-from app.scheduler import lead
+from app.db.leader import Leadership
 from app.settings import Settings
 from app.single_host.ports import free_port
 from app.single_host.running import settings_beside
@@ -64,15 +64,12 @@ def working_for(owner: object) -> Iterator[int]:
         process.kill()
 
 
-def test_doctor_of_a_service_as_it_should_be(evalq: Evalq, world: World) -> None:
+def test_doctor_of_a_service_as_it_should_be(evalq: Evalq, world: World, settings: Settings) -> None:
     world.devices(1)
-    with world.sessions() as session:
+    with world.sessions.begin() as session:
         session.execute(text("UPDATE gpu_groups SET version = :version"), {"version": version("evalq")})
-        session.commit()
-        with session.get_bind().connect() as leader:  # type: ignore[union-attr]
-            assert lead(leader)
-            answer = evalq("doctor", "--json")
-            leader.invalidate()
+    with Leadership(settings).sought(60.0):
+        answer = evalq("doctor", "--json")
     states = {check: finding["state"] for check, finding in found(answer).items()}
     assert answer.exit_code == 0, answer.stdout
     assert {check for check, state in states.items() if state == "warning"} <= THIS_HOST

@@ -9,13 +9,13 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
 
 from app.db.session import Sessions
 from app.db.tables import Base
 from app.domain.chunk import ChunkStatus
 from app.domain.job import TERMINAL, JobStatus, Phase, TaskStatus
 from app.domain.replica import DeviceState, ReplicaStatus
+from app.errors import DatabaseRefusedError
 from tests.world import World
 
 CONSTRAINT = text(
@@ -71,5 +71,5 @@ def test_migrations_make_what_the_tables_say(sessions: Sessions) -> None:
 def test_a_row_that_cannot_be_true_is_refused(world: World, statement: str) -> None:
     world.running(chunks=1)
     world.replica(world.devices(1)[0])
-    with pytest.raises(IntegrityError), world.sessions.begin() as session:
+    with pytest.raises(DatabaseRefusedError, match="IntegrityError"), world.sessions.begin() as session:
         session.execute(text(statement))

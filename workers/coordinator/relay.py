@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 
 import msgpack
-from sqlalchemy.exc import SQLAlchemyError
 
 from app.domain.chunk import Chunk
 from app.domain.deaths import ended
@@ -17,7 +16,7 @@ from app.domain.failure import Failure, FailureCode
 from app.domain.job import LATE, Job, JobStatus, Phase
 from app.domain.lease import Lease, Order
 from app.domain.whereabouts import where
-from app.errors import LeaseLostError
+from app.errors import DatabaseError, LeaseLostError
 from app.services.coordination import CoordinationService
 from app.settings import Settings
 from app.workloads.lm_eval.reading.generation_settings import task_faults
@@ -245,7 +244,7 @@ class Story:
         while text := self._log.read_new(LOG_BYTES, ended=ended):
             try:
                 self._coordination.add_log(self._job.id, text)
-            except SQLAlchemyError:
+            except DatabaseError:
                 self._log.unread()
                 raise
             if not ended:

@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import NoReturn
 from uuid import UUID
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from app.db.outages import is_outage, patiently, told
+from app.db.outages import patiently
 from app.domain.deaths import Death, Deaths, Verdict
 from app.domain.failure import Failure, FailureCode
 from app.domain.job import Job
 from app.domain.lease import Lease, Order
-from app.errors import LeaseLostError
+from app.errors import (
+    DatabaseError,
+    DatabaseRefusedError,
+    DatabaseUnreachableError,
+    LeaseLostError,
+)
 from app.services.coordination import CoordinationService
 from app.settings import Settings
 from workers.coordinator.harness_server import HarnessServer
@@ -107,12 +110,11 @@ class Coordinator:
             self._evaluate(lease, job, claimed_at)
         except LeaseLostError as error:
             log.warning("job %s: %s", job.id, error)
+        except DatabaseUnreachableError as error:
+            log.warning("job %s waits for its lease to end: %s", job.id, error)
         except Exception as error:
-            if is_outage(error):
-                log.warning("job %s waits for its lease to end: %s", job.id, error)
-                return
             log.exception("job %s failed", job.id)
-            self._coordination.fail(lease, Failure(FailureCode.INTERNAL, told(error)))
+            self._coordination.fail(lease, Failure(FailureCode.INTERNAL, _told(error)))
 
     def _evaluate(self, lease: Lease, job: Job, claimed_at: float) -> None:
         log_path = self._settings.data_dir / "logs" / "jobs" / f"{job.id}-{job.attempt}.log"
@@ -160,10 +162,10 @@ class Coordinator:
         for left in reversed(range(OUTAGES)):
             try:
                 self._tell_once(attempt, job)
-            except SQLAlchemyError as error:
+            except DatabaseError as error:
                 if not left:
                     raise ChildDiedError(Death("the database fails whenever this job runs")) from error
-                if not is_outage(error):
+                if not isinstance(error, DatabaseUnreachableError):
                     raise
                 log.warning("job %s: the database failed under it: %s", job.id, error)
                 job = patiently(lambda: self._coordination.held(attempt.lease), attempt.lost.is_set)
@@ -198,3 +200,10 @@ class Coordinator:
             return self._coordination.renew(lease)
         except LeaseLostError:
             return None
+
+
+def _told(error: Exception) -> str:
+    """What users hear of an error that nobody expected."""
+    if isinstance(error, DatabaseRefusedError):
+        return f"{error}; the coordinator's log has the details"
+    return f"{type(error).__name__}: {error}"

@@ -13,16 +13,14 @@ from pathlib import Path
 from typing import TypeVar, assert_never
 from uuid import UUID
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from app.db.outages import is_outage, patiently
+from app.db.outages import patiently
 from app.domain.chunk import Chunk, Room, after_failure
 from app.domain.device_faults import blames_device
 from app.domain.engine_spec import EngineSpec
 from app.domain.failure import Failure, FailureCode
 from app.domain.lease import Lease, Order
 from app.domain.replica import Replica
-from app.errors import ChunkLostError, LeaseLostError
+from app.errors import ChunkLostError, DatabaseUnreachableError, LeaseLostError
 from app.services.serving import Answer, ServingService, Work
 from app.settings import Settings
 from workers.chunk_frames import divided, to_be_answered
@@ -192,9 +190,7 @@ class Engine:
         """More chunks; after an outage none yet, since chunks may have been claimed whose names were lost."""
         try:
             return self._serving.next(self._lease, self._replica.engine.key, room)
-        except SQLAlchemyError as error:
-            if not is_outage(error):
-                raise
+        except DatabaseUnreachableError:
             in_hand = [claimed.chunk.id for claimed in self._hand.claimed]
             self._ask(lambda: self._serving.keep_only(self._lease, in_hand))
             return Work(Order.GO_ON)

@@ -14,12 +14,10 @@ from importlib.metadata import version
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from app.backends import installed, python_of
 from app.domain.group import DeviceReport
 from app.domain.replica import DeviceState, Replica
-from app.errors import GpuUnavailableError, LeaseLostError
+from app.errors import DatabaseError, GpuUnavailableError, LeaseLostError
 from app.services.groups import GroupService
 from app.services.serving import ServingService
 from app.settings import Settings
@@ -204,7 +202,7 @@ class GroupKeeper:
                 self.beat_once()
             except LeaseLostError as error:
                 log.warning("%s; this worker goes on serving what it holds", error)
-            except (SQLAlchemyError, GpuUnavailableError, TimeoutError) as error:
+            except (DatabaseError, GpuUnavailableError, TimeoutError) as error:
                 log.warning("no heartbeat for group %s: %s", self._devices.group, error)
             except Exception:  # without this thread the group would be given no work, and nobody told why
                 log.exception("no heartbeat for group %s", self._devices.group)

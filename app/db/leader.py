@@ -1,0 +1,55 @@
+"""Which of the schedulers leads: an advisory lock that lives as long as the connection that took it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import text
+from sqlalchemy.engine import Connection
+
+from app.db.outages import own_errors
+from app.db.session import make_engine
+from app.settings import Settings
+
+LEADER_LOCK = 0x6576616C72
+
+
+class Lead:
+    """The lead, as long as its connection lives."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def check(self) -> None:
+        """Say that this leader lives; DatabaseUnreachableError where it lost the lead with its connection."""
+        with own_errors():
+            self._connection.execute(text("SELECT 1"))
+            self._connection.commit()
+
+
+class Leadership:
+    """One scheduler's way to the lead, on connections of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._engine = make_engine(settings)
+
+    @contextmanager
+    def sought(self, frozen_seconds: float) -> Iterator[Lead | None]:
+        """The lead until the end of the block, or None where another scheduler has it; DatabaseError.
+
+        A leader that checks nothing for `frozen_seconds` loses it: another one may lead then.
+        """
+        with own_errors(), self._engine.connect() as connection:
+            try:
+                yield Lead(connection) if _take(connection, frozen_seconds) else None
+            finally:
+                connection.invalidate()  # back in the pool it would go on holding the lock
+
+
+def _take(connection: Connection, frozen_seconds: float) -> bool:
+    taken = bool(connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": LEADER_LOCK}))
+    if taken:
+        connection.execute(text(f"SET idle_session_timeout = {int(frozen_seconds * 1000)}"))
+    connection.commit()
+    return taken
