@@ -105,7 +105,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         await wakeups.wait_closed(listening)
-        app.state.sessions.kw["bind"].dispose()
+        app.state.sessions.close()
         app.state.services.rates.close()
 
 

@@ -55,7 +55,7 @@ def sessions(settings: Settings) -> Iterator[Sessions]:
     """Sessions on the test's database."""
     made = make_sessions(settings)
     yield made
-    made.kw["bind"].dispose()
+    made.close()
 
 
 @pytest.fixture

@@ -101,7 +101,7 @@ def _service(data: Path | None) -> Iterator[KeyService]:
     try:
         yield KeyService(sessions=sessions)
     finally:
-        sessions.kw["bind"].dispose()
+        sessions.close()
 
 
 def _state(key: Key) -> str:

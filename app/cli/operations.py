@@ -145,7 +145,7 @@ def _sweep(settings: Settings, ages: Ages, *, dry_run: bool) -> Counter[Kept]:
     sessions = make_sessions(settings)
     for what, count in RetentionService(sessions=sessions, settings=settings).sweep(ages, dry_run=dry_run):
         removed[what] += count
-    sessions.kw["bind"].dispose()
+    sessions.close()
     if ages.logs is not None:
         removed[Kept.FILES] = old_log_files(settings.data_dir, ages.logs, dry_run=dry_run)
     return removed

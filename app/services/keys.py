@@ -10,13 +10,17 @@ from datetime import UTC, datetime, timedelta
 from threading import Lock
 from uuid import UUID
 
-from sqlalchemy.exc import IntegrityError
-
 from app.db.keys import KeyRepository
 from app.db.session import Sessions, make_sessions
 from app.domain.ids import uuid7
 from app.domain.keys import DEFAULT_TEAM, Key, Role, is_name, is_token, new_token, shown_prefix, token_hash
-from app.errors import FaultyField, InvalidRequestError, UnauthenticatedApiError, UnknownKeyError
+from app.errors import (
+    AlreadyStoredError,
+    FaultyField,
+    InvalidRequestError,
+    UnauthenticatedApiError,
+    UnknownKeyError,
+)
 from app.settings import Settings
 
 CACHE_SECONDS = 5.0
@@ -72,7 +76,7 @@ class KeyService:
             )
         key = Key(uuid7(), name, role, DEFAULT_TEAM, shown_prefix(token), self._now())
         with (
-            suppress(IntegrityError),
+            suppress(AlreadyStoredError),
             self._sessions.begin() as session,
         ):  # another process keeps it right now
             if KeyRepository(session).by_hash(token_hash(token)) is None:
@@ -136,7 +140,7 @@ def keep_bootstrap_key(settings: Settings) -> None:
         try:
             KeyService(sessions=sessions).keep(token, BOOTSTRAP, Role.OPERATOR)
         finally:
-            sessions.kw["bind"].dispose()
+            sessions.close()
 
 
 def check_exposure(settings: Settings) -> None:
@@ -156,7 +160,7 @@ def keys_exist(settings: Settings) -> bool:
     try:
         return KeyService(sessions=sessions).needed()
     finally:
-        sessions.kw["bind"].dispose()
+        sessions.close()
 
 
 def is_loopback(host: str) -> bool:

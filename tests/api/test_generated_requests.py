@@ -97,7 +97,7 @@ def test_whatever_a_client_writes_is_a_fault_of_the_client(
         seen[asked.method, int(status)] += 1
         if fault := judged(status, headers, body, asked):
             wrong.append(f"--seed {seed}, request {number}: {fault}\n    {asked!r:.600}")
-    whole.state.sessions.kw["bind"].dispose()
+    whole.state.sessions.close()
     sys.stdout.write(f"{count} requests: {dict(sorted(seen.items()))}")
     assert not wrong, "\n".join(wrong)
 

@@ -61,4 +61,4 @@ def test_jobs_go_on_from_a_restored_dump(
     assert restored.jobs.view(running.id).job.status is JobStatus.QUEUED
     assert len(restored.coordination.lookup(FINGERPRINT, first.chunk.keys)) == 2
     assert {restored.coordination.claim(job, "again") is not None for job in (running.id, queued)} == {True}
-    sessions.kw["bind"].dispose()
+    sessions.close()

@@ -123,7 +123,7 @@ def test_connections_of_running_processes_are_seen(settings: Settings, engine: E
     with sessions() as session, engine.connect() as connection:
         session.connection()
         assert others_connected(connection) == 1
-    sessions.kw["bind"].dispose()
+    sessions.close()
 
 
 def test_migrate_refuses_to_break_what_runs(
@@ -138,7 +138,7 @@ def test_migrate_refuses_to_break_what_runs(
         with pytest.raises(BreakingMigrationError, match="migration next1 would break the evalq processes"):
             schema.migrate(settings)
         assert schema.migrate(settings, force=True)
-    running.kw["bind"].dispose()
+    running.close()
     assert not schema.migrate(settings)
 
 

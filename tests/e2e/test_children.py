@@ -40,7 +40,7 @@ def stack(
     with postgres.database() as database_url:
         sessions = make_sessions(Settings(database_url=database_url))
         _, token = KeyService(sessions=sessions).create(name="alice", role=Role.SUBMITTER, team="red")
-        sessions.kw["bind"].dispose()
+        sessions.close()
         child_env = {"EVALQ_CHILD_ENV": "HF_HUB_OFFLINE,OMP_NUM_THREADS,EVALQ_DATABASE_URL"}
         env = settings(database_url, redis_url, folder, model.parent) | CREDENTIALS | child_env
         service = Stack(env, folder, devices="cpu:1")

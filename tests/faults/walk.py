@@ -90,5 +90,5 @@ def _new_key(service: Service) -> str:
     try:
         _, token = KeyService(sessions=sessions).create(name="walk", role=Role.OPERATOR, team=DEFAULT_TEAM)
     finally:
-        sessions.kw["bind"].dispose()
+        sessions.close()
     return token

@@ -51,7 +51,7 @@ def desk(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         settings = Settings(database_url=url)
         sessions = make_sessions(settings)
         yield Desk(sessions, settings, tmp_path_factory.mktemp("fields").resolve())
-        sessions.kw["bind"].dispose()
+        sessions.close()
 
 
 REACHES: dict[str, tuple[Any, Callable[[Submission], Any]]] = {

@@ -133,7 +133,7 @@ def test_a_submission_may_take_longer_to_check_than_a_transaction_may_be_idle(
     job, created = jobs.submit_once(check, "alice", "key", "hash")
     assert created
     assert world.jobs.view(job.id).job.status is JobStatus.QUEUED
-    hasty.kw["bind"].dispose()
+    hasty.close()
 
 
 def alive(session: Session) -> bool:

@@ -230,7 +230,7 @@ def test_a_process_frozen_in_a_transaction_loses_its_locks(world: World, setting
     frozen.execute(text("SELECT 1 FROM jobs FOR UPDATE"))
     until(lambda: not locked(world.sessions))
     frozen.invalidate()
-    hasty.kw["bind"].dispose()
+    hasty.close()
     assert world.coordination.renew(job) is Order.GO_ON
 
 

@@ -23,7 +23,7 @@ def desk(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         settings = Settings(database_url=url)
         sessions = make_sessions(settings)
         yield Desk(sessions, settings, tmp_path_factory.mktemp("desk").resolve())
-        sessions.kw["bind"].dispose()
+        sessions.close()
 
 
 MODEL_ARGS_REFUSED: list[tuple[dict[str, Any], str]] = [

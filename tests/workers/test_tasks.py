@@ -41,4 +41,4 @@ def test_every_job_of_a_coordinator_is_renewed_while_all_of_them_store_their_pla
         assert [worker.coordination.renew(lease) for lease in leases] == [Order.GO_ON] * JOBS
         done.set()
         assert [plan.result() for plan in plans] == [INSERT_AT_ONCE + 1] * JOBS
-    sessions.kw["bind"].dispose()
+    sessions.close()

@@ -150,7 +150,7 @@ def service(
         with engine(world, made.check(*FINE)):
             yield made
         coordinator.stop()
-        sessions.kw["bind"].dispose()
+        sessions.close()
 
 
 def task_name(stage: str, name: str) -> str:
