@@ -171,6 +171,7 @@ SCENES: Mapping[str, Callable[[Stage], None]] = {
     "coordination.pause": pausing,
     "remedies.take": posting("wide"),
     "coordination.release_holders": coming_back,
+    "serving.advance": posting("slow"),
     "serving.chunk_failed": posting("poisoned"),
     "serving.keep_only": losing_a_claim,
     "serving.wanted": pausing,

@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from app.domain.chunk import Chunk
 from app.services.serving import Claimed
 
 AHEAD_SECONDS = 0.5
@@ -40,6 +41,11 @@ class Hand:
     def first_job(self) -> UUID | None:
         """Whose chunk the engine works on."""
         return self.claimed[0].chunk.job_id if self.claimed else None
+
+    @property
+    def chunks(self) -> list[Chunk]:
+        """In the order they were sent."""
+        return [item.chunk for item in self.claimed]
 
     @property
     def jobs(self) -> frozenset[UUID]:

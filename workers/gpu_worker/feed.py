@@ -26,6 +26,7 @@ from app.settings import Settings
 from workers.chunk_frames import divided, to_be_answered
 from workers.gpu_worker.backlog import AHEAD_SECONDS, Hand, Speed
 from workers.gpu_worker.engine_log import EngineLog
+from workers.gpu_worker.headway import HeadwayLog
 from workers.protocol.channel import Channel
 from workers.protocol.engine import (
     FROM_ENGINE,
@@ -117,6 +118,7 @@ class Engine:
         self._guilty: UUID | None = None
         """The job on whose chunk the engine ended."""
         self._speed = Speed()
+        self._headway = HeadwayLog(partial(serving.advance, lease))
         self._heard_at = time.monotonic()
         self._oom_kills = oom_kills()
 
@@ -148,6 +150,7 @@ class Engine:
         """Claim, send, store, until released; then leave at a chunk boundary."""
         answered_since_release = False
         while True:
+            self._headway.write(self._hand.chunks)
             releasing = self._stopping.is_set() or not self._refill()
             if releasing and (not self._hand.claimed or answered_since_release):
                 return
@@ -158,7 +161,9 @@ class Engine:
                     answered_since_release = releasing
                 case Warned() as message:
                     self._warn(message)
-                case None | Progressed() | Died() | Loaded() | LoadFailed():
+                case Progressed() as message:
+                    self._headway.hear(message, self._hand.chunks)
+                case None | Died() | Loaded() | LoadFailed():
                     pass
                 case never:
                     assert_never(never)
