@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import and_, func, select
@@ -16,6 +15,7 @@ from app.db.wishes import wants_answers
 from app.domain.chunk import ChunkStatus
 from app.domain.engine_spec import EngineSpec
 from app.domain.placement import Group
+from app.domain.plan import Plan
 from app.domain.replica import Device, DeviceState
 
 
@@ -27,7 +27,7 @@ class WaitingWork:
     engine: EngineSpec
     priority: int
     created_at: datetime
-    spec: dict[str, Any]
+    plan: Plan
     chunks: int
     cost: float
 
@@ -54,7 +54,7 @@ class CapacityRepository:
                 EngineSpec.from_json(job.engine),
                 job.priority,
                 job.created_at,
-                job.spec,
+                Plan.from_json(job.plan),
                 chunks,
                 float(cost),
             )

@@ -31,7 +31,7 @@ def has_stopped() -> ColumnElement[bool]:
 
 def group_wish() -> ColumnElement[str | None]:
     """The only group that may answer the job; null where any may."""
-    return func.jsonb_extract_path_text(JobRow.spec, "group", type_=Text)
+    return func.jsonb_extract_path_text(JobRow.plan, "group", type_=Text)
 
 
 def may_be_answered_in(group: SQLColumnExpression[str]) -> ColumnElement[bool]:
@@ -41,5 +41,5 @@ def may_be_answered_in(group: SQLColumnExpression[str]) -> ColumnElement[bool]:
 
 def replicas_wish() -> ColumnElement[int | None]:
     """How many replicas may answer the job at once; null where the work decides."""
-    number = func.jsonb_typeof(JobRow.spec["replicas"]) == "number"
-    return case((number, cast(JobRow.spec["replicas"].astext, Integer)), else_=None)
+    number = func.jsonb_typeof(JobRow.plan["replicas"]) == "number"
+    return case((number, cast(JobRow.plan["replicas"].astext, Integer)), else_=None)

@@ -116,7 +116,7 @@ class Job:
     owner: str
     name: str | None
     spec: Mapping[str, Any]
-    """lm-eval's own names and evalq's, checked and complete (see app.services.submission)."""
+    """As stored: carried, never looked into (see app.workloads.lm_eval.spec)."""
     engine: EngineSpec
     plan: Plan
     created_at: datetime
@@ -145,8 +145,7 @@ class Job:
     @property
     def group(self) -> str | None:
         """The only group whose replicas may answer it; None means any."""
-        found: str | None = self.spec.get("group")
-        return found
+        return self.plan.group
 
     def moved_to(self, status: JobStatus, now: datetime, reason: str | None = None) -> Job:
         """The job in another status; IllegalMoveError where the table has no such move."""

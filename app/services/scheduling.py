@@ -42,15 +42,14 @@ def demands(work: Sequence[WaitingWork]) -> list[Demand]:
     """Work per engine spec and group: jobs that need the same engine in the same place share its replicas."""
     merged: dict[tuple[str, str | None], Demand] = {}
     for item in sorted(work, key=lambda item: (-item.priority, item.created_at)):
-        asked = item.spec.get("replicas")
         one = Demand(
             engine=item.engine,
             priority=item.priority,
             since=item.created_at,
             waiting_chunks=item.chunks,
             waiting_cost=item.cost,
-            replicas=asked if isinstance(asked, int) else None,
-            group=item.spec.get("group"),
+            replicas=item.plan.replicas,
+            group=item.plan.group,
         )
         known = merged.get((item.engine.key, one.group))
         merged[item.engine.key, one.group] = _joined(known, one) if known else one

@@ -39,7 +39,7 @@ def test_a_job_without_devices_says_what_must_be_there(world: World) -> None:
             status=JobStatus.RUNNING,
             phase=Phase.WAITING_FOR_GPU,
             engine=replace(job.engine, gpus=gpus),
-            spec={**job.spec, "group": group},
+            plan=replace(job.plan, group=group),
         )
         (lined,) = line_up([waiting], [], groups)
         assert lined.waiting_for == says
