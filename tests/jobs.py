@@ -8,26 +8,21 @@ from uuid import UUID
 from app.domain.engine_spec import EngineSpec
 from app.domain.plan import Plan
 from app.services.submission import Submission
+from app.workloads.lm_eval.spec import LmEvalSpec
 
 
 def submission(*, tasks: tuple[str, ...] = ("toy",), model: str = "/models/tiny", **spec: Any) -> Submission:
     """A checked job; `spec` overrides what a user may set."""
-    checked = {
-        "model": "hf",
-        "model_args": {"pretrained": model},
-        "tasks": list(tasks),
-        "name": None,
-        "priority": 50,
-        "tags": [],
-        "deadline_seconds": None,
-    } | spec
+    checked = LmEvalSpec.from_json(
+        {"model": "hf", "model_args": {"pretrained": model}, "tasks": list(tasks)} | spec
+    )
     plan = Plan(
         backend="hf",
         tensor_parallel_size=1,
         pipeline_parallel_size=1,
         gpus_per_replica=1,
-        replicas=None,
-        group=None,
+        replicas=None if checked.replicas == "auto" else checked.replicas,
+        group=checked.group,
         memory_per_gpu_gib=0.5,
         explanation=("it fits on one device",),
         command=f"lm_eval run --model hf --model_args pretrained={model} --tasks {','.join(tasks)}",

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from app.api.schemas.job import JobOut, TaskOut
 from app.domain.visible import hanging, one_line
+from app.workloads.lm_eval.spec import LmEvalSpec
 
 
 def job_text(job: JobOut) -> str:
@@ -15,7 +16,7 @@ def job_text(job: JobOut) -> str:
         ("name", job.name or "-"),
         ("status", f"{job.status} ({job.phase})" if job.phase else str(job.status)),
         ("reason", job.reason or "-"),
-        ("model", str(job.spec.get("model_args", {}).get("pretrained") or job.spec.get("model"))),
+        ("model", LmEvalSpec.from_json(job.spec).model_name),
         ("progress", _progress(job)),
     ]
     if job.error:

@@ -25,6 +25,7 @@ from app.domain.job import Job, JobStatus, JobTask, Phase
 from app.domain.plan import Plan
 from app.domain.storable import storable
 from app.services.jobs import JobView
+from app.workloads.lm_eval.spec import LmEvalSpec
 
 SNAPSHOT = "job.snapshot"
 
@@ -45,7 +46,7 @@ def job_out(view: JobView) -> JobOut:
     return JobOut(
         **{name: getattr(job, name) for name in _COPIED},
         tags=list(job.tags),
-        spec=dict(job.spec),
+        spec=LmEvalSpec.from_json(job.spec).to_json(),
         plan=plan_out(job.plan),
         progress=progress(job, view.rates),
         tasks=[task_out(task) for task in job.tasks],

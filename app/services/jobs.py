@@ -33,6 +33,7 @@ from app.errors import (
     UnknownJobError,
 )
 from app.services.submission import Submission
+from app.workloads.lm_eval.spec import LmEvalSpec
 
 T = TypeVar("T")
 
@@ -145,20 +146,20 @@ class JobService:
     ) -> tuple[Job, bool]:
         if idempotency_key and (known := self.known(team, owner, idempotency_key, body_hash or "")):
             return known, False
-        now = self._now()
+        now, spec = self._now(), submission.spec
         job = Job(
             id=uuid7(),
             owner=owner,
             team=team,
-            name=submission.name,
-            spec=submission.spec,
+            name=spec.name,
+            spec=spec.to_json(),
             engine=submission.engine,
             plan=submission.plan,
-            priority=submission.priority,
-            tags=submission.tags,
+            priority=spec.priority,
+            tags=spec.tags,
             created_at=now,
             reason="waiting for a coordinator",
-            deadline_at=deadline(now, submission.deadline_seconds),
+            deadline_at=deadline(now, spec.deadline_seconds),
             tasks=tuple(JobTask(name) for name in submission.tasks),
         )
         with self._sessions.begin() as session:
@@ -257,7 +258,8 @@ class JobService:
             jobs = JobRepository(session)
             old = jobs.get(job_id)
             self._check_quota(session, old.team)
-            retried = replace(old.retried(now), deadline_at=deadline(now, old.spec.get("deadline_seconds")))
+            seconds = LmEvalSpec.from_json(old.spec).deadline_seconds
+            retried = replace(old.retried(now), deadline_at=deadline(now, seconds))
             jobs.reset_tasks(job_id)
             job = jobs.swap(old, retried)
             ChunkRepository(session).drop(job_id)

@@ -24,6 +24,7 @@ from app.domain.placement import widest
 from app.domain.plan import Plan
 from app.domain.remedy import Step, Troubles, attempts
 from app.workloads.lm_eval.command.equivalent_command import to_command
+from app.workloads.lm_eval.spec import LmEvalSpec
 
 
 class LadderService:
@@ -87,7 +88,7 @@ class LadderService:
 
 def _asks_width(job: Job) -> bool:
     """Whether the user said how many devices a replica has: that is a request, not a guess to be corrected."""
-    return isinstance(job.spec.get("gpus_per_replica"), int)
+    return LmEvalSpec.from_json(job.spec).gpus_per_replica != "auto"
 
 
 def replanned(job: Job, step: Step, failure: Failure) -> Plan:
@@ -95,9 +96,9 @@ def replanned(job: Job, step: Step, failure: Failure) -> Plan:
     engine, plan = step.engine, job.plan
     changed = {name: value for name, value in engine.args.items() if job.engine.args.get(name) != value}
     wider = engine.gpus != job.engine.gpus
-    spec = {**job.spec, "model_args": {**job.spec["model_args"], **changed}}
-    if wider or _asks_width(job):
-        spec["gpus_per_replica"] = engine.gpus
+    asked = LmEvalSpec.from_json(job.spec)
+    gpus = engine.gpus if wider or asked.gpus_per_replica != "auto" else asked.gpus_per_replica
+    spec = replace(asked, model_args={**asked.model_args, **changed}, gpus_per_replica=gpus)
     return replace(
         plan,
         tensor_parallel_size=engine.tensor_parallel_size,

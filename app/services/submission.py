@@ -22,6 +22,7 @@ from app.workloads.lm_eval.reading.fields import MOST_STRING, FieldReader, read_
 from app.workloads.lm_eval.reading.safety import refuse_unsafe
 from app.workloads.lm_eval.reading.tasks import read_tasks
 from app.workloads.lm_eval.reading.values import read_values
+from app.workloads.lm_eval.spec import LmEvalSpec
 
 MOST_NOTES = 50
 
@@ -30,34 +31,12 @@ MOST_NOTES = 50
 class Submission:
     """A job that passed every check, not yet stored."""
 
-    spec: Mapping[str, Any]
+    spec: LmEvalSpec
     engine: EngineSpec
     plan: Plan
     tasks: tuple[str, ...]
     """Leaf tasks the names expand to."""
     notes: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str | None:
-        """The user's name for it."""
-        name: str | None = self.spec["name"]
-        return name
-
-    @property
-    def priority(self) -> int:
-        """Higher goes first; 50 unless given."""
-        return int(self.spec["priority"])
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        """The user's tags."""
-        return tuple(self.spec["tags"])
-
-    @property
-    def deadline_seconds(self) -> float | None:
-        """Seconds from submission until the job is late."""
-        seconds = self.spec["deadline_seconds"]
-        return None if seconds is None else float(seconds)
 
 
 class SubmissionService:
@@ -76,14 +55,14 @@ class SubmissionService:
         engine = self._engine(reader)
         if reader.faults or engine is None:
             raise InvalidJobError(reader.faults)
-        spec, notes = dict(reader.spec), _first(reader.notes)
+        spec, notes = LmEvalSpec.from_json(reader.spec), _first(reader.notes)
         plan = Plan(
             backend=engine.spec.backend,
             tensor_parallel_size=engine.spec.tensor_parallel_size,
             pipeline_parallel_size=engine.spec.pipeline_parallel_size,
             gpus_per_replica=engine.spec.gpus,
-            replicas=spec["replicas"] if isinstance(spec["replicas"], int) else None,
-            group=spec["group"],
+            replicas=None if spec.replicas == "auto" else spec.replicas,
+            group=spec.group,
             memory_per_gpu_gib=engine.memory_per_gpu_gib,
             explanation=(*engine.explanation, *notes),
             command=to_command(spec),

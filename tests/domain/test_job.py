@@ -23,7 +23,7 @@ def job(status: JobStatus) -> Job:
         id=uuid7(),
         owner="alice",
         name=None,
-        spec=checked.spec,
+        spec=checked.spec.to_json(),
         engine=checked.engine,
         plan=checked.plan,
         created_at=NOW,

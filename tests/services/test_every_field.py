@@ -37,11 +37,13 @@ def harness(submission: Submission) -> Any:
         "hf_python": None,
         "salt": None,
     }
-    return asdict(Job.parse(frame | {"spec": submission.spec, "engine": submission.engine.to_json()}).spec)
+    return asdict(
+        Job.parse(frame | {"spec": submission.spec.to_json(), "engine": submission.engine.to_json()}).spec
+    )
 
 
 def shown(submission: Submission) -> Any:
-    return submission.name, submission.tags
+    return submission.spec.name, submission.spec.tags
 
 
 @pytest.fixture(scope="module")

@@ -57,7 +57,7 @@ def test_a_gguf_file_is_read_for_what_it_needs(desk: Desk) -> None:
         "subfolder": "eight",
         "gguf_file": "model.gguf",
     }
-    assert taken.spec["model_args"] == args
+    assert taken.spec.model_args == args
     assert taken.plan.explanation[0].startswith("weights: 704 parameters x 4 bytes (float32)")
     assert not any("softmax_dtype" in note for note in taken.notes), "float32 is exact"
     assert ",gguf_file=eight/model.gguf " in taken.plan.command, "lm-eval finds no tokenizer in a subfolder"

@@ -96,7 +96,7 @@ def test_a_link_swapped_after_submission_changes_nothing(desk: Desk) -> None:
     link.unlink()
     link.symlink_to(desk.outside)
     assert submission.engine.model == str(desk.model)
-    assert submission.spec["model_args"]["pretrained"] == str(desk.model)
+    assert submission.spec.model_args["pretrained"] == str(desk.model)
     assert str(link) not in submission.plan.command
 
 
@@ -121,7 +121,7 @@ def test_other_paths_of_the_engine_are_held_to_the_same_folders(desk: Desk, name
     (desk.models / "link").symlink_to(desk.model)
     taken = desk.submit(model_args={"pretrained": str(desk.model), name: wrapped(desk.models / "link")})
     assert taken.engine.args[name] == wrapped(desk.model)
-    assert taken.spec["model_args"][name] == wrapped(desk.model)
+    assert taken.spec.model_args[name] == wrapped(desk.model)
 
 
 @pytest.mark.parametrize(
@@ -178,9 +178,9 @@ def test_no_metadata_leads_outside(desk: Desk, value: Any) -> None:
 
 def test_other_metadata_stays_as_it_is(desk: Desk) -> None:
     metadata = {"date": "01/02/2026", "model": "gpt2", "sizes": [1, 2.5], "note": "and/or", "dots": "..."}
-    assert desk.submit(metadata=dict(metadata)).spec["metadata"] == metadata
+    assert desk.submit(metadata=dict(metadata)).spec.metadata == metadata
     inside = desk.submit(metadata={"source": f"{desk.models}/../models/tiny"})
-    assert inside.spec["metadata"] == {"source": str(desk.model)}
+    assert inside.spec.metadata == {"source": str(desk.model)}
 
 
 def test_what_a_template_reads_is_opened_by_nobody(desk: Desk) -> None:

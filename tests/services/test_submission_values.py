@@ -152,7 +152,7 @@ def test_a_generation_argument_of_a_wrong_kind_is_refused(
 def test_a_model_argument_is_typed_as_lm_eval_types_it(
     desk: Desk, given: dict[str, Any], taken: dict[str, Any]
 ) -> None:
-    args = desk.submit(model_args={"pretrained": str(desk.model)} | given).spec["model_args"]
+    args = desk.submit(model_args={"pretrained": str(desk.model)} | given).spec.model_args
     assert {name: args[name] for name in taken} == taken
 
 
@@ -173,7 +173,7 @@ def test_a_model_argument_is_typed_as_lm_eval_types_it(
     ],
 )
 def test_a_generation_argument_is_typed_as_lm_eval_types_it(desk: Desk, given: Any, taken: Any) -> None:
-    assert desk.submit(gen_kwargs=given).spec["gen_kwargs"] == taken
+    assert desk.submit(gen_kwargs=given).spec.gen_kwargs == taken
 
 
 FIELDS_REFUSED: list[tuple[dict[str, Any], str]] = [
@@ -297,13 +297,13 @@ def test_a_model_of_the_hub_is_taken(desk: Desk, name: str) -> None:
     ],
 )
 def test_seeds_are_read_as_lm_eval_reads_them(desk: Desk, given: Any, taken: list[int | None]) -> None:
-    assert desk.submit(seed=given).spec["seed"] == taken
+    assert desk.submit(seed=given).spec.seed == tuple(taken)
 
 
 @pytest.mark.parametrize("given", [[5, 0, 2], [0, 2, 5, 5], [2, 2, 0, 5, 0]])
 def test_chosen_documents_are_kept_in_rising_order_and_once(desk: Desk, given: list[int]) -> None:
     taken = desk.submit(samples={"ours": given})
-    assert taken.spec["samples"] == {"ours": [0, 2, 5]}
+    assert taken.spec.samples == {"ours": [0, 2, 5]}
     assert "--samples '{\"ours\": [0, 2, 5]}'" in taken.plan.command
     assert any(note.startswith("samples.ours in rising order") for note in taken.plan.explanation)
 
@@ -324,7 +324,7 @@ def test_a_chat_template_is_read_as_a_pasted_command_reads_it(
     job = desk.submit(apply_chat_template=given, seed=7)
     command = f"lm_eval run --model hf --model_args pretrained={desk.model} --tasks ours --seed 7"
     pasted = desk.submit(command=f"{command} '--apply_chat_template={given}'")
-    assert job.spec["apply_chat_template"] == pasted.spec["apply_chat_template"] == taken
+    assert job.spec.apply_chat_template == pasted.spec.apply_chat_template == taken
     assert flag in job.plan.command
     assert isinstance(taken, str) == any("would name it in its report" in note for note in job.notes)
 
@@ -343,7 +343,7 @@ def test_spec_and_command_have_the_arguments_that_the_engine_is_given(
     taken = desk.submit(model_args={"pretrained": str(desk.model)} | given)
     assert f"--model_args pretrained={desk.model}{shown} " in taken.plan.command
     engine = {name: value for name, value in taken.engine.args.items() if name != "softmax_dtype"}
-    assert taken.spec["model_args"] == {"pretrained": str(desk.model), **engine}
+    assert taken.spec.model_args == {"pretrained": str(desk.model), **engine}
 
 
 def test_code_of_a_model_is_allowed_in_the_command_too(desk: Desk) -> None:
@@ -357,7 +357,7 @@ def test_chosen_documents_in_rising_order_are_nothing_to_tell(desk: Desk) -> Non
 
 def test_a_model_argument_given_twice_is_said(desk: Desk) -> None:
     taken = desk.submit(model_args=f"pretrained={desk.model},dtype=auto,dtype=float32")
-    assert taken.spec["model_args"]["dtype"] == "float32"
+    assert taken.spec.model_args["dtype"] == "float32"
     assert any("given more than once" in note for note in taken.notes)
 
 
@@ -379,7 +379,7 @@ def test_a_narrow_softmax_is_lm_evals_and_noted(desk: Desk, args: dict[str, Any]
     assert all(str(noted) in note for note in notes)
     assert set(notes) <= set(taken.plan.explanation)
     assert taken.engine.args["softmax_dtype"] == args.get("softmax_dtype")
-    assert taken.spec["model_args"].keys() == {"pretrained", *args}
+    assert taken.spec.model_args.keys() == {"pretrained", *args}
 
 
 @pytest.mark.parametrize(
@@ -444,7 +444,7 @@ def test_no_argument_string_takes_long_to_read(desk: Desk, text: str) -> None:
 def test_what_is_taken_is_json(desk: Desk) -> None:
     model_args = f"pretrained={desk.model},peft=a/b,x=(1;2),y={{'a': 1}}"
     taken = desk.submit(command=f'lm_eval run --model hf --tasks ours --model_args "{model_args}"')
-    assert json.loads(json.dumps(taken.spec, allow_nan=False))
+    assert json.loads(json.dumps(taken.spec.to_json(), allow_nan=False))
 
 
 def test_settings_that_contradict_each_other_are_refused(desk: Desk) -> None:

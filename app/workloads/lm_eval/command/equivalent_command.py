@@ -4,50 +4,50 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.arguments.syntax import MOST_LITERAL, parse_cli_pairs
 from app.backends.parallelism import HF_MODELS, argument_names
-from app.workloads.lm_eval.command.flag_values import DEFAULT_SEED
-
-_PLAIN = ("num_fewshot", "batch_size", "max_batch_size", "limit", "system_instruction")
-_SWITCHES = ("predict_only", "confirm_run_unsafe_code")
+from app.workloads.lm_eval.spec import LmEvalSpec
 
 
-def to_command(spec: Mapping[str, Any]) -> str:
+def to_command(spec: LmEvalSpec) -> str:
     """One line for a shell. Replicas and GPUs per replica become what the backend calls them."""
-    assignments = [f"{name}={shlex.quote(value)}" for name, value in (spec.get("env") or {}).items()]
-    words = [*_program(spec), "--model", spec["model"], *_pairs("model_args", _model_args(spec))]
-    words += ["--tasks", ",".join(spec["tasks"])]
-    for name in _PLAIN:
-        words += _flag(name, spec.get(name))
-    words += _pairs("gen_kwargs", spec.get("gen_kwargs"))
-    words += _pairs("metadata", spec.get("metadata"))
-    words += _choice("apply_chat_template", spec.get("apply_chat_template") or None)
-    words += _choice("fewshot_as_multiturn", spec.get("fewshot_as_multiturn"))
-    words += _flag("samples", json.dumps(spec["samples"]) if spec.get("samples") else None)
-    words += [f"--{name}" for name in _SWITCHES if spec.get(name)]
-    words += _flag("seed", _seed(spec.get("seed")))
-    if spec.get("log_samples"):
-        words += ["--log_samples", "--output_path", "results"]
+    assignments = [f"{name}={shlex.quote(value)}" for name, value in spec.env.items()]
+    words = [*_program(spec), "--model", spec.model, *_pairs("model_args", _model_args(spec))]
+    words += ["--tasks", ",".join(spec.tasks)]
+    words += _flag("num_fewshot", spec.num_fewshot)
+    words += _flag("batch_size", spec.batch_size)
+    words += _flag("max_batch_size", spec.max_batch_size)
+    words += _flag("limit", spec.limit)
+    words += _flag("system_instruction", spec.system_instruction)
+    words += _pairs("gen_kwargs", spec.gen_kwargs)
+    words += _pairs("metadata", spec.metadata)
+    words += _choice("apply_chat_template", spec.apply_chat_template or None)
+    words += _choice("fewshot_as_multiturn", spec.fewshot_as_multiturn)
+    words += _flag("samples", json.dumps(dict(spec.samples)) if spec.samples else None)
+    words += ["--predict_only"] if spec.predict_only else []
+    words += ["--confirm_run_unsafe_code"] if spec.confirm_run_unsafe_code else []
+    words += _flag("seed", _seed(spec.seed))
+    words += ["--log_samples", "--output_path", "results"] if spec.log_samples else []
     return " ".join([*assignments, *map(shlex.quote, words)])
 
 
-def _program(spec: Mapping[str, Any]) -> list[str]:
-    replicas = _number(spec.get("replicas"))
-    if spec["model"] in HF_MODELS and replicas > 1:
+def _program(spec: LmEvalSpec) -> list[str]:
+    replicas = _number(spec.replicas)
+    if spec.model in HF_MODELS and replicas > 1:
         return ["accelerate", "launch", "--num_processes", str(replicas), "-m", "lm_eval", "run"]
     return ["lm_eval", "run"]
 
 
-def _model_args(spec: Mapping[str, Any]) -> dict[str, Any]:
+def _model_args(spec: LmEvalSpec) -> dict[str, Any]:
     """`model_args` with what the job says elsewhere: parallelism goes under the backend's names where it named none."""
-    args = dict(spec["model_args"]) | ({"trust_remote_code": True} if spec.get("trust_remote_code") else {})
+    args = {**spec.model_args} | ({"trust_remote_code": True} if spec.trust_remote_code else {})
     if args.get("gguf_file") and (folder := args.pop("subfolder", None)):  # lm-eval finds no tokenizer in one
         args["gguf_file"] = f"{folder}/{args['gguf_file']}"
-    names = argument_names(spec["model"])
-    replicas, gpus = _number(spec.get("replicas")), _number(spec.get("gpus_per_replica"))
+    names = argument_names(spec.model)
+    replicas, gpus = _number(spec.replicas), _number(spec.gpus_per_replica)
     if names.split and gpus > 1 and not args.keys() & {*names.tensor, *names.pipeline}:
         args[names.split] = True if names.split == "parallelize" else gpus
     if names.data and replicas > 1 and not args.keys() & set(names.data):
@@ -74,8 +74,8 @@ def _choice(name: str, value: bool | str | None) -> list[str]:
             return [f"--{name}={value}"] if value.startswith("-") else [f"--{name}", value]
 
 
-def _seed(seeds: list[int | None] | None) -> str | None:
-    return None if not seeds or tuple(seeds) == DEFAULT_SEED else ",".join(str(seed) for seed in seeds)
+def _seed(seeds: Sequence[int | None]) -> str | None:
+    return None if seeds == LmEvalSpec.seed else ",".join(map(str, seeds))
 
 
 def _pairs(name: str, values: Mapping[str, Any] | None) -> list[str]:

@@ -13,8 +13,8 @@ from app.arguments.syntax import not_json, parse_cli_pairs, parse_names
 from app.errors import FaultyField as Fault
 from app.workloads.lm_eval.command.flags import BY_NAME, Fate, Given
 from app.workloads.lm_eval.command.shell_words import placeholder_message
+from app.workloads.lm_eval.spec import LmEvalSpec
 
-DEFAULT_SEED = (0, 1234, 1234, 1234)
 _CREDENTIAL = re.compile(
     r"(^|_)(hf_token|auth_token|access_token|api_?key|password|secret)$|^token$", re.IGNORECASE
 )
@@ -172,7 +172,7 @@ def _seed(words: list[str]) -> list[int | None]:
         seeds = [None if word.strip().lower() == "none" else int(word) for word in words[0].split(",")]
     except ValueError:
         raise ValueError(f"{words[0]!r} holds something that is neither a whole number nor None") from None
-    seeds = seeds * 4 if len(seeds) == 1 else [*seeds, *DEFAULT_SEED[3:]] if len(seeds) == 3 else seeds
+    seeds = seeds * 4 if len(seeds) == 1 else [*seeds, *LmEvalSpec.seed[3:]] if len(seeds) == 3 else seeds
     if len(seeds) != 4:
         raise ValueError(f"expected 1, 3 or 4 seeds, found {len(seeds)}")
     return seeds

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from lm_eval._cli.harness import HarnessCLI
 
+from app.workloads.lm_eval.command import equivalent_command
 from app.workloads.lm_eval.command.command_line import parse_command
-from app.workloads.lm_eval.command.equivalent_command import to_command
+from app.workloads.lm_eval.spec import LmEvalSpec
 
 _SPEC: dict[str, Any] = {
     "model": "hf",
@@ -27,6 +28,10 @@ _SPEC: dict[str, Any] = {
     "samples": {"arc_easy": [0, 1]},
     "env": {"NCCL_DEBUG": "INFO"},
 }
+
+
+def to_command(spec: dict[str, Any]) -> str:
+    return equivalent_command.to_command(LmEvalSpec.from_json({"log_samples": False} | spec))
 
 
 def _lm_eval_reads(command: str) -> argparse.Namespace:
