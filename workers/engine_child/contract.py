@@ -1,12 +1,15 @@
-"""What an engine is asked and what it answers; which engines there are."""
+"""What an engine is asked and what it answers; which engines there are.
+
+An engine that streams is an `Engine` itself. One that answers a list of requests in one call is made one by
+`OneAtATime`.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
 from workers.protocol.engine import AnswerChunk, Draws, Load
@@ -46,57 +49,79 @@ class Responses:
 
     values: Sequence[Any]
     batch_size: int
+    """Requests that ran at once, at most."""
     tokens: int
     """Read and generated."""
 
 
-class Progress:
-    """Tells of answered requests, at most four times a second."""
+@dataclass(frozen=True)
+class Done:
+    """All requests of a chunk are answered."""
 
-    INTERVAL_SECONDS = 0.25
+    chunk: UUID
+    responses: Responses
+    seconds: float
+    """From its first request to its last."""
 
-    def __init__(self, tell: Callable[[int], None], clock: Callable[[], float] = time.monotonic) -> None:
-        self._tell = tell
-        self._clock = clock
-        self._told_at = clock()
-        self._done = 0
 
-    def add(self, count: int) -> None:
-        """So many more requests are answered."""
-        self._done += count
-        now = self._clock()
-        if now - self._told_at >= self.INTERVAL_SECONDS:
-            self._told_at = now
-            self._tell(self._done)
+@dataclass(frozen=True)
+class Failed:
+    """A chunk cannot be answered."""
+
+    chunk: UUID
+    error: Exception
+    fatal: bool = False
+    """Whether the engine did not survive it."""
+
+
+Outcome: TypeAlias = Done | Failed
 
 
 class Reports(Protocol):
-    """How an engine speaks while it answers a chunk."""
+    """How an engine speaks while it works, as often as it likes."""
 
-    def progress(self) -> Progress:
-        """A count of this chunk's answered requests, starting at none."""
+    def answered(self, chunk: UUID, count: int = 1) -> None:
+        """So many more requests of a chunk are answered."""
 
-    def warn(self, code: str, change: str) -> None:
+    def again(self, chunk: UUID) -> None:
+        """A chunk is answered from its beginning once more."""
+
+    def generated(self, tokens: int) -> None:
+        """So many more tokens are generated."""
+
+    def warn(self, chunk: UUID, code: str, change: str) -> None:
         """Something went wrong and was cured by this change."""
 
+    def died(self, process: str, exit_code: int | None) -> None:
+        """A process of the engine's own has ended; this one follows."""
 
-class Backend(Protocol):
-    """A loaded model."""
+
+class Engine(Protocol):
+    """A loaded model with chunks in its hands. One thread calls it."""
 
     provenance: Mapping[str, Any]
+    window: int
+    """Requests that it wants in hand, to be as fast as it can; 0: one chunk at a time, in order."""
 
-    def answer(self, chunk: OpenChunk, reports: Reports) -> Responses:
-        """Answer every request; any exception fails the chunk."""
+    def add(self, chunk: OpenChunk) -> None:
+        """Take a chunk in hand. What this raises fails the chunk, and it alone."""
 
-    def recover(self) -> None:
-        """Clean up after a failed chunk; raises where the engine can answer no more."""
+    def step(self, hear: Callable[[], None]) -> Sequence[Outcome]:
+        """Work for a moment on what is in hand, which is not nothing: the chunks that ended, in any order.
+
+        Where a step lasts, `hear` is called now and then in its midst, which may `add` and `drop`. What a step raises
+        ends the engine, with all that is in its hands.
+        """
+
+    def drop(self, chunks: Collection[UUID]) -> None:
+        """Forget these chunks, of which some may be unknown, without harm to the others."""
 
 
-def load_engine(order: Load) -> Backend:
+def load_engine(order: Load, reports: Reports) -> Engine:
     """Load the model; raises whatever its backend does where it cannot be."""
     backend = order.engine.backend
     if backend not in ENGINES:
         raise ValueError(f"no engine for backend {backend!r}; there are {', '.join(ENGINES)}")
     module = import_module(f"workers.engine_child.{backend}.engine")
-    engine: Backend = module.load(order)
+    engine: Engine = module.load(order, reports)
     return engine

@@ -15,13 +15,14 @@ from transformers import AutoTokenizer
 from app.settings import Settings
 from tests.tiny_models import tiny_gguf
 from workers.harness_child.lm_eval.cutting import Pair, Prompt, cut_loglikelihoods, cut_prompts, cut_windows
-from workers.protocol.engine import Answered, ChunkFailed, FromEngine, LoadFailed, Warned
+from workers.protocol.engine import Answered, ChunkFailed, Drop, FromEngine, LoadFailed, Progressed, Warned
 
 from .conftest import Reference
 from .prompts import GREEDY, sums
 from .supervisor import PATIENCE_SECONDS, Supervisor, engine_child, values
 
 MAX_LENGTH = 512
+LONG = {"until": ["\x01"], "do_sample": False, "max_gen_toks": 300, "min_new_tokens": 300}
 STARVED = Path(__file__).with_name("starved.py")
 
 
@@ -197,3 +198,21 @@ def test_a_gguf_file_is_taken_from_the_model_alone(
             "hf", str(file.parents[1]), subfolder=file.parent.name, gguf_file=file.name
         )
     assert (loaded.provenance["parameters"], loaded.provenance["dtype"]) == (125120, "float32")
+
+
+def test_a_single_long_generation_tells_its_tokens(engine: Supervisor) -> None:
+    engine.send_chunk("generate_until", ["Question:"], gen_kwargs=LONG)
+    answered, before = engine.settle()
+    assert isinstance(answered, Answered)
+    told = [message for message in before if isinstance(message, Progressed)]
+    assert told
+    assert all(message.tokens > 0 for message in told)
+    assert not any(message.answered for message in told[:-1])
+
+
+def test_a_generation_is_dropped_in_its_midst(engine: Supervisor) -> None:
+    dropped = engine.send_chunk("generate_until", ["Question:"] * 64, batch_size=1, gen_kwargs=LONG)
+    while not isinstance(engine.receive(), Progressed):
+        pass
+    engine.wire.send(Drop((dropped,)))
+    assert engine.ask("loglikelihood", [[[1], [2]]]).tokens == 2

@@ -6,10 +6,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from workers.protocol.engine import Answered, LoadFailed, Progressed
+from workers.protocol.engine import Answered, Died, LoadFailed, Progressed
 
 from .supervisor import BOOTSTRAP, PATIENCE_SECONDS, Supervisor, engine_child, values
 
@@ -57,7 +58,7 @@ def test_a_failed_chunk_is_told_with_its_error_and_the_next_one_is_answered(chil
     innocent = child.send_chunk("generate_until", ["fine"])
     failed = child.failed()
     assert failed.chunk == guilty
-    assert failed.error.type == "workers.engine_child.echo.engine.EchoError"
+    assert failed.error.type == "workers.engine_child.echo.faults.EchoError"
     assert "poison" in failed.error.message
     assert "Traceback" in failed.error.traceback
     assert child.answered().chunk == innocent
@@ -84,6 +85,33 @@ def test_an_engine_that_does_not_survive_a_chunk_says_so(tmp_path: Path) -> None
         failed = child.failed()
         assert (failed.fatal, failed.log_end) == (True, log.stat().st_size)
         assert child.process.wait(PATIENCE_SECONDS) == 1
+
+
+@pytest.mark.parametrize("mode", [{}, {"stream": True, "window": 30}])
+def test_an_engine_that_dies_says_which_process_did(tmp_path: Path, mode: dict[str, Any]) -> None:
+    log = tmp_path / "engine.log"
+    with engine_child(sys.executable, log=log) as child:
+        child.loaded("echo", dies_on="deadly", delay_seconds=0.01, **mode)
+        for word in ("fine", "deadly", "other"):
+            child.send_chunk("generate_until", [f"{word} {number}" for number in range(20)])
+        said = []
+        while (message := child.wire.receive(PATIENCE_SECONDS)) is not None:
+            said.append(message)
+        assert said[-1] == Died("EchoCore", -9)
+        assert "EchoCore process died unexpectedly (exit code: -9)" in log.read_text()
+        assert child.process.wait(PATIENCE_SECONDS) == 70
+        settled = [message for message in said if isinstance(message, Answered)]
+        assert len(settled) == (0 if mode else 1), "one that streams has several in its hands"
+
+
+def test_an_engine_that_streams_says_how_many_requests_it_wants(child: Supervisor) -> None:
+    assert child.loaded("echo", stream=True, window=12).window == 12
+
+
+def test_garbage_on_the_socket_ends_it(child: Supervisor) -> None:
+    child.loaded("echo")
+    child.connection.send({"type": "Nonsense"})
+    assert child.process.wait(PATIENCE_SECONDS) == 1
 
 
 def test_a_pair_of_tokens_fails_by_its_length(child: Supervisor) -> None:

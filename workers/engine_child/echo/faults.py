@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from workers.engine_child.echo.answers import length
+
+log = logging.getLogger("engine")
+
+LOOK_SECONDS = 0.1
+"""So often a request that takes longer asks whether it is still wanted."""
+
+PROCESS = "EchoCore"
+DEATH = 70
+"""Exit status of an engine that was asked to die."""
+
+
+class EchoError(ValueError):
+    """A request that was marked to fail."""
 
 
 class OutOfMemoryError(RuntimeError):
@@ -29,6 +46,31 @@ def check_loading(args: Mapping[str, Any]) -> None:
 def check_answering(args: Mapping[str, Any]) -> None:
     """Raise what the arguments ask for while a chunk is answered."""
     _check_devices(args, "answering")
+
+
+def check_request(args: Mapping[str, Any], request: Any, died: Callable[[str, int], None]) -> None:
+    """Raise where the request is marked to fail; end the process where it is marked to, as an engine's core would."""
+    if _is_marked(args.get("dies_on"), request):
+        died(PROCESS, -9)
+        log.error("%s process died unexpectedly (exit code: -9)", PROCESS)
+        os._exit(DEATH)
+    if _is_marked(args.get("fail_on"), request):
+        raise EchoError(f"asked to fail on {args['fail_on']!r}")
+
+
+def _is_marked(mark: Any, request: Any) -> bool:
+    """Whether its text holds the mark, or its tokens are so many."""
+    if mark is None:
+        return False
+    return str(mark) in request if isinstance(request, str) else str(mark) == str(length(request))
+
+
+def pause(seconds: float, look: Callable[[], None]) -> None:
+    """Let the time pass that a request takes, and look up now and then."""
+    over_at = time.monotonic() + seconds
+    while (left := over_at - time.monotonic()) > 0:
+        time.sleep(min(left, LOOK_SECONDS))
+        look()
 
 
 def _check_devices(args: Mapping[str, Any], moment: str) -> None:

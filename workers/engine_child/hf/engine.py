@@ -24,11 +24,13 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.models.utils_hf import clear_torch_cache
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from workers.engine_child.contract import OpenChunk, Progress, Reports, Responses
+from workers.engine_child.contract import Engine, OpenChunk, Reports, Responses
 from workers.engine_child.environment import Environment
 from workers.engine_child.hf.batch_size import BatchSizes, Shape, double_until_no_faster
 from workers.engine_child.hf.quantized import hflm
 from workers.engine_child.hf.sampling import drawn_apart
+from workers.engine_child.hf.steps import each_step
+from workers.engine_child.one_at_a_time import OneAtATime, Watch
 from workers.protocol.engine import EngineRecipe, Load
 from workers.protocol.payload import RequestKind
 
@@ -38,7 +40,7 @@ log = logging.getLogger(__name__)
 PROBE_BYTES = 2 << 30
 
 
-class HFEngine:
+class HFModel:
     """HFLM with a batch size that adapts to memory."""
 
     def __init__(self, lm: Any, max_batch_size: int, environment: str) -> None:
@@ -47,16 +49,16 @@ class HFEngine:
         self._sizes = BatchSizes(self._probe)
         self.provenance: Mapping[str, Any] = {**_provenance(lm), "environment": environment}
 
-    def answer(self, chunk: OpenChunk, reports: Reports) -> Responses:
+    def answer(self, chunk: OpenChunk, watch: Watch) -> Responses:
         """Answer in HFLM's batches; when memory runs out, again in batches of half the size."""
         lengths = self._lengths(chunk)
         shape = self._shape(chunk, max(lengths))
         size = self._sizes.choose(chunk.batch_size, shape)
-        while (responses := self._attempt(chunk, size, reports.progress())) is None:
+        while (responses := self._attempt(chunk, size, watch)) is None:
             clear_torch_cache()
             smaller = self._sizes.halve(shape, size)
             code = "gpu_out_of_memory" if self._lm.device.type == "cuda" else "host_out_of_memory"
-            reports.warn(code, f"batch size {size} -> {smaller}")
+            watch.again(code, f"batch size {size} -> {smaller}")
             size = smaller
         generated = sum(self._text_lengths(responses)) if chunk.kind is RequestKind.GENERATE else 0
         return Responses(responses, size, sum(lengths) + generated)
@@ -67,12 +69,13 @@ class HFEngine:
         if self._lm.device.type == "cuda":
             torch.cuda.synchronize()
 
-    def _attempt(self, chunk: OpenChunk, size: int, progress: Progress) -> list[Any] | None:
+    def _attempt(self, chunk: OpenChunk, size: int, watch: Watch) -> list[Any] | None:
         """The responses, or None where they did not fit in memory and smaller batches may."""
         self._lm.batch_size_per_gpu = size
-        self._lm.set_cache_hook(_Counter(progress))
+        self._lm.set_cache_hook(_Counter(watch))
         try:
-            return self._run(chunk, size)
+            with each_step(watch.generated):
+                return self._run(chunk, size)
         except RuntimeError as error:
             if size == 1 or not should_reduce_batch_size(error):
                 raise
@@ -159,15 +162,15 @@ class HFEngine:
 class _Counter:
     """Stands where HFLM expects its response cache: called once for every answered request."""
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
 
     def add_partial(self, *_: object) -> None:
         """One more request is answered."""
-        self._progress.add(1)
+        self._watch.answered()
 
 
-def load(order: Load) -> HFEngine:
+def load(order: Load, reports: Reports) -> Engine:
     """Load the model under lm-eval's argument names, spread over the visible GPUs where there is a block."""
     transformers.utils.logging.disable_progress_bar()
     recipe, device = order.engine, order.device
@@ -177,7 +180,7 @@ def load(order: Load) -> HFEngine:
     )
     environment = Environment()
     lm = hflm(recipe.model, args, revision=recipe.revision or "main", device=device, batch_size=1)
-    return HFEngine(lm, order.max_batch_size, environment.text())
+    return OneAtATime(HFModel(lm, order.max_batch_size, environment.text()), reports)
 
 
 def located(recipe: EngineRecipe) -> dict[str, Any]:
