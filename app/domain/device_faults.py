@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 from app.domain.failure import Failure, FailureCode
-
-_BROKEN = re.compile(r"(?i)uncorrectable ECC")
 
 
 def blames_device(failure: Failure) -> bool:
     """Whether the failure shows that a device is broken, whatever engine is on it."""
-    return _BROKEN.search("\n".join((failure.message, *failure.log_tail))) is not None
+    return bool(failure.facts.get("broken_device"))
 
 
 def drain_reason(failure: Failure, before: Failure | None) -> str | None:

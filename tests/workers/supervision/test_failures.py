@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 
 import pytest
 
+from app.backends.signatures import EVERY_TEXT, FailureTexts, sign
 from app.domain.failure import FailureCode
-from workers.supervision.failures import classify
+from workers.supervision.failures import classify as classified
+from workers.supervision.failures import with_log
 
 OUT_OF_MEMORY = (
     "CUDA out of memory. Tried to allocate 50.00 MiB. GPU 0 has a total capacity of 23.56 GiB of which "
@@ -124,6 +127,9 @@ ROWS = [
     ("OSError", "[Errno 24] Too many open files: 'x'", FailureCode.HOST_OUT_OF_MEMORY, "EVALQ_CHILD_FILES"),
     ("RuntimeError", HOST_MEMORY, FailureCode.HOST_OUT_OF_MEMORY, "memory is full"),
 ]
+
+
+classify = partial(classified, EVERY_TEXT)
 
 
 @pytest.mark.parametrize(("exception_type", "message", "code", "hint"), ROWS)
@@ -251,3 +257,48 @@ def test_an_unknown_cause_in_the_log_is_told() -> None:
 def test_a_failure_holds_no_secret() -> None:
     failure = classify(1, "HTTPError", "401 for Bearer hf_abcdefghijklmnopqrstuvwxyz012345", "")
     assert "abcdefgh" not in failure.message
+
+
+FACTS: list[tuple[str, dict[str, object]]] = [
+    (KV_CACHE, {"longest": 32768, "refused": None}),
+    (TOO_FULL, {"in_use": True, "free_gib": 3.25, "total_gib": 23.43}),
+    ("Free memory on device is less than desired GPU memory utilization", {"in_use": True, "free_gib": None}),
+    ("torch.AcceleratorError: CUDA error: uncorrectable ECC error encountered", {"broken_device": True}),
+    ("CUDA out of memory. Please try lowering `max_num_seqs`", {"many_at_once": True}),
+    (OUT_OF_MEMORY, {"many_at_once": None}),
+]
+
+
+@pytest.mark.parametrize(("message", "facts"), FACTS)
+def test_what_a_text_tells_becomes_facts(message: str, facts: dict[str, object]) -> None:
+    found = classify(None, "RuntimeError", message, "", loading=True).facts
+    assert {name: found.get(name) for name in facts} == facts
+
+
+@pytest.mark.parametrize(
+    "exception_type", ["TypeError", "ValueError", "ImportError", "AttributeError", "NotImplementedError"]
+)
+def test_a_start_refused_for_what_it_was_given_says_so(exception_type: str) -> None:
+    assert classify(None, exception_type, "unexpected 'colour'", "", loading=True).facts == {"refused": True}
+    assert classify(None, exception_type, "unexpected 'colour'", "").facts == {}
+    assert classify(None, "RuntimeError", "some of it", "", loading=True).facts == {}
+
+
+def test_the_log_tells_facts_of_a_failure_whose_words_do_not() -> None:
+    failure = classify(-signal.SIGSEGV, None, None, "")
+    logged = with_log(failure, EVERY_TEXT, ("...", "CUDA error: Uncorrectable ECC error encountered"), None)
+    assert logged.facts == {"broken_device": True}
+    assert logged.log_tail[0] == "..."
+
+
+def test_a_backends_own_texts_count_alone_and_the_first_counts() -> None:
+    own = FailureTexts(
+        (
+            sign(r"at most (?P<feathers>[\d,]+) feathers", FailureCode.TASK_ERROR, "give it {feathers}"),
+            sign("feathers", FailureCode.INTERNAL, "never"),
+        )
+    )
+    failure = classified(own, None, "BirdError", "it has at most 1,200 feathers", "")
+    assert (failure.code, failure.hint) == (FailureCode.TASK_ERROR, "give it 1,200")
+    assert failure.facts == {"feathers": 1200}
+    assert classified(own, None, "torch.OutOfMemoryError", OUT_OF_MEMORY, "").code is FailureCode.INTERNAL

@@ -1,0 +1,91 @@
+"""Remedies that several backends have: which of them, and in which order, each says for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from app.domain.engine_spec import EngineSpec
+from app.domain.failure import Failure, FailureCode
+from app.domain.remedy import Circumstances, Remedies, Remedy
+
+LEAST_UTILIZATION = 0.5
+
+
+class Limit(NamedTuple):
+    """How much an engine does at once unless told otherwise, and the least that is worth trying."""
+
+    default: int
+    least: int
+
+
+def server_remedies(limits: Mapping[str, Limit]) -> Remedies:
+    """Of engines that reserve a device's memory before they answer; `limits`: what bounds what they do at once."""
+
+    def remedy(engine: EngineSpec, failure: Failure, now: Circumstances) -> Remedy | None:
+        match failure.code:
+            case FailureCode.KV_CACHE_TOO_SMALL:
+                return shorter(engine, failure) or wider(engine, now)
+            case FailureCode.GPU_OUT_OF_MEMORY if now.loading and not failure.facts.get("many_at_once"):
+                return wider(engine, now) or less_at_once(engine, limits)
+            case FailureCode.GPU_OUT_OF_MEMORY:
+                return less_at_once(engine, limits) or wider(engine, now)
+            case FailureCode.ENGINE_START_FAILED if failure.facts.get("in_use"):
+                return less_utilization(engine, failure)
+            case _:
+                return None
+
+    return remedy
+
+
+def shorter(engine: EngineSpec, failure: Failure) -> Remedy | None:
+    """As long as the engine says it can; under the name that the job uses, since backends take only one."""
+    name = "max_length" if engine.args.get("max_length") else "max_model_len"
+    before = engine.args.get(name)
+    length = int(failure.facts.get("longest", 0))
+    if length < 1 or (before is not None and length >= int(before)):
+        return None
+    change = f"{name} {before or 'of the model'} -> {length}"
+    return Remedy(changed(engine, **{name: length}), change, changes_answers=True)
+
+
+def less_at_once(engine: EngineSpec, limits: Mapping[str, Limit]) -> Remedy | None:
+    """Halve what the engine runs at once, down to what is worth it: half as much needs less."""
+    now = {name: int(engine.args.get(name, limit.default)) for name, limit in limits.items()}
+    less = {name: value // 2 for name, value in now.items() if value // 2 >= limits[name].least}
+    if not less:
+        return None
+    change = ", ".join(f"{name} {now[name]} -> {value}" for name, value in less.items())
+    return Remedy(changed(engine, **less), change)
+
+
+def less_utilization(engine: EngineSpec, failure: Failure) -> Remedy | None:
+    """What others leave free, where the engine says how much that is; else a tenth less."""
+    share = float(engine.args.get("gpu_memory_utilization", 0.9))
+    less = round(share - 0.1, 2)
+    if "free_gib" in failure.facts:
+        free = float(failure.facts["free_gib"]) / float(failure.facts["total_gib"])
+        left = int(100 * free - 1) / 100
+        less = left if left < share else less
+    if less < LEAST_UTILIZATION:
+        return None
+    change = f"gpu_memory_utilization {share} -> {less}"
+    return Remedy(changed(engine, gpu_memory_utilization=less), change)
+
+
+def wider(engine: EngineSpec, now: Circumstances, switch: str | None = None) -> Remedy | None:
+    """Twice the devices for one replica: by the argument that spreads the model, else by tensor parallelism."""
+    gpus = engine.gpus * 2
+    if gpus > now.widest:
+        return None
+    change = f"devices of one replica {engine.gpus} -> {gpus}"
+    if switch:
+        return Remedy(replace(changed(engine, **{switch: True}), gpus=gpus), change)
+    tensor = engine.tensor_parallel_size * 2
+    return Remedy(replace(engine, gpus=gpus, tensor_parallel_size=tensor), change)
+
+
+def changed(engine: EngineSpec, **args: Any) -> EngineSpec:
+    """The engine with other arguments."""
+    return replace(engine, args={**engine.args, **args})
