@@ -1,4 +1,4 @@
-"""What became of a job's engines: the replicas it had, and the steps from one engine spec to the next."""
+"""What became of a job's engines: the replicas it had, and the remedies that led from one engine spec to the next."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class HistoryRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def ladder(self, job_id: UUID) -> list[dict[str, Any]]:
+    def remedies(self, job_id: UUID) -> list[dict[str, Any]]:
         """The changes of the job's engine, oldest first; each names the engine that it left, and when."""
         query = select(JobRow.provenance["ladder"]).where(JobRow.id == job_id)
         return list(self._session.scalar(query) or ())
@@ -37,10 +37,10 @@ class HistoryRepository:
         """
         left = [
             and_(
-                ReplicaRow.engine_key == step["engine_key"],
-                ReplicaRow.placed_at <= datetime.fromisoformat(step["at"]),
+                ReplicaRow.engine_key == remedy["engine_key"],
+                ReplicaRow.placed_at <= datetime.fromisoformat(remedy["at"]),
             )
-            for step in self.ladder(job_id)
+            for remedy in self.remedies(job_id)
         ]
         query = (
             select(ReplicaRow)
@@ -93,9 +93,9 @@ class HistoryRepository:
         return [(to_replica(row), float(since)) for row, since in self._session.execute(query)]
 
 
-def with_step(step: Mapping[str, Any]) -> Any:
-    """The job's provenance with one more step of its ladder, taken now: it may change scores slightly."""
+def with_remedy(remedy: Mapping[str, Any]) -> Any:
+    """The job's provenance with one more remedy, taken now: it may change scores slightly."""
     known = func.coalesce(JobRow.provenance, cast({}, JSONB))
-    dated = cast(dict(step), JSONB).concat(func.jsonb_build_object(literal("at"), func.now()))
-    steps = func.coalesce(known["ladder"], cast([], JSONB)).concat(func.jsonb_build_array(dated))
-    return known.concat(func.jsonb_build_object(literal("ladder"), steps))
+    dated = cast(dict(remedy), JSONB).concat(func.jsonb_build_object(literal("at"), func.now()))
+    taken = func.coalesce(known["ladder"], cast([], JSONB)).concat(func.jsonb_build_array(dated))
+    return known.concat(func.jsonb_build_object(literal("ladder"), taken))

@@ -29,7 +29,7 @@ from app.domain.job import PAUSED, SCORED, Job, JobStatus, Phase, outcome
 from app.domain.lease import Lease, Order
 from app.domain.replica import Replica
 from app.domain.whereabouts import Engines
-from app.services.remedies import LadderService
+from app.services.remedies import RemedyService
 
 INSERT_AT_ONCE = 100
 
@@ -54,7 +54,7 @@ class CoordinationService:
         self._sessions = sessions
         self._wake = wake
         self._ttl = ttl
-        self.ladders = LadderService(sessions=sessions, wake=wake, ttl=ttl)
+        self.remedies = RemedyService(sessions=sessions, wake=wake, ttl=ttl)
 
     def claim(self, rung_for: UUID, holder: str) -> tuple[Lease, Job] | None:
         """Take the first job in line under a new lease; None if nothing waits that nobody else is writing.

@@ -1,4 +1,4 @@
-"""What the coordinator of a job does about engines that fail: other settings, step by step, each told."""
+"""What the coordinator of a job does about engines that fail: other settings, one remedy after the other, each told."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from app.db.capacity import CapacityRepository
 from app.db.chunks import ChunkRepository
 from app.db.events import EventRepository
-from app.db.histories import HistoryRepository, with_step
+from app.db.histories import HistoryRepository, with_remedy
 from app.db.job_leases import JobLeaseRepository
 from app.db.jobs import JobRepository
 from app.db.outputs import SampleRepository
@@ -22,12 +22,12 @@ from app.domain.job import Job, Phase
 from app.domain.lease import Lease
 from app.domain.placement import widest
 from app.domain.plan import Plan
-from app.domain.remedy import Step, Troubles, attempts
+from app.domain.remedy import Remedy, Troubles, attempts
 from app.workloads.lm_eval.command.equivalent_command import to_command
 from app.workloads.lm_eval.spec import LmEvalSpec
 
 
-class LadderService:
+class RemedyService:
     """One transaction per method; `wake` tells readers after the commit."""
 
     def __init__(self, *, sessions: Sessions, wake: Callable[[UUID], None], ttl: timedelta) -> None:
@@ -47,7 +47,7 @@ class LadderService:
                 served_at=history.last_served_at(job.engine.key, job.group),
                 widest=self._widest(session, job),
                 asked_width=_asks_width(job),
-                history=attempts(failed, history.ladder(job.id), job.engine.key),
+                history=attempts(failed, history.remedies(job.id), job.engine.key),
             )
 
     def _widest(self, session: Session, job: Job) -> int:
@@ -57,29 +57,29 @@ class LadderService:
         groups = CapacityRepository(session).groups(self._ttl)
         return widest(groups, job.engine.backend, job.group)
 
-    def take(self, lease: Lease, step: Step, failure: Failure) -> Job:
+    def take(self, lease: Lease, remedy: Remedy, failure: Failure) -> Job:
         """Go on with another engine spec; where that changes answers, the job is prepared anew."""
         with self._sessions.begin() as session:
             leases = JobLeaseRepository(session)
             job = JobRepository(session).get(lease.id)
-            change = {"change": step.change, "code": failure.code, "message": failure.message}
+            change = {"change": remedy.change, "code": failure.code, "message": failure.message}
             leases.write(
                 lease,
-                engine=step.engine.to_json(),
-                engine_key=step.engine.key,
-                plan=replanned(job, step, failure).to_json(),
-                provenance=with_step(change | {"engine_key": job.engine.key}),
+                engine=remedy.engine.to_json(),
+                engine_key=remedy.engine.key,
+                plan=replanned(job, remedy, failure).to_json(),
+                provenance=with_remedy(change | {"engine_key": job.engine.key}),
             )
             EventRepository(session).append(lease.id, "job.retrying", change)
-            if step.changes_answers:
-                self._begin_anew(session, lease, step)
+            if remedy.changes_answers:
+                self._begin_anew(session, lease, remedy)
             job = JobRepository(session).get(lease.id)
         self._wake(lease.id)
         return job
 
-    def _begin_anew(self, session: Session, lease: Lease, step: Step) -> None:
+    def _begin_anew(self, session: Session, lease: Lease, remedy: Remedy) -> None:
         """Forget what was cut and scored for the engine before; its stored answers stay, under its fingerprint."""
-        reason = f"preparing prompts anew: {step.change}"
+        reason = f"preparing prompts anew: {remedy.change}"
         ChunkRepository(session).drop(lease.id, claimed=True)
         SampleRepository(session).clear(lease.id)
         JobLeaseRepository(session).write(lease, phase=Phase.PREPARING, reason=reason, requests_done=0)
@@ -91,9 +91,9 @@ def _asks_width(job: Job) -> bool:
     return LmEvalSpec.from_json(job.spec).gpus_per_replica != "auto"
 
 
-def replanned(job: Job, step: Step, failure: Failure) -> Plan:
-    """The job's plan with the step taken, and the command that would measure the same."""
-    engine, plan = step.engine, job.plan
+def replanned(job: Job, remedy: Remedy, failure: Failure) -> Plan:
+    """The job's plan with the remedy taken, and the command that would measure the same."""
+    engine, plan = remedy.engine, job.plan
     changed = {name: value for name, value in engine.args.items() if job.engine.args.get(name) != value}
     wider = engine.gpus != job.engine.gpus
     asked = LmEvalSpec.from_json(job.spec)
@@ -104,6 +104,6 @@ def replanned(job: Job, step: Step, failure: Failure) -> Plan:
         tensor_parallel_size=engine.tensor_parallel_size,
         gpus_per_replica=engine.gpus,
         memory_per_gpu_gib=None if wider else plan.memory_per_gpu_gib,
-        explanation=(*plan.explanation, f"{step.change}, after {failure.code}"),
+        explanation=(*plan.explanation, f"{remedy.change}, after {failure.code}"),
         command=to_command(spec),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.arguments.kinds import shown
-from app.backends import backend_of_model
+from app.backends import backend_of_model, known_model_names
 from app.db.groups import GroupRepository
 from app.db.session import Sessions
 from app.domain.engine_spec import EngineSpec
@@ -17,7 +17,7 @@ from app.errors import FaultyField, InvalidJobError
 from app.settings import Settings
 from app.workloads.lm_eval.command.command_line import parse_command
 from app.workloads.lm_eval.command.equivalent_command import to_command
-from app.workloads.lm_eval.reading.engine import EngineReader, known_model_names
+from app.workloads.lm_eval.reading.engine import EngineReader
 from app.workloads.lm_eval.reading.fields import MOST_STRING, FieldReader, read_fields
 from app.workloads.lm_eval.reading.safety import refuse_unsafe
 from app.workloads.lm_eval.reading.tasks import read_tasks
@@ -90,13 +90,13 @@ class SubmissionService:
             )
             return None
         backend = backend_of_model(str(model))
-        if backend is None or backend.model_names[0] not in known_model_names(self._settings):
+        if backend is None or not backend.allowed(self._settings):
             reader.fault("model", f"there is no backend {shown(model)}", known_model_names(self._settings))
             return None
         with self._sessions.begin() as session:
             groups = GroupRepository(session).views()
         return EngineReader(
-            reader, backend.name, self._settings, usable_groups(reader, backend.name, groups)
+            reader, backend, self._settings, usable_groups(reader, backend.name, groups)
         ).read()
 
 

@@ -121,11 +121,11 @@ def test_two_jobs_of_a_failing_engine_both_go_on_with_the_shorter_one(stack: Lad
     assert prompts[0] == prompts[1] == prompts[2]
 
 
-def test_a_step_outlives_its_coordinators(stack: Ladders) -> None:
+def test_a_remedy_outlives_its_coordinators(stack: Ladders) -> None:
     stack.kill("coordinator")
     job_id = stack.submit(stack.echo(max_model_len=256, longest=128))
-    for when in ("before", "after"):  # the step that the first one could not commit is taken by the second
-        stack.start("coordinator", EVALQ_FAILPOINT=f"{when}:ladders.take:1:any", PYTHONPATH=str(HOOKS))
+    for when in ("before", "after"):  # the one that the first one could not commit is taken by the second
+        stack.start("coordinator", EVALQ_FAILPOINT=f"{when}:remedies.take:1:any", PYTHONPATH=str(HOOKS))
         assert stack.parts["coordinator"].wait(120) == -signal.SIGKILL
     stack.start("coordinator")
     job = stack.finished(job_id, 120)

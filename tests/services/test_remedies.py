@@ -14,17 +14,19 @@ from app.domain.failure import Failure, FailureCode
 from app.domain.job import Job, Phase
 from app.domain.lease import Lease
 from app.domain.placement import Start
-from app.domain.remedy import Step
+from app.domain.remedy import Remedy
 from app.domain.replica import DeviceState, ReplicaStatus
 from app.errors import ChunkLostError, LeaseLostError
 from app.services.serving import Answer
 from tests.world import ENGINE, World
 
 OUT_OF_MEMORY = Failure(FailureCode.GPU_OUT_OF_MEMORY, "CUDA out of memory", log_tail=("the end",))
-ECC = Failure(FailureCode.ENGINE_DIED, "CUDA error: uncorrectable ECC error encountered")
+ECC = Failure(
+    FailureCode.ENGINE_DIED, "CUDA error: uncorrectable ECC error encountered", facts={"broken_device": True}
+)
 NCCL = Failure(FailureCode.NCCL_ERROR, "NCCL error in: NCCLUtils.hpp:268")
-WIDER = Step(replace(ENGINE, gpus=2, args={"parallelize": True}), "devices of one replica 1 -> 2")
-SHORTER = Step(replace(ENGINE, args={"max_length": 64}), "max_length 128 -> 64", changes_answers=True)
+WIDER = Remedy(replace(ENGINE, gpus=2, args={"parallelize": True}), "devices of one replica 1 -> 2")
+SHORTER = Remedy(replace(ENGINE, args={"max_length": 64}), "max_length 128 -> 64", changes_answers=True)
 
 
 def job_of(world: World, lease: Lease) -> Job:
@@ -51,15 +53,15 @@ def told(world: World, lease: Lease, event_type: str) -> list[dict[str, Any]]:
 
 def test_waiting_chunks_go_to_the_new_engine_alone(world: World) -> None:
     job, (device,) = world.running(chunks=2), world.devices(1)
-    world.coordination.ladders.take(job, WIDER, OUT_OF_MEMORY)
+    world.coordination.remedies.take(job, WIDER, OUT_OF_MEMORY)
     replica = world.replica(device)
     assert not world.serving.next(replica, ENGINE.key, Room(1e9, 64)).chunks
     assert len(world.serving.next(replica, WIDER.engine.key, Room(1e9, 64)).chunks) == 2
 
 
-def test_a_step_moves_plan_and_command_and_is_told(world: World) -> None:
+def test_a_remedy_moves_plan_and_command_and_is_told(world: World) -> None:
     job = world.running()
-    world.coordination.ladders.take(job, WIDER, OUT_OF_MEMORY)
+    world.coordination.remedies.take(job, WIDER, OUT_OF_MEMORY)
     plan = job_of(world, job).plan
     assert plan.gpus_per_replica == 2
     assert "parallelize=True" in plan.command
@@ -71,14 +73,14 @@ def test_a_step_moves_plan_and_command_and_is_told(world: World) -> None:
 def test_failed_engines_of_before_stay_with_the_job(world: World) -> None:
     job, (device,) = world.running(chunks=1), world.devices(1)
     fail(world, device, OUT_OF_MEMORY)
-    world.coordination.ladders.take(job, WIDER, OUT_OF_MEMORY)
+    world.coordination.remedies.take(job, WIDER, OUT_OF_MEMORY)
     world.mark(device)
     fail(world, device, OUT_OF_MEMORY)  # of the engine that the job has left: somebody else's
     world.mark(device)
     fail(world, device, OUT_OF_MEMORY, WIDER.engine)
     seen = [(replica.engine.gpus, replica.error) for replica in world.jobs.view(job.id).replicas]
     assert seen == [(1, OUT_OF_MEMORY), (2, OUT_OF_MEMORY)]
-    found = world.coordination.ladders.troubles(job_of(world, job))
+    found = world.coordination.remedies.troubles(job_of(world, job))
     assert [attempt["change"] for attempt in found.history] == [None, WIDER.change]
 
 
@@ -86,25 +88,25 @@ def test_a_failure_of_an_earlier_attempt_is_not_held_against_this_one(world: Wor
     (device,) = world.devices(1)
     fail(world, device, OUT_OF_MEMORY)
     job = world.running()
-    assert world.coordination.ladders.troubles(job_of(world, job)).failed == ()
+    assert world.coordination.remedies.troubles(job_of(world, job)).failed == ()
 
 
-def test_a_step_that_changes_answers_cuts_every_chunk_anew(world: World) -> None:
+def test_a_remedy_that_changes_answers_cuts_every_chunk_anew(world: World) -> None:
     job, (device,) = world.running(chunks=2), world.devices(1)
     replica = world.replica(device)
     claimed = world.serving.next(replica, ENGINE.key, Room(1.0, 1)).chunks[0]
-    world.coordination.ladders.take(job, SHORTER, Failure(FailureCode.KV_CACHE_TOO_SMALL, "too small"))
+    world.coordination.remedies.take(job, SHORTER, Failure(FailureCode.KV_CACHE_TOO_SMALL, "too small"))
     assert job_of(world, job).phase is Phase.PREPARING
     assert world.coordination.pending_keys(job.id) == set()
     with pytest.raises(ChunkLostError):
         world.serving.answer(replica, claimed, Answer([b"a", b"b"], 0.1, 1))
 
 
-def test_a_coordinator_that_lost_its_job_takes_no_step(world: World) -> None:
+def test_a_coordinator_that_lost_its_job_takes_no_remedy(world: World) -> None:
     job = world.running()
     world.expire(job)
     with pytest.raises(LeaseLostError):
-        world.coordination.ladders.take(job, WIDER, OUT_OF_MEMORY)
+        world.coordination.remedies.take(job, WIDER, OUT_OF_MEMORY)
     assert job_of(world, job).engine == ENGINE
 
 
@@ -115,7 +117,7 @@ def test_a_replica_gets_what_was_asked_for_or_what_its_group_has(
     world.devices(2)
     claimed = world.coordination.claim(world.submit(**asked), "coordinator")
     assert claimed
-    assert world.coordination.ladders.troubles(claimed[1]).widest == widest
+    assert world.coordination.remedies.troubles(claimed[1]).widest == widest
 
 
 def test_a_broken_device_is_drained_until_its_group_is_resumed(world: World) -> None:
@@ -159,10 +161,10 @@ def test_an_engine_that_takes_its_worker_along_while_it_loads_fails_its_jobs_in_
     (device,) = world.devices(1)
     job = world.running(chunks=1)
     for _ in range(10):
-        assert world.coordination.ladders.troubles(job_of(world, job)).verdict() is None
+        assert world.coordination.remedies.troubles(job_of(world, job)).verdict() is None
         world.expire(world.replica(device))
         world.scheduling.expire_once()
         world.mark(device)
-    verdict = world.coordination.ladders.troubles(job_of(world, job)).verdict()
+    verdict = world.coordination.remedies.troubles(job_of(world, job)).verdict()
     assert verdict
     assert (verdict.code, len(verdict.attempts)) == ("lost", 10)

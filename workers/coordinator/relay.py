@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import msgpack
 
+from app.backends import BACKENDS
 from app.domain.chunk import Chunk
 from app.domain.deaths import ended
 from app.domain.failure import Failure, FailureCode
@@ -220,11 +221,11 @@ class Story:
     def _check_engine(self) -> None:
         """An engine that fails is tried with other settings where that may mend it; else the job fails with it."""
         self._report()
-        troubles = self._coordination.ladders.troubles(self._job)
-        step = troubles.step(self._job.engine)
-        if step is not None and troubles.failed[0].error:
-            self._job = self._coordination.ladders.take(self._lease, step, troubles.failed[0].error)
-            if step.changes_answers:
+        troubles = self._coordination.remedies.troubles(self._job)
+        remedy = troubles.remedy(self._job.engine, BACKENDS[self._job.engine.backend].remedy)
+        if remedy is not None and troubles.failed[0].error:
+            self._job = self._coordination.remedies.take(self._lease, remedy, troubles.failed[0].error)
+            if remedy.changes_answers:
                 raise EngineChangedError(self._job)
         elif failure := troubles.verdict():
             self._coordination.fail(self._lease, failure)

@@ -7,12 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar, assert_never
 from uuid import UUID
 
+from app.backends import BACKENDS
 from app.db.outages import patiently
 from app.domain.chunk import Chunk, Room, after_failure
 from app.domain.device_faults import blames_device
@@ -44,7 +44,7 @@ from workers.protocol.engine import (
     Warned,
 )
 from workers.supervision.child import Child
-from workers.supervision.failures import classify, outgrown
+from workers.supervision.failures import classify, outgrown, with_log
 from workers.supervision.heartbeat import Heartbeat
 from workers.supervision.log_tail import LogTail
 from workers.supervision.oom import oom_kills
@@ -108,6 +108,7 @@ class Engine:
         self._stopping = stopping
         self._lease = lease
         self._replica = replica
+        self._texts = BACKENDS[replica.engine.backend].texts
         self._child = child
         self._wire: Channel[ToEngine, FromEngine] = Channel(child.connection, FROM_ENGINE)
         self._heartbeat = heartbeat
@@ -271,7 +272,9 @@ class Engine:
         job_id: UUID | None = None,
         log_end: int | None = None,
     ) -> Failure:
-        found = classify(None, error.type, error.message, error.traceback, loading=loading)
+        found = classify(
+            self._texts, None, error.type, error.message, error.traceback, loading=loading
+        )
         return self._with_log(found, job_id, log_end)
 
     def _died(self, *, loading: bool) -> EngineError:
@@ -286,7 +289,9 @@ class Engine:
         if outgrew := self._child.outgrew:
             return self._with_log(outgrown(f"the engine {outgrew}"), job_id)
         killed = oom_kills() > self._oom_kills
-        found = classify(status, None, None, self._log.text(), loading=loading, oom_killed=killed)
+        found = classify(
+            self._texts, status, None, None, self._log.text(), loading=loading, oom_killed=killed
+        )
         return self._with_log(found, job_id)
 
     def _blame_head(self, failure: Failure, *, interrupted: bool) -> None:
@@ -310,7 +315,7 @@ class Engine:
 
     def _with_log(self, failure: Failure, job_id: UUID | None, log_end: int | None = None) -> Failure:
         """The failure with the log's last lines; on a job's chunk both are that job's."""
-        return replace(failure, log_tail=self._log.last_lines(job_id, log_end), job_id=job_id)
+        return with_log(failure, self._texts, self._log.last_lines(job_id, log_end), job_id)
 
     def close_log(self) -> None:
         """Store the rest of the log: the engine has ended."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.arguments.syntax import MOST_LITERAL, parse_cli_pairs
-from app.backends.parallelism import HF_MODELS, argument_names
+from app.backends.registry import argument_names
 from app.workloads.lm_eval.spec import LmEvalSpec
 
 
@@ -36,7 +36,7 @@ def to_command(spec: LmEvalSpec) -> str:
 
 def _program(spec: LmEvalSpec) -> list[str]:
     replicas = _number(spec.replicas)
-    if spec.model in HF_MODELS and replicas > 1:
+    if argument_names(spec.model).accelerate and replicas > 1:
         return ["accelerate", "launch", "--num_processes", str(replicas), "-m", "lm_eval", "run"]
     return ["lm_eval", "run"]
 
@@ -49,9 +49,9 @@ def _model_args(spec: LmEvalSpec) -> dict[str, Any]:
     names = argument_names(spec.model)
     replicas, gpus = _number(spec.replicas), _number(spec.gpus_per_replica)
     if names.split and gpus > 1 and not args.keys() & {*names.tensor, *names.pipeline}:
-        args[names.split] = True if names.split == "parallelize" else gpus
+        args[names.split] = True if names.switch else gpus
     if names.data and replicas > 1 and not args.keys() & set(names.data):
-        args[names.data[0]] = replicas * (gpus if names.data[0] == "devices" else 1)
+        args[names.data[0]] = replicas * (gpus if names.data_counts_devices else 1)
     return args
 
 
