@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app.errors import FaultyField as Fault
 
-HF_MODELS = frozenset({"hf", "hf-auto", "huggingface", "hf-multimodal"})
-_VLLM_MODELS = frozenset({"vllm", "vllm-vlm"})
-_NEMO_MODELS = frozenset({"nemo_lm", "megatron_lm"})
-_WEIGHTS_IN_BITS = {"int8": 8, "8bit": 8, "uint8": 8, "int4": 4, "4bit": 4, "nf4": 4, "fp4": 4}
 _LIFTED = ("batch_size", "max_batch_size")
+
+
+@dataclass(frozen=True)
+class Widths:
+    """How a model is spread; None means "not said": the planner decides."""
+
+    tensor: int | None = None
+    pipeline: int | None = None
+    replicas: int | None = None
+    gpus: int | None = None
+    """Of one replica."""
+
+
+def _as_named(_: Reading, widths: Widths) -> Widths:
+    return widths
 
 
 @dataclass(frozen=True)
@@ -23,33 +34,27 @@ class ArgumentNames:
     pipeline: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
-    split: str | None = None
-    """The argument that spreads one model over GPUs."""
+    switch: str | None = None
+    """The argument that spreads one model over a replica's devices when it is true, where a width is not named."""
+    data_counts_devices: bool = False
+    """Whether the argument for data parallelism counts devices, not replicas."""
+    accelerate: bool = False
+    """Whether lm-eval runs its replicas under `accelerate launch`."""
+    finish: Callable[[Reading, Widths], Widths] = _as_named
+    """What else the backend's arguments say of it."""
+
+    @property
+    def split(self) -> str | None:
+        """The argument that spreads one model over GPUs."""
+        return self.switch or next(iter(self.tensor), None)
+
+    @property
+    def own(self) -> frozenset[str]:
+        """Every argument that names a width."""
+        return frozenset((*self.tensor, *self.pipeline, *self.data))
 
 
-_NO_NAMES = ArgumentNames()
-_HF = ArgumentNames(split="parallelize")
-_VLLM = ArgumentNames(
-    ("tensor_parallel_size",),
-    ("pipeline_parallel_size",),
-    ("data_parallel_size",),
-    (),
-    "tensor_parallel_size",
-)
-_SGLANG = ArgumentNames(("tp_size",), ("pp_size",), ("dp_size",), ("nnodes",), "tp_size")
-_NEMO = ArgumentNames(
-    ("tensor_model_parallel_size",),
-    ("pipeline_model_parallel_size",),
-    ("devices",),
-    ("num_nodes",),
-    "tensor_model_parallel_size",
-)
-
-
-def argument_names(model: str) -> ArgumentNames:
-    """What the backend behind lm-eval's `--model` name calls its parallelism; no names for an unknown one."""
-    families = ((HF_MODELS, _HF), (_VLLM_MODELS, _VLLM), ({"sglang"}, _SGLANG), (_NEMO_MODELS, _NEMO))
-    return next((names for models, names in families if model in models), _NO_NAMES)
+NO_NAMES = ArgumentNames()
 
 
 @dataclass(frozen=True)
@@ -70,28 +75,30 @@ class Parallelism:
     faults: tuple[Fault, ...] = ()
 
 
-def read_parallelism(model: str, model_args: Mapping[str, Any]) -> Parallelism:
-    """Take the parallelism out of `model_args`. Data parallelism always means replicas."""
-    reading = _Reading(dict(model_args), argument_names(model))
+def read_arguments(
+    model: str, names: ArgumentNames, others: Iterable[ArgumentNames], model_args: Mapping[str, Any]
+) -> Parallelism:
+    """Take the parallelism out of `model_args`. Data parallelism always means replicas.
+
+    What `others` call theirs would be lost or break the load: it is refused, with this backend's name for it.
+    """
+    reading = Reading(dict(model_args), model, names)
     lifted = {name: reading.args.pop(name) for name in _LIFTED if reading.args.get(name) is not None}
     reading.drop_device()
-    tensor, pipeline = reading.size(reading.names.tensor), reading.size(reading.names.pipeline)
-    replicas = reading.size(reading.names.data)
+    tensor, pipeline = reading.size(names.tensor), reading.size(names.pipeline)
+    widths = Widths(tensor, pipeline, reading.size(names.data))
     reading.refuse_nodes()
-    reading.refuse_other_backends_names(model)
-    gpus = (tensor or 1) * (pipeline or 1) if tensor or pipeline else None
-    if model in _NEMO_MODELS:
-        replicas, gpus = reading.nemo(model, replicas, tensor or 1, pipeline or 1)
-    elif model in HF_MODELS:
-        gpus = reading.hf()
-    elif model in _VLLM_MODELS:
-        reading.vllm()
+    if names != NO_NAMES:
+        reading.refuse_names_of(others)
+    if tensor or pipeline:
+        widths = replace(widths, gpus=(tensor or 1) * (pipeline or 1))
+    widths = names.finish(reading, widths)
     return Parallelism(
         reading.args,
-        tensor or 1,
-        pipeline or 1,
-        replicas,
-        gpus,
+        widths.tensor or 1,
+        widths.pipeline or 1,
+        widths.replicas,
+        widths.gpus,
         lifted.get("batch_size"),
         lifted.get("max_batch_size"),
         tuple(reading.notes),
@@ -100,10 +107,11 @@ def read_parallelism(model: str, model_args: Mapping[str, Any]) -> Parallelism:
 
 
 @dataclass
-class _Reading:
+class Reading:
     """The arguments while they are being read; every reader takes away what it understood."""
 
     args: dict[str, Any]
+    model: str
     names: ArgumentNames
     notes: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
@@ -120,13 +128,16 @@ class _Reading:
         return None
 
     def fault(self, name: str, message: str, allowed: tuple[str, ...] | None = None) -> None:
+        """Refuse one argument, in words."""
         self.faults.append(Fault(f"model_args.{name}", message, allowed))
 
     def drop_device(self) -> None:
+        """Leave out which device it was to be."""
         if self.args.pop("device", None) is not None:
             self.notes.append("model_args.device is left out: evalq chooses the GPUs")
 
     def refuse_nodes(self) -> None:
+        """Refuse more nodes than one."""
         for name in self.names.nodes:
             nodes = self.args.pop(name, 1)
             if nodes != 1:
@@ -135,78 +146,19 @@ class _Reading:
                 )
                 self.fault(name, message, ("1",))
 
-    def refuse_other_backends_names(self, model: str) -> None:
-        """A name of another backend would be lost or break the load; say what this backend calls it."""
-        if self.names is _NO_NAMES:
-            return
-        for other in (_VLLM, _SGLANG, _NEMO):
+    def refuse_names_of(self, others: Iterable[ArgumentNames]) -> None:
+        """Refuse what other backends call it, and say what this one does."""
+        told = set(self.names.own)
+        for other in others:
             for kind in ("tensor", "pipeline", "data"):
                 for name in getattr(other, kind):
-                    if name in self.args:
-                        self.fault(name, *self._instead(model, kind))
+                    if name in self.args and name not in told:
+                        told.add(name)
+                        self.fault(name, *self._instead(kind))
 
-    def _instead(self, model: str, kind: str) -> tuple[str, tuple[str, ...] | None]:
-        split = self.names.split or ""
-        right: tuple[str, ...] = getattr(self.names, kind) or ((split,) if kind != "data" else ("replicas",))
-        shown = "parallelize=True with gpus_per_replica" if right[0] == "parallelize" else right[0]
-        return f"{model} has no such argument; it is {shown} there", right
-
-    def hf(self) -> int | None:
-        self._hf_device_map()
-        self._hf_dtype()
-        if self.args.get("tp_plan") is not None:
-            message = (
-                "tp_plan needs one process per GPU; use parallelize=True, or vllm with tensor_parallel_size"
-            )
-            self.fault("tp_plan", message)
-        placement = self.args.get("device_map")
-        indices = placement.values() if isinstance(placement, dict) else ()
-        return max((index + 1 for index in indices if isinstance(index, int)), default=None)
-
-    def _hf_device_map(self) -> None:
-        option = self.args.pop("device_map_option", None)
-        if option is None:
-            return
-        self.args.setdefault("device_map", option)
-        self.notes.append(
-            "model_args.device_map_option is read as device_map, which is lm-eval's name for it"
-        )
-        if self.args.get("parallelize") is not True:
-            self.notes.append("device_map spreads the model only together with parallelize=True")
-
-    def _hf_dtype(self) -> None:
-        bits = _WEIGHTS_IN_BITS.get(str(self.args.get("dtype", "")).lower().removeprefix("torch."))
-        if bits:
-            message = (
-                f"weights cannot be loaded as {self.args['dtype']}; for {bits} bits write load_in_{bits}bit=True "
-                "(bitsandbytes), or gptqmodel=True for a model that was saved quantized"
-            )
-            self.fault("dtype", message, ("auto", "float32", "float16", "bfloat16"))
-
-    def vllm(self) -> None:
-        for name in [name for name in self.args if name.startswith("data_parallel_")]:
-            del self.args[name]
-            self.notes.append(f"model_args.{name} is left out: replicas do the data parallelism")
-
-    def nemo(
-        self, model: str, devices: int | None, tensor: int, pipeline: int
-    ) -> tuple[int | None, int | None]:
-        """`devices` is TP x PP, or with neither a number of replicas (nemo_lm.py, lines 211 to 235)."""
-        if model == "megatron_lm" and pipeline > 1:
-            self.fault(
-                "pipeline_model_parallel_size",
-                "megatron_lm has no pipeline parallelism",
-                ("1",),
-            )
-        if self.args.get("expert_model_parallel_size", 1) != 1:
-            self.fault("expert_model_parallel_size", "expert parallelism is not supported here", ("1",))
-        width = tensor * pipeline
-        if devices is None or width == devices:
-            return (None if devices is None else 1), width if devices or width > 1 else None
-        if width == 1:
-            return devices, 1
-        message = (
-            f"devices={devices} must be tensor x pipeline parallel size ({tensor} x {pipeline} = {width})"
-        )
-        self.fault("devices", message, (str(width),))
-        return None, width
+    def _instead(self, kind: str) -> tuple[str, tuple[str, ...] | None]:
+        switch = self.names.switch
+        right: tuple[str, ...] = getattr(self.names, kind)
+        right = right or ((self.names.split or "",) if kind != "data" else ("replicas",))
+        shown = f"{switch}=True with gpus_per_replica" if right == (switch,) else right[0]
+        return f"{self.model} has no such argument; it is {shown} there", right

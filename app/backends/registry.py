@@ -1,40 +1,20 @@
-"""The backends evalq knows, by evalq's names and by lm-eval's."""
+"""The backends evalq knows: every module beside this one that has a `BACKEND`."""
 
 from __future__ import annotations
 
 import hashlib
 import sys
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
 
-from app.backends.arguments import HF, Arguments
+from app.backends.backend import FOLDER, Backend
+from app.backends.elsewhere import ELSEWHERE
+from app.backends.parallelism import NO_NAMES, ArgumentNames, Parallelism, read_arguments
+from app.settings import Settings
 
-
-@dataclass(frozen=True, slots=True)
-class Backend:
-    """An engine backend. Without a lock file it runs in the control plane's own environment."""
-
-    name: str
-    lock_file: Path | None
-    model_names: tuple[str, ...]
-    arguments: Arguments | None = None
-    """What it takes of a job; None for one that takes anything."""
-
-    @property
-    def packages(self) -> frozenset[str]:
-        """What its environment holds."""
-        return frozenset(pin.partition("==")[0] for pin in _pins(self))
-
-
-_HERE = Path(__file__).parent
-
-BACKENDS: dict[str, Backend] = {
-    backend.name: backend
-    for backend in (
-        Backend("hf", _HERE / "hf.txt", ("hf", "huggingface", "hf-auto"), HF),
-        Backend("echo", None, ("echo",)),
-    )
-}
+BACKENDS: dict[str, Backend] = {}
 
 
 def backend_of_model(model: str) -> Backend | None:
@@ -42,14 +22,33 @@ def backend_of_model(model: str) -> Backend | None:
     return next((backend for backend in BACKENDS.values() if model in backend.model_names), None)
 
 
+def known_model_names(settings: Settings) -> tuple[str, ...]:
+    """lm-eval's `--model` names that this installation has a backend for."""
+    allowed = (backend for backend in BACKENDS.values() if backend.allowed(settings))
+    return tuple(name for backend in allowed for name in backend.model_names)
+
+
+def argument_names(model: str) -> ArgumentNames:
+    """What the engine behind lm-eval's `--model` name calls its parallelism; no names for an unknown one."""
+    backend = backend_of_model(model)
+    return backend.parallelism if backend else ELSEWHERE.get(model, NO_NAMES)
+
+
+def read_parallelism(model: str, model_args: Mapping[str, Any]) -> Parallelism:
+    """Take the parallelism out of a model's arguments; names of other engines are refused."""
+    others = [*ELSEWHERE.values(), *(backend.parallelism for backend in BACKENDS.values())]
+    return read_arguments(model, argument_names(model), others, model_args)
+
+
 def backend_key(name: str) -> str:
     """Twelve hex digits that change when the backend's pins or Python's minor version change."""
     version = f"python {sys.version_info.major}.{sys.version_info.minor}"
-    return hashlib.sha256("\n".join([name, version, *_pins(BACKENDS[name])]).encode()).hexdigest()[:12]
+    return hashlib.sha256("\n".join([name, version, *BACKENDS[name].pins]).encode()).hexdigest()[:12]
 
 
-def _pins(backend: Backend) -> list[str]:
-    if backend.lock_file is None:
-        return []
-    lines = backend.lock_file.read_text(encoding="utf-8").splitlines()
-    return sorted(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
+def discover() -> None:
+    """Fill `BACKENDS` from the folder, those with an environment of their own first. Safe to repeat."""
+    modules = [import_module(f"{__package__}.{module.name}") for module in iter_modules([str(FOLDER)])]
+    found: list[Backend] = [module.BACKEND for module in modules if hasattr(module, "BACKEND")]
+    found.sort(key=lambda backend: (backend.lock is None, backend.name))
+    BACKENDS.update({backend.name: backend for backend in found})

@@ -1,4 +1,4 @@
-"""Prints, in the hf environment, the names that `app.backends.hf_arguments` keeps: a JSON object of lists."""
+"""Prints, in the hf environment, the names that `app.backends.hf.names` keeps: a JSON object of lists."""
 
 from __future__ import annotations
 

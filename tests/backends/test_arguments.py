@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from app.backends import BACKENDS, hf_arguments
+from app.backends import BACKENDS
 from app.backends.arguments import Wrong
-from app.backends.parallelism import HF_MODELS, read_parallelism
+from app.backends.hf import names as hf_names
+from app.backends.registry import read_parallelism
 from app.domain.engine_spec import EngineSpec
 from app.settings import Settings
 from app.workloads.lm_eval.command.command_line import parse_command
@@ -33,7 +34,7 @@ def test_the_names_are_those_of_the_pinned_versions() -> None:
     env = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     printed = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
     found = {name.upper(): frozenset(names) for name, names in json.loads(printed).items()}
-    assert {name: getattr(hf_arguments, name) for name in found} == found
+    assert {name: getattr(hf_names, name) for name in found} == found
 
 
 def generation_settings(value: Any) -> Iterator[Any]:
@@ -59,11 +60,10 @@ def test_the_settings_of_all_of_lm_evals_own_tasks_are_taken() -> None:
 
 
 def test_the_arguments_of_documented_commands_are_taken() -> None:
-    assert HF.arguments
     refused: set[Wrong] = set()
     for entry in COMMANDS.read_text(encoding="utf-8").split("=== ")[1:]:
         fields = parse_command(entry.partition("\n")[2], {}).fields
-        if fields.get("model") in HF_MODELS:
+        if fields.get("model") in HF.model_names:
             args = read_parallelism(fields["model"], fields.get("model_args", {})).engine_args
             refused.update(HF.arguments.model_faults(args, HF.packages))
             refused.update(HF.arguments.generation_faults(fields.get("gen_kwargs") or {}, whole=False))

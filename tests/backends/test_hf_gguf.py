@@ -8,7 +8,7 @@ import subprocess
 from transformers.integrations.ggml import GGUF_CONFIG_MAPPING
 from transformers.integrations.gguf.gguf_config_mapping import GGUF_CONFIG_ARCHS
 
-from app.backends.hf_gguf import GGUF_ARCHITECTURES
+from app.backends.hf.gguf import GGUF
 from app.models.gguf_header import BLOCKS
 from app.settings import Settings
 from tests.tiny_models import hf_python
@@ -24,7 +24,7 @@ IN_FILES = {
 
 def test_the_architectures_are_those_of_transformers() -> None:
     known = GGUF_CONFIG_MAPPING.keys() - {"general", "tokenizer"} | GGUF_CONFIG_ARCHS.keys() | {"t5encoder"}
-    assert sorted(IN_FILES.get(name, name) for name in known) == list(GGUF_ARCHITECTURES)
+    assert sorted(IN_FILES.get(name, name) for name in known) == list(GGUF.architectures)
 
 
 def test_the_sizes_of_blocks_are_those_of_the_gguf_package() -> None:

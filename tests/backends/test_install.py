@@ -15,7 +15,7 @@ def lock_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The lock file of a backend named `small` that needs nothing."""
     path = tmp_path / "small.txt"
     path.write_text("# nothing\n")
-    monkeypatch.setitem(BACKENDS, "small", Backend("small", path, ("small",)))
+    monkeypatch.setitem(BACKENDS, "small", Backend("small", ("small",), lock=str(path)))
     return path
 
 

@@ -2,7 +2,8 @@ from typing import Any
 
 import pytest
 
-from app.backends.parallelism import Parallelism, read_parallelism
+from app.backends.parallelism import Parallelism
+from app.backends.registry import read_parallelism
 
 
 def _widths(read: Parallelism) -> tuple[int, int, int | None, int | None]:

@@ -9,7 +9,7 @@ from app.backends import BACKENDS, Backend, backend_key, backend_of_model, envir
 
 
 def add(monkeypatch: pytest.MonkeyPatch, lock_file: Path) -> None:
-    monkeypatch.setitem(BACKENDS, "small", Backend("small", lock_file, ("small",)))
+    monkeypatch.setitem(BACKENDS, "small", Backend("small", ("small",), lock=str(lock_file)))
 
 
 @pytest.mark.parametrize("model", ["hf", "huggingface", "hf-auto"])

@@ -272,9 +272,7 @@ class Engine:
         job_id: UUID | None = None,
         log_end: int | None = None,
     ) -> Failure:
-        found = classify(
-            self._texts, None, error.type, error.message, error.traceback, loading=loading
-        )
+        found = classify(self._texts, None, error.type, error.message, error.traceback, loading=loading)
         return self._with_log(found, job_id, log_end)
 
     def _died(self, *, loading: bool) -> EngineError:

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from uuid import UUID
 
-from app.backends import installed, python_of
+from app.backends import BACKENDS, installed, python_of
 from app.domain.group import DeviceReport
 from app.domain.replica import DeviceState, Replica
 from app.errors import DatabaseError, GpuUnavailableError, LeaseLostError
@@ -76,7 +76,11 @@ class GroupDevices:
     def backends(self) -> list[str]:
         """Backends that engines can be started with here."""
         found = installed(self._settings.cache_dir)
-        return sorted(name for name in found if self._settings.echo_engine or name != "echo")
+        return sorted(
+            name
+            for name in found
+            if self.kind in BACKENDS[name].devices and BACKENDS[name].allowed(self._settings)
+        )
 
     def reports(self) -> list[DeviceReport]:
         """The devices as they are now."""

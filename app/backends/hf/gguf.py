@@ -1,6 +1,8 @@
 """What the hf backend makes of GGUF files: facts about its pinned transformers, which a test holds against it."""
 
-GGUF_ARCHITECTURES = (
+from app.backends.backend import GgufFiles
+
+_ARCHITECTURES = (
     "bloom",
     "deci",
     "falcon",
@@ -28,7 +30,4 @@ GGUF_ARCHITECTURES = (
     "t5encoder",
     "umt5",
 )
-"""As files name them (`general.architecture`)."""
-
-GGUF_DTYPE = "float32"
-"""What weights are unpacked to where the job names no dtype."""
+GGUF = GgufFiles(_ARCHITECTURES, dtype="float32", excluded=("load_in_8bit", "load_in_4bit"))

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from app.arguments.kinds import shown
-from app.backends import BACKENDS
-from app.backends.hf_gguf import GGUF_ARCHITECTURES, GGUF_DTYPE
-from app.backends.parallelism import HF_MODELS, Parallelism, read_parallelism
+from app.backends import Backend
+from app.backends.backend import Loading
+from app.backends.parallelism import Parallelism
+from app.backends.registry import read_parallelism
 from app.domain.engine_spec import EngineSpec
 from app.domain.group import GroupView
 from app.models.hub_names import is_hub_name
@@ -27,21 +28,13 @@ WIDTHS = (1, 2, 4, 8, 16)
 _BELOW_PATHS = frozenset(f"model_args.{name}" for name in BELOW_MODEL)
 NOT_GIVEN = frozenset({"device", "device_map_option"})
 """Arguments that `read_parallelism` leaves out or renames."""
-WIDE_DTYPES = frozenset({"float32", "float", "float64", "double"})
-"""In which numbers lose nothing worth a note."""
-
-
-def known_model_names(settings: Settings) -> tuple[str, ...]:
-    """lm-eval's `--model` names that evalq has a backend for."""
-    backends = [backend for backend in BACKENDS.values() if settings.echo_engine or backend.name != "echo"]
-    return tuple(name for backend in backends for name in backend.model_names)
 
 
 class EngineReader:
     """Reads the engine spec out of `model_args`, with the arithmetic behind its width."""
 
     def __init__(
-        self, reader: FieldReader, backend: str, settings: Settings, groups: Sequence[GroupView]
+        self, reader: FieldReader, backend: Backend, settings: Settings, groups: Sequence[GroupView]
     ) -> None:
         self._reader = reader
         self._backend = backend
@@ -65,14 +58,16 @@ class EngineReader:
         if reader.given("trust_remote_code"):
             args["trust_remote_code"] = True
         facts = self._facts(model, args) if self._leads_inside(model, args) else None
-        if self._backend == "hf":
-            self._say_precision(args, facts)
+        args, notes = self._backend.settle(
+            Loading(args, facts.dtype if facts else None, reader.given("batch_size"))
+        )
+        reader.notes += notes
         self._check_names(args, facts)
         gpus = self._gpus(found, args, facts)
         if facts is not None:
             reader.faults += head_faults(facts, found.tensor_parallel_size)
         self.spec = EngineSpec(
-            backend=self._backend,
+            backend=self._backend.name,
             model=model,
             revision=_text(args.pop("revision", None)),
             args=args,
@@ -92,12 +87,12 @@ class EngineReader:
 
     def _check_names(self, args: Mapping[str, Any], facts: ModelFacts | None) -> None:
         """Names that loading the model would refuse, the first of many; code of the model's own may take any."""
-        backend = BACKENDS[self._backend]
-        if backend.arguments is None or args.get("trust_remote_code"):
+        if args.get("trust_remote_code"):
             return
         told = {fault.path for fault in self._reader.faults}
         own = facts.config_names if facts else ()
-        for wrong in islice(backend.arguments.model_faults(args, backend.packages, own), MOST_FAULTS):
+        found = self._backend.arguments.model_faults(args, self._backend.packages, own)
+        for wrong in islice(found, MOST_FAULTS):
             if (path := f"model_args.{wrong.name}") not in told:
                 self._reader.fault(path, wrong.message, wrong.near)
 
@@ -153,46 +148,28 @@ class EngineReader:
 
     def _facts(self, model: str, args: Mapping[str, Any]) -> ModelFacts | None:
         """What a local folder says of the model; None for hub names and where the folder is at fault."""
-        if not is_local(model) or self._backend == "echo":
+        if not is_local(model) or not self._backend.model_files:
             return None
         folder, file = Path(model) / (_text(args.get("subfolder")) or ""), _text(args.get("gguf_file"))
         facts = self._gguf_facts(folder / file, args) if file else inspect_model(folder)
         self._reader.faults += facts.faults
-        if self._backend == "hf" and folder.suffix == ".gguf" and folder.is_file():
+        if self._backend.gguf and folder.suffix == ".gguf" and folder.is_file():
             message = f"{shown(folder.name)} is a file: name its folder, and the file in it as gguf_file"
             self._reader.fault("model_args.pretrained", message)
         return None if facts.faults else facts
 
     def _gguf_facts(self, path: Path, args: Mapping[str, Any]) -> ModelFacts:
-        facts = inspect_gguf(path)
-        for name in ("load_in_8bit", "load_in_4bit"):
-            if self._backend == "hf" and args.get(name):
-                self._reader.fault(
-                    f"model_args.{name}", "a GGUF file is loaded as it is: nothing quantizes it again"
-                )
-        if self._backend == "hf" and not facts.faults and facts.architecture not in GGUF_ARCHITECTURES:
-            message = f"the hf backend reads no GGUF file of architecture {shown(facts.architecture)}"
-            self._reader.fault("model_args.gguf_file", message, GGUF_ARCHITECTURES)
-        return replace(facts, dtype=GGUF_DTYPE)
-
-    def _say_precision(self, args: dict[str, Any], facts: ModelFacts | None) -> None:
-        """Note what a narrow dtype costs; name lm-eval's softmax, since older engines took float32 unasked."""
-        softmax = args.setdefault("softmax_dtype")
-        given = (_text(args.get("dtype")) or "auto").removeprefix("torch.")
-        stored = facts.dtype if facts else None
-        dtype = given if given != "auto" else stored or "the model's own dtype"
-        if dtype in WIDE_DTYPES:
-            return
-        if softmax is None:
-            self._reader.notes.append(
-                f"log-likelihoods are computed in {dtype}, as lm_eval computes them: more exact with"
-                " softmax_dtype=float32 in model_args"
-            )
-        if str(self._reader.given("batch_size")).startswith("auto"):
-            self._reader.notes.append(
-                f"numbers in {dtype} depend on what is batched together, and auto does not choose lm_eval's batches:"
-                " with a batch_size the command gives the same numbers"
-            )
+        facts, rules = inspect_gguf(path), self._backend.gguf
+        if rules is None:
+            return facts
+        for name in filter(args.get, rules.excluded):
+            message = "a GGUF file is loaded as it is: nothing quantizes it again"
+            self._reader.fault(f"model_args.{name}", message)
+        if not facts.faults and facts.architecture not in rules.architectures:
+            backend, architecture = self._backend.name, shown(facts.architecture)
+            message = f"the {backend} backend reads no GGUF file of architecture {architecture}"
+            self._reader.fault("model_args.gguf_file", message, rules.architectures)
+        return replace(facts, dtype=rules.dtype)
 
     def _gpus(self, found: Parallelism, args: dict[str, Any], facts: ModelFacts | None) -> int:
         """Devices of one replica: as asked for, else the fewest that hold the model."""
@@ -205,9 +182,10 @@ class EngineReader:
             self._reader.fault(
                 "gpus_per_replica", f"must be a multiple of tensor x pipeline parallel size ({least})"
             )
-        if gpus > 1 and self._backend == "hf" and not args.get("parallelize"):
-            args["parallelize"] = True
-            self._reader.notes.append(f"parallelize=True, since one replica has {gpus} devices")
+        switch = self._backend.parallelism.switch
+        if gpus > 1 and switch and not args.get(switch):
+            args[switch] = True
+            self._reader.notes.append(f"{switch}=True, since one replica has {gpus} devices")
         largest = max((len(group.devices) for group in self._groups), default=None)
         if largest is not None and gpus > largest:
             message = f"one replica needs {gpus} devices of one group; the largest usable group has {largest}"
@@ -216,10 +194,9 @@ class EngineReader:
         return gpus
 
     def _fewest(self, args: dict[str, Any], facts: ModelFacts | None, least: int) -> int:
-        """One device, or for `parallelize=True` as many as the model needs."""
-        memory = self._device_gib()
-        spread = self._reader.given("model") in HF_MODELS and args.get("parallelize") is True
-        if memory is None or not spread:
+        """One device, or as many as the model needs where it is spread over what there is."""
+        memory, switch = self._device_gib(), self._backend.parallelism.switch
+        if memory is None or switch is None or args.get(switch) is not True:
             return least
         needs = ((width, self._need(facts, args, width)) for width in WIDTHS)
         return next((width for width, need in needs if need is None or need.gib <= memory), WIDTHS[-1])

@@ -1,0 +1,141 @@
+"""What evalq knows of an engine backend: one value each. Nothing else of evalq compares a backend's name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from app.backends.arguments import Arguments
+from app.backends.parallelism import ArgumentNames
+from app.backends.signatures import EVERY_TEXT, FailureTexts
+from app.domain.remedy import Remedies, no_remedy
+from app.settings import Settings
+
+FOLDER = Path(__file__).parent
+
+# fmt: off
+NEUTRAL = frozenset({
+    # where the model runs and how it is spread
+    "device", "device_map", "devices", "num_nodes", "parallelize",
+    "tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size", "tp_size", "pp_size", "dp_size",
+    "tensor_model_parallel_size", "pipeline_model_parallel_size",
+    "distributed_executor_backend", "enable_expert_parallel",
+    # how much memory it may take
+    "gpu_memory_utilization", "mem_fraction_static", "max_memory_per_gpu", "max_cpu_memory",
+    "offload_folder", "swap_space", "cpu_offload_gb",
+    # how many requests run at once
+    "batch_size", "max_batch_size", "max_num_seqs", "max_num_batched_tokens", "max_running_requests",
+    # how it is fetched and logged
+    "cache_dir", "download_dir", "max_parallel_loading_workers", "low_cpu_mem_usage", "disable_log_stats",
+})
+# fmt: on
+"""Load-time arguments that no answer depends on, whatever the backend. Any other is taken to matter."""
+
+
+class Shapes(StrEnum):
+    """Whose rules shape a prompt and say which cannot be answered; the harness knows them by these names."""
+
+    HFLM = "hflm"
+    """Those of lm-eval's class of that name."""
+    UNBOUNDED = "unbounded"
+    """The same, but a prompt of a generation needs no room: the engine takes or refuses it."""
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How chunks are cut for an engine."""
+
+    whole: bool = False
+    """Whether answers depend on which requests share a batch, so that chunks hold whole batches of a set size."""
+    grouped: str | None = None
+    """The argument that switches off, for causal models, that log-likelihoods of equal beginnings are computed once.
+    None: they always are."""
+
+
+@dataclass(frozen=True)
+class GgufFiles:
+    """What a backend makes of GGUF files."""
+
+    architectures: tuple[str, ...]
+    """As files name them (`general.architecture`)."""
+    dtype: str
+    """What weights are unpacked to where the job names no dtype."""
+    excluded: tuple[str, ...] = ()
+    """Arguments that cannot be given with such a file."""
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How a model will be loaded, as far as a posted job tells."""
+
+    args: Mapping[str, Any]
+    stored_dtype: str | None
+    """Of the model's files; None where they are not at hand."""
+    batch_size: int | str
+
+
+Settle = Callable[[Loading], tuple[dict[str, Any], list[str]]]
+"""The arguments, complete, and what a user should know of them."""
+
+
+def _as_given(loading: Loading) -> tuple[dict[str, Any], list[str]]:
+    return dict(loading.args), []
+
+
+def _always(_: Settings) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Backend:
+    """An engine backend: its name is that of its folder in `workers/engine_child`."""
+
+    name: str
+    model_names: tuple[str, ...]
+    """What lm-eval's `--model` may say for it."""
+    lock: str | None = None
+    """The file of pins beside this one; without it engines run in the control plane's own environment."""
+    devices: frozenset[str] = frozenset({"cpu", "cuda"})
+    """Kinds of devices that its engines run on."""
+    allowed: Callable[[Settings], bool] = _always
+    """Whether this installation may use it."""
+    answers: int | None = None
+    """Raised when its engine begins to answer otherwise: what it answered before then serves nobody any more."""
+
+    arguments: Arguments = field(default_factory=Arguments)
+    neutral: frozenset[str] = NEUTRAL
+    """Load-time arguments that no answer depends on."""
+    parallelism: ArgumentNames = field(default_factory=ArgumentNames)
+    settle: Settle = _as_given
+    model_files: bool = True
+    """Whether it loads the model's own files, so that what they say is judged before it does."""
+    gguf: GgufFiles | None = None
+    """None: it reads none, or nobody knows which."""
+
+    shapes: Shapes = Shapes.HFLM
+    batching: Batching = field(default_factory=Batching)
+
+    texts: FailureTexts = EVERY_TEXT
+    remedy: Remedies = no_remedy
+    """What to change when an engine fails."""
+
+    @property
+    def lock_file(self) -> Path | None:
+        """Where the pins are."""
+        return FOLDER / self.lock if self.lock else None
+
+    @property
+    def packages(self) -> frozenset[str]:
+        """What its environment holds."""
+        return frozenset(pin.partition("==")[0] for pin in self.pins)
+
+    @property
+    def pins(self) -> list[str]:
+        """The lines of its lock file that say something, sorted."""
+        if self.lock_file is None:
+            return []
+        lines = self.lock_file.read_text(encoding="utf-8").splitlines()
+        return sorted(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
