@@ -21,8 +21,8 @@ from app.api.schemas.job import JobOut, JobPage
 from app.api.schemas.submission import DryRunOut, JobIn, JobPatch
 from app.api.text import job_text
 from app.api.views import answer, job_out, job_path, plan_out
-from app.db.jobs import JobFilter
 from app.domain.job import Job, JobStatus
+from app.domain.job_filter import JobFilter
 from app.domain.keys import Caller
 from app.errors import (
     BusyError,

@@ -11,10 +11,9 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from app.api.schemas.output import ArtifactList, ArtifactOut, SamplePage
 from app.api.views import answer
-from app.db.outputs import SampleFilter
+from app.domain.output import Sample, SampleFilter
 from app.domain.storable import storable
 from app.errors import NoResultsYetError, UnknownArtifactError, UnknownJobError
-from app.services.results import Sample
 from app.web import cursors
 from app.web.deps import Blank, Cursor, JobId, ServicesDep, Word, known_parameters, page_size
 from app.web.problems import problems

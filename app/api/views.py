@@ -19,7 +19,7 @@ from app.api.schemas.job import (
     ReplicaOut,
     TaskOut,
 )
-from app.db.events import Event
+from app.domain.event import Event
 from app.domain.failure import Failure
 from app.domain.job import Job, JobStatus, JobTask, Phase
 from app.domain.plan import Plan

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,17 +9,8 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.db.tables import EventRow, JobRow
+from app.domain.event import Event
 from app.domain.redaction import redacted
-
-
-@dataclass(frozen=True)
-class Event:
-    """One entry of a job's log."""
-
-    id: int
-    at: datetime
-    type: str
-    data: dict[str, Any]
 
 
 class EventRepository:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -18,6 +17,7 @@ from app.domain.chunk import ChunkStatus
 from app.domain.engine_spec import EngineSpec
 from app.domain.failure import Failure
 from app.domain.job import Job, JobStatus, JobTask, Phase, TaskStatus, left_over
+from app.domain.job_filter import JobFilter
 from app.domain.plan import Plan
 from app.errors import StaleJobError, UnknownJobError
 
@@ -34,36 +34,6 @@ SWAPPED = (
     "cancel_requested_at",
     "pause_requested_at",
 )
-
-
-@dataclass(frozen=True)
-class JobFilter:
-    """Which jobs to list; None means any."""
-
-    status: str | None = None
-    owner: str | None = None
-    team: str | None = None
-    model: str | None = None
-    task: str | None = None
-    tag: str | None = None
-    name: str | None = None
-    created_after: datetime | None = None
-
-    def conditions(self) -> list[ColumnElement[bool]]:
-        """As SQL."""
-        given: list[ColumnElement[bool] | None] = [
-            JobRow.status == self.status if self.status else None,
-            JobRow.owner == self.owner if self.owner else None,
-            JobRow.team == self.team if self.team else None,
-            JobRow.name == self.name if self.name else None,
-            JobRow.engine["model"].astext.icontains(self.model, autoescape=True) if self.model else None,
-            JobRow.tags.contains([self.tag]) if self.tag else None,
-            JobRow.created_at > self.created_after if self.created_after else None,
-            exists().where(JobTaskRow.job_id == JobRow.id, JobTaskRow.name == self.task)
-            if self.task
-            else None,
-        ]
-        return [condition for condition in given if condition is not None]
 
 
 class JobRepository:
@@ -137,7 +107,7 @@ class JobRepository:
 
     def page(self, wanted: JobFilter, limit: int, before: tuple[datetime, UUID] | None) -> list[Job]:
         """Newest first, after the cursor."""
-        query: Select[JobRow] = select(JobRow).where(*wanted.conditions())
+        query: Select[JobRow] = select(JobRow).where(*_conditions(wanted))
         if before:
             query = query.where(tuple_(JobRow.created_at, JobRow.id) < before)
         query = query.order_by(JobRow.created_at.desc(), JobRow.id.desc()).limit(limit)
@@ -237,6 +207,22 @@ class JobRepository:
         for task in self._session.scalars(query.execution_options(populate_existing=True)):
             tasks[task.job_id].append(to_task(task))
         return [to_job(row, tuple(tasks[row.id])) for row in rows]
+
+
+def _conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:
+    model = JobRow.engine["model"].astext
+    has_task = exists().where(JobTaskRow.job_id == JobRow.id, JobTaskRow.name == wanted.task)
+    given: list[ColumnElement[bool] | None] = [
+        JobRow.status == wanted.status if wanted.status else None,
+        JobRow.owner == wanted.owner if wanted.owner else None,
+        JobRow.team == wanted.team if wanted.team else None,
+        JobRow.name == wanted.name if wanted.name else None,
+        model.icontains(wanted.model, autoescape=True) if wanted.model else None,
+        JobRow.tags.contains([wanted.tag]) if wanted.tag else None,
+        JobRow.created_at > wanted.created_after if wanted.created_after else None,
+        has_task if wanted.task else None,
+    ]
+    return [condition for condition in given if condition is not None]
 
 
 def to_task(row: JobTaskRow) -> JobTask:

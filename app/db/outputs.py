@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
+from typing import assert_never
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, true, tuple_
@@ -13,29 +13,10 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
 from app.db.tables import LogRow, SampleRow
+from app.domain.output import LogPiece, Sample, SampleFilter
 
 ERROR_MARK = '"evalq_error": '
 """In a line of JSON an unescaped quote before a colon ends a key: this text is there only as one."""
-
-
-class SampleFilter(StrEnum):
-    """Which sample lines to read."""
-
-    ALL = "all"
-    CORRECT = "correct"
-    INCORRECT = "incorrect"
-    ERROR = "error"
-
-    @property
-    def condition(self) -> ColumnElement[bool]:
-        """As SQL."""
-        match self:
-            case SampleFilter.ALL:
-                return true()
-            case SampleFilter.ERROR:
-                return SampleRow.row.contains(ERROR_MARK)
-            case _:
-                return SampleRow.correct.is_(self is SampleFilter.CORRECT)
 
 
 class SampleRepository:
@@ -69,14 +50,15 @@ class SampleRepository:
 
     def page(
         self, job_id: UUID, task: str | None, which: SampleFilter, after: tuple[str, int] | None, limit: int
-    ) -> list[SampleRow]:
+    ) -> list[Sample]:
         """Lines after the cursor, by task and position."""
-        query = select(SampleRow).where(SampleRow.job_id == job_id, which.condition)
+        query = select(SampleRow).where(SampleRow.job_id == job_id, _condition(which))
         if task:
             query = query.where(SampleRow.task == task)
         if after:
             query = query.where(tuple_(SampleRow.task, SampleRow.position) > after)
-        return list(self._session.scalars(query.order_by(SampleRow.task, SampleRow.position).limit(limit)))
+        rows = self._session.scalars(query.order_by(SampleRow.task, SampleRow.position).limit(limit))
+        return [Sample(row.task, row.position, row.row) for row in rows]
 
     def size_bytes(self, job_id: UUID, task: str) -> int:
         """Of a task's lines as a file, each with its line end."""
@@ -124,19 +106,19 @@ class LogRepository:
         values = {"owner_id": owner_id, "job_id": job_id, "text": text.replace("\x00", "")}
         self._session.execute(insert(LogRow).values(values))
 
-    def after(self, log: JobLog, seen: Mapping[UUID, int], limit: int) -> list[LogRow]:
+    def after(self, log: JobLog, seen: Mapping[UUID, int], limit: int) -> list[LogPiece]:
         """Pieces of each owner after the last one seen of it, oldest first.
 
         One number for all would lose a piece that was numbered early and committed late: only the
         pieces of one owner, who has one writer, appear in the order of their numbers.
         """
         query = select(LogRow).where(log.pieces(seen)).order_by(LogRow.number).limit(limit)
-        return list(self._session.scalars(query))
+        return [_to_piece(row) for row in self._session.scalars(query)]
 
-    def last(self, log: JobLog, limit: int) -> list[LogRow]:
+    def last(self, log: JobLog, limit: int) -> list[LogPiece]:
         """The newest pieces, oldest first."""
         query = select(LogRow).where(log.pieces({})).order_by(LogRow.number.desc()).limit(limit)
-        return list(reversed(self._session.scalars(query).all()))
+        return [_to_piece(row) for row in reversed(self._session.scalars(query).all())]
 
     def size(self, owner_id: UUID) -> int:
         """Characters stored for an owner."""
@@ -144,3 +126,19 @@ class LogRepository:
             LogRow.owner_id == owner_id
         )
         return int(self._session.scalar(query) or 0)
+
+
+def _condition(which: SampleFilter) -> ColumnElement[bool]:
+    match which:
+        case SampleFilter.ALL:
+            return true()
+        case SampleFilter.ERROR:
+            return SampleRow.row.contains(ERROR_MARK)
+        case SampleFilter.CORRECT | SampleFilter.INCORRECT:
+            return SampleRow.correct.is_(which is SampleFilter.CORRECT)
+        case _:
+            assert_never(which)
+
+
+def _to_piece(row: LogRow) -> LogPiece:
+    return LogPiece(row.owner_id, row.number, row.text)

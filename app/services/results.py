@@ -12,22 +12,13 @@ from sqlalchemy.orm import Session
 
 from app.db.histories import HistoryRepository
 from app.db.jobs import JobRepository
-from app.db.outputs import JobLog, LogRepository, SampleFilter, SampleRepository
+from app.db.outputs import JobLog, LogRepository, SampleRepository
 from app.db.session import Sessions
-from app.db.tables import LogRow
 from app.domain.job import Job
+from app.domain.output import LogPiece, Sample, SampleFilter
 from app.errors import NoResultsYetError, UnknownArtifactError
 
 PAGE = 1000
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One line of lm-eval's samples file."""
-
-    task: str
-    position: int
-    row: str
 
 
 @dataclass(frozen=True)
@@ -36,15 +27,6 @@ class Artifact:
 
     pieces: Iterator[str]
     size_bytes: int
-
-
-@dataclass(frozen=True)
-class LogPiece:
-    """A piece of the log of a job or a replica; an owner's numbers grow."""
-
-    owner: UUID
-    number: int
-    text: str
 
 
 @dataclass(frozen=True)
@@ -98,8 +80,7 @@ class ResultService:
         """Sample lines after the cursor."""
         with self._sessions.begin() as session:
             JobRepository(session).get(job_id)
-            rows = SampleRepository(session).page(job_id, task, which, after, limit)
-        return [Sample(row.task, row.position, row.row) for row in rows]
+            return SampleRepository(session).page(job_id, task, which, after, limit)
 
     def artifacts(self, job_id: UUID) -> list[str]:
         """File names as lm-eval gives them; none before the job has results."""
@@ -132,20 +113,16 @@ class ResultService:
         """Log pieces of the job, and of its replicas as far as they are its own, after the last one seen of each."""
         with self._sessions.begin() as session:
             job = JobRepository(session).get(job_id)
-            rows = LogRepository(session).after(self._log(session, job), seen, limit)
-        return _log_page(rows, ended=job.status.terminal and len(rows) < limit)
+            pieces = LogRepository(session).after(self._log(session, job), seen, limit)
+        return LogPage(pieces, ended=job.status.terminal and len(pieces) < limit)
 
     def last_logs(self, job_id: UUID, limit: int) -> LogPage:
         """The newest of them, oldest first."""
         with self._sessions.begin() as session:
             job = JobRepository(session).get(job_id)
-            rows = LogRepository(session).last(self._log(session, job), limit)
-        return _log_page(rows, ended=job.status.terminal)
+            pieces = LogRepository(session).last(self._log(session, job), limit)
+        return LogPage(pieces, ended=job.status.terminal)
 
     def _log(self, session: Session, job: Job) -> JobLog:
         replicas = HistoryRepository(session).replicas(job.id)
         return JobLog(job.id, {replica.id: replica.serving_at for replica in replicas})
-
-
-def _log_page(rows: list[LogRow], *, ended: bool) -> LogPage:
-    return LogPage([LogPiece(row.owner_id, row.number, row.text) for row in rows], ended)

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from app.db.jobs import JobFilter
+from app.domain.job_filter import JobFilter
 from tests.api.conftest import JOB, Coordinator
 from tests.api.fakes import TASKS
 from tests.waiting import until

@@ -12,7 +12,7 @@ import pytest
 from redis import Redis
 
 from app.broker import EVENTS_CHANNEL
-from app.db.events import Event
+from app.domain.event import Event
 from app.domain.ids import uuid7
 from app.errors import DatabaseUnreachableError, UnknownJobError
 from app.services.jobs import News

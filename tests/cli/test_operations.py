@@ -25,8 +25,8 @@ from sqlalchemy import text
 
 from app.cli.main import cli
 from app.cli.operations import parse_age
-from app.db.jobs import JobFilter
 from app.db.leader import Leadership
+from app.domain.job_filter import JobFilter
 from app.settings import Settings
 from app.single_host.ports import free_port
 from app.single_host.running import settings_beside

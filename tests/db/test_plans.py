@@ -15,10 +15,11 @@ from app.db.chunks import ChunkRepository
 from app.db.claims import ClaimRepository
 from app.db.headway import HeadwayRepository
 from app.db.job_leases import JobLeaseRepository
-from app.db.jobs import JobFilter, JobRepository
+from app.db.jobs import JobRepository
 from app.db.session import Sessions
 from app.db.tables import JobRow
 from app.domain.ids import uuid7
+from app.domain.job_filter import JobFilter
 from app.domain.lease import Lease
 from tests.world import FINGERPRINT
 

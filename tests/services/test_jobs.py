@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from app.db.jobs import JobFilter
 from app.db.session import make_sessions
 from app.domain.failure import Failure, FailureCode
 from app.domain.ids import uuid7
 from app.domain.job import JobStatus
+from app.domain.job_filter import JobFilter
 from app.domain.replica import ReplicaStatus
 from app.errors import (
     IdempotencyConflictError,

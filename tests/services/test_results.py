@@ -9,10 +9,10 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from app.db.outputs import SampleFilter
 from app.domain.failure import Failure, FailureCode
 from app.domain.job import JobStatus
 from app.domain.lease import Lease
+from app.domain.output import SampleFilter
 from app.domain.replica import ReplicaStatus
 from app.errors import NoResultsYetError, UnknownArtifactError
 from tests.world import World

@@ -11,8 +11,8 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from app.db.jobs import JobFilter
 from app.domain.chunk import Room
+from app.domain.job_filter import JobFilter
 from app.domain.lease import Lease
 from app.domain.replica import ReplicaStatus
 from app.services import retention

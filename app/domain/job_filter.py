@@ -1,0 +1,21 @@
+"""Which jobs somebody wants to see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class JobFilter:
+    """What the jobs must have; None means any."""
+
+    status: str | None = None
+    owner: str | None = None
+    team: str | None = None
+    model: str | None = None
+    """Part of its name or folder, in any case."""
+    task: str | None = None
+    tag: str | None = None
+    name: str | None = None
+    created_after: datetime | None = None

@@ -1,0 +1,34 @@
+"""What a job leaves behind besides its result document: sample lines, and pieces of logs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One line of lm-eval's samples file."""
+
+    task: str
+    position: int
+    row: str
+
+
+class SampleFilter(StrEnum):
+    """Which sample lines to read."""
+
+    ALL = "all"
+    CORRECT = "correct"
+    INCORRECT = "incorrect"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class LogPiece:
+    """A piece of the log of a job or a replica; an owner's numbers grow."""
+
+    owner: UUID
+    number: int
+    text: str
