@@ -51,3 +51,20 @@ def test_an_engine_child_needs_only_its_backend() -> None:
         outsiders("workers/engine_child", "workers.engine_child", "workers.protocol", "msgpack", *backend)
         == set()
     )
+
+
+def of_sqlalchemy(file: Path) -> Iterator[str]:
+    """What the file imports of SQLAlchemy, by its full name."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "sqlalchemy")
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "sqlalchemy":
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_of_sqlalchemy_only_the_session_is_known_outside_db() -> None:
+    files = [file for room in ("app", "workers") for file in (ROOT / room).rglob("*.py")]
+    outside = [file for file in files if not file.is_relative_to(ROOT / "app" / "db")]
+    named = {(str(file.relative_to(ROOT)), name) for file in outside for name in of_sqlalchemy(file)}
+    assert {file for file, name in named if name != "sqlalchemy.orm.Session"} == set()
+    assert named, "the services name it"

@@ -101,3 +101,10 @@ def connected(settings: Settings) -> Iterator[Connection]:
         raise DatabaseUnreachableError(f"no database at {url}: {cause(error)}") from error
     finally:
         engine.dispose()
+
+
+@contextmanager
+def one_session(settings: Settings) -> Iterator[Session]:
+    """A session over such a connection, to read; DatabaseUnreachableError."""
+    with connected(settings) as connection, Session(connection) as session:
+        yield session

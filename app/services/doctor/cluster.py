@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy.orm import Session
-
-from app.db.session import connected
+from app.db.session import one_session
 from app.db.vitals import DeviceVitals, GroupVitals, JobVitals, VitalsRepository
 from app.domain.job import JobStatus, Phase
 from app.domain.replica import DeviceState
@@ -22,7 +20,7 @@ JOBS_AT_MOST = 1000
 
 def look_at_cluster(settings: Settings, version: str) -> list[Finding]:
     """Scheduler, workers, coordinators, devices and jobs; `version` is this host's."""
-    with connected(settings) as connection, Session(connection) as session:
+    with one_session(settings) as session:
         vitals = VitalsRepository(session)
         leads, groups, devices = vitals.leads(), vitals.groups(), vitals.unusable()
         queued = vitals.jobs(JobStatus.QUEUED, JOBS_AT_MOST)

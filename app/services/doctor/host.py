@@ -10,10 +10,9 @@ from pathlib import Path
 from uuid import UUID
 
 import psutil
-from sqlalchemy.orm import Session
 
 from app.backends import BACKENDS, installed
-from app.db.session import connected
+from app.db.session import one_session
 from app.db.vitals import VitalsRepository
 from app.services.doctor.finding import Finding, fault, ok, warning
 from app.settings import Settings
@@ -81,7 +80,7 @@ def look_at_shared_memory(path: Path) -> Finding:
 def look_at_processes(settings: Settings) -> list[Finding]:
     """Processes of this account that work for a replica or a job that has ended."""
     working = dict(_working())
-    with connected(settings) as connection, Session(connection) as session:
+    with one_session(settings) as session:
         ended = VitalsRepository(session).ended(set(working.values()))
     return judge_processes({pid: owner for pid, owner in working.items() if owner in ended})
 

@@ -10,10 +10,9 @@ from typing import Any
 import httpx
 from redis import Redis
 from redis.exceptions import RedisError
-from sqlalchemy.orm import Session
 
 from app.broker import COORDINATOR_QUEUE, group_queue
-from app.db.session import check_schema, connected
+from app.db.session import check_schema, one_session
 from app.db.vitals import ServerVitals, VitalsRepository
 from app.errors import OldSchemaError
 from app.services.doctor.finding import Finding, fault, ok, warning
@@ -30,7 +29,7 @@ MIB = 1 << 20
 
 def look_at_database(settings: Settings) -> list[Finding]:
     """The server, this host's clock beside its own, connections and schema; DatabaseUnreachableError."""
-    with connected(settings) as connection, Session(connection) as session:
+    with one_session(settings) as session:
         before = datetime.now(UTC)
         server = VitalsRepository(session).server()
         here = before + (datetime.now(UTC) - before) / 2
