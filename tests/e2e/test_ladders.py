@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
+import psycopg
 import pytest
 
 from tests.client import eventually
 from tests.e2e.stack import Stack, settings
+from tests.faults.cluster import kind_of
 from tests.faults.model import make_model
 from tests.servers import Postgres
 
@@ -31,6 +34,18 @@ class Ladders(Stack):
         """The steps that were told as events."""
         events = self.events(job_id)
         return [e["data"]["change"] for e in events if e["type"] == "job.retrying" and "change" in e["data"]]
+
+    def chunks(self, job_id: str) -> set[str]:
+        """Where the job's chunks stand."""
+        with psycopg.connect(self.database_url) as connection:
+            found = connection.execute("SELECT status FROM chunks WHERE job_id = %s", [job_id])
+            return {status for (status,) in found}
+
+    def kill_engine(self) -> None:
+        """SIGKILL the one engine there is."""
+        below = psutil.Process(self.parts["worker"].pid).children(recursive=True)
+        (engine,) = [child for child in below if kind_of(child) == "engine"]
+        engine.kill()
 
     def devices(self) -> list[dict[str, Any]]:
         (group,) = self.http.get("/groups").json()["data"]
@@ -131,6 +146,35 @@ def test_a_remedy_outlives_its_coordinators(stack: Ladders) -> None:
     job = stack.finished(job_id, 120)
     assert job["status"] == "succeeded", job
     assert stack.changes(job_id) == ["max_model_len 256 -> 128"]
+
+
+def test_progress_moves_inside_a_chunk_and_falls_with_the_name_of_the_engine_that_died(
+    stack: Ladders,
+) -> None:
+    job_id = stack.submit(stack.echo(delay_seconds=0.1) | {"tasks": ["e2e_generate"], "limit": 40})
+    job = stack.until(job_id, lambda job: (job["progress"]["percent"] or 0) > 10)
+    assert job["progress"]["percent"] < 100
+    assert stack.chunks(job_id) == {"claimed"}, "none is answered"
+    rated = stack.until(job_id, lambda job: job["progress"]["eta_seconds"])["progress"]
+    assert rated["requests_per_second"] > 0
+    stack.kill_engine()
+    job = stack.finished(job_id)
+    assert (job["status"], job["progress"]["percent"]) == ("succeeded", 100.0)
+    events = stack.events(job_id)
+    assert falls(events) == [job["replicas"][0]["id"]]
+    assert job["replicas"][0]["status"] == "failed"
+
+
+def falls(events: list[dict[str, Any]]) -> list[str | None]:
+    """Wherever less is done than before: the replica that was named since, or None."""
+    done, named, found = 0, None, []
+    for event in events:
+        named = event["data"].get("replica", named) if event["type"] == "job.retrying" else named
+        if event["type"] == "job.progress":
+            if event["data"]["done"] < done:
+                found.append(named)
+            done, named = event["data"]["done"], None
+    return found
 
 
 def test_a_log_of_a_shared_engine_has_nothing_of_another_job(stack: Ladders) -> None:
