@@ -57,8 +57,8 @@ class RemedyService:
         groups = CapacityRepository(session).groups(self._ttl)
         return widest(groups, job.engine.backend, job.group)
 
-    def take(self, lease: Lease, remedy: Remedy, failure: Failure) -> Job:
-        """Go on with another engine spec; where that changes answers, the job is prepared anew."""
+    def take(self, lease: Lease, remedy: Remedy, replica_id: UUID, failure: Failure) -> Job:
+        """Go on with another engine spec, after this replica's failure; where that changes answers, from the start."""
         with self._sessions.begin() as session:
             leases = JobLeaseRepository(session)
             job = JobRepository(session).get(lease.id)
@@ -70,7 +70,7 @@ class RemedyService:
                 plan=replanned(job, remedy, failure).to_json(),
                 provenance=with_remedy(change | {"engine_key": job.engine.key}),
             )
-            EventRepository(session).append(lease.id, "job.retrying", change)
+            EventRepository(session).append(lease.id, "job.retrying", change | {"replica": str(replica_id)})
             if remedy.changes_answers:
                 self._begin_anew(session, lease, remedy)
             job = JobRepository(session).get(lease.id)

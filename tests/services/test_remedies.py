@@ -11,16 +11,20 @@ from app.db.replicas import ReplicaRepository
 from app.domain.chunk import Room
 from app.domain.engine_spec import EngineSpec
 from app.domain.failure import Failure, FailureCode
+from app.domain.ids import uuid7
 from app.domain.job import Job, Phase
 from app.domain.lease import Lease
 from app.domain.placement import Start
 from app.domain.remedy import Remedy
 from app.domain.replica import DeviceState, ReplicaStatus
 from app.errors import ChunkLostError, LeaseLostError
+from app.services.coordination import Progress
 from app.services.serving import Answer
 from tests.world import ENGINE, World
 
 OUT_OF_MEMORY = Failure(FailureCode.GPU_OUT_OF_MEMORY, "CUDA out of memory", log_tail=("the end",))
+DEAD = uuid7()
+TOO_SMALL = Failure(FailureCode.KV_CACHE_TOO_SMALL, "too small")
 ECC = Failure(
     FailureCode.ENGINE_DIED, "CUDA error: uncorrectable ECC error encountered", facts={"broken_device": True}
 )
@@ -53,7 +57,7 @@ def told(world: World, lease: Lease, event_type: str) -> list[dict[str, Any]]:
 
 def test_waiting_chunks_go_to_the_new_engine_alone(world: World) -> None:
     job, (device,) = world.running(chunks=2), world.devices(1)
-    world.coordination.remedies.take(job, WIDER, OUT_OF_MEMORY)
+    world.coordination.remedies.take(job, WIDER, DEAD, OUT_OF_MEMORY)
     replica = world.replica(device)
     assert not world.serving.next(replica, ENGINE.key, Room(1e9, 64)).chunks
     assert len(world.serving.next(replica, WIDER.engine.key, Room(1e9, 64)).chunks) == 2
@@ -61,19 +65,20 @@ def test_waiting_chunks_go_to_the_new_engine_alone(world: World) -> None:
 
 def test_a_remedy_moves_plan_and_command_and_is_told(world: World) -> None:
     job = world.running()
-    world.coordination.remedies.take(job, WIDER, OUT_OF_MEMORY)
+    world.coordination.remedies.take(job, WIDER, DEAD, OUT_OF_MEMORY)
     plan = job_of(world, job).plan
     assert plan.gpus_per_replica == 2
     assert "parallelize=True" in plan.command
     assert plan.explanation[-1] == "devices of one replica 1 -> 2, after gpu_out_of_memory"
     (event,) = told(world, job, "job.retrying")
-    assert event == {"change": WIDER.change, "code": OUT_OF_MEMORY.code, "message": OUT_OF_MEMORY.message}
+    said = {"change": WIDER.change, "code": OUT_OF_MEMORY.code, "message": OUT_OF_MEMORY.message}
+    assert event == said | {"replica": str(DEAD)}
 
 
 def test_failed_engines_of_before_stay_with_the_job(world: World) -> None:
     job, (device,) = world.running(chunks=1), world.devices(1)
     fail(world, device, OUT_OF_MEMORY)
-    world.coordination.remedies.take(job, WIDER, OUT_OF_MEMORY)
+    world.coordination.remedies.take(job, WIDER, DEAD, OUT_OF_MEMORY)
     world.mark(device)
     fail(world, device, OUT_OF_MEMORY)  # of the engine that the job has left: somebody else's
     world.mark(device)
@@ -95,8 +100,10 @@ def test_a_remedy_that_changes_answers_cuts_every_chunk_anew(world: World) -> No
     job, (device,) = world.running(chunks=2), world.devices(1)
     replica = world.replica(device)
     claimed = world.serving.next(replica, ENGINE.key, Room(1.0, 1)).chunks[0]
-    world.coordination.remedies.take(job, SHORTER, Failure(FailureCode.KV_CACHE_TOO_SMALL, "too small"))
+    world.coordination.progress(job, Progress(1, {}, {}), {}, 0.0)
+    world.coordination.remedies.take(job, SHORTER, DEAD, TOO_SMALL)
     assert job_of(world, job).phase is Phase.PREPARING
+    assert job_of(world, job).requests_done == 0, "told with the replica's name"
     assert world.coordination.pending_keys(job.id) == set()
     with pytest.raises(ChunkLostError):
         world.serving.answer(replica, claimed, Answer([b"a", b"b"], 0.1, 1))
@@ -106,7 +113,7 @@ def test_a_coordinator_that_lost_its_job_takes_no_remedy(world: World) -> None:
     job = world.running()
     world.expire(job)
     with pytest.raises(LeaseLostError):
-        world.coordination.remedies.take(job, WIDER, OUT_OF_MEMORY)
+        world.coordination.remedies.take(job, WIDER, DEAD, OUT_OF_MEMORY)
     assert job_of(world, job).engine == ENGINE
 
 

@@ -223,8 +223,9 @@ class Story:
         self._report()
         troubles = self._coordination.remedies.troubles(self._job)
         remedy = troubles.remedy(self._job.engine, BACKENDS[self._job.engine.backend].remedy)
-        if remedy is not None and troubles.failed[0].error:
-            self._job = self._coordination.remedies.take(self._lease, remedy, troubles.failed[0].error)
+        if remedy is not None and (error := troubles.failed[0].error):
+            replica_id = troubles.failed[0].id
+            self._job = self._coordination.remedies.take(self._lease, remedy, replica_id, error)
             if remedy.changes_answers:
                 raise EngineChangedError(self._job)
         elif failure := troubles.verdict():
