@@ -1,31 +1,13 @@
-"""Chunks as they travel: cut by the harness, sent to an engine, divided where they fail."""
+"""Chunks as they travel: sent to an engine, divided where they fail."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
-from uuid import UUID
 
 from app.domain.chunk import AfterFailure, Chunk, parts
-from app.domain.ids import uuid7
 from workers.protocol.engine import AnswerChunk, Draws
 from workers.protocol.payload import DRAW_BYTES, RequestKind, pack_requests, unpack_requests
-
-
-def to_chunk(job_id: UUID, position: int, frame: dict[str, Any]) -> Chunk:
-    """A chunk as the harness cut it."""
-    return Chunk(
-        id=uuid7(),
-        job_id=job_id,
-        position=position,
-        kind=frame["kind"],
-        batch_size=frame["batch_size"],
-        gen_kwargs=frame["gen_kwargs"],
-        seed=frame["seed"],
-        cost=frame["cost"],
-        keys=tuple(frame["keys"]),
-        payload=frame["payload"],
-    )
 
 
 def to_be_answered(chunk: Chunk) -> AnswerChunk:

@@ -18,6 +18,7 @@ from app.services.groups import GroupService
 from app.services.retention import Ages, old_log_files
 from app.services.serving import ServingService
 from app.settings import Settings
+from workers.coordinator.harness_server import harness_server
 from workers.coordinator.worker import Coordinator
 from workers.gpu_worker.group import GroupDevices, GroupKeeper
 from workers.gpu_worker.worker import ReplicaSupervisor
@@ -51,7 +52,10 @@ class CoordinatorRole:
         self._coordination = CoordinationService(sessions=sessions, wake=wake, ttl=settings.lease)
         self._stopping = threading.Event()
         self._coordinator = Coordinator(
-            coordination=self._coordination, settings=settings, stopping=self._stopping
+            coordination=self._coordination,
+            settings=settings,
+            server=harness_server(settings),
+            stopping=self._stopping,
         )
 
     def begin(self) -> None:

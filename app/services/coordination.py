@@ -31,8 +31,6 @@ from app.domain.replica import Replica
 from app.domain.whereabouts import Engines
 from app.services.remedies import RemedyService
 
-INSERT_AT_ONCE = 100
-
 
 @dataclass(frozen=True)
 class Progress:
@@ -132,21 +130,17 @@ class CoordinationService:
         with self._sessions.begin() as session:
             return ChunkRepository(session).pending_cost(job_id)
 
-    def store_plan(self, lease: Lease, chunks: Iterable[Chunk], reused: int) -> int:
-        """Store all chunks in one transaction, so that a plan is kept whole or not at all; returns how many."""
-        count = 0
+    def store_chunks(self, lease: Lease, chunks: Sequence[Chunk]) -> None:
+        """Store some of the job's chunks; the others follow, the last of them by `store_plan`."""
         with self._sessions.begin() as session:
-            repository = ChunkRepository(session)
-            batch: list[Chunk] = []
-            for chunk in chunks:
-                batch.append(chunk)
-                count += 1
-                if len(batch) == INSERT_AT_ONCE:
-                    repository.add(batch)
-                    batch = []
-            repository.add(batch)
+            JobLeaseRepository(session).order(lease, lock=True)
+            ChunkRepository(session).add(chunks)
+
+    def store_plan(self, lease: Lease, chunks: Iterable[Chunk], reused: int) -> None:
+        """Store the last chunks: now every request is answered or in one, but for `reused` that were before."""
+        with self._sessions.begin() as session:
+            ChunkRepository(session).add(chunks)
             JobLeaseRepository(session).planned(lease, reused)
-        return count
 
     def withdraw(self, lease: Lease, keys: Collection[bytes]) -> None:
         """Nobody asks these any more: chunks of nothing else are forgotten. Safe to repeat."""

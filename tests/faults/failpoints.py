@@ -38,6 +38,7 @@ FAILPOINTS: Mapping[str, Sequence[str]] = {
                     "prepared",
                     "pending_keys",
                     "lookup",
+                    "store_chunks",
                     "store_plan",
                 ),
                 *(

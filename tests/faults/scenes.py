@@ -164,6 +164,7 @@ SCENES: Mapping[str, Callable[[Stage], None]] = {
     "retention._do": sweeping,
     "coordination.explain": losing_an_engine,
     "coordination.warn": losing_a_harness,
+    "coordination.store_chunks": posting("long"),
     "coordination.withdraw": posting("refused"),
     "coordination.task_failed": posting("lost"),
     "coordination.fail": posting("doomed"),

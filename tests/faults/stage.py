@@ -35,6 +35,7 @@ def kinds(model: str) -> Kinds:
         Variant("doomed", base | {"model_args": slow, "tasks": ["e2e_lost"]}),
         Variant("wide", base | {"model_args": wide, "tasks": ["e2e_generate"], "limit": 8}),
         Variant("refused", base | {"model_args": refused, "tasks": ["e2e_generate"]}),
+        Variant("long", base | {"model_args": {"pretrained": model}, "tasks": ["faults_long"], "limit": 800}),
         Variant("warned", base | {"model_args": warned, "tasks": ["e2e_generate"]}),
     ]
     return {kind.name: kind for kind in [*variants(model), *more]}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from tests.services import test_wishes
 from tests.services.test_submission_safety import Desk
 from tests.world import World
 from workers.coordinator.orders import order_to_evaluate
-from workers.protocol.harness import Job
+from workers.protocol.harness import Spec
 
 UNSAFE = {"allow_unsafe_code": True, "env_allowed": ("NCCL_DEBUG",), "echo_engine": True}
 
@@ -29,17 +28,7 @@ def engine(submission: Submission) -> Any:
 
 def harness(submission: Submission) -> Any:
     """What the harness child gets of the job."""
-    frame: dict[str, Any] = {
-        "job_id": "1",
-        "tasks": [],
-        "given_up": {},
-        "backend_key": "",
-        "hf_python": None,
-        "salt": None,
-    }
-    return asdict(
-        Job.parse(frame | {"spec": submission.spec.to_json(), "engine": submission.engine.to_json()}).spec
-    )
+    return Spec.from_json(submission.spec.to_json())
 
 
 def shown(submission: Submission) -> Any:
@@ -86,7 +75,7 @@ REACHES: dict[str, tuple[Any, Callable[[Submission], Any]]] = {
 
 def test_a_job_that_reuses_nothing_asks_under_names_of_its_own(world: World, settings: Settings) -> None:
     jobs = [world.jobs.view(world.submit(reuse_responses=reuses)).job for reuses in (True, False)]
-    salts = [order_to_evaluate(job, {}, settings)["salt"] for job in jobs]
+    salts = [order_to_evaluate(job, {}, settings).salt for job in jobs]
     assert salts == [None, str(jobs[1].id)]
 
 

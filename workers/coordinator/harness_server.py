@@ -15,9 +15,14 @@ from weakref import WeakKeyDictionary
 
 import msgpack
 
+from app.settings import Settings
 from workers.bounds import Bounds
+from workers.protocol.fork_server import Look, Spawn
 from workers.protocol.frames import Connection, pair
 from workers.protocol.log_file import open_log
+from workers.protocol.messages import packed
+from workers.supervision.child_bounds import harness_bounds
+from workers.supervision.environment import child_environment
 
 STOP_SECONDS = 5.0
 
@@ -31,9 +36,18 @@ frozen itself does not count."""
 PRELOAD_LOOKS = 120
 """Likewise until its first answer: it imports for a while, from a slow disk for longer."""
 
-QUESTION = msgpack.packb({"type": "look"})
+LOOK = msgpack.packb(packed(Look()))
 
 log = logging.getLogger(__name__)
+
+
+def harness_server(settings: Settings) -> HarnessServer:
+    """As a coordinator of this host needs it."""
+    return HarnessServer(
+        env=child_environment(os.environ, settings.child_env),
+        bounds=harness_bounds(settings),
+        log_path=settings.data_dir / "logs" / "jobs" / "server.log",
+    )
 
 
 class HarnessServer:
@@ -65,15 +79,9 @@ class HarnessServer:
         with self._lock:
             self._ensure_started()
 
-    def spawn(self, job_id: str, log_path: Path) -> Connection:
-        """A connection to a new harness child that logs to `log_path`.
-
-        The last frame is `{"type": "exited", "status": ..., "outgrew": ...}`: a status of os.waitpid, and in words
-        which of its bounds the child had passed, if it was killed for that. If the server itself is
-        killed, or the child in the middle of a frame, the stream just ends.
-        """
-        asked = {"type": "fork", "job_id": job_id, "log_path": str(log_path), "bounds": list(self._bounds)}
-        order = msgpack.packb(asked)
+    def spawn(self, log_path: Path) -> Connection:
+        """A connection to a new harness child that logs to `log_path`; how it ends is told last, by `Exited`."""
+        order = msgpack.packb(packed(Spawn(str(log_path), tuple(self._bounds))))
         ours, theirs = pair()
         with theirs, self._lock:
             try:
@@ -115,9 +123,9 @@ class HarnessServer:
         answered = False
         with suppress(OSError):  # no answer yet; or it died, which the next look sees
             if self._unanswered:
-                answered = bool(control.recv(len(QUESTION), socket.MSG_DONTWAIT))
+                answered = bool(control.recv(len(LOOK), socket.MSG_DONTWAIT))
             else:
-                control.send(QUESTION, socket.MSG_DONTWAIT)
+                control.send(LOOK, socket.MSG_DONTWAIT)
         self._has_answered = self._has_answered or answered
         self._unanswered = 0 if answered else self._unanswered + 1
         return answered

@@ -10,24 +10,22 @@ from app.domain.job import Job
 from app.settings import Settings
 from app.workloads.lm_eval.spec import LmEvalSpec
 from app.workloads.lm_eval.tasks.task_index import TaskIndex
-from workers.protocol.frames import Frame
+from workers.protocol.engine import EngineRecipe
+from workers.protocol.harness import EvaluateOrder, Fault, Spec, TaskEntry
 
 
-def order_to_evaluate(job: Job, given_up: Mapping[str, Failure], settings: Settings) -> Frame:
-    """The first frame on a harness child's connection; tasks that were given up before are left out there."""
-    index = TaskIndex.load(settings.task_paths)
+def order_to_evaluate(job: Job, given_up: Mapping[str, Failure], settings: Settings) -> EvaluateOrder:
+    """The order of a job; tasks that were given up before are left out there."""
+    index, engine = TaskIndex.load(settings.task_paths), job.engine
     spec = LmEvalSpec.from_json(job.spec)
     hf_python = installed(settings.cache_dir).get("hf")
-    return {
-        "type": "evaluate",
-        "job_id": str(job.id),
-        "spec": spec.to_json(),
-        "engine": job.engine.to_json(),
-        "tasks": [entry.to_json() for entry in index.closure(spec.tasks)],
-        "given_up": {
-            name: {"code": failure.code, "message": failure.message} for name, failure in given_up.items()
-        },
-        "backend_key": backend_key(job.engine.backend),
-        "hf_python": str(hf_python) if hf_python else None,
-        "salt": None if spec.reuse_responses else str(job.id),
-    }
+    return EvaluateOrder(
+        job_id=str(job.id),
+        spec=Spec.from_json(spec.to_json()),
+        engine=EngineRecipe(engine.backend, engine.model, engine.revision, engine.args, engine.env),
+        entries=tuple(TaskEntry(**entry.to_json()) for entry in index.closure(spec.tasks)),
+        backend_key=backend_key(engine.backend),
+        salt=None if spec.reuse_responses else str(job.id),
+        hf_python=str(hf_python) if hf_python else None,
+        given_up={name: Fault(failure.code, failure.message) for name, failure in given_up.items()},
+    )

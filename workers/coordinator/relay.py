@@ -1,4 +1,4 @@
-"""One try at a job with one harness child: requests out, answers back, scores in."""
+"""One try at a job with one harness child: requests out, responses back, scores in."""
 
 from __future__ import annotations
 
@@ -6,59 +6,62 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-
-import msgpack
+from typing import TypeAlias, assert_never
 
 from app.backends import BACKENDS
-from app.domain.chunk import Chunk
-from app.domain.deaths import ended
+from app.domain.deaths import Death, ended
 from app.domain.failure import Failure, FailureCode
 from app.domain.job import LATE, Job, JobStatus, Phase
-from app.domain.lease import Lease, Order
+from app.domain.lease import Order
 from app.domain.whereabouts import where
-from app.errors import DatabaseError, LeaseLostError
+from app.errors import LeaseLostError
 from app.services.coordination import CoordinationService
 from app.settings import Settings
 from app.workloads.lm_eval.reading.generation_settings import task_faults
-from workers.chunk_frames import to_chunk
+from workers.coordinator.attempt import TAIL_LINES, Attempt
+from workers.coordinator.endings import Ended, Ending, EngineChanged, HarnessDied
 from workers.coordinator.orders import order_to_evaluate
 from workers.coordinator.progress import Tally
-from workers.protocol.frames import Connection, Frame
-from workers.supervision.log_tail import LogTail
+from workers.coordinator.requests import Requests
+from workers.protocol.channel import Channel
+from workers.protocol.fork_server import Exited
+from workers.protocol.harness import (
+    AllCut,
+    ChunkCut,
+    EvaluateOrder,
+    FactsTold,
+    Fault,
+    FromHarness,
+    JobFailed,
+    JudgeSettings,
+    Leaving,
+    LookUp,
+    Prepared,
+    Preparing,
+    RequestFailed,
+    Responses,
+    Results,
+    SampleRows,
+    Scoring,
+    ScoringBegun,
+    SettingsJudged,
+    TaskFailed,
+    TaskFinished,
+    TaskProgress,
+    TellFacts,
+    ToHarness,
+    Withdraw,
+    Working,
+)
 
 LOOK_SECONDS = 1.0
-LOG_BYTES = 1 << 16
-TAIL_LINES = 20
+
+Harness: TypeAlias = Channel[EvaluateOrder | ToHarness, FromHarness]
 
 log = logging.getLogger(__name__)
 
 
-class HarnessDiedError(Exception):
-    """The harness child ended without a result.
-
-    `status` is its wait status, where it was seen to end; `outgrew` the bound that it was killed for.
-    """
-
-    def __init__(self, message: str, status: int | None = None, outgrew: str | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.outgrew = outgrew
-
-
-class EngineChangedError(Exception):
-    """The job's answers now depend on another engine spec: its prompts are cut anew."""
-
-    def __init__(self, job: Job) -> None:
-        super().__init__(f"the engine of job {job.id} was changed")
-        self.job = job
-
-
-class JobEndedError(Exception):
-    """The job was brought to an end on the way; there is nothing more to do."""
-
-
-class Story:
+class Relay:
     """One try at a job with one harness child."""
 
     def __init__(
@@ -66,146 +69,124 @@ class Story:
         *,
         coordination: CoordinationService,
         settings: Settings,
-        lease: Lease,
+        attempt: Attempt,
         job: Job,
-        connection: Connection,
-        log_tail: LogTail,
-        given_up: Mapping[str, Failure] | None = None,
+        harness: Harness,
     ) -> None:
-        """`given_up` are tasks that ended the harness children of earlier tries."""
         self._coordination = coordination
         self._settings = settings
-        self._lease = lease
+        self._attempt = attempt
+        self._lease = attempt.lease
         self._job = job
-        self._connection = connection
-        self._log = log_tail
-        self._given_up = given_up or {}
-        self._fingerprint = b""
-        self._reused = 0
-        self._pending: set[bytes] | None = None
-        self._planned = False
+        self._harness = harness
+        self._requests = Requests(coordination, attempt.lease)
         self._samples: dict[str, int] = {}
         self._tally = Tally(job.requests_done)
-        self.task: str | None = None
-        """Whose code the harness child is running."""
-        self.answered = False
-        """Whether engines have answered since the harness child began."""
+        self._task: str | None = None
+        self._answered = False
         self._phase = Phase.PREPARING
         self._reason = ""
         self._silent_since = time.monotonic()
         self._looked_at = 0.0
-        self._handlers: dict[str, Callable[[Frame], None]] = {
-            "phase": self._on_phase,
-            "settings": self._on_settings,
-            "working": self._on_working,
-            "prepared": self._on_prepared,
-            "lookup": self._on_lookup,
-            "chunk": self._on_plan,
-            "planned": self._on_plan,
-            "withdraw": self._on_withdraw,
-            "task_progress": self._on_task_progress,
-            "task_failed": self._on_task_failed,
-            "task_finished": self._on_task_finished,
-            "sample_rows": self._on_sample_rows,
-            "engine": self._on_engine,
-            "results": self._on_results,
-            "failed": self._on_failed,
-            "exited": self._on_exited,
-        }
 
-    def run(self, lost: threading.Event, stopping: threading.Event) -> None:
-        """Relay until the job has ended; LeaseLostError, HarnessDiedError, JobEndedError."""
+    def run(self, stopping: threading.Event) -> Ending:
+        """Relay until the job has ended or the child has; LeaseLostError."""
         patience = self._settings.stall_seconds
-        self._connection.limit_silence(patience)
+        self._harness.connection.limit_silence(patience)
         try:
-            self._say(order_to_evaluate(self._job, self._given_up, self._settings))
-            while True:
-                if lost.is_set():
-                    raise LeaseLostError(f"the lease on job {self._job.id} was lost")
-                self._relay()
-                self._look(stopping)
-        except BlockingIOError as error:
-            raise HarnessDiedError(f"the harness child took or told nothing for {patience:g} s") from error
-        except (OSError, ValueError) as error:  # ValueError: it was killed in the middle of a frame
-            raise HarnessDiedError(f"the harness child is gone ({error})") from error
+            self._say(order_to_evaluate(self._job, self._attempt.given_up, self._settings))
+            return self._relay(stopping)
+        except BlockingIOError:
+            return self._died(f"the harness child took or told nothing for {patience:g} s")
+        except (OSError, ValueError) as error:  # ValueError: it was killed in the middle of a message
+            return self._died(f"the harness child is gone ({error})")
         finally:
-            self._upload_log(ended=True)
+            self._attempt.log.close()
 
-    def _say(self, frame: Frame) -> None:
+    def _relay(self, stopping: threading.Event) -> Ending:
+        while not self._attempt.lost.is_set():
+            if ending := self._hear() or self._look(stopping):
+                return ending
+        raise LeaseLostError(f"the lease on job {self._job.id} was lost")
+
+    def _say(self, message: EvaluateOrder | ToHarness) -> None:
         try:
-            self._connection.send(frame)
+            self._harness.send(message)
         except BlockingIOError:  # it takes nothing
             raise
         except OSError:  # it is gone: what it said before tells more
-            log.debug("job %s: its harness child takes no more frames", self._job.id)
+            log.debug("job %s: its harness child takes no more messages", self._job.id)
 
-    def _relay(self) -> None:
+    def _died(self, words: str, status: int | None = None, *, outgrew: bool = False) -> HarnessDied:
+        return HarnessDied(Death(words, self._task, status, answered=self._answered, outgrew=outgrew))
+
+    def _hear(self) -> Ending | None:
         """Hand on what the harness says, else what the engines answered."""
         try:
-            frame = self._connection.receive(self._settings.poll_seconds)
+            message = self._harness.receive(self._settings.poll_seconds)
         except TimeoutError:
             self._collect()
-            self._check_stalled()
-            return
-        if frame is None:
-            raise HarnessDiedError("the harness child died")
+            return self._check_stalled()
+        if message is None:
+            return self._died("the harness child died")
         self._silent_since = time.monotonic()
-        self._handlers[frame["type"]](frame)
+        return self._take(message)
 
-    def _check_stalled(self) -> None:
+    def _check_stalled(self) -> Ending | None:
         """A harness that has something to do and says nothing is frozen; while answers are missing it waits."""
         patience = self._settings.stall_seconds
         if time.monotonic() - self._silent_since <= patience:
-            return
+            return None
         busy = self._phase in {Phase.PREPARING, Phase.SCORING}
         if busy or not self._coordination.pending_keys(self._job.id):
-            raise HarnessDiedError(f"the harness child said nothing for {patience:g} s while {self._phase}")
+            return self._died(f"the harness child said nothing for {patience:g} s while {self._phase}")
         self._silent_since = time.monotonic()
+        return None
 
     def _collect(self) -> None:
-        if not self._planned:
+        if not self._requests.all_cut:
             return
-        found = self._coordination.collect(self._lease, self._fingerprint)
+        found = self._coordination.collect(self._lease, self._requests.fingerprint)
         self._tally.add_chunks(found.seconds * self._job.engine.gpus, found.cost, found.cost_failed)
         self._tally.give(len(found.responses) + len(found.failures))
         if found.responses or found.failures:
-            self.answered = True
+            self._answered = True
             self._silent_since = time.monotonic()
         if found.responses:
-            responses = [[key, msgpack.unpackb(value)] for key, value in found.responses]
-            self._say({"type": "responses", "responses": responses})
+            self._say(Responses(tuple(found.responses)))
         for key, failure in found.failures:
-            error = {"code": failure.code, "message": failure.message}
-            self._say({"type": "request_failed", "key": key, "error": error})
+            self._say(RequestFailed(key, Fault(failure.code, failure.message)))
 
-    def _look(self, stopping: threading.Event) -> None:
+    def _look(self, stopping: threading.Event) -> Ending | None:
         """Once a second: what the user wants, how far the job is, where it waits."""
         now = time.monotonic()
         if now - self._looked_at < LOOK_SECONDS:
-            return
+            return None
         self._looked_at = now
-        self._obey(self._coordination.order(self._lease), stopping)
-        self._upload_log(ended=False)
-        if self._planned and self._phase is not Phase.SCORING:
-            self._explain()
-        self._report()
+        if self._obey(self._coordination.order(self._lease), stopping):
+            return Ended()
+        self._attempt.log.upload()
+        ending = self._explain() if self._requests.all_cut and self._phase is not Phase.SCORING else None
+        if ending is None:
+            self._report()
+        return ending
 
-    def _obey(self, order: Order, stopping: threading.Event) -> None:
+    def _obey(self, order: Order, stopping: threading.Event) -> bool:
+        """Whether the job is to be left: its user wants that, or the worker stops."""
         coordination, lease = self._coordination, self._lease
         if order is Order.CANCEL:
             coordination.stop(lease, JobStatus.CANCELLED, "cancelled by its user")
         elif order is Order.PAUSE:
-            if not coordination.pause(lease):
-                return
+            return coordination.pause(lease)
         elif order is Order.DEADLINE:
             coordination.fail(lease, LATE)
         elif stopping.is_set():
             coordination.stop(lease, JobStatus.QUEUED, "its coordinator is shutting down")
         else:
-            return
-        raise JobEndedError
+            return False
+        return True
 
-    def _explain(self) -> None:
+    def _explain(self) -> Ending | None:
         """Follow the replicas: the job waits, loads or is evaluated; engines that cannot start end it."""
         engines = self._coordination.engines(self._job, self._tally.counted_on)
         self._tally.look(engines)
@@ -215,10 +196,9 @@ class Story:
         elif reason != self._reason:
             self._reason = reason
             self._coordination.explain(self._lease, reason)
-        if phase is not Phase.EVALUATING:
-            self._check_engine()
+        return self._check_engine() if phase is not Phase.EVALUATING else None
 
-    def _check_engine(self) -> None:
+    def _check_engine(self) -> Ending | None:
         """An engine that fails is tried with other settings where that may mend it; else the job fails with it."""
         self._report()
         troubles = self._coordination.remedies.troubles(self._job)
@@ -226,11 +206,11 @@ class Story:
         if remedy is not None and (error := troubles.failed[0].error):
             replica_id = troubles.failed[0].id
             self._job = self._coordination.remedies.take(self._lease, remedy, replica_id, error)
-            if remedy.changes_answers:
-                raise EngineChangedError(self._job)
-        elif failure := troubles.verdict():
+            return EngineChanged() if remedy.changes_answers else None
+        if failure := troubles.verdict():
             self._coordination.fail(self._lease, failure)
-            raise JobEndedError
+            return Ended()
+        return None
 
     def _report(self) -> None:
         if news := self._tally.news():
@@ -242,109 +222,85 @@ class Story:
         self._phase, self._reason = phase, reason
         self._coordination.enter(self._lease, phase, reason)
 
-    def _upload_log(self, *, ended: bool) -> None:
-        while text := self._log.read_new(LOG_BYTES, ended=ended):
-            try:
-                self._coordination.add_log(self._job.id, text)
-            except DatabaseError:
-                self._log.unread()
-                raise
-            if not ended:
-                return
+    def _take(self, message: FromHarness) -> Ending | None:
+        match message:
+            case Results() | JobFailed() | Exited():
+                return self._leave(message)
+            case TaskProgress() | TaskFailed() | TaskFinished() | SampleRows() | ScoringBegun() | TellFacts():
+                self._score(message)
+            case _:
+                self._prepare(message)
+        return None
 
-    def _on_phase(self, frame: Frame) -> None:
-        if frame["phase"] == "scoring":
-            self._report()
-            self._enter(Phase.SCORING, "scoring on CPU")
+    def _prepare(self, message: Preparing) -> None:
+        match message:
+            case Working(task):
+                self._task = task
+            case JudgeSettings(settings):
+                self._say(SettingsJudged(tuple(task_faults(json.loads(settings), self._job.engine))))
+            case Prepared():
+                self._requests.prepared(message)
+                self._tally.prepare(dict(message.totals))
+            case LookUp(keys):
+                found = self._requests.look_up(keys)
+                self._tally.give(len(found.responses))
+                self._say(found)
+            case ChunkCut():
+                self._requests.add(message)
+            case AllCut():
+                self._tally.plan(self._requests.store_rest())
+            case Withdraw(keys):
+                self._coordination.withdraw(self._lease, keys)
+            case _:
+                assert_never(message)
 
-    def _on_settings(self, frame: Frame) -> None:
-        faults = task_faults(json.loads(frame["settings"]), self._job.engine)
-        self._say({"type": "judged", "faults": faults})
+    def _score(self, message: Scoring) -> None:
+        match message:
+            case TaskProgress(task, done):
+                self._tally.set_done(task, done)
+            case TaskFailed(task, fault):
+                self._coordination.task_failed(self._lease, task, task_failure(task, fault))
+            case TaskFinished():
+                self._task_finished(message)
+            case SampleRows():
+                self._store_rows(message)
+            case ScoringBegun():
+                self._report()
+                self._enter(Phase.SCORING, "scoring on CPU")
+            case TellFacts():
+                self._say(FactsTold(self._coordination.engine_facts(self._lease, self._requests.fingerprint)))
+            case _:
+                assert_never(message)
 
-    def _on_working(self, frame: Frame) -> None:
-        self.task = frame["task"]
-
-    def _on_prepared(self, frame: Frame) -> None:
-        totals = [(task["name"], task["total"]) for task in frame["tasks"]]
-        self._fingerprint = frame["fingerprint"]
-        self._tally.prepare(dict(totals))
-        self._coordination.prepared(self._lease, self._fingerprint, totals, frame["provenance"])
-
-    def _on_lookup(self, frame: Frame) -> None:
-        if self._pending is None:
-            self._pending = self._coordination.pending_keys(self._job.id)
-        found = self._coordination.lookup(self._fingerprint, frame["keys"])
-        self._reused += len(found)
-        self._tally.give(len(found))
-        responses = [[key, msgpack.unpackb(value)] for key, value in found]
-        pending = [key for key in frame["keys"] if key in self._pending]
-        self._say({"type": "found", "responses": responses, "pending": pending})
-
-    def _on_plan(self, first: Frame) -> None:
-        self._coordination.store_plan(self._lease, self._chunks(first), self._reused)
-        self._planned = True
-        self._tally.plan(self._coordination.pending_cost(self._job.id))
-
-    def _chunks(self, frame: Frame | None) -> Iterator[Chunk]:
-        """Chunk frames up to the one that says the plan is whole."""
-        position = 0
-        while frame is not None and frame["type"] == "chunk":
-            yield to_chunk(self._job.id, position, frame)
-            position += 1
-            frame = self._connection.receive()
-        if frame is None or frame["type"] != "planned":
-            raise HarnessDiedError("the harness child died while it cut its requests")
-
-    def _on_withdraw(self, frame: Frame) -> None:
-        self._coordination.withdraw(self._lease, frame["keys"])
-
-    def _on_task_progress(self, frame: Frame) -> None:
-        self._tally.set_done(frame["task"], frame["done"])
-
-    def _on_task_failed(self, frame: Frame) -> None:
-        self._coordination.task_failed(self._lease, frame["task"], _task_failure(frame))
-
-    def _on_task_finished(self, frame: Frame) -> None:
-        task, error = frame["task"], _task_failure(frame) if frame["error"] else None
+    def _task_finished(self, message: TaskFinished) -> None:
+        task, fault = message.task, message.fault
         self._tally.set_done(task)
-        metrics = json.loads(frame["metrics"])
-        self._coordination.task_finished(self._lease, task, metrics, error)
+        error = task_failure(task, fault) if fault else None
+        self._coordination.task_finished(self._lease, task, json.loads(message.metrics), error)
 
-    def _on_sample_rows(self, frame: Frame) -> None:
-        task, rows = frame["task"], frame["rows"]
-        first = self._samples.get(task, 0)
-        self._coordination.add_samples(self._lease, task, first, rows)
-        self._samples[task] = first + len(rows)
+    def _store_rows(self, message: SampleRows) -> None:
+        task, first = message.task, self._samples.get(message.task, 0)
+        self._coordination.add_samples(self._lease, task, first, message.rows)
+        self._samples[task] = first + len(message.rows)
 
-    def _on_engine(self, _: Frame) -> None:
-        facts = self._coordination.engine_facts(self._lease, self._fingerprint)
-        self._say({"type": "engine", "facts": facts})
-
-    def _on_results(self, frame: Frame) -> None:
-        self._upload_log(ended=True)
-        name, date = frame["model_name_sanitized"], frame["date"]
-        self._coordination.finish(self._lease, frame["document"], name, date)
-        raise JobEndedError
-
-    def _on_failed(self, frame: Frame) -> None:
-        error = frame["error"]
-        tail = tuple(self._log.tail(TAIL_LINES))
-        failure = Failure(
-            FailureCode.read(error["code"]), error["message"], hint=error.get("hint"), log_tail=tail
-        )
-        self._coordination.fail(self._lease, failure)
-        raise JobEndedError
-
-    def _on_exited(self, frame: Frame) -> None:
-        outgrew = frame["outgrew"]
-        words = f"the harness child {outgrew}" if outgrew else ended(frame["status"])
-        raise HarnessDiedError(words, frame["status"], outgrew)
+    def _leave(self, message: Leaving) -> Ending:
+        match message:
+            case Results(document, name, date):
+                self._attempt.log.upload(ended=True)
+                self._coordination.finish(self._lease, document, name, date)
+            case JobFailed(fault):
+                tail = self._attempt.log.last_lines()
+                failure = Failure(FailureCode.read(fault.code), fault.message, hint=fault.hint, log_tail=tail)
+                self._coordination.fail(self._lease, failure)
+            case Exited(status, outgrew):
+                words = f"the harness child {outgrew}" if outgrew else ended(status)
+                return self._died(words, status, outgrew=outgrew is not None)
+            case _:
+                assert_never(message)
+        return Ended()
 
 
-def _task_failure(frame: Frame) -> Failure:
-    error = frame["error"]
-    tail = tuple((error.get("traceback") or "").splitlines()[-TAIL_LINES:])
-    hint = error.get("hint")
-    return Failure(
-        FailureCode.read(error["code"]), error["message"], task=frame["task"], hint=hint, log_tail=tail
-    )
+def task_failure(task: str, fault: Fault) -> Failure:
+    """A task's failure, with the end of its traceback."""
+    tail = tuple(fault.traceback.splitlines()[-TAIL_LINES:])
+    return Failure(FailureCode.read(fault.code), fault.message, task=task, hint=fault.hint, log_tail=tail)

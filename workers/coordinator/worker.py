@@ -1,14 +1,14 @@
-"""The story of one job: claim it, start its harness child, relay requests and responses, finish it."""
+"""One job after the other: claim it, try until it has ended, with a harness child of its own for each try."""
 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import NoReturn
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from functools import partial
 from uuid import UUID
 
 from app.db.outages import patiently
@@ -16,24 +16,20 @@ from app.domain.deaths import Death, Deaths, Verdict
 from app.domain.failure import Failure, FailureCode
 from app.domain.job import Job
 from app.domain.lease import Lease, Order
-from app.errors import (
-    DatabaseError,
-    DatabaseRefusedError,
-    DatabaseUnreachableError,
-    LeaseLostError,
-)
+from app.errors import DatabaseRefusedError, DatabaseUnreachableError, LeaseLostError
 from app.services.coordination import CoordinationService
 from app.settings import Settings
+from workers.coordinator.attempt import Attempt, JobLog
+from workers.coordinator.endings import DatabaseAway, Ended, Ending, HarnessDied
 from workers.coordinator.harness_server import HarnessServer
-from workers.coordinator.relay import TAIL_LINES, EngineChangedError, HarnessDiedError, JobEndedError, Story
+from workers.coordinator.relay import Relay
+from workers.protocol.channel import Channel
 from workers.protocol.frames import Connection
-from workers.supervision.child_bounds import harness_bounds
-from workers.supervision.environment import child_environment
+from workers.protocol.harness import FROM_HARNESS
 from workers.supervision.heartbeat import Heartbeat
-from workers.supervision.log_tail import LogTail
 
 OUTAGES = 20
-"""How often in one attempt the database may fail under a job before the job itself is suspected."""
+"""How often in a row the database may fail under a job before the job itself is suspected."""
 
 LOOK_SECONDS = 5.0
 """Between two looks at the fork server."""
@@ -41,42 +37,21 @@ LOOK_SECONDS = 5.0
 log = logging.getLogger(__name__)
 
 
-class ChildDiedError(Exception):
-    """A harness child of a job died."""
-
-    def __init__(self, death: Death) -> None:
-        super().__init__(death.words)
-        self.death = death
-
-
-@dataclass(frozen=True)
-class _Attempt:
-    """A job in this coordinator's hands."""
-
-    lease: Lease
-    log_path: Path
-    log: LogTail
-    """Of all its harness children: what one of them wrote is read once."""
-    lost: threading.Event
-    given_up: dict[str, Failure] = field(default_factory=dict)
-    """Tasks that ended harness children, each with its failure."""
-
-
 class Coordinator:
-    """Runs jobs, each with a harness child of its own, forked from one preloaded server."""
+    """Runs jobs, each with harness children of its own, forked from one preloaded server."""
 
     def __init__(
-        self, *, coordination: CoordinationService, settings: Settings, stopping: threading.Event
+        self,
+        *,
+        coordination: CoordinationService,
+        settings: Settings,
+        server: HarnessServer,
+        stopping: threading.Event,
     ) -> None:
         self._coordination = coordination
         self._settings = settings
+        self._server = server
         self._stopping = stopping
-        logs = settings.data_dir / "logs" / "jobs"
-        self._server = HarnessServer(
-            env=child_environment(os.environ, settings.child_env),
-            bounds=harness_bounds(settings),
-            log_path=logs / "server.log",
-        )
         self._over = threading.Event()
 
     def start(self) -> None:
@@ -107,7 +82,8 @@ class Coordinator:
             return
         lease, job = claim
         try:
-            self._evaluate(lease, job, claimed_at)
+            with self._held(lease, claimed_at) as lost:
+                self._evaluate(Attempt(lease, self._log_of(job), lost), job)
         except LeaseLostError as error:
             log.warning("job %s: %s", job.id, error)
         except DatabaseUnreachableError as error:
@@ -116,90 +92,81 @@ class Coordinator:
             log.exception("job %s failed", job.id)
             self._coordination.fail(lease, Failure(FailureCode.INTERNAL, _told(error)))
 
-    def _evaluate(self, lease: Lease, job: Job, claimed_at: float) -> None:
-        log_path = self._settings.data_dir / "logs" / "jobs" / f"{job.id}-{job.attempt}.log"
+    @contextmanager
+    def _held(self, lease: Lease, claimed_at: float) -> Iterator[threading.Event]:
+        """Renew the lease meanwhile; set once it is lost."""
         lost = threading.Event()
         heartbeat = Heartbeat(
             lambda: self._renew(lease), ttl=self._settings.lease, on_lost=lost.set, claimed_at=claimed_at
         )
         heartbeat.start()
         try:
-            log_tail = LogTail(log_path, self._settings.log_bytes)
-            self._run_children(_Attempt(lease, log_path, log_tail, lost), job)
-        except JobEndedError:
-            return
+            yield lost
         finally:
             heartbeat.stop()
-
-    def _run_children(self, attempt: _Attempt, job: Job) -> NoReturn:
-        """A harness child that dies is started again; what was answered is found in the store."""
-        deaths = Deaths()
-        while True:
-            try:
-                self._tell(attempt, job)
-            except EngineChangedError as error:
-                job = error.job
-            except ChildDiedError as error:
-                deaths, verdict = deaths.after(error.death)
-                self._after_death(attempt, error.death, verdict)
-                job = self._coordination.held(attempt.lease)
-
-    def _after_death(self, attempt: _Attempt, death: Death, verdict: Verdict) -> None:
-        """Tell of it, and of the task that is given up; JobEndedError where the job is."""
-        lease, again = attempt.lease, "starting it again"
-        failure = replace(death.failure, log_tail=tuple(attempt.log.tail(TAIL_LINES)))
-        if verdict is Verdict.GIVE_UP:
-            self._coordination.fail(lease, failure)
-            raise JobEndedError
-        if verdict is Verdict.WITHOUT_THE_TASK and death.task:
-            self._coordination.task_failed(lease, death.task, failure)
-            attempt.given_up[death.task] = failure
-            again = f"starting it again without task {death.task}"
-        self._coordination.warn(lease, {"reason": f"{death.words}; {again}"}, "job.retrying")
-
-    def _tell(self, attempt: _Attempt, job: Job) -> None:
-        """Tell the job's story; where the database fails on the way, from the beginning, with what is stored."""
-        for left in reversed(range(OUTAGES)):
-            try:
-                self._tell_once(attempt, job)
-            except DatabaseError as error:
-                if not left:
-                    raise ChildDiedError(Death("the database fails whenever this job runs")) from error
-                if not isinstance(error, DatabaseUnreachableError):
-                    raise
-                log.warning("job %s: the database failed under it: %s", job.id, error)
-                job = patiently(lambda: self._coordination.held(attempt.lease), attempt.lost.is_set)
-
-    def _tell_once(self, attempt: _Attempt, job: Job) -> None:
-        connection = self._server.spawn(str(job.id), attempt.log_path)
-        try:
-            story = Story(
-                coordination=self._coordination,
-                settings=self._settings,
-                lease=attempt.lease,
-                job=job,
-                connection=connection,
-                log_tail=attempt.log,
-                given_up=attempt.given_up,
-            )
-            story.run(attempt.lost, self._stopping)
-        except HarnessDiedError as error:
-            raise ChildDiedError(self._death(error, story, connection)) from error
-        finally:
-            connection.close()
-
-    def _death(self, error: HarnessDiedError, story: Story, connection: Connection) -> Death:
-        if error.status is None and self._server.died_under(connection):
-            words = "the fork server died, and the harness child with it"
-            return Death(words, story.task, answered=story.answered, shared=True)
-        outgrew = error.outgrew is not None
-        return Death(str(error), story.task, error.status, answered=story.answered, outgrew=outgrew)
 
     def _renew(self, lease: Lease) -> Order | None:
         try:
             return self._coordination.renew(lease)
         except LeaseLostError:
             return None
+
+    def _log_of(self, job: Job) -> JobLog:
+        path = self._settings.data_dir / "logs" / "jobs" / f"{job.id}-{job.attempt}.log"
+        return JobLog(path, self._settings.log_bytes, partial(self._coordination.add_log, job.id))
+
+    def _evaluate(self, attempt: Attempt, job: Job) -> None:
+        """Try until the job has ended: a try begins anew, and finds what was answered in the store."""
+        deaths, outages = Deaths(), 0
+        while not isinstance(ending := self._try(attempt, job), Ended):
+            outages = outages + 1 if isinstance(ending, DatabaseAway) else 0
+            if outages == OUTAGES:
+                ending, outages = HarnessDied(Death("the database fails whenever this job runs")), 0
+            if isinstance(ending, HarnessDied):
+                deaths, verdict = deaths.after(ending.death)
+                if verdict is Verdict.GIVE_UP:
+                    self._coordination.fail(attempt.lease, _failure(attempt, ending.death))
+                    return
+                self._go_on_after(attempt, ending.death, verdict)
+            job = patiently(lambda: self._coordination.held(attempt.lease), attempt.lost.is_set)
+
+    def _go_on_after(self, attempt: Attempt, death: Death, verdict: Verdict) -> None:
+        """Tell of a harness child's death, and of the task that is given up for it."""
+        again = "starting it again"
+        if verdict is Verdict.WITHOUT_THE_TASK and death.task:
+            failure = _failure(attempt, death)
+            self._coordination.task_failed(attempt.lease, death.task, failure)
+            attempt.given_up[death.task] = failure
+            again = f"starting it again without task {death.task}"
+        self._coordination.warn(attempt.lease, {"reason": f"{death.words}; {again}"}, "job.retrying")
+
+    def _try(self, attempt: Attempt, job: Job) -> Ending:
+        with closing(self._server.spawn(attempt.log.path)) as connection:
+            relay = Relay(
+                coordination=self._coordination,
+                settings=self._settings,
+                attempt=attempt,
+                job=job,
+                harness=Channel(connection, FROM_HARNESS),
+            )
+            try:
+                ending = relay.run(self._stopping)
+            except DatabaseUnreachableError as error:
+                log.warning("job %s: the database failed under it: %s", job.id, error)
+                return DatabaseAway()
+            if isinstance(ending, HarnessDied):
+                return HarnessDied(self._explained(ending.death, connection))
+            return ending
+
+    def _explained(self, death: Death, connection: Connection) -> Death:
+        """Whether a child that nobody saw end went with its fork server."""
+        if death.status is not None or not self._server.died_under(connection):
+            return death
+        return replace(death, words="the fork server died, and the harness child with it", shared=True)
+
+
+def _failure(attempt: Attempt, death: Death) -> Failure:
+    return replace(death.failure, log_tail=attempt.log.last_lines())
 
 
 def _told(error: Exception) -> str:

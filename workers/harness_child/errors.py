@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from workers.harness_child.lm_eval import hub
 from workers.harness_child.lm_eval.places import data_fault, place
+from workers.protocol.harness import Fault
 
 DATASET_ERROR = "dataset_error"
 HOST_OUT_OF_MEMORY = "host_out_of_memory"
@@ -64,16 +65,16 @@ def caught(failed: Callable[[BaseException], None]) -> Iterator[None]:
         failed(error)
 
 
-def described(error: BaseException, code: str, samples: Sequence[int] | None = None) -> dict[str, str]:
-    """An error as frames carry it: what, and where in the task; `code` unless the error brings its own."""
+def described(error: BaseException, code: str, samples: Sequence[int] | None = None) -> Fault:
+    """An error as messages carry it: what, and where in the task; `code` unless the error brings its own."""
     fault = None if isinstance(error, CodedError) else _attempt(data_fault, error)
     trace = _attempt(traceback.format_exception, error) or []
-    return {
-        "code": _code_of(error) or (DATASET_ERROR if fault else code),
-        "message": sayable(fault or said(error, samples)),
-        "traceback": sayable("".join(trace)[-MOST_CHARACTERS:]),
-        **_hint(error),
-    }
+    return Fault(
+        code=_code_of(error) or (DATASET_ERROR if fault else code),
+        message=sayable(fault or said(error, samples)),
+        traceback=sayable("".join(trace)[-MOST_CHARACTERS:]),
+        hint=_hint(error),
+    )
 
 
 def _code_of(error: BaseException) -> str | None:
@@ -84,11 +85,11 @@ def _code_of(error: BaseException) -> str | None:
     return HOST_OUT_OF_MEMORY if full else None
 
 
-def _hint(error: BaseException) -> dict[str, str]:
+def _hint(error: BaseException) -> str | None:
     """What helps, where that is known."""
-    unreachable = not isinstance(error, CodedError) and _attempt(hub.unreachable, error)
-    hint = error.hint if isinstance(error, CodedError) else hub.HINT if unreachable else None
-    return {"hint": hint} if hint else {}
+    if isinstance(error, CodedError):
+        return error.hint
+    return hub.HINT if _attempt(hub.unreachable, error) else None
 
 
 def unreadable(code: str, name: str, message: str, *, unreachable: bool) -> JobFailedError:
@@ -130,14 +131,14 @@ def loading_code(error: BaseException) -> str:
     return DATASET_ERROR if downloading or in_datasets or no_documents else TASK_ERROR
 
 
-def all_failed(failures: Mapping[str, Mapping[str, Any]]) -> JobFailedError:
+def all_failed(faults: Mapping[str, Fault]) -> JobFailedError:
     """The job's error when no task is left: their common code, and what the first ones said."""
-    codes = {failure["code"] for failure in failures.values()}
-    named = [f"{name}: {failure['message']}" for name, failure in failures.items()]
+    codes = {fault.code for fault in faults.values()}
+    named = [f"{name}: {fault.message}" for name, fault in faults.items()]
     more = [f"and {len(named) - NAMED_TASKS} more"] if len(named) > NAMED_TASKS else []
     message = "; ".join(named[:NAMED_TASKS] + more)
     code = codes.pop() if len(codes) == 1 else TASK_ERROR
-    hint = next((failure["hint"] for failure in failures.values() if "hint" in failure), None)
+    hint = next((fault.hint for fault in faults.values() if fault.hint), None)
     return JobFailedError(code, f"every task failed: {message}", hint)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
 
-from workers.protocol.harness import Engine
+from workers.protocol.engine import EngineRecipe
 
 # fmt: off
 CANNOT_CHANGE_ANSWERS = frozenset({
@@ -45,7 +45,7 @@ _BLOCK = 64 << 10
 _BLOCKS = 16
 
 
-def fingerprint(engine: Engine, backend_key: str) -> bytes:
+def fingerprint(engine: EngineRecipe, backend_key: str) -> bytes:
     """Hash of the model's content and of all that can change an answer."""
     parts: dict[str, object] = {
         "backend": engine.backend,
@@ -60,7 +60,7 @@ def fingerprint(engine: Engine, backend_key: str) -> bytes:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).digest()
 
 
-def config_file(engine: Engine) -> str:
+def config_file(engine: EngineRecipe) -> str:
     """Where in its repository the model is described: other repositories than plain ones have no `config.json`."""
     file, folder = engine.args.get("gguf_file") or CONFIG, engine.args.get("subfolder")
     return f"{folder}/{file}" if folder else str(file)
@@ -84,7 +84,7 @@ def commit(model: str, revision: str | None, file: str = CONFIG) -> str | None:
     return Path(found).parents[len(Path(file).parts) - 1].name if isinstance(found, str) else None
 
 
-def _value(engine: Engine, name: str) -> object:
+def _value(engine: EngineRecipe, name: str) -> object:
     value = engine.args[name]
     return content(value, engine.revision) if name in _MODELS and isinstance(value, str) else value
 

@@ -21,13 +21,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import assert_never
 
 import msgpack
 
 from workers.bounds import Bounds, Watch, below, limit_files
 from workers.own_folder import OwnFolder
+from workers.protocol.fork_server import TO_FORK_SERVER, Exited, Look, Spawn
 from workers.protocol.frames import Connection
+from workers.protocol.harness import Fault, JobFailed
 from workers.protocol.log_file import open_log
+from workers.protocol.messages import packed
 
 Serve = Callable[[Connection], int]
 """Serve one job on its connection; the exit status of the child."""
@@ -102,29 +106,34 @@ class ForkServer:
                 _kill(pid)
 
     def _take_order(self) -> bool:
-        """Fork a child on the socket that came along; an order without one only asks for a sign of life."""
+        """Do what the coordinator worker asks; False once it is gone."""
         order, descriptors, _, _ = socket.recv_fds(self._control, MAX_ORDER_BYTES, 1)
         if not order:
             return False
-        if not descriptors:
-            self._control.send(order)
-            return True
-        sock = socket.socket(fileno=descriptors[0])
+        match message := TO_FORK_SERVER.opened(msgpack.unpackb(order)):
+            case Look():
+                self._control.send(order)
+            case Spawn():
+                self._spawn(message, socket.socket(fileno=descriptors[0]))
+            case _:
+                assert_never(message)
+        return True
+
+    def _spawn(self, order: Spawn, sock: socket.socket) -> None:
+        """Fork a child on the socket."""
         try:
             folder = OwnFolder()
         except OSError as error:
             _refuse(sock, error)
-            return True
-        asked = msgpack.unpackb(order)
-        bounds = Bounds(*asked["bounds"])
+            return
+        bounds = Bounds(*order.bounds)
         pid = os.fork()
         if pid == 0:
-            self._become_child(sock, folder.path, Path(asked["log_path"]), bounds)
+            self._become_child(sock, folder.path, Path(order.log_path), bounds)
         child = _Child(pid, os.pidfd_open(pid), sock, folder, Watch(bounds))
         self._children |= {child.pidfd: child, sock.fileno(): child}
         self._poll.register(child.pidfd, select.POLLIN)
         self._poll.register(sock, 0)  # no event but the end of the coordinator's side
-        return True
 
     def _attend(self, child: _Child, descriptor: int) -> None:
         if descriptor == child.pidfd:
@@ -133,7 +142,7 @@ class ForkServer:
             self._poll.unregister(child.sock)  # the coordinator left the job
             kill_session(child.pid)
         else:
-            self._tell_end(child)
+            self._tell_end(child, child.status)
 
     def _reap(self, child: _Child) -> None:
         _, child.status = os.waitpid(child.pid, 0)
@@ -144,11 +153,10 @@ class ForkServer:
         os.close(child.pidfd)
         self._poll.register(child.sock, select.POLLOUT)
 
-    def _tell_end(self, child: _Child) -> None:
+    def _tell_end(self, child: _Child, status: int) -> None:
         """Runs when the socket takes a frame without blocking, or has no reader."""
         try:
-            said = {"type": "exited", "status": child.status, "outgrew": child.outgrew}
-            Connection(child.sock).send(said)
+            Connection(child.sock).send(packed(Exited(status, child.outgrew)))
         except OSError:
             _log.debug("nobody reads how process %d ended", child.pid)
         self._poll.unregister(child.sock)
@@ -182,7 +190,7 @@ def _refuse(sock: socket.socket, error: OSError) -> None:
     """Tell the job's coordinator that there is no place for its child."""
     words = f"no folder could be made for the harness child: {error}"
     with suppress(OSError), sock:
-        Connection(sock).send({"type": "failed", "error": {"code": "internal", "message": words}})
+        Connection(sock).send(packed(JobFailed(Fault("internal", words))))
 
 
 def family(pid: int) -> set[int]:

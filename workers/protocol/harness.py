@@ -1,14 +1,26 @@
-"""What the coordinator orders: one job, parsed once."""
+"""What a coordinator and the harness child of a job say to each other."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any, TypeAlias
 
-from workers.protocol.frames import Frame
+from workers.protocol.engine import EngineRecipe
+from workers.protocol.fork_server import Exited
+from workers.protocol.messages import Messages
+from workers.protocol.payload import RequestKind
 
-T = TypeVar("T")
+
+@dataclass(frozen=True)
+class Fault:
+    """What went wrong, in a code that the service documents and in words."""
+
+    code: str
+    message: str
+    traceback: str = ""
+    hint: str | None = None
+    """What helps, where that is known."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +45,12 @@ class Spec:
     confirm_run_unsafe_code: bool = False
     metadata: Mapping[str, Any] | None = None
     bootstrap_iters: int = 100_000
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Spec:
+        """Of a stored job; fields that do not matter to a harness are left out."""
+        names = {item.name for item in fields(cls)}
+        return cls(**{name: value for name, value in data.items() if name in names})
 
     @property
     def multiturn(self) -> bool | None:
@@ -59,47 +77,218 @@ class Spec:
 
 
 @dataclass(frozen=True)
-class Engine:
-    """The model and how engines load it, under the backend's own names."""
+class TaskEntry:
+    """A task, group or tag, and where it is defined."""
 
-    backend: str
-    model: str
-    revision: str | None = None
-    args: Mapping[str, Any] = field(default_factory=dict)
-    env: Mapping[str, str] = field(default_factory=dict)
+    name: str
+    kind: str
+    yaml_path: str | None = None
+    tags: tuple[str, ...] = ()
+    """Members of a tag."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """An order to evaluate."""
+class EvaluateOrder:
+    """Evaluate this job: the first message, once. What this host knows of its tasks and backends comes along."""
 
-    id: str
+    job_id: str
     spec: Spec
-    engine: Engine
-    entries: Sequence[Mapping[str, Any]]
+    engine: EngineRecipe
+    entries: tuple[TaskEntry, ...]
     """Index entries of every task, group and tag the job names or reaches."""
     backend_key: str
     salt: str | None
     hf_python: str | None = None
     """The interpreter of the hf backend on this host, if it is installed."""
-    given_up: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Tasks that ended the processes of earlier tries, each with its error: their code is not run again."""
-
-    @classmethod
-    def parse(cls, frame: Frame) -> Job:
-        """From an `evaluate` frame; fields of the spec that do not matter here are left out."""
-        return cls(
-            id=frame["job_id"],
-            spec=_known(Spec, frame["spec"]),
-            engine=_known(Engine, frame["engine"]),
-            entries=frame["tasks"],
-            backend_key=frame["backend_key"],
-            salt=frame["salt"],
-            hf_python=frame["hf_python"],
-            given_up=frame["given_up"],
-        )
+    given_up: Mapping[str, Fault] = field(default_factory=dict)
+    """Tasks that ended the processes of earlier tries: their code is not run again."""
 
 
-def _known(kind: type[T], data: Mapping[str, Any]) -> T:
-    names = {item.name for item in fields(kind)}  # type: ignore[arg-type]
-    return kind(**{name: value for name, value in data.items() if name in names})
+ORDERS: Messages[EvaluateOrder] = Messages(EvaluateOrder)
+
+
+@dataclass(frozen=True)
+class SettingsJudged:
+    """Answers `JudgeSettings`."""
+
+    faults: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Answers `LookUp`: what is stored of these requests."""
+
+    responses: tuple[tuple[bytes, bytes], ...]
+    """By key, packed."""
+    pending: tuple[bytes, ...]
+    """Keys in stored chunks that are still to be answered."""
+
+
+@dataclass(frozen=True)
+class Responses:
+    """Engines have answered."""
+
+    responses: tuple[tuple[bytes, bytes], ...]
+    """By key, packed."""
+
+
+@dataclass(frozen=True)
+class RequestFailed:
+    """No engine can answer this request."""
+
+    key: bytes
+    fault: Fault
+
+
+@dataclass(frozen=True)
+class FactsTold:
+    """Answers `TellFacts`: what an engine of the job said of itself; None where none is known any more."""
+
+    facts: Mapping[str, Any] | None
+
+
+ToHarness: TypeAlias = SettingsJudged | Found | Responses | RequestFailed | FactsTold
+"""What may follow the order."""
+
+TO_HARNESS: Messages[ToHarness] = Messages(SettingsJudged, Found, Responses, RequestFailed, FactsTold)
+
+
+@dataclass(frozen=True)
+class Working:
+    """Whose code runs from now on; None when it is nobody's."""
+
+    task: str | None
+
+
+@dataclass(frozen=True)
+class JudgeSettings:
+    """Whether the job's backend takes these generation settings of a task; answered by `SettingsJudged`."""
+
+    settings: str
+    """JSON."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All requests are built."""
+
+    fingerprint: bytes
+    totals: tuple[tuple[str, int], ...]
+    """Requests of each task, in the order of the tasks."""
+    provenance: Mapping[str, Any]
+    """What the numbers will rest on, as plain JSON values."""
+
+
+@dataclass(frozen=True)
+class LookUp:
+    """Which of these requests are answered already, or are about to be; answered by `Found`."""
+
+    keys: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class ChunkCut:
+    """Requests of one kind and one generation setting, cut by the harness, to be answered as a whole."""
+
+    kind: RequestKind
+    batch_size: int | str
+    gen_kwargs: Mapping[str, Any] | None
+    seed: int | None
+    """None where nothing is drawn."""
+    cost: float
+    """Tokens, as estimated."""
+    keys: tuple[bytes, ...]
+    payload: bytes
+    """The requests, packed."""
+
+
+@dataclass(frozen=True)
+class AllCut:
+    """Every request without an answer is in a chunk."""
+
+
+@dataclass(frozen=True)
+class Withdraw:
+    """Nobody needs the answers to these requests any more."""
+
+    keys: tuple[bytes, ...]
+
+
+Preparing: TypeAlias = Working | JudgeSettings | Prepared | LookUp | ChunkCut | AllCut | Withdraw
+
+
+@dataclass(frozen=True)
+class TaskProgress:
+    """So many of a task's requests are closed."""
+
+    task: str
+    done: int
+
+
+@dataclass(frozen=True)
+class TaskFailed:
+    """A task cannot be scored; the others go on."""
+
+    task: str
+    fault: Fault
+
+
+@dataclass(frozen=True)
+class TaskFinished:
+    """A task is scored."""
+
+    task: str
+    metrics: str
+    """Its entry under `results`, as JSON."""
+    fault: Fault | None
+    """What was left out of the score, if something was."""
+
+
+@dataclass(frozen=True)
+class SampleRows:
+    """The next sample lines of a task, each with whether it is right, where that is known."""
+
+    task: str
+    rows: tuple[tuple[str, bool | None], ...]
+
+
+@dataclass(frozen=True)
+class ScoringBegun:
+    """Every request is answered or has failed: engines are needed no more."""
+
+
+@dataclass(frozen=True)
+class TellFacts:
+    """What do engines of the job say of themselves; answered by `FactsTold`."""
+
+
+Scoring: TypeAlias = TaskProgress | TaskFailed | TaskFinished | SampleRows | ScoringBegun | TellFacts
+
+
+@dataclass(frozen=True)
+class Results:
+    """The job is done."""
+
+    document: str
+    """As `lm_eval run` writes it."""
+    model_name: str
+    """The folder that `lm_eval run` would write to."""
+    date: str
+    """The time in the names of lm-eval's files."""
+
+
+@dataclass(frozen=True)
+class JobFailed:
+    """The whole job cannot go on."""
+
+    fault: Fault
+
+
+Leaving: TypeAlias = Results | JobFailed | Exited
+
+FromHarness: TypeAlias = Preparing | Scoring | Leaving
+FROM_HARNESS: Messages[FromHarness] = Messages(
+    *(Working, JudgeSettings, Prepared, LookUp, ChunkCut, AllCut, Withdraw),
+    *(TaskProgress, TaskFailed, TaskFinished, SampleRows, ScoringBegun, TellFacts),
+    *(Results, JobFailed, Exited),
+)

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,93 +17,94 @@ from app.domain.job import Phase
 from app.domain.whereabouts import where
 from app.settings import Settings
 from tests.world import ENGINE, FINGERPRINT, World
-from workers.coordinator.relay import HarnessDiedError, Story
-from workers.protocol.frames import Connection, Frame, pair
-from workers.supervision.log_tail import LogTail
+from workers.coordinator.attempt import Attempt, JobLog
+from workers.coordinator.endings import HarnessDied
+from workers.coordinator.relay import Relay
+from workers.protocol.channel import Channel
+from workers.protocol.frames import Connection, pair
+from workers.protocol.harness import (
+    FROM_HARNESS,
+    ORDERS,
+    TO_HARNESS,
+    AllCut,
+    ChunkCut,
+    EvaluateOrder,
+    FromHarness,
+    JudgeSettings,
+    LookUp,
+    Prepared,
+    SettingsJudged,
+    ToHarness,
+)
+from workers.protocol.payload import RequestKind
+
+Child = Channel[FromHarness, ToHarness]
 
 
 @pytest.fixture
-def harness(world: World, settings: Settings, tmp_path: Path) -> Iterator[tuple[Story, Connection]]:
-    """A story that has little patience, and the harness child's end of its connection."""
+def harness(world: World, settings: Settings, tmp_path: Path) -> Iterator[tuple[Relay, Child]]:
+    """A relay that has little patience, and the harness child's end of its connection."""
     claimed = world.coordination.claim(world.submit(reuse_responses=True), "coordinator")
     assert claimed
+    lease, job = claimed
     ours, theirs = pair()
     with closing(ours), theirs:
-        story = Story(
+        relay = Relay(
             coordination=world.coordination,
             settings=settings.model_copy(update={"stall_seconds": 0.3, "poll_seconds": 0.05}),
-            lease=claimed[0],
-            job=claimed[1],
-            connection=ours,
-            log_tail=LogTail(tmp_path / "job.log"),
+            attempt=Attempt(
+                lease,
+                JobLog(tmp_path / "job.log", 1 << 20, partial(world.coordination.add_log, job.id)),
+                threading.Event(),
+            ),
+            job=job,
+            harness=Channel(ours, FROM_HARNESS),
         )
-        yield story, Connection(theirs)
+        yield relay, Channel(Connection(theirs), TO_HARNESS)
 
 
-def run(story: Story) -> None:
-    story.run(threading.Event(), threading.Event())
+def words_of_death(relay: Relay) -> str:
+    ending = relay.run(threading.Event())
+    assert isinstance(ending, HarnessDied)
+    return ending.death.words
 
 
-PLAN: list[Frame] = [
-    {
-        "type": "prepared",
-        "fingerprint": FINGERPRINT,
-        "tasks": [{"name": "toy", "total": 2}],
-        "provenance": {},
-    },
-    {"type": "lookup", "keys": [b"1", b"2"]},
-    {"type": "planned"},
+PLAN: list[FromHarness] = [
+    Prepared(FINGERPRINT, (("toy", 2),), {}),
+    LookUp((b"1", b"2")),
+    AllCut(),
 ]
-CHUNK: Frame = {
-    "type": "chunk",
-    "kind": "loglikelihood",
-    "batch_size": 1,
-    "gen_kwargs": None,
-    "seed": None,
-    "cost": 1.0,
-    "keys": [b"1"],
-    "tasks": {"toy": 1},
-    "payload": b"",
-}
+CHUNK = ChunkCut(RequestKind.LOGLIKELIHOOD, 1, None, None, 1.0, (b"1",), b"")
 
 
-def test_a_harness_that_says_nothing_while_it_prepares_is_given_up(
-    harness: tuple[Story, Connection],
-) -> None:
-    with pytest.raises(HarnessDiedError, match="said nothing"):
-        run(harness[0])
+def test_a_harness_that_says_nothing_while_it_prepares_is_given_up(harness: tuple[Relay, Child]) -> None:
+    assert "said nothing" in words_of_death(harness[0])
 
 
 def test_a_harness_that_has_all_its_answers_and_says_nothing_is_given_up(
-    harness: tuple[Story, Connection],
+    harness: tuple[Relay, Child],
 ) -> None:
-    story, child = harness
-    for frame in PLAN:
-        child.send(frame)
+    relay, child = harness
+    for message in PLAN:
+        child.send(message)
 
-    with pytest.raises(HarnessDiedError, match="said nothing"):
-        run(story)
-
-
-def test_a_harness_that_freezes_while_it_cuts_chunks_is_given_up(harness: tuple[Story, Connection]) -> None:
-    story, child = harness
-    for frame in PLAN[:-1]:
-        child.send(frame)
-    child.send(CHUNK)
-
-    with pytest.raises(HarnessDiedError, match="told nothing"):
-        run(story)
+    assert "said nothing" in words_of_death(relay)
 
 
-def test_a_harness_that_freezes_in_the_middle_of_a_frame_is_given_up(
-    harness: tuple[Story, Connection],
-) -> None:
-    story, child = harness
-    with socket.socket(fileno=os.dup(child.fileno())) as half:
+def test_a_harness_that_freezes_while_it_cuts_chunks_is_given_up(harness: tuple[Relay, Child]) -> None:
+    relay, child = harness
+    for message in [*PLAN[:-1], CHUNK]:
+        child.send(message)
+
+    assert "said nothing" in words_of_death(relay)
+
+
+def test_a_harness_that_freezes_in_the_middle_of_a_message_is_given_up(harness: tuple[Relay, Child]) -> None:
+    relay, child = harness
+    with socket.socket(fileno=os.dup(child.connection.fileno())) as half:
         half.sendall(b"\0\0")
 
-        with pytest.raises(HarnessDiedError, match="told nothing"):
-            run(story)
+        assert "told nothing" in words_of_death(relay)
 
 
 def test_a_job_whose_engine_answers_other_jobs_first_says_so(world: World) -> None:
@@ -122,15 +124,12 @@ def test_a_job_whose_engine_answers_other_jobs_first_says_so(world: World) -> No
     ]
 
 
-def test_a_tasks_settings_are_judged_for_the_backend_of_the_job(harness: tuple[Story, Connection]) -> None:
-    story, child = harness
-    child.send({"type": "settings", "settings": '{"until": [5]}'})
+def test_a_tasks_settings_are_judged_for_the_backend_of_the_job(harness: tuple[Relay, Child]) -> None:
+    relay, child = harness
+    child.send(JudgeSettings('{"until": [5]}'))
+    words_of_death(relay)
 
-    with pytest.raises(HarnessDiedError):
-        run(story)
-    asked, judged = child.receive(), child.receive()
-    assert asked is not None
-    assert judged == {
-        "type": "judged",
-        "faults": ["generation_kwargs.until must be text, or a list of at most 1000 texts, not [5]"],
-    }
+    assert Channel[FromHarness, EvaluateOrder](child.connection, ORDERS).receive() is not None
+    assert child.receive() == SettingsJudged(
+        ("generation_kwargs.until must be text, or a list of at most 1000 texts, not [5]",)
+    )

@@ -14,7 +14,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from .coordinator import Order
+from .coordinator import Ordered
 
 MAX_LENGTH = 128
 CHAT_TEMPLATE = (
@@ -101,11 +101,11 @@ def write_data(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 @pytest.fixture
-def order(model: Path, tasks: Path) -> Callable[..., Order]:
+def order(model: Path, tasks: Path) -> Callable[..., Ordered]:
     """Makes orders for the model over the task folder."""
 
-    def order(*names: str, engine_args: dict[str, Any] | None = None, **spec: Any) -> Order:
-        return Order(model=model, folder=tasks, names=names, engine_args=engine_args or {}, spec=spec)
+    def order(*names: str, engine_args: dict[str, Any] | None = None, **spec: Any) -> Ordered:
+        return Ordered(model=model, folder=tasks, names=names, engine_args=engine_args or {}, spec=spec)
 
     return order
 

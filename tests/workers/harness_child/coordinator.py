@@ -1,22 +1,47 @@
-"""A coordinator and an engine for tests: deterministic answers, and every frame on record."""
+"""A coordinator and an engine for tests: deterministic answers, and every message on record."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from app.domain.engine_spec import EngineSpec
 from app.workloads.lm_eval.reading.generation_settings import task_faults
 from workers.harness_child.lm_eval import evaluate
-from workers.protocol.frames import Connection, Frame, pair
-from workers.protocol.payload import unpack_requests
+from workers.protocol.channel import Channel
+from workers.protocol.engine import EngineRecipe
+from workers.protocol.frames import Connection, pair
+from workers.protocol.harness import (
+    FROM_HARNESS,
+    AllCut,
+    ChunkCut,
+    EvaluateOrder,
+    FactsTold,
+    Fault,
+    Found,
+    FromHarness,
+    JobFailed,
+    JudgeSettings,
+    LookUp,
+    RequestFailed,
+    Responses,
+    Results,
+    SampleRows,
+    SettingsJudged,
+    Spec,
+    TaskEntry,
+    TaskFailed,
+    TellFacts,
+    ToHarness,
+)
+from workers.protocol.payload import pack_response, unpack_requests
 
 
 def score(context: Sequence[int], continuation: Sequence[int]) -> tuple[float, bool]:
@@ -35,11 +60,12 @@ def _number(*parts: object) -> int:
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:6], "big")
 
 
-KILLS = {"code": "engine_died", "message": "the request kills every engine"}
+KILLS = Fault("engine_died", "the request kills every engine")
+M = TypeVar("M")
 
 
 @dataclass
-class Order:
+class Ordered:
     """An order to evaluate tasks of a folder."""
 
     model: Path
@@ -51,14 +77,16 @@ class Order:
     salt: str | None = None
     backend: str = "hf"
     hf_python: str | None = None
-    given_up: dict[str, dict[str, str]] = field(default_factory=dict)
+    given_up: dict[str, Fault] = field(default_factory=dict)
 
     @property
     def model_args(self) -> dict[str, Any]:
         return {"pretrained": str(self.model), **self.engine_args}
 
-    def frame(self) -> Frame:
-        spec = {
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The job's spec as it is stored."""
+        return {
             "model": self.backend,
             "model_args": self.model_args,
             "tasks": list(self.names),
@@ -68,43 +96,36 @@ class Order:
             "name": "a field the child has no use for",
             **self.spec,
         }
-        engine = {
-            "backend": self.backend,
-            "model": str(self.model),
-            "revision": None,
-            "args": self.engine_args,
-        }
-        return {
-            "type": "evaluate",
-            "job_id": self.job_id,
-            "spec": spec,
-            "engine": engine,
-            "tasks": index(self.folder),
-            "backend_key": "k1",
-            "salt": self.salt,
-            "hf_python": self.hf_python,
-            "given_up": dict(self.given_up),
-        }
+
+    def message(self) -> EvaluateOrder:
+        return EvaluateOrder(
+            job_id=self.job_id,
+            spec=Spec.from_json(self.fields),
+            engine=EngineRecipe(self.backend, str(self.model), args=self.engine_args),
+            entries=index(self.folder),
+            backend_key="k1",
+            salt=self.salt,
+            hf_python=self.hf_python,
+            given_up=self.given_up,
+        )
 
 
-def index(folder: Path) -> list[dict[str, Any]]:
+def index(folder: Path) -> tuple[TaskEntry, ...]:
     """Entries of a task folder."""
 
     class Loader(yaml.SafeLoader):
         pass
 
     Loader.add_constructor("!function", lambda loader, node: node.value)
-    entries: list[dict[str, Any]] = []
+    entries: list[TaskEntry] = []
     tags: dict[str, list[str]] = {}
     for path in sorted(folder.glob("*.yaml")):
         config = yaml.load(path.read_text(), Loader=Loader)  # noqa: S506 - a subclass of SafeLoader
         kind = "group" if "group" in config else "task"
-        entries.append({"name": config[kind], "kind": kind, "yaml_path": str(path), "tags": []})
+        entries.append(TaskEntry(config[kind], kind, str(path)))
         if "tag" in config:
             tags.setdefault(config["tag"], []).append(config["task"])
-    return entries + [
-        {"name": name, "kind": "tag", "yaml_path": None, "tags": members} for name, members in tags.items()
-    ]
+    return (*entries, *(TaskEntry(name, "tag", tags=tuple(members)) for name, members in tags.items()))
 
 
 @dataclass
@@ -115,16 +136,17 @@ class Run:
     pending: dict[bytes, Any] = field(default_factory=dict)
     refuse: str | None = None
     """Requests whose text contains this fail."""
-    error: Frame = field(default_factory=lambda: dict(KILLS))
+    fault: Fault = KILLS
     facts: dict[str, Any] | None = None
     """What an engine is said to have told."""
-    frames: list[Frame] = field(default_factory=list)
+    messages: list[FromHarness] = field(default_factory=list)
     status: int | None = None
 
-    def serve(self, order: Order) -> Run:
+    def serve(self, order: Ordered) -> Run:
         """Run the child in this thread and the coordinator in another."""
         ours, theirs = pair()
-        thread = threading.Thread(target=self.coordinate, args=(ours, order))
+        channel: Channel[EvaluateOrder | ToHarness, FromHarness] = Channel(ours, FROM_HARNESS)
+        thread = threading.Thread(target=self.coordinate, args=(channel, order))
         thread.start()
         child = Connection(theirs)
         try:
@@ -136,69 +158,72 @@ class Run:
             ours.close()
         return self
 
-    def coordinate(self, connection: Connection, order: Order) -> None:
-        connection.send(order.frame())
-        while (frame := connection.receive()) is not None:
-            self.frames.append(frame)
-            match frame["type"]:
-                case "settings":
-                    engine = EngineSpec(**order.frame()["engine"])
-                    faults = task_faults(json.loads(frame["settings"]), engine)
-                    connection.send({"type": "judged", "faults": faults})
-                case "lookup":
-                    connection.send(self._found(frame["keys"]))
-                case "planned":
-                    self._answer_all(connection)
-                case "engine":
-                    connection.send({"type": "engine", "facts": self.facts})
+    def coordinate(self, channel: Channel[EvaluateOrder | ToHarness, FromHarness], order: Ordered) -> None:
+        asked = order.message()
+        channel.send(asked)
+        while (message := channel.receive()) is not None:
+            self.messages.append(message)
+            match message:
+                case JudgeSettings(settings):
+                    engine = EngineSpec(asked.engine.backend, asked.engine.model, args=asked.engine.args)
+                    channel.send(SettingsJudged(tuple(task_faults(json.loads(settings), engine))))
+                case LookUp(keys):
+                    channel.send(self._found(keys))
+                case AllCut():
+                    for answer in self._answers():
+                        channel.send(answer)
+                case TellFacts():
+                    channel.send(FactsTold(self.facts))
 
-    def _found(self, keys: list[bytes]) -> Frame:
-        return {
-            "type": "found",
-            "responses": [[key, self.store[key]] for key in keys if key in self.store],
-            "pending": [key for key in keys if key in self.pending],
-        }
+    def _found(self, keys: tuple[bytes, ...]) -> Found:
+        known = [key for key in keys if key in self.store]
+        return Found(packed(known, self.store), tuple(key for key in keys if key in self.pending))
 
-    def _answer_all(self, connection: Connection) -> None:
-        for chunk in self.of("chunk"):
-            items = unpack_requests(chunk["payload"])
-            answers = [
-                [key, self._value(chunk, item)] for key, item in zip(chunk["keys"], items, strict=True)
-            ]
-            failed = [key for key, value in answers if value is None]
-            self._send(connection, [answer for answer in answers if answer[1] is not None])
-            for key in failed:
-                connection.send({"type": "request_failed", "key": key, "error": self.error})
+    def _answers(self) -> Iterator[ToHarness]:
+        for chunk in self.of(ChunkCut):
+            items = unpack_requests(chunk.payload)
+            values = {key: self._value(chunk, item) for key, item in zip(chunk.keys, items, strict=True)}
+            yield self._answered({key: value for key, value in values.items() if value is not None})
+            for key, value in values.items():
+                if value is None:
+                    yield RequestFailed(key, self.fault)
         if self.pending:
-            self._send(connection, [[key, value] for key, value in self.pending.items()])
+            yield self._answered(self.pending)
 
-    def _send(self, connection: Connection, answers: list[list[Any]]) -> None:
-        connection.send({"type": "responses", "responses": answers})
-        for key, value in answers:
-            assert key not in self.store, "a request was asked twice"
-            self.store[key] = value
+    def _answered(self, values: Mapping[bytes, Any]) -> Responses:
+        assert not values.keys() & self.store.keys(), "a request was asked twice"
+        self.store |= values
+        return Responses(packed(values, values))
 
-    def _value(self, chunk: Frame, item: Any) -> Any:
-        if chunk["kind"] == "generate_until":
+    def _value(self, chunk: ChunkCut, item: Any) -> Any:
+        if chunk.gen_kwargs is not None:
             refused = self.refuse is not None and self.refuse in item
-            return None if refused else generation(item, chunk["gen_kwargs"])
+            return None if refused else generation(item, dict(chunk.gen_kwargs))
         return score(*item)
 
-    def of(self, kind: str) -> list[Frame]:
-        return [frame for frame in self.frames if frame["type"] == kind]
+    def of(self, kind: type[M]) -> list[M]:
+        return [message for message in self.messages if isinstance(message, kind)]
 
-    def one(self, kind: str) -> Frame:
-        (frame,) = self.of(kind)
-        return frame
+    def one(self, kind: type[M]) -> M:
+        (message,) = self.of(kind)
+        return message
+
+    @property
+    def fault_of_the_job(self) -> Fault:
+        return self.one(JobFailed).fault
 
     @property
     def document(self) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads(self.one("results")["document"])
+        document: dict[str, Any] = json.loads(self.one(Results).document)
         return document
 
     @property
     def failures(self) -> dict[str, str]:
-        return {frame["task"]: frame["error"]["code"] for frame in self.of("task_failed")}
+        return {failed.task: failed.fault.code for failed in self.of(TaskFailed)}
 
     def rows(self, task: str) -> list[str]:
-        return [row for frame in self.of("sample_rows") if frame["task"] == task for row, _ in frame["rows"]]
+        return [row for some in self.of(SampleRows) if some.task == task for row, _ in some.rows]
+
+
+def packed(keys: Iterable[bytes], values: Mapping[bytes, Any]) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple((key, pack_response(values[key])) for key in keys)

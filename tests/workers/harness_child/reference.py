@@ -14,7 +14,7 @@ from lm_eval.loggers import EvaluationTracker
 from lm_eval.models.utils import _add_special_kwargs, configure_pad_token, has_bos_prefix
 from lm_eval.tasks import TaskManager
 
-from .coordinator import Order, generation, score
+from .coordinator import Ordered, generation, score
 
 DIFFERENT = {
     *("date", "total_evaluation_time_seconds", "model_source"),
@@ -82,9 +82,9 @@ class ReferenceLM(TemplateLM):
         return [generation(*request.args) for request in requests]
 
 
-def run(order: Order, folder: Path, lm: ReferenceLM) -> tuple[dict[str, Any], dict[str, list[str]]]:
+def run(order: Ordered, folder: Path, lm: ReferenceLM) -> tuple[dict[str, Any], dict[str, list[str]]]:
     """The results document and the sample lines that `lm_eval run` would write into a folder."""
-    spec = order.frame()["spec"]
+    spec = order.fields
     metadata = order.model_args | (spec.get("metadata") or {})
     multiturn = spec.get("fewshot_as_multiturn")
     if multiturn is None and spec.get("apply_chat_template"):

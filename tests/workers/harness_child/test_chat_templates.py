@@ -15,13 +15,14 @@ from transformers import PreTrainedTokenizerBase
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from app.backends.known_arguments import CHAT_METHOD
+from workers.protocol.harness import Prepared
 
 from . import reference
 from .conftest import MAX_LENGTH
-from .coordinator import Order, Run
+from .coordinator import Ordered, Run
 from .reference import ReferenceLM
 
-Orders = Callable[..., Order]
+Orders = Callable[..., Ordered]
 
 MARKED = "{{% for m in messages %}}{mark}{{{{ m.content }}}};{{% endfor %}}"
 TEMPLATES = {"default": MARKED.format(mark="D "), "RAG": MARKED.format(mark="B "), "plain": "{{ messages }}"}
@@ -71,7 +72,7 @@ def test_a_template_asked_for_by_name_writes_the_prompts(order: Orders, several:
     assert all(prompt.startswith(begins[name]) for prompt in prompts(run, "generated") + prompts(run, "sums"))
     assert run.document["chat_template"] == TEMPLATES[name]
     digest = hashlib.sha256(TEMPLATES[name].encode()).hexdigest()
-    assert run.one("prepared")["provenance"]["chat_template_sha256"] == digest
+    assert run.one(Prepared).provenance["chat_template_sha256"] == digest
     told = [warning for warning in run.document.get("warnings", ()) if f"called '{name}' wrote" in warning]
     assert bool(told) == (name != "default"), "lm_eval would have written them with the default one"
 
@@ -113,10 +114,10 @@ def test_a_template_that_is_not_there_ends_the_job_before_anything_is_asked(
 ) -> None:
     run = serve(order, variant(templates), asked)
 
-    error = run.one("failed")["error"]
-    assert error["code"] == "tokenizer_error"
-    assert says in error["message"]
-    assert run.of("prepared") == []
+    error = run.fault_of_the_job
+    assert error.code == "tokenizer_error"
+    assert says in error.message
+    assert run.of(Prepared) == []
 
 
 def test_no_parameter_of_the_method_itself_is_left_to_a_job() -> None:
@@ -129,4 +130,4 @@ def test_a_template_that_asks_for_more_memory_than_there_is_fails_its_tasks(
 ) -> None:
     run = serve(order, variant("{{ 'x' * 10 ** 15 }}"), True)
 
-    assert run.one("failed")["error"]["code"] == "host_out_of_memory"
+    assert run.fault_of_the_job.code == "host_out_of_memory"

@@ -9,14 +9,25 @@ import pytest
 from lm_eval.models.utils import normalize_gen_kwargs
 
 from workers.harness_child.lm_eval.requests import is_sampled
+from workers.protocol.harness import (
+    AllCut,
+    ChunkCut,
+    LookUp,
+    Prepared,
+    Results,
+    SampleRows,
+    ScoringBegun,
+    TaskFinished,
+    TellFacts,
+)
 from workers.protocol.payload import DRAW_BYTES, unpack_requests
 
 from . import reference
 from .conftest import MAX_LENGTH, documents, write_data
-from .coordinator import Order, Run
+from .coordinator import Ordered, Run
 from .reference import ReferenceLM
 
-Orders = Callable[..., Order]
+Orders = Callable[..., Ordered]
 
 JOBS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "multiple choice, few-shot": (("sums",), {}),
@@ -120,20 +131,20 @@ def test_a_tokenizer_that_adds_bos_gives_the_same_results(
 def test_a_job_tells_its_phases_and_totals_in_order(order: Orders) -> None:
     run = Run().serve(order("sums", "prose"))
 
-    kinds = [frame["type"] for frame in run.frames]
-    assert [frame["phase"] for frame in run.of("phase")] == ["preparing", "waiting", "scoring"]
-    assert kinds.index("prepared") < kinds.index("lookup") < kinds.index("chunk") < kinds.index("planned")
-    assert kinds[-1] == "results"
-    totals = {task["name"]: task["total"] for task in run.one("prepared")["tasks"]}
+    kinds = [type(message) for message in run.messages]
+    places = [kinds.index(kind) for kind in (Prepared, LookUp, ChunkCut, AllCut, ScoringBegun, TellFacts)]
+    assert places == sorted(places)
+    assert kinds[-1] is Results
+    totals = dict(run.one(Prepared).totals)
     assert totals["sums"] == 12 * 3
     assert totals["prose"] > 12, "long texts have several windows"
-    assert sum(totals.values()) == sum(len(chunk["keys"]) for chunk in run.of("chunk"))
+    assert sum(totals.values()) == sum(len(chunk.keys) for chunk in run.of(ChunkCut))
 
 
 def test_a_finished_task_is_told_with_its_metrics(order: Orders) -> None:
     run = Run().serve(order("sums", "generated"))
 
-    metrics = {frame["task"]: json.loads(frame["metrics"]) for frame in run.of("task_finished")}
+    metrics = {finished.task: json.loads(finished.metrics) for finished in run.of(TaskFinished)}
     assert metrics == run.document["results"]
 
 
@@ -141,7 +152,7 @@ def test_a_second_run_finds_every_answer(order: Orders) -> None:
     first = Run().serve(order("sums", "prose", "generated"))
     second = Run(store=dict(first.store)).serve(order("sums", "prose", "generated"))
 
-    assert second.of("chunk") == []
+    assert second.of(ChunkCut) == []
     assert second.document["results"] == first.document["results"]
 
 
@@ -149,7 +160,7 @@ def test_a_larger_limit_asks_only_for_the_new_documents(order: Orders) -> None:
     first = Run().serve(order("sums", limit=4))
     second = Run(store=dict(first.store)).serve(order("sums"))
 
-    assert sum(len(chunk["keys"]) for chunk in second.of("chunk")) == (12 - 4) * 3
+    assert sum(len(chunk.keys) for chunk in second.of(ChunkCut)) == (12 - 4) * 3
     assert second.document["results"] == Run().serve(order("sums")).document["results"]
 
 
@@ -159,17 +170,17 @@ def test_requests_in_stored_chunks_are_not_cut_again(order: Orders) -> None:
     kept = list(first.store.items())
     second = Run(store=dict(kept[:half]), pending=dict(kept[half:])).serve(order("sums", "generated"))
 
-    assert second.of("chunk") == []
+    assert second.of(ChunkCut) == []
     assert second.document["results"] == first.document["results"]
 
 
 def test_an_interrupted_job_gets_the_chunks_it_had_left(order: Orders) -> None:
     first = Run().serve(order("sums", "generated", batch_size=2))
-    answered, *left = first.of("chunk")
-    store = {key: first.store[key] for key in answered["keys"]}
+    answered, *left = first.of(ChunkCut)
+    store = {key: first.store[key] for key in answered.keys}
     second = Run(store=store).serve(order("sums", "generated", batch_size=2))
 
-    assert second.of("chunk") == left
+    assert second.of(ChunkCut) == left
 
 
 def test_a_salt_keeps_a_job_from_old_answers(order: Orders) -> None:
@@ -178,7 +189,7 @@ def test_a_salt_keeps_a_job_from_old_answers(order: Orders) -> None:
     again.salt = "job-2"
     second = Run(store=dict(first.store)).serve(again)
 
-    assert len(second.of("chunk")) == len(first.of("chunk"))
+    assert len(second.of(ChunkCut)) == len(first.of(ChunkCut))
 
 
 def test_sampled_answers_serve_their_own_job_only(order: Orders) -> None:
@@ -186,9 +197,9 @@ def test_sampled_answers_serve_their_own_job_only(order: Orders) -> None:
     other = order("sampled")
     other.job_id = "job-2"
 
-    assert Run(store=dict(first.store)).serve(order("sampled")).of("chunk") == []
-    assert Run(store=dict(first.store)).serve(other).of("chunk") != []
-    assert all(isinstance(chunk["seed"], int) for chunk in first.of("chunk"))
+    assert Run(store=dict(first.store)).serve(order("sampled")).of(ChunkCut) == []
+    assert Run(store=dict(first.store)).serve(other).of(ChunkCut) != []
+    assert all(isinstance(chunk.seed, int) for chunk in first.of(ChunkCut))
 
 
 @pytest.mark.parametrize(("seed", "alike"), [([9, 9, 7, 9], True), ([0, 1234, 8, 1234], False)])
@@ -196,7 +207,7 @@ def test_samples_follow_the_seed_that_lm_eval_gives_torch(
     order: Orders, seed: list[int], alike: bool
 ) -> None:
     first, second = (
-        {chunk["seed"] for chunk in Run().serve(order("sampled", seed=given)).of("chunk")}
+        {chunk.seed for chunk in Run().serve(order("sampled", seed=given)).of(ChunkCut)}
         for given in ([0, 1234, 7, 1234], seed)
     )
 
@@ -207,7 +218,7 @@ def test_samples_follow_the_seed_that_lm_eval_gives_torch(
 def test_without_a_seed_every_job_has_samples_of_its_own(order: Orders) -> None:
     one, other = (order("sampled", seed=[None] * 4) for _ in range(2))
     other.job_id = "job-2"
-    seeds = [{chunk["seed"] for chunk in Run().serve(job).of("chunk")} for job in (one, one, other)]
+    seeds = [{chunk.seed for chunk in Run().serve(job).of(ChunkCut)} for job in (one, one, other)]
 
     assert seeds[0] == seeds[1] != seeds[2]
 
@@ -231,8 +242,8 @@ def test_what_is_drawn_is_named_by_the_prompt_and_its_time_in_the_task(order: Or
 def _drawn(run: Run) -> dict[str, set[bytes]]:
     """By text, what names its samples to an engine."""
     draws: dict[str, set[bytes]] = {}
-    for chunk in run.of("chunk"):
-        for text, key in zip(unpack_requests(chunk["payload"]), chunk["keys"], strict=True):
+    for chunk in run.of(ChunkCut):
+        for text, key in zip(unpack_requests(chunk.payload), chunk.keys, strict=True):
             draws.setdefault(text, set()).add(key[:DRAW_BYTES])
     return draws
 
@@ -252,13 +263,8 @@ def test_a_question_of_two_tasks_is_one_request_of_both(order: Orders) -> None:
     sums.write_text(sums.read_text().replace("num_fewshot: 2", "num_fewshot: 0"))
     run = Run().serve(job)
 
-    assert [task["total"] for task in run.one("prepared")["tasks"]] == [36, 36]
-    assert sum(len(chunk["keys"]) for chunk in run.of("chunk")) == 36
-    assert all(
-        chunk["tasks"] == {"sums": n, "more_sums": n}
-        for chunk in run.of("chunk")
-        if (n := len(chunk["keys"]))
-    )
+    assert [total for _, total in run.one(Prepared).totals] == [36, 36]
+    assert sum(len(chunk.keys) for chunk in run.of(ChunkCut)) == 36
 
 
 def test_equal_prompts_of_two_documents_are_two_requests_as_in_a_batch(order: Orders) -> None:
@@ -266,13 +272,13 @@ def test_equal_prompts_of_two_documents_are_two_requests_as_in_a_batch(order: Or
     write_data(job.folder / "test.jsonl", documents(4) * 2)
     run = Run().serve(job)
 
-    assert run.one("prepared")["tasks"] == [{"name": "generated", "total": 4 * 2 * 2}]
+    assert run.one(Prepared).totals == (("generated", 4 * 2 * 2),)
 
 
 def test_where_less_is_better_samples_without_it_are_right(order: Orders) -> None:
-    (frame,) = Run().serve(order("slips")).of("sample_rows")
+    (some,) = Run().serve(order("slips")).of(SampleRows)
 
-    told = {json.loads(line)["slip"]: correct for line, correct in frame["rows"]}
+    told = {json.loads(line)["slip"]: correct for line, correct in some.rows}
     assert told == {1.0: False, 0.0: True}
 
 
@@ -292,20 +298,20 @@ def test_chosen_documents_keep_their_own_numbers(order: Orders, numbers: list[in
 def test_samples_stay_away_where_nobody_wants_them(order: Orders) -> None:
     run = Run().serve(order("sums", log_samples=False))
 
-    assert run.of("sample_rows") == []
+    assert run.of(SampleRows) == []
     assert run.document["task_hashes"] == {}
 
 
-def _expanded(job: Order) -> Order:
+def _expanded(job: Ordered) -> Ordered:
     """Patterns are resolved by lm-eval's command line, not by simple_evaluate."""
     names = [match for name in job.names for match in (["more_sums", "mutual"] if name == "m*" else [name])]
-    return Order(**(vars(job) | {"names": names}))
+    return Ordered(**(vars(job) | {"names": names}))
 
 
 def test_provenance_is_plain_json(order: Orders) -> None:
-    prepared = Run().serve(order("sums", apply_chat_template=True)).one("prepared")
+    prepared = Run().serve(order("sums", apply_chat_template=True)).one(Prepared)
 
-    assert json.loads(json.dumps(prepared["provenance"])) == prepared["provenance"]
-    assert prepared["provenance"]["tasks"]["sums"]["dataset_fingerprints"].keys() == {"train", "test"}
-    assert prepared["provenance"]["chat_template_sha256"]
-    assert len(prepared["fingerprint"]) == 32
+    assert json.loads(json.dumps(prepared.provenance)) == prepared.provenance
+    assert prepared.provenance["tasks"]["sums"]["dataset_fingerprints"].keys() == {"train", "test"}
+    assert prepared.provenance["chat_template_sha256"]
+    assert len(prepared.fingerprint) == 32

@@ -14,15 +14,16 @@ from huggingface_hub.errors import HfHubHTTPError
 from app.domain.chunk import ALONE as CHUNK_ALONE
 from workers.harness_child.lm_eval import hub
 from workers.harness_child.lm_eval.shared_faults import ALONE as SHARED_ALONE
+from workers.protocol.harness import ChunkCut, Fault, Prepared, TaskFailed, TaskFinished, Withdraw
 
-from .coordinator import Order, Run
+from .coordinator import Ordered, Run
 
-Orders = Callable[..., Order]
+Orders = Callable[..., Ordered]
 
 
 def message(run: Run, task: str) -> str:
-    (error,) = [frame["error"] for frame in run.of("task_failed") if frame["task"] == task]
-    return str(error["message"])
+    (error,) = [failed.fault for failed in run.of(TaskFailed) if failed.task == task]
+    return error.message
 
 
 def rows(run: Run) -> list[dict[str, Any]]:
@@ -97,15 +98,15 @@ def test_a_job_fails_when_every_task_does(order: Orders) -> None:
     run = Run().serve(order("no_data"))
 
     assert run.status == 1
-    assert run.one("failed")["error"]["code"] == "dataset_error"
-    assert run.of("prepared") == []
+    assert run.fault_of_the_job.code == "dataset_error"
+    assert run.of(Prepared) == []
 
 
 def test_a_job_whose_tasks_all_fail_in_scoring_fails(order: Orders) -> None:
     run = Run().serve(order("broken_metric"))
 
     assert run.status == 1
-    assert run.one("failed")["error"]["code"] == "task_error"
+    assert run.fault_of_the_job.code == "task_error"
 
 
 @pytest.mark.parametrize(
@@ -133,14 +134,14 @@ def test_samples_that_do_not_exist_fail_their_task(spec: dict[str, Any], words: 
 def test_settings_that_contradict_themselves_fail_the_job(
     spec: dict[str, Any], words: str, order: Orders
 ) -> None:
-    assert words in Run().serve(order("sums", **spec)).one("failed")["error"]["message"]
+    assert words in Run().serve(order("sums", **spec)).fault_of_the_job.message
 
 
 def test_a_task_named_twice_fails_the_job_as_in_lm_eval(order: Orders) -> None:
-    error = Run().serve(order("all_sums", "sums")).one("failed")["error"]
+    error = Run().serve(order("all_sums", "sums")).fault_of_the_job
 
-    assert error["code"] == "task_error"
-    assert "Duplicate task 'sums'" in error["message"]
+    assert error.code == "task_error"
+    assert "Duplicate task 'sums'" in error.message
 
 
 def test_a_document_without_an_answer_is_left_out_of_the_score_and_named(order: Orders) -> None:
@@ -148,10 +149,11 @@ def test_a_document_without_an_answer_is_left_out_of_the_score_and_named(order: 
     whole = Run().serve(order("generated", "sums"))
 
     assert not run.failures
-    told = {frame["task"]: frame["error"] for frame in run.of("task_finished")}
+    told = {finished.task: finished.fault for finished in run.of(TaskFinished)}
     assert told["sums"] is None
-    assert told["generated"]["code"] == "engine_died"
-    assert told["generated"]["message"].startswith("no answer for document 2 (1 of ")
+    assert told["generated"]
+    assert told["generated"].code == "engine_died"
+    assert told["generated"].message.startswith("no answer for document 2 (1 of ")
     before, after = (r.document["n-samples"]["generated"] for r in (whole, run))
     assert after == {"original": before["original"], "effective": before["effective"] - 1}
     assert run.document["results"]["sums"] == whole.document["results"]["sums"]
@@ -173,7 +175,7 @@ def test_the_lines_of_the_other_documents_are_as_if_nothing_had_happened(order: 
 def test_a_missing_document_is_named_as_the_job_chose_it(order: Orders) -> None:
     run = Run(refuse="What is 3 plus").serve(order("generated", samples={"generated": [1, 2, 3]}))
 
-    assert [frame["error"]["message"][:35] for frame in run.of("task_finished")] == [
+    assert [finished.fault.message[:35] for finished in run.of(TaskFinished) if finished.fault] == [
         "no answer for document 2 (1 of 3): "
     ]
     assert sorted(row["doc_id"] for row in rows(run)) == sorted([2, *[1, 3] * 2])
@@ -188,14 +190,14 @@ def test_a_task_without_any_answer_fails_and_tells_each_document(order: Orders) 
     assert all(row["evalq_error"] for row in lines)
 
 
-REFUSED = {"code": "internal", "message": "ValueError: input of 7 tokens is not liked"}
+REFUSED = Fault("internal", "ValueError: input of 7 tokens is not liked")
 
 
 def test_requests_that_all_fail_alike_are_spared_after_a_few(order: Orders) -> None:
-    run = Run(refuse="What is", error=REFUSED).serve(order("generated", "sums"))
+    run = Run(refuse="What is", fault=REFUSED).serve(order("generated", "sums"))
 
     assert run.failures == {"generated": "task_error"}
-    withdrawn = run.one("withdraw")["keys"]
+    withdrawn = run.one(Withdraw).keys
     assert len(withdrawn) == 12 * 2 - 5
     said = "ValueError: input of 7 tokens is not liked (so failed each of 5 requests tried alone"
     assert said in message(run, "generated")
@@ -208,20 +210,21 @@ def test_as_many_requests_are_judged_as_a_chunk_tries_alone() -> None:
 
 
 def test_a_task_of_few_documents_that_all_fail_alike_is_at_fault_itself(order: Orders) -> None:
-    run = Run(refuse="What is", error=REFUSED).serve(order("generated", "sums", limit=1))
+    run = Run(refuse="What is", fault=REFUSED).serve(order("generated", "sums", limit=1))
 
     assert run.failures == {"generated": "task_error"}
-    assert run.of("withdraw") == []
+    assert run.of(Withdraw) == []
     assert message(run, "generated").endswith("(1 of 1): ValueError: input of 7 tokens is not liked")
 
 
 def test_a_fault_of_single_documents_stays_theirs(order: Orders) -> None:
-    run = Run(refuse="What is 1", error=REFUSED).serve(order("generated", "sums"))
+    run = Run(refuse="What is 1", fault=REFUSED).serve(order("generated", "sums"))
 
     assert run.failures == {}
-    assert run.of("withdraw") == []
-    (told,) = [frame["error"] for frame in run.of("task_finished") if frame["task"] == "generated"]
-    assert told["code"] == "internal"
+    assert run.of(Withdraw) == []
+    (told,) = [finished.fault for finished in run.of(TaskFinished) if finished.task == "generated"]
+    assert told
+    assert told.code == "internal"
 
 
 def test_a_task_of_the_same_settings_is_judged_by_its_own_requests(order: Orders) -> None:
@@ -229,7 +232,7 @@ def test_a_task_of_the_same_settings_is_judged_by_its_own_requests(order: Orders
     yaml = (job.folder / "generated.yaml").read_text()
     other = yaml.replace("task: generated", "task: other").replace("Question: ", "Sum: ")
     (job.folder / "other.yaml").write_text(other)
-    run = Run(refuse="Question: ", error=REFUSED).serve(job)
+    run = Run(refuse="Question: ", fault=REFUSED).serve(job)
 
     assert run.failures == {"generated": "task_error"}
     assert "other" in run.document["results"]
@@ -278,7 +281,7 @@ def test_a_setting_that_no_engine_takes_fails_its_task_before_one_is_asked(
 
     assert run.failures == {"wrong": "task_error"}
     assert message(run, "wrong").startswith(says)
-    assert {chunk["kind"] for chunk in run.of("chunk")} == {"loglikelihood"}
+    assert {chunk.kind for chunk in run.of(ChunkCut)} == {"loglikelihood"}
     assert "sums" in run.document["results"]
 
 
@@ -307,15 +310,15 @@ def test_a_length_that_no_prompt_fits_fails_its_documents_before_an_engine_is_as
 
     assert run.failures == {"generated": "task_error"}
     assert "generation_kwargs.max_length 4 counts the prompt too" in message(run, "generated")
-    assert {chunk["kind"] for chunk in run.of("chunk")} == {"loglikelihood"}
+    assert {chunk.kind for chunk in run.of(ChunkCut)} == {"loglikelihood"}
 
 
 def test_a_model_that_is_not_there_fails_the_job(order: Orders) -> None:
     job = order("sums")
     job.model = job.folder
-    error = Run().serve(job).one("failed")["error"]
+    error = Run().serve(job).fault_of_the_job
 
-    assert error["code"] in {"model_not_found", "tokenizer_error"}
+    assert error.code in {"model_not_found", "tokenizer_error"}
 
 
 def test_a_file_is_not_a_task(order: Orders) -> None:
@@ -332,22 +335,20 @@ def test_a_chat_template_must_be_one_the_tokenizer_has(order: Orders, tmp_path: 
     named = tmp_path / "model" / "additional_chat_templates"
     named.mkdir()
     (named / "tools.jinja").write_text("{{ messages }}")
-    error = Run().serve(job).one("failed")["error"]
+    error = Run().serve(job).fault_of_the_job
 
-    assert error["code"] == "tokenizer_error"
-    assert "absent" in error["message"]
+    assert error.code == "tokenizer_error"
+    assert "absent" in error.message
 
 
 def test_a_hub_that_cannot_be_reached_is_no_missing_model(order: Orders) -> None:
     job = order("sums")
-    frame = job.frame()
-    frame["engine"]["model"] = "nobody/nothing"
-    job.frame = lambda: frame  # type: ignore[method-assign]
-    error = Run().serve(job).one("failed")["error"]
+    job.model = Path("nobody/nothing")
+    error = Run().serve(job).fault_of_the_job
 
-    assert error["code"] == "hub_unreachable"
-    assert "nobody/nothing" in error["message"]
-    assert "HF_ENDPOINT" in error["hint"]
+    assert error.code == "hub_unreachable"
+    assert "nobody/nothing" in error.message
+    assert "HF_ENDPOINT" in str(error.hint)
 
 
 def test_data_on_a_hub_that_cannot_be_reached_are_told_with_what_helps(order: Orders) -> None:
@@ -359,7 +360,7 @@ def test_data_on_a_hub_that_cannot_be_reached_are_told_with_what_helps(order: Or
     run = Run().serve(job)
 
     assert run.failures == {"sums": "dataset_error"}
-    assert "HF_ENDPOINT" in run.one("task_failed")["error"]["hint"]
+    assert "HF_ENDPOINT" in str(run.one(TaskFailed).fault.hint)
 
 
 @pytest.mark.parametrize(("status", "reached"), [(404, True), (401, True), (429, False), (503, False)])
@@ -377,10 +378,10 @@ def test_the_code_of_a_task_that_was_given_up_is_not_run_again(order: Orders) ->
     (job.folder / "half_dead.yaml").write_text(
         "group: half_dead\ntask: [dead, more_sums]\naggregate_metric_list: [{metric: acc}]\n"
     )
-    job.given_up = {"dead": {"code": "task_error", "message": "it ended the harness child"}}
+    job.given_up = {"dead": Fault("task_error", "it ended the harness child")}
     run = Run().serve(job)
 
-    assert run.of("task_failed") == [], "its coordinator knows"
+    assert run.of(TaskFailed) == [], "its coordinator knows"
     assert list(run.document["results"]) == ["more_sums", "sums", "half_dead"]
     assert run.document["warnings"] == ["group half_dead has no aggregate: not all of its tasks have results"]
 
@@ -393,4 +394,4 @@ def test_what_a_failing_task_asked_changes_no_question_of_the_others(order: Orde
     again = Run(store=dict(alone.store)).serve(order("twin", "generated", "greedy"))
 
     assert again.failures == {"twin": "task_error"}
-    assert again.of("chunk") == []
+    assert again.of(ChunkCut) == []

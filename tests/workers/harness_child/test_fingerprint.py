@@ -9,7 +9,7 @@ import pytest
 
 from tests.workers.first_fingerprint import first_fingerprint
 from workers.harness_child.fingerprint import config_file, content, fingerprint
-from workers.protocol.harness import Engine
+from workers.protocol.engine import EngineRecipe
 
 
 @pytest.fixture
@@ -22,11 +22,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def engine(folder: Path) -> Engine:
-    return Engine("hf", str(folder), args={"dtype": "float32"})
+def engine(folder: Path) -> EngineRecipe:
+    return EngineRecipe("hf", str(folder), args={"dtype": "float32"})
 
 
-def test_a_fingerprint_is_32_bytes_and_stable(engine: Engine) -> None:
+def test_a_fingerprint_is_32_bytes_and_stable(engine: EngineRecipe) -> None:
     assert len(fingerprint(engine, "k")) == 32
     assert fingerprint(engine, "k") == fingerprint(engine, "k")
 
@@ -41,7 +41,9 @@ def test_a_fingerprint_is_32_bytes_and_stable(engine: Engine) -> None:
         {"env": {"ATTENTION": "flash"}},
     ],
 )
-def test_what_can_change_an_answer_changes_the_fingerprint(engine: Engine, change: dict[str, Any]) -> None:
+def test_what_can_change_an_answer_changes_the_fingerprint(
+    engine: EngineRecipe, change: dict[str, Any]
+) -> None:
     assert fingerprint(replace(engine, **change), "k") != fingerprint(engine, "k")
 
 
@@ -53,23 +55,23 @@ def test_what_can_change_an_answer_changes_the_fingerprint(engine: Engine, chang
         {"env": {"NCCL_DEBUG": "INFO"}},
     ],
 )
-def test_what_cannot_change_an_answer_does_not(engine: Engine, change: dict[str, Any]) -> None:
+def test_what_cannot_change_an_answer_does_not(engine: EngineRecipe, change: dict[str, Any]) -> None:
     assert fingerprint(replace(engine, **change), "k") == fingerprint(engine, "k")
 
 
-def test_another_environment_is_another_fingerprint(engine: Engine) -> None:
+def test_another_environment_is_another_fingerprint(engine: EngineRecipe) -> None:
     assert fingerprint(engine, "k") != fingerprint(engine, "other")
 
 
 @pytest.mark.parametrize("softmax_dtype", [{}, {"softmax_dtype": None}, {"softmax_dtype": "float32"}])
-def test_no_answer_of_the_engine_before_is_found(engine: Engine, softmax_dtype: dict[str, Any]) -> None:
+def test_no_answer_of_the_engine_before_is_found(engine: EngineRecipe, softmax_dtype: dict[str, Any]) -> None:
     """It took float32 for the log-softmax where nothing was said."""
     args = {"dtype": "bfloat16"} | softmax_dtype
     now = {fingerprint(replace(engine, args=args | more), "k") for more in ({}, {"softmax_dtype": None})}
     assert first_fingerprint(engine.model, args) not in now
 
 
-def test_the_dtype_of_the_softmax_changes_answers(engine: Engine) -> None:
+def test_the_dtype_of_the_softmax_changes_answers(engine: EngineRecipe) -> None:
     asked = [None, "float32", "bfloat16"]
     prints = {fingerprint(replace(engine, args={"softmax_dtype": dtype}), "k") for dtype in asked}
     assert len(prints) == len(asked)
@@ -93,7 +95,7 @@ def test_a_moved_model_is_the_same_model(folder: Path, tmp_path_factory: pytest.
 
 
 def test_a_tokenizer_folder_counts_by_its_content(
-    engine: Engine, tmp_path_factory: pytest.TempPathFactory
+    engine: EngineRecipe, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     first, second = tmp_path_factory.mktemp("a"), tmp_path_factory.mktemp("b")
     for folder in (first, second):
@@ -129,7 +131,7 @@ def test_a_repository_goes_by_the_commit_of_what_describes_the_model(
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("c" * 40)
     assert (
-        content("owner/name", None, config_file(Engine("hf", "owner/name", args=args)))
+        content("owner/name", None, config_file(EngineRecipe("hf", "owner/name", args=args)))
         == f"owner/name@{'c' * 40}"
     )
     assert content("owner/name", None, "another file") == "owner/name@main"

@@ -15,9 +15,9 @@ from app.settings import Settings
 from tests.tiny_models import hf_python, tiny_gguf, tiny_llama
 from workers.harness_child.errors import JobFailedError
 from workers.harness_child.lm_eval.broker_lm import BrokerLM
-from workers.protocol.harness import Engine
+from workers.protocol.engine import EngineRecipe
 
-from .coordinator import Order, Run
+from .coordinator import Ordered, Run
 
 TEXTS = [
     "Anna has 3 apples",
@@ -39,7 +39,7 @@ def gguf() -> Path:
 
 
 def read(model: Path, python: str | None, **args: Any) -> BrokerLM:
-    return BrokerLM(Engine("hf", str(model), args=args), lambda instance, repeat: None, python)
+    return BrokerLM(EngineRecipe("hf", str(model), args=args), lambda instance, repeat: None, python)
 
 
 def refused(model: Path, python: str | None, **args: Any) -> JobFailedError:
@@ -102,13 +102,13 @@ def test_what_a_killed_harness_left_is_removed(
     ],
 )
 def test_a_file_that_transformers_does_not_read_ends_the_job(
-    order: Callable[..., Order], python: str, content: bytes | None, code: str, says: str
+    order: Callable[..., Ordered], python: str, content: bytes | None, code: str, says: str
 ) -> None:
     job = order("sums", engine_args={"gguf_file": "model.gguf"})
     job.hf_python = python
     job.model = job.folder
     if content is not None:
         (job.folder / "model.gguf").write_bytes(content)
-    error = Run().serve(job).one("failed")["error"]
-    assert error["code"] == code
-    assert says in error["message"]
+    error = Run().serve(job).fault_of_the_job
+    assert error.code == code
+    assert says in error.message

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from workers.harness_child.lm_eval.broker_lm import BrokerLM
 from workers.harness_child.lm_eval.tokens import encode_pairs
-from workers.protocol.harness import Engine
+from workers.protocol.engine import EngineRecipe
 
 from .conftest import MAX_LENGTH
 from .reference import ReferenceLM
@@ -18,7 +18,7 @@ texts = st.text(st.sampled_from("ab 1\n<s/>é\u3000"), max_size=8)
 
 
 def broker(model: Path, **args: Any) -> BrokerLM:
-    return BrokerLM(Engine("hf", str(model), args=args), lambda instance, repeat: None)
+    return BrokerLM(EngineRecipe("hf", str(model), args=args), lambda instance, repeat: None)
 
 
 class Recording(ReferenceLM):

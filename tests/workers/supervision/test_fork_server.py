@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,22 @@ from tests.workers.supervision.conftest import is_running
 from workers.bounds import Bounds
 from workers.coordinator import harness_server as fork_server
 from workers.coordinator.harness_server import HarnessServer
-from workers.protocol.frames import Connection, Frame
+from workers.protocol.channel import Channel
+from workers.protocol.engine import EngineRecipe
+from workers.protocol.fork_server import Exited
+from workers.protocol.frames import Connection
+from workers.protocol.harness import (
+    FROM_HARNESS,
+    EvaluateOrder,
+    Fault,
+    FromHarness,
+    JobFailed,
+    Spec,
+    TaskEntry,
+    TaskFailed,
+    Working,
+)
+from workers.protocol.messages import packed
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_SECONDS = 30.0
@@ -69,7 +85,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, room: Path) -> Iterator[Har
     server.stop()
 
 
-def order(folder: Path, function: str = "fork_and_linger", **spec: object) -> Frame:
+def order(folder: Path, function: str = "fork_and_linger", **spec: Any) -> EvaluateOrder:
     """A job that fails or hangs early on: what matters here is how it ends."""
     task = folder / "hanging.yaml"
     (folder / "code.py").write_text(CODE)
@@ -79,26 +95,33 @@ def order(folder: Path, function: str = "fork_and_linger", **spec: object) -> Fr
         f"dataset_kwargs: {{data_files: {{test: {folder}/docs.jsonl}}}}\n"
         "output_type: generate_until\ndoc_to_text: q\ndoc_to_target: a\n"
     )
-    return {
-        "type": "evaluate",
-        "job_id": "job",
-        "spec": {"model": "hf", "tasks": ["hanging"], **spec},
-        "engine": {"backend": "hf", "model": str(folder), "args": {}},
-        "tasks": [{"name": "hanging", "kind": "task", "yaml_path": str(task), "tags": []}],
-        "backend_key": "k",
-        "salt": None,
-        "given_up": {},
-        "hf_python": None,
-    }
+    return EvaluateOrder(
+        job_id="job",
+        spec=Spec("hf", ["hanging"], **spec),
+        engine=EngineRecipe("hf", str(folder)),
+        entries=(TaskEntry("hanging", "task", str(task)),),
+        backend_key="k",
+        salt=None,
+    )
 
 
-def frames(connection: Connection) -> list[Frame]:
+def give(connection: Connection, order: EvaluateOrder) -> None:
+    connection.send(packed(order))
+
+
+def heard(connection: Connection) -> list[FromHarness]:
     """Everything up to the end of the stream."""
-    received = []
+    channel: Channel[EvaluateOrder, FromHarness] = Channel(connection, FROM_HARNESS)
     with closing(connection):
-        while (frame := connection.receive(PATIENCE_SECONDS)) is not None:
-            received.append(frame)
-    return received
+        return list(iter(lambda: channel.receive(PATIENCE_SECONDS), None))
+
+
+def fault_and_end(connection: Connection) -> tuple[Fault, int]:
+    """Of a job that failed as a whole: why, and how its child ended."""
+    *_, failed, exited = heard(connection)
+    assert isinstance(failed, JobFailed)
+    assert isinstance(exited, Exited)
+    return failed.fault, os.waitstatus_to_exitcode(exited.status)
 
 
 def await_line(log: Path, word: str) -> list[str]:
@@ -116,9 +139,9 @@ def await_line(log: Path, word: str) -> list[str]:
 def hanging(server: HarnessServer, tmp_path: Path) -> Iterator[tuple[Connection, list[int]]]:
     """A child that hangs while it prepares, and the pids of it and its own child."""
     make_model(tmp_path)
-    connection = server.spawn("job", tmp_path / "log")
+    connection = server.spawn(tmp_path / "log")
     with closing(connection):
-        connection.send(order(tmp_path))
+        give(connection, order(tmp_path))
         yield connection, [int(pid) for pid in await_line(tmp_path / "log", "lingering")[1:]]
 
 
@@ -132,23 +155,22 @@ def make_model(folder: Path) -> None:
 
 
 def test_a_child_answers_and_its_end_is_told(server: HarnessServer, tmp_path: Path) -> None:
-    connection = server.spawn("job", tmp_path / "log")
-    connection.send(order(tmp_path, limit=-1))
-    *_, failed, exited = frames(connection)
+    connection = server.spawn(tmp_path / "log")
+    give(connection, order(tmp_path, limit=-1))
+    fault, status = fault_and_end(connection)
 
-    assert failed["type"] == "failed"
-    assert exited["type"] == "exited"
-    assert os.waitstatus_to_exitcode(exited["status"]) == 1
+    assert "limit must be positive" in fault.message
+    assert status == 1
     assert "limit must be positive" in (tmp_path / "log").read_text()
 
 
 def test_children_of_two_jobs_do_not_hear_each_other(server: HarnessServer, tmp_path: Path) -> None:
-    first, second = (server.spawn(name, tmp_path / name) for name in ("first", "second"))
-    second.send(order(tmp_path, limit=-2))
-    first.send(order(tmp_path, limit=-1))
+    first, second = (server.spawn(tmp_path / name) for name in ("first", "second"))
+    give(second, order(tmp_path, limit=-2))
+    give(first, order(tmp_path, limit=-1))
 
-    assert "-2" in frames(second)[0]["error"]["message"]
-    assert "-1" in frames(first)[0]["error"]["message"]
+    assert "-2" in fault_and_end(second)[0].message
+    assert "-1" in fault_and_end(first)[0].message
 
 
 def test_the_server_forks_from_a_single_thread(hanging: tuple[Connection, list[int]]) -> None:
@@ -166,7 +188,7 @@ def test_a_child_runs_in_an_empty_folder_of_its_own(
     assert folder != Path.cwd()
     os.kill(pids[0], signal.SIGKILL)
 
-    assert frames(connection)[-1]["type"] == "exited"
+    assert isinstance(heard(connection)[-1], Exited)
     assert all_gone(pids)
     assert not folder.exists()
 
@@ -174,14 +196,14 @@ def test_a_child_runs_in_an_empty_folder_of_its_own(
 def test_a_job_is_told_where_there_is_no_room_for_its_folder(
     server: HarnessServer, room: Path, tmp_path: Path
 ) -> None:
-    with closing(server.spawn("job", tmp_path / "log")):
+    with closing(server.spawn(tmp_path / "log")):
         room.rename(room.with_name("elsewhere"))
         try:
-            [told] = frames(server.spawn("job", tmp_path / "log"))
+            [told] = heard(server.spawn(tmp_path / "log"))
         finally:
             room.with_name("elsewhere").rename(room)
-    assert told["type"] == "failed"
-    assert "no folder could be made for the harness child" in told["error"]["message"]
+    assert isinstance(told, JobFailed)
+    assert "no folder could be made for the harness child" in told.fault.message
 
 
 @pytest.mark.parametrize(
@@ -201,21 +223,22 @@ def test_a_child_that_passes_its_bounds_is_killed_alone_and_its_job_told(
     other = tmp_path / "other"
     other.mkdir()
     make_model(other)
-    connection = server.spawn("job", other / "log")
-    connection.send(order(other, function))
-    *_, exited = frames(connection)
-    assert os.waitstatus_to_exitcode(exited["status"]) == -signal.SIGKILL
-    assert words in exited["outgrew"]
+    connection = server.spawn(other / "log")
+    give(connection, order(other, function))
+    *_, exited = heard(connection)
+    assert isinstance(exited, Exited)
+    assert os.waitstatus_to_exitcode(exited.status) == -signal.SIGKILL
+    assert words in (exited.outgrew or "")
     assert is_running(hanging[1][0])
 
 
 def test_a_task_that_opens_too_many_files_fails_alone(server: HarnessServer, tmp_path: Path) -> None:
     make_model(tmp_path)
-    connection = server.spawn("job", tmp_path / "log")
-    connection.send(order(tmp_path, "open_files"))
-    [failed] = [frame for frame in frames(connection) if frame["type"] == "task_failed"]
-    assert failed["error"]["code"] == "host_out_of_memory"
-    assert "Too many open files" in failed["error"]["message"]
+    connection = server.spawn(tmp_path / "log")
+    give(connection, order(tmp_path, "open_files"))
+    [failed] = [message for message in heard(connection) if isinstance(message, TaskFailed)]
+    assert failed.fault.code == "host_out_of_memory"
+    assert "Too many open files" in failed.fault.message
 
 
 def test_a_killed_child_is_told(
@@ -224,7 +247,9 @@ def test_a_killed_child_is_told(
     connection, pids = hanging
     os.kill(pids[0], signal.SIGKILL)
 
-    assert os.waitstatus_to_exitcode(frames(connection)[-1]["status"]) == -signal.SIGKILL
+    exited = heard(connection)[-1]
+    assert isinstance(exited, Exited)
+    assert os.waitstatus_to_exitcode(exited.status) == -signal.SIGKILL
     assert all_gone(pids), "what the child had started went with it"
 
 
@@ -247,10 +272,10 @@ def test_a_dead_server_ends_its_jobs_and_is_started_again(
     os.kill(_parent(pids[0]), signal.SIGKILL)
 
     assert all_gone(pids[:1])
-    assert [frame["type"] for frame in frames(connection)] == ["phase", "working"]
-    again = server.spawn("job", tmp_path / "again")
-    again.send(order(tmp_path, limit=-1))
-    assert frames(again)[-1]["type"] == "exited"
+    assert [type(message) for message in heard(connection)] == [Working]
+    again = server.spawn(tmp_path / "again")
+    give(again, order(tmp_path, limit=-1))
+    assert fault_and_end(again)[1] == 1
     os.kill(pids[1], signal.SIGKILL)
 
 
@@ -260,14 +285,14 @@ def test_a_frozen_server_is_replaced_and_its_jobs_are_told(
     connection, pids = hanging
     frozen = _parent(pids[0])
     os.kill(frozen, signal.SIGSTOP)
-    unheard = server.spawn("job", tmp_path / "unheard")
+    unheard = server.spawn(tmp_path / "unheard")
 
     until(lambda: server.look() or not is_running(frozen), PATIENCE_SECONDS)
-    assert [frame["type"] for frame in frames(connection)] == ["phase", "working"]
-    assert frames(unheard) == []
-    again = server.spawn("job", tmp_path / "again")
-    again.send(order(tmp_path, limit=-1))
-    assert frames(again)[-1]["type"] == "exited"
+    assert [type(message) for message in heard(connection)] == [Working]
+    assert heard(unheard) == []
+    again = server.spawn(tmp_path / "again")
+    give(again, order(tmp_path, limit=-1))
+    assert fault_and_end(again)[1] == 1
     os.kill(pids[1], signal.SIGKILL)
 
 

@@ -33,6 +33,7 @@ from tests.workers.harness_child.coordinator import generation, score
 from tests.workers.troubles.ways import BASES, UNREADABLE, WAYS, Way, sound, write
 from tests.world import World, make_world
 from workers.chunk_frames import divided
+from workers.coordinator.harness_server import harness_server
 from workers.coordinator.worker import Coordinator
 from workers.protocol.payload import unpack_requests
 
@@ -143,7 +144,10 @@ def service(
         sessions = make_sessions(settings)
         world = make_world(sessions, settings)
         coordinator = Coordinator(
-            coordination=world.coordination, settings=settings, stopping=threading.Event()
+            coordination=world.coordination,
+            settings=settings,
+            server=harness_server(settings),
+            stopping=threading.Event(),
         )
         coordinator.start()
         made = Service(world, settings, folder, model, coordinator)

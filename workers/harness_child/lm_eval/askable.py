@@ -10,19 +10,19 @@ import msgpack
 from lm_eval.api.instance import Instance
 
 from workers.harness_child.errors import TASK_ERROR, TaskFailedError, said
-
-LOGLIKELIHOOD = "loglikelihood"
-ROLLING = "loglikelihood_rolling"
-GENERATE = "generate_until"
+from workers.protocol.payload import RequestKind
 
 TEXTS = {
-    LOGLIKELIHOOD: ("context (doc_to_text)", "continuation (doc_to_target or doc_to_choice)"),
-    ROLLING: ("text (doc_to_target)",),
-    GENERATE: ("context (doc_to_text)",),
+    RequestKind.LOGLIKELIHOOD.value: (
+        "context (doc_to_text)",
+        "continuation (doc_to_target or doc_to_choice)",
+    ),
+    RequestKind.ROLLING.value: ("text (doc_to_target)",),
+    RequestKind.GENERATE.value: ("context (doc_to_text)",),
 }
 """The texts of each kind of request, with what makes them in a task that is only YAML."""
 
-MOST_QUESTIONS = 20_000_000
+MOST_REQUESTS = 20_000_000
 """Of one task: more take more memory than a host has."""
 
 
@@ -35,12 +35,12 @@ def check(instances: Sequence[Instance], samples: Sequence[int] | None) -> None:
         document = f"document {samples[instance.doc_id] if samples else instance.doc_id}"
         for field, value in zip(TEXTS.get(instance.request_type, ()), instance.args, strict=False):
             _check_text(value, f"{document}: the {field}")
-        if instance.request_type == GENERATE and id(instance.args[-1]) not in checked:
+        if instance.request_type == RequestKind.GENERATE and id(instance.args[-1]) not in checked:
             _check_settings(instance.args[1:], document)
             checked.add(id(instance.args[-1]))
         count += instance.repeats
-    if count > MOST_QUESTIONS:
-        raise _failed(f"it makes {count} requests, at most {MOST_QUESTIONS}")
+    if count > MOST_REQUESTS:
+        raise _failed(f"it makes {count} requests, at most {MOST_REQUESTS}")
 
 
 def _check_shape(instance: object) -> None:

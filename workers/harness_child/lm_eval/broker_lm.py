@@ -17,7 +17,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_L
 from workers.harness_child.errors import MODEL_NOT_FOUND, TOKENIZER_ERROR, JobFailedError, unreadable
 from workers.harness_child.lm_eval import hub
 from workers.harness_child.lm_eval.gguf_files import unpacked
-from workers.protocol.harness import Engine
+from workers.protocol.engine import EngineRecipe
 
 Answer = Callable[[Instance, int], object]
 """The answer to the n-th repeat of an instance."""
@@ -26,7 +26,7 @@ Answer = Callable[[Instance, int], object]
 class BrokerLM(LM):  # type: ignore[misc]
     """Resolves everything that shapes a prompt as lm-eval's HFLM does, without weights or torch."""
 
-    def __init__(self, engine: Engine, answer: Answer, hf_python: str | None = None) -> None:
+    def __init__(self, engine: EngineRecipe, answer: Answer, hf_python: str | None = None) -> None:
         """`hf_python` reads GGUF files."""
         super().__init__()
         self._args = engine.args
@@ -155,7 +155,7 @@ def encode_options(special_tokens: bool | None) -> dict[str, bool]:
     return {} if special_tokens is None else {"add_special_tokens": special_tokens}
 
 
-def _load_config(engine: Engine) -> Any:
+def _load_config(engine: EngineRecipe) -> Any:
     try:
         return AutoConfig.from_pretrained(
             engine.model,
@@ -170,7 +170,7 @@ def _load_config(engine: Engine) -> Any:
         raise JobFailedError(TOKENIZER_ERROR, str(error)) from error
 
 
-def _load_tokenizer(engine: Engine) -> Any:
+def _load_tokenizer(engine: EngineRecipe) -> Any:
     args = engine.args
     options: dict[str, Any] = {
         "revision": str(engine.revision or "main"),
@@ -186,7 +186,7 @@ def _load_tokenizer(engine: Engine) -> Any:
         raise unreadable(TOKENIZER_ERROR, name, str(error), unreachable=hub.unreachable(error)) from error
 
 
-def _resolve_backend(engine: Engine, config: Any) -> str:
+def _resolve_backend(engine: EngineRecipe, config: Any) -> str:
     asked = engine.args.get("backend", "default")
     if asked != "default":
         return str(asked)

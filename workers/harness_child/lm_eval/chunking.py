@@ -1,9 +1,8 @@
-"""Chunks for the questions that have no answer yet."""
+"""Chunks for the requests that have no answer yet."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 from lm_eval.models.utils import normalize_gen_kwargs
 
 from workers.harness_child.errors import TASK_ERROR, said, sayable
-from workers.harness_child.lm_eval.askable import GENERATE, LOGLIKELIHOOD, ROLLING
 from workers.harness_child.lm_eval.broker_lm import BrokerLM
 from workers.harness_child.lm_eval.cutting import (
     Cut,
@@ -22,108 +20,103 @@ from workers.harness_child.lm_eval.cutting import (
     cut_prompts,
     cut_windows,
 )
-from workers.harness_child.lm_eval.requests import (
-    Ledger,
-    Question,
-    groups_contexts,
-    is_sampled,
-)
+from workers.harness_child.lm_eval.ledger import Ledger
+from workers.harness_child.lm_eval.requests import Request, groups_contexts, is_sampled
 from workers.harness_child.lm_eval.tokens import encode, encode_pairs
-from workers.protocol.frames import Frame
-from workers.protocol.harness import Job
-from workers.protocol.payload import pack_requests
+from workers.protocol.harness import ChunkCut, EvaluateOrder, Fault
+from workers.protocol.payload import RequestKind, pack_requests
 
 Cutter = Callable[[Sequence[int]], list[Cut]]
 
 
 @dataclass(frozen=True)
 class _Sheet:
-    """Questions of one kind that an engine can answer, what it gets for each, and how to cut them."""
+    """Requests of one kind that an engine can answer, what it gets for each, and how to cut them."""
 
-    questions: Sequence[Question]
+    requests: Sequence[Request]
     items: Callable[[int], object]
     cut: Cutter
 
 
-class Planner:
+class Chunking:
     """Cuts what a ledger misses into chunks."""
 
-    def __init__(self, job: Job, lm: BrokerLM, ledger: Ledger) -> None:
-        self._job = job
+    def __init__(self, order: EvaluateOrder, lm: BrokerLM, ledger: Ledger) -> None:
+        self._order = order
         self._lm = lm
         self._ledger = ledger
-        self._batch_size = _batch_size(job.spec.batch_size, job.spec.max_batch_size)
-        whole_batches = job.engine.backend == "hf" and isinstance(self._batch_size, int)
+        self._batch_size = _batch_size(order.spec.batch_size, order.spec.max_batch_size)
+        whole_batches = order.engine.backend == "hf" and isinstance(self._batch_size, int)
         self._rows = self._batch_size if whole_batches and isinstance(self._batch_size, int) else 1
 
-    def chunks(self) -> list[Frame]:
-        """All chunk frames, the longest first; questions no engine could answer fail here."""
-        frames: list[Frame] = []
-        for kind in (LOGLIKELIHOOD, ROLLING, GENERATE):
-            questions = list(self._ledger.questions[kind].values())
-            if not all(self._ledger.is_settled(question.key) for question in questions):
-                frames += self._chunks_of(self._sheet(kind, questions))
-        frames.sort(key=lambda frame: -frame["cost"])
-        return frames
+    def chunks(self) -> list[ChunkCut]:
+        """All chunks, the longest first; requests no engine could answer fail here."""
+        chunks: list[ChunkCut] = []
+        for kind in RequestKind:
+            requests = list(self._ledger.requests[kind].values())
+            if not all(self._ledger.is_settled(request.key) for request in requests):
+                chunks += self._chunks_of(self._sheet(kind, requests))
+        chunks.sort(key=lambda chunk: -chunk.cost)
+        return chunks
 
-    def _sheet(self, kind: str, questions: list[Question]) -> _Sheet:
+    def _sheet(self, kind: RequestKind, requests: list[Request]) -> _Sheet:
         match kind:
-            case "loglikelihood":
-                return self._loglikelihoods(questions)
-            case "loglikelihood_rolling":
-                return self._windows(questions)
-            case _:
-                return self._generations(questions)
+            case RequestKind.LOGLIKELIHOOD:
+                return self._loglikelihoods(requests)
+            case RequestKind.ROLLING:
+                return self._windows(requests)
+            case RequestKind.GENERATE:
+                return self._generations(requests)
 
-    def _loglikelihoods(self, questions: list[Question]) -> _Sheet:
-        questions, pairs = self._made(
-            questions, lambda some: encode_pairs(self._lm, [question.args for question in some])
+    def _loglikelihoods(self, requests: list[Request]) -> _Sheet:
+        requests, pairs = self._made(
+            requests, lambda some: encode_pairs(self._lm, [request.args for request in some])
         )
-        questions, pairs = self._possible(questions, pairs, self._fault_of_pair)
-        grouped = groups_contexts(self._job, self._lm)
+        requests, pairs = self._possible(requests, pairs, self._fault_of_pair)
+        grouped = groups_contexts(self._order, self._lm)
         return _Sheet(
-            questions,
+            requests,
             lambda position: _as_lists(pairs[position]),
             lambda positions: cut_loglikelihoods([pairs[p] for p in positions], self._rows, grouped=grouped),
         )
 
-    def _windows(self, questions: list[Question]) -> _Sheet:
-        windows = [Pair(*question.args) for question in questions]
+    def _windows(self, requests: list[Request]) -> _Sheet:
+        windows = [Pair(*request.args) for request in requests]
         return _Sheet(
-            questions,
+            requests,
             lambda position: _as_lists(windows[position]),
             lambda positions: cut_windows([windows[p] for p in positions], self._rows),
         )
 
-    def _generations(self, questions: list[Question]) -> _Sheet:
-        questions, prompts = self._made(questions, self._prompts)
-        questions, prompts = self._possible(questions, prompts, self._fault_of_prompt)
+    def _generations(self, requests: list[Request]) -> _Sheet:
+        requests, prompts = self._made(requests, self._prompts)
+        requests, prompts = self._possible(requests, prompts, self._fault_of_prompt)
         return _Sheet(
-            questions,
+            requests,
             lambda position: prompts[position].text,
             lambda positions: cut_prompts([prompts[p] for p in positions], self._rows),
         )
 
     def _made(
-        self, questions: list[Question], make: Callable[[list[Question]], list[Any]]
-    ) -> tuple[list[Question], list[Any]]:
-        """What is sent for each question; where that cannot be made for all, those fail for which it cannot."""
+        self, requests: list[Request], make: Callable[[list[Request]], list[Any]]
+    ) -> tuple[list[Request], list[Any]]:
+        """What is sent for each request; where that cannot be made for all, those fail for which it cannot."""
         try:
-            return questions, make(questions)
+            return requests, make(requests)
         except Exception:  # noqa: BLE001 - a tokenizer may choke on any text
-            kept = [(question, made) for question in questions for made in self._made_alone(question, make)]
-            return [question for question, _ in kept], [made for _, made in kept]
+            kept = [(request, made) for request in requests for made in self._made_alone(request, make)]
+            return [request for request, _ in kept], [made for _, made in kept]
 
-    def _made_alone(self, question: Question, make: Callable[[list[Question]], list[Any]]) -> list[Any]:
+    def _made_alone(self, request: Request, make: Callable[[list[Request]], list[Any]]) -> list[Any]:
         try:
-            return make([question])
+            return make([request])
         except Exception as error:  # noqa: BLE001 - likewise
-            self._ledger.fail(question.key, {"code": TASK_ERROR, "message": sayable(said(error))})
+            self._ledger.fail(request.key, Fault(TASK_ERROR, sayable(said(error))))
             return []
 
-    def _prompts(self, questions: list[Question]) -> list[Prompt]:
-        tokens = encode(self._lm, [question.args[0] for question in questions])
-        return [self._prompt(len(tokens[question.args[0]]), *question.args) for question in questions]
+    def _prompts(self, requests: list[Request]) -> list[Prompt]:
+        tokens = encode(self._lm, [request.args[0] for request in requests])
+        return [self._prompt(len(tokens[request.args[0]]), *request.args) for request in requests]
 
     def _prompt(self, length: int, text: str, settings: dict[str, Any]) -> Prompt:
         return Prompt(text, length, settings, float(length + self._generated(settings)))
@@ -132,15 +125,15 @@ class Planner:
         return int(normalize_gen_kwargs(settings, self._lm.max_gen_toks)["max_gen_toks"])
 
     def _possible(
-        self, questions: list[Question], items: list[Any], fault_of: Callable[[Any], str | None]
-    ) -> tuple[list[Question], list[Any]]:
+        self, requests: list[Request], items: list[Any], fault_of: Callable[[Any], str | None]
+    ) -> tuple[list[Request], list[Any]]:
         """Leave out and fail what HFLM would stop the whole run for."""
         faults = [fault_of(item) for item in items]
-        for question, fault in zip(questions, faults, strict=True):
+        for request, fault in zip(requests, faults, strict=True):
             if fault is not None:
-                self._ledger.fail(question.key, {"code": TASK_ERROR, "message": fault})
+                self._ledger.fail(request.key, Fault(TASK_ERROR, fault))
         kept = [position for position, fault in enumerate(faults) if fault is None]
-        return [questions[position] for position in kept], [items[position] for position in kept]
+        return [requests[position] for position in kept], [items[position] for position in kept]
 
     def _fault_of_pair(self, pair: Pair) -> str | None:
         if not pair.context or not pair.continuation:
@@ -153,42 +146,41 @@ class Planner:
 
     def _fault_of_prompt(self, prompt: Prompt) -> str | None:
         room = self._lm.max_length - self._generated(dict(prompt.settings))
-        if self._job.engine.backend == "hf" and self._lm.backend == "causal" and room <= 0:
+        if self._order.engine.backend == "hf" and self._lm.backend == "causal" and room <= 0:
             return f"max_gen_toks leaves no room for a prompt within max_length {self._lm.max_length}"
         longest = prompt.settings.get("max_length")
         if longest and self._lm.backend == "causal" and min(prompt.length, room) >= longest:
             return f"generation_kwargs.max_length {longest} counts the prompt too, which has {prompt.length} tokens"
         return None
 
-    def _chunks_of(self, sheet: _Sheet) -> list[Frame]:
+    def _chunks_of(self, sheet: _Sheet) -> list[ChunkCut]:
         settled = {
             position
-            for position, question in enumerate(sheet.questions)
-            if self._ledger.is_settled(question.key)
+            for position, request in enumerate(sheet.requests)
+            if self._ledger.is_settled(request.key)
         }
-        cuts = cut_missing(len(sheet.questions), settled, sheet.cut)
-        return [self._frame(sheet, cut) for cut in cuts]
+        cuts = cut_missing(len(sheet.requests), settled, sheet.cut)
+        return [self._chunk(sheet, cut) for cut in cuts]
 
-    def _frame(self, sheet: _Sheet, cut: Cut) -> Frame:
-        questions = [sheet.questions[position] for position in cut.positions]
-        settings = questions[0].args[1] if questions[0].kind == GENERATE else None
-        keys = [question.key for question in questions]
-        return {
-            "type": "chunk",
-            "kind": questions[0].kind,
-            "batch_size": self._batch_size,
-            "gen_kwargs": settings,
-            "seed": self._seed() if settings is not None and is_sampled(settings) else None,
-            "cost": cut.cost,
-            "keys": keys,
-            "tasks": dict(Counter(task for key in keys for task in self._ledger.askers(key))),
-            "payload": pack_requests([sheet.items(position) for position in cut.positions]),
-        }
+    def _chunk(self, sheet: _Sheet, cut: Cut) -> ChunkCut:
+        requests = [sheet.requests[position] for position in cut.positions]
+        kind, settings = requests[0].kind, None
+        if kind is RequestKind.GENERATE:
+            settings = requests[0].args[1]
+        return ChunkCut(
+            kind=kind,
+            batch_size=self._batch_size,
+            gen_kwargs=settings,
+            seed=self._seed() if settings is not None and is_sampled(settings) else None,
+            cost=cut.cost,
+            keys=tuple(request.key for request in requests),
+            payload=pack_requests([sheet.items(position) for position in cut.positions]),
+        )
 
     def _seed(self) -> int:
         """From the seed that lm-eval gives torch, which draws its samples; without one each job has its own."""
-        seed = self._job.spec.seed[2]
-        digest = hashlib.sha256(self._job.id.encode() if seed is None else b"%d" % seed).digest()
+        seed = self._order.spec.seed[2]
+        digest = hashlib.sha256(self._order.job_id.encode() if seed is None else b"%d" % seed).digest()
         return int.from_bytes(digest[:8], "big") >> 1
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar, assert_never
 
 from lm_eval.api.task import Task
 
@@ -28,19 +27,47 @@ from workers.harness_child.fingerprint import fingerprint
 from workers.harness_child.lm_eval import loading, scoring, templates
 from workers.harness_child.lm_eval.askable import check
 from workers.harness_child.lm_eval.broker_lm import BrokerLM
-from workers.harness_child.lm_eval.chunking import Planner
-from workers.harness_child.lm_eval.inbox import Inbox
+from workers.harness_child.lm_eval.chunking import Chunking
+from workers.harness_child.lm_eval.ledger import Ledger
+from workers.harness_child.lm_eval.link import Link
 from workers.harness_child.lm_eval.provenance import of_task, provenance
-from workers.harness_child.lm_eval.requests import Asking, Failure, Ledger, settings_of
+from workers.harness_child.lm_eval.requests import RequestNames, settings_of
 from workers.harness_child.lm_eval.results import Report, file_date
 from workers.harness_child.lm_eval.shared_faults import SharedFaults
 from workers.harness_child.lm_eval.unanswered import Gaps, leave_out
 from workers.harness_child.lm_eval.writing import portions
-from workers.protocol.frames import Connection, Frame
-from workers.protocol.harness import Job
+from workers.protocol.channel import Channel
+from workers.protocol.frames import Connection
+from workers.protocol.harness import (
+    ORDERS,
+    AllCut,
+    EvaluateOrder,
+    FactsTold,
+    Fault,
+    Found,
+    JobFailed,
+    JudgeSettings,
+    LookUp,
+    Prepared,
+    RequestFailed,
+    Responses,
+    Results,
+    SampleRows,
+    ScoringBegun,
+    SettingsJudged,
+    TaskFailed,
+    TaskFinished,
+    TaskProgress,
+    TellFacts,
+    ToHarness,
+    Withdraw,
+    Working,
+)
 
 LOOKUP_KEYS = 5000
 PROGRESS_SECONDS = 1.0
+
+M = TypeVar("M")
 
 _log = logging.getLogger(__name__)
 
@@ -49,16 +76,17 @@ def serve(connection: Connection) -> int:
     """Evaluate the one job that is ordered on a connection; the exit status of the process."""
     templates.install()
     logging.raiseExceptions = False  # task code may have closed what is logged to
-    order = connection.receive()
+    channel: Channel[JobFailed, EvaluateOrder] = Channel(connection, ORDERS)
+    order = channel.receive()
     if order is None:
         return 1
     try:
-        Evaluation(Job.parse(order), connection).run()
+        Evaluation(order, Link(connection)).run()
     except CoordinatorGoneError:
         return 1
     except BaseException as error:  # noqa: BLE001 - whatever it is, the coordinator learns it
         _log.exception("the job failed")
-        connection.send({"type": "failed", "error": described(error, INTERNAL)})
+        channel.send(JobFailed(described(error, INTERNAL)))
         return 1
     return 0
 
@@ -66,86 +94,83 @@ def serve(connection: Connection) -> int:
 class Evaluation:
     """One job, from its order to its results."""
 
-    def __init__(self, job: Job, connection: Connection) -> None:
-        self._job = job
-        self._connection = connection
-        self._pid = os.getpid()
-        self._inbox = Inbox(connection)
+    def __init__(self, order: EvaluateOrder, link: Link) -> None:
+        self._order = order
+        self._link = link
         self._ledger = Ledger()
         self._shared = SharedFaults(self._ledger)
-        self._failures: dict[str, dict[str, str]] = {}
+        self._faults: dict[str, Fault] = {}
         self._chosen: dict[str, list[int] | None] = {}
         self._limits: dict[str, int | None] = {}
         self._gaps: dict[str, Gaps] = {}
         self._drawers: list[str] = []
-        self._judged: dict[str, list[str]] = {}
+        self._judged: dict[str, tuple[str, ...]] = {}
         self._progress_at: dict[str, float] = defaultdict(float)
         self._known: dict[str, dict[str, Any]] = {}
         self._at: str | None = None
 
     def run(self) -> None:
         """Send everything the coordinator is owed, ending with the results."""
-        if faults := self._job.spec.faults():
+        if faults := self._order.spec.faults():
             raise JobFailedError(TASK_ERROR, "; ".join(faults))
-        self._phase("preparing")
         self._prepare()
         self._look_up()
-        self._plan()
-        self._phase("waiting")
+        self._cut()
         self._score_as_answers_come()
-        self._phase("scoring")
+        self._link.tell(ScoringBegun())
         self._score_drawers()
         self._send_results()
 
     def _prepare(self) -> None:
-        job = self._job
-        self._lm = BrokerLM(job.engine, self._ledger.answer, job.hf_python)
-        template = self._lm.choose_template(job.spec.apply_chat_template)
-        self._report = Report(job, self._lm, chat_template=template)
-        scoring.seed(job.spec)
+        order = self._order
+        self._lm = BrokerLM(order.engine, self._ledger.answer, order.hf_python)
+        template = self._lm.choose_template(order.spec.apply_chat_template)
+        self._report = Report(order, self._lm, chat_template=template)
+        scoring.seed(order.spec)
         self._load()
         self._build()
-        self._scorer = scoring.Scorer(self._lm, job.spec)
-        self._send(
-            "prepared",
-            fingerprint=fingerprint(job.engine, job.backend_key),
-            tasks=[{"name": name, "total": self._ledger.totals[name]} for name in self._tasks],
-            provenance=provenance(job, {name: self._known[name] for name in self._tasks}, template),
+        self._scorer = scoring.Scorer(self._lm, order.spec)
+        self._link.tell(
+            Prepared(
+                fingerprint=fingerprint(order.engine, order.backend_key),
+                totals=tuple((name, self._ledger.totals[name]) for name in self._tasks),
+                provenance=provenance(order, {name: self._known[name] for name in self._tasks}, template),
+            )
         )
 
     def _load(self) -> None:
         try:
-            loaded = loading.load(self._job, self._working)
+            loaded = loading.load(self._order, self._working)
         except ValueError as error:
             raise JobFailedError(TASK_ERROR, str(error)) from error
         self._tasks: dict[str, Task] = loaded.tasks
         self._groups = loaded.groups
-        self._order = list(loaded.tasks)
+        self._names = list(loaded.tasks)
         for name, failure in loaded.failures.items():
             self._fail(name, described(failure, loading_code(failure)))
         for name, task in list(self._tasks.items()):
             with self._at_its_own_risk(name):
-                loading.configure(task, self._job.spec)
+                loading.configure(task, self._order.spec)
 
     def _build(self) -> None:
-        asking = Asking(self._job, self._lm)
+        names = RequestNames(self._order, self._lm)
         for name, task in list(self._tasks.items()):
             with self._at_its_own_risk(name, loading_code):
-                self._chosen[name] = loading.chosen(name, self._job.spec)
-                self._limits[name] = loading.build(name, task, self._job.spec, self._lm)
+                self._chosen[name] = loading.chosen(name, self._order.spec)
+                self._limits[name] = loading.build(name, task, self._order.spec, self._lm)
                 check(task.instances, self._chosen[name])
                 self._known[name] = of_task(task)
                 self._judge(task)
-                self._ledger.enter(name, asking.ask(task.instances))
+                self._ledger.enter(name, names.of(task.instances))
         if not self._tasks:
-            raise all_failed(self._failures)
+            raise all_failed(self._faults)
 
     def _judge(self, task: Task) -> None:
         """Let the coordinator, which knows the backend, look at settings that no task had yet; TaskFailedError."""
         for text in settings_of(task.instances):
             if text not in self._judged:
-                self._send("settings", settings=text)
-                self._judged[text] = self._await("judged")["faults"]
+                self._link.tell(JudgeSettings(text))
+                self._judged[text] = self._await(SettingsJudged).faults
             if self._judged[text]:
                 raise TaskFailedError(TASK_ERROR, "; ".join(self._judged[text]))
 
@@ -165,55 +190,58 @@ class Evaluation:
     def _working(self, name: str | None) -> None:
         if name != self._at:
             self._at = name
-            self._send("working", task=name)
+            self._link.tell(Working(name))
 
     def _look_up(self) -> None:
         keys = self._ledger.keys()
         batches = [keys[start : start + LOOKUP_KEYS] for start in range(0, len(keys), LOOKUP_KEYS)]
         for batch in batches:
-            self._send("lookup", keys=batch)
+            self._link.tell(LookUp(tuple(batch)))
         for _ in batches:
-            self._await("found")
+            self._await(Found)
 
-    def _plan(self) -> None:
+    def _cut(self) -> None:
         self._working(None)
-        for chunk in Planner(self._job, self._lm, self._ledger).chunks():
-            self._send(**chunk)
-        self._send("planned")
+        for chunk in Chunking(self._order, self._lm, self._ledger).chunks():
+            self._link.tell(chunk)
+        self._link.tell(AllCut())
 
     def _score_as_answers_come(self) -> None:
         self._score_complete()
         self._show_progress(self._tasks)
         while self._ledger.is_open():
-            frame = self._next()
-            self._show_progress(self._touched_by(frame))
+            self._show_progress(self._touched_by(self._next()))
             self._score_complete()
 
-    def _await(self, kind: str) -> Frame:
-        """The next frame of this kind; what comes before it is taken in."""
-        while (frame := self._next())["type"] != kind:
+    def _await(self, kind: type[M]) -> M:
+        """The next message of this kind; what comes before it is taken in."""
+        while not isinstance(message := self._next(), kind):
             pass
-        return frame
+        return message
 
-    def _next(self) -> Frame:
-        """The next frame, taken in."""
+    def _next(self) -> ToHarness:
+        """The next message, taken in."""
         self._working(None)
-        frame = self._inbox.next()
-        match frame["type"]:
-            case "found" | "responses":
-                for key, value in frame["responses"]:
-                    self._ledger.resolve(key, value)
-                self._ledger.pending.update(frame.get("pending", ()))
-            case "request_failed":
-                self._take_failure(frame["key"], frame["error"])
-        return frame
+        message = self._link.next()
+        match message:
+            case Found() | Responses():
+                for key, response in message.responses:
+                    self._ledger.resolve(key, response)
+                self._ledger.pending.update(message.pending if isinstance(message, Found) else ())
+            case RequestFailed():
+                self._take_fault(message.key, message.fault)
+            case SettingsJudged() | FactsTold():
+                pass  # whoever asked waits for it
+            case _:
+                assert_never(message)
+        return message
 
-    def _take_failure(self, key: bytes, error: Failure) -> None:
+    def _take_fault(self, key: bytes, fault: Fault) -> None:
         if self._ledger.is_failed(key):  # it was given up meanwhile, with the others that it fails like
             return
-        self._ledger.fail(key, error)
-        if gone := self._shared.after(key, error):
-            self._send("withdraw", keys=gone)
+        self._ledger.fail(key, fault)
+        if gone := self._shared.after(key, fault):
+            self._link.tell(Withdraw(tuple(gone)))
 
     def _score_complete(self) -> None:
         for name in self._ledger.take_complete():
@@ -222,14 +250,14 @@ class Evaluation:
             if name in self._tasks:
                 self._score(name)
 
-    def _leave_out(self, name: str, failed: Mapping[int, Failure]) -> None:
+    def _leave_out(self, name: str, failed: Mapping[int, Fault]) -> None:
         """Go on without the documents that have no answer, if there are others."""
         with self._at_its_own_risk(name):
             gaps = leave_out(name, self._tasks[name], failed, self._chosen[name])
             self._gaps[name] = gaps
             self._send_rows(name, [(line, None) for line in gaps.lines])
             if gaps.whole:
-                self._fail(name, gaps.error)
+                self._fail(name, gaps.fault)
             else:
                 _log.warning(gaps.warning)
 
@@ -239,49 +267,44 @@ class Evaluation:
             self._drawers.append(name) if drew else self._finish(name, results)
 
     def _score_drawers(self) -> None:
-        for name in sorted(self._drawers, key=self._order.index):
+        for name in sorted(self._drawers, key=self._names.index):
             with self._at_its_own_risk(name):
                 self._finish(name, self._scorer.score_in_turn(name, self._tasks[name], self._limits[name]))
 
     def _finish(self, name: str, results: scoring.EvalResults) -> None:
         scored = self._report.add(name, results)
         self._send_rows(name, scored.rows)
-        error = self._gaps[name].error if name in self._gaps else None
-        self._send("task_finished", task=name, metrics=scored.metrics, error=error)
+        fault = self._gaps[name].fault if name in self._gaps else None
+        self._link.tell(TaskFinished(name, scored.metrics, fault))
 
     def _send_rows(self, name: str, rows: list[tuple[str, bool | None]]) -> None:
-        if not self._job.spec.keeps_samples:
+        if not self._order.spec.keeps_samples:
             return
         for some in portions(rows):
-            self._send("sample_rows", task=name, rows=some)
+            self._link.tell(SampleRows(name, tuple(some)))
 
-    def _fail(self, name: str, error: dict[str, str]) -> None:
-        _log.error("task %s failed: %s", name, error["message"])
+    def _fail(self, name: str, fault: Fault) -> None:
+        _log.error("task %s failed: %s", name, fault.message)
         self._tasks.pop(name, None)
-        self._failures[name] = error
-        if name not in self._job.given_up:  # the coordinator gave it up, and has told it
-            self._send("task_failed", task=sayable(name), error=error)
+        self._faults[name] = fault
+        if name not in self._order.given_up:  # the coordinator gave it up, and has told it
+            self._link.tell(TaskFailed(sayable(name), fault))
 
     def _send_results(self) -> None:
         if not self._tasks:
-            raise all_failed(self._failures)
-        self._send("engine")
-        facts = self._await("engine")["facts"] or {}
-        lost = loading.lost_groups(self._groups, self._failures)
+            raise all_failed(self._faults)
+        self._link.tell(TellFacts())
+        facts = self._await(FactsTold).facts or {}
+        lost = loading.lost_groups(self._groups, self._faults)
         warnings = [gaps.warning for gaps in self._gaps.values() if gaps.task in self._tasks]
-        warnings += self._lm.template_notes(self._job.spec.apply_chat_template)
-        self._send(
-            "results",
-            document=self._report.document(
-                self._order, self._groups, lost=lost, warnings=warnings, facts=facts
-            ),
-            model_name_sanitized=self._report.model_name_sanitized,
-            date=file_date(),
-        )
+        warnings += self._lm.template_notes(self._order.spec.apply_chat_template)
+        document = self._report.document(self._names, self._groups, lost=lost, warnings=warnings, facts=facts)
+        self._link.tell(Results(document, self._report.model_name_sanitized, file_date()))
 
-    def _touched_by(self, frame: Frame) -> set[str]:
-        """Tasks that a frame brought answers for."""
-        return {task for key, _ in frame.get("responses", ()) for task in self._ledger.askers(key)}
+    def _touched_by(self, message: ToHarness) -> set[str]:
+        """Tasks that a message brought answers for."""
+        responses = message.responses if isinstance(message, Found | Responses) else ()
+        return {task for key, _ in responses for task in self._ledger.askers(key)}
 
     def _show_progress(self, names: Iterable[str]) -> None:
         """Say how far these tasks are, at most once a second each."""
@@ -289,15 +312,4 @@ class Evaluation:
         for name in names:
             if now - self._progress_at[name] >= PROGRESS_SECONDS:
                 self._progress_at[name] = now
-                self._send("task_progress", task=name, done=self._ledger.done(name))
-
-    def _phase(self, phase: str) -> None:
-        self._send("phase", phase=phase)
-
-    def _send(self, type: str, **content: Any) -> None:  # noqa: A002 - its name in frames
-        if os.getpid() != self._pid:  # a copy that task code forked and let go on
-            os._exit(0)
-        try:
-            self._connection.send({"type": type, **content})
-        except OSError as error:
-            raise CoordinatorGoneError from error
+                self._link.tell(TaskProgress(name, self._ledger.done(name)))

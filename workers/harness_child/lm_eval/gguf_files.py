@@ -21,7 +21,7 @@ from workers.harness_child.errors import (
     unreadable,
 )
 from workers.harness_child.fingerprint import config_file
-from workers.protocol.harness import Engine
+from workers.protocol.engine import EngineRecipe
 
 TRIES = 3
 READER = Path(__file__).with_name("gguf_reader.py")
@@ -33,7 +33,7 @@ _IN_THE_FILE = frozenset({"gguf_file", "subfolder", "add_bos_token", "use_fast_t
 
 
 @contextmanager
-def unpacked(engine: Engine, python: str | None) -> Iterator[Engine]:
+def unpacked(engine: EngineRecipe, python: str | None) -> Iterator[EngineRecipe]:
     """The engine with a folder of plain files for its model, as long as the context lasts; JobFailedError.
 
     `python` is the hf backend's interpreter, None where there is none.
@@ -55,7 +55,7 @@ def _clear(prefix: str) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _read(engine: Engine, python: str, folder: Path) -> None:
+def _read(engine: EngineRecipe, python: str, folder: Path) -> None:
     """Fill the folder; a child that dies is started again, as a harness is."""
     for _ in range(TRIES):
         status = _run(python, _order(engine, folder))
@@ -75,13 +75,13 @@ def _run(python: str, order: dict[str, Any]) -> int:
     return subprocess.run(command, input=json.dumps(order).encode(), env=env, check=False).returncode
 
 
-def _error(engine: Engine, error: dict[str, Any]) -> JobFailedError:
+def _error(engine: EngineRecipe, error: dict[str, Any]) -> JobFailedError:
     code = MODEL_NOT_FOUND if error["not_found"] else TOKENIZER_ERROR
     message = f"{engine.args['gguf_file']} cannot be read: {error['message']}"
     return unreadable(code, engine.model, message, unreachable=error["unreachable"])
 
 
-def _order(engine: Engine, folder: Path) -> dict[str, Any]:
+def _order(engine: EngineRecipe, folder: Path) -> dict[str, Any]:
     args = engine.args
     common = {
         "revision": str(engine.revision or "main"),

@@ -19,7 +19,7 @@ from lm_eval.utils import pattern_match
 
 from workers.harness_child.errors import TASK_ERROR, TaskFailedError, caught, sayable
 from workers.harness_child.lm_eval.broker_lm import BrokerLM
-from workers.protocol.harness import Job, Spec
+from workers.protocol.harness import EvaluateOrder, Fault, Spec, TaskEntry
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ class _Risks:
 
     working: Callable[[str | None], None]
     """Told whose code runs from now on."""
-    given_up: Mapping[str, Mapping[str, str]]
+    given_up: Mapping[str, Fault]
     errors: dict[str, BaseException] = field(default_factory=dict)
     _at: str | None = None
 
@@ -121,9 +121,9 @@ class _TolerantFactory(TaskFactory):  # type: ignore[misc]
 class _TolerantTaskManager(TaskManager):  # type: ignore[misc]
     """A task manager over given index entries: lm-eval's own would parse 14,000 YAML files."""
 
-    def __init__(self, entries: Iterable[Mapping[str, Any]], metadata: dict[str, Any], risks: _Risks) -> None:
+    def __init__(self, entries: Iterable[TaskEntry], metadata: dict[str, Any], risks: _Risks) -> None:
         super().__init__(include_defaults=False, metadata=metadata)
-        self._index.update({entry["name"]: _entry(entry) for entry in entries})
+        self._index.update({entry.name: _entry(entry) for entry in entries})
         self._risks = risks
         self._factory = _TolerantFactory(risks, metadata)
 
@@ -133,14 +133,14 @@ class _TolerantTaskManager(TaskManager):  # type: ignore[misc]
         return self._risks.take(spec, partial(super()._load_spec, spec))
 
 
-def load(job: Job, working: Callable[[str | None], None]) -> Loaded:
+def load(order: EvaluateOrder, working: Callable[[str | None], None]) -> Loaded:
     """Load the job's tasks in lm-eval's order; a name that stands twice raises ValueError, as there.
 
     `working` hears whose code runs from now on, and None when it is nobody's.
     """
-    spec, risks = job.spec, _Risks(working, job.given_up)
+    spec, risks = order.spec, _Risks(working, order.given_up)
     metadata = dict(spec.model_args) | dict(spec.metadata or {})
-    manager = _TolerantTaskManager(job.entries, metadata, risks)
+    manager = _TolerantTaskManager(order.entries, metadata, risks)
     loaded = manager.load(_expanded(spec.tasks, manager))
     tasks = {name: task for name, task in loaded["tasks"].items() if isinstance(task, Task)}
     return Loaded(tasks, loaded["groups"], risks.errors)
@@ -163,8 +163,8 @@ def _name_of(task: Task | _MissingTask) -> str:
     return name
 
 
-def _given_up(error: Mapping[str, str]) -> TaskFailedError:
-    return TaskFailedError(error["code"], error["message"])
+def _given_up(fault: Fault) -> TaskFailedError:
+    return TaskFailedError(fault.code, fault.message)
 
 
 def configure(task: Task, spec: Spec) -> None:
@@ -262,14 +262,9 @@ def _expanded(names: Iterable[str], manager: TaskManager) -> list[str]:
     return list(dict.fromkeys(matched))
 
 
-def _entry(entry: Mapping[str, Any]) -> Entry:
-    path = entry.get("yaml_path")
-    return Entry(
-        name=entry["name"],
-        kind=Kind[entry["kind"].upper()],
-        yaml_path=Path(path) if path else None,
-        tags=set(entry.get("tags") or ()),
-    )
+def _entry(entry: TaskEntry) -> Entry:
+    path = Path(entry.yaml_path) if entry.yaml_path else None
+    return Entry(name=entry.name, kind=Kind[entry.kind.upper()], yaml_path=path, tags=set(entry.tags))
 
 
 def _refuse_unread(settings: Any) -> None:

@@ -13,17 +13,19 @@ from lm_eval.api.task import Task
 from workers.harness_child.errors import sayable
 from workers.harness_child.fingerprint import config_file, content
 from workers.harness_child.lm_eval.writing import written
-from workers.protocol.harness import Job
+from workers.protocol.harness import EvaluateOrder
 
 
-def provenance(job: Job, tasks: Mapping[str, Mapping[str, Any]], chat_template: str | None) -> dict[str, Any]:
+def provenance(
+    order: EvaluateOrder, tasks: Mapping[str, Mapping[str, Any]], chat_template: str | None
+) -> dict[str, Any]:
     """Versions, content hashes and settings, as plain JSON values; of each task what `of_task` says."""
-    spec, engine = job.spec, job.engine
+    spec, engine = order.spec, order.engine
     tokenizer = engine.args.get("tokenizer")
     return {
         "versions": {name: version(name) for name in ("lm_eval", "transformers", "datasets", "tokenizers")},
         "backend": engine.backend,
-        "backend_key": job.backend_key,
+        "backend_key": order.backend_key,
         "model": (model := content(engine.model, engine.revision, config_file(engine))),
         "tokenizer": content(tokenizer, engine.revision) if tokenizer else model,
         "chat_template_sha256": _sha(chat_template),

@@ -22,7 +22,7 @@ from workers.harness_child.lm_eval.broker_lm import BrokerLM
 from workers.harness_child.lm_eval.scoring import EvalResults
 from workers.harness_child.lm_eval.verdicts import verdicts
 from workers.harness_child.lm_eval.writing import sample_line, written, written_short
-from workers.protocol.harness import Job
+from workers.protocol.harness import EvaluateOrder
 
 _log = logging.getLogger(__name__)
 
@@ -44,19 +44,19 @@ class Report:
     Git hashes are null: no process of evalq runs in a checkout of the user's.
     """
 
-    def __init__(self, job: Job, lm: BrokerLM, *, chat_template: str | None) -> None:
-        self._job = job
+    def __init__(self, order: EvaluateOrder, lm: BrokerLM, *, chat_template: str | None) -> None:
+        self._order = order
         self._lm = lm
         self._started = time.time()
         self._scored: dict[str, EvalResults] = {}
         self._hashes: dict[str, str] = {}
         self._tracker = GeneralConfigTracker()
         self._tracker.log_experiment_args(
-            model_source=job.spec.model,
-            model_args=dict(job.spec.model_args),
-            system_instruction=job.spec.system_instruction,
+            model_source=order.spec.model,
+            model_args=dict(order.spec.model_args),
+            system_instruction=order.spec.system_instruction,
             chat_template=chat_template,
-            fewshot_as_multiturn=job.spec.multiturn,
+            fewshot_as_multiturn=order.spec.multiturn,
         )
 
     @property
@@ -74,7 +74,7 @@ class Report:
         rows = [(sample_line(row), correct) for row, correct in zip(samples, right, strict=True)]
         metrics = written_short(results["results"][task], "its metrics")
         written(results, "its results")
-        if self._job.spec.keeps_samples:
+        if self._order.spec.keeps_samples:
             parts = [row["doc_hash"] + row["prompt_hash"] + row["target_hash"] for row in samples]
             self._hashes[task] = hash_string("".join(parts))
         self._scored[task] = results
@@ -121,7 +121,7 @@ class Report:
 
     def _config(self, facts: Mapping[str, Any]) -> dict[str, Any]:
         """As the command line types it; `model_args` with what the engine was given beyond what was asked."""
-        spec, engine = self._job.spec, self._job.engine
+        spec, engine = self._order.spec, self._order.engine
         given = {name: value for name, value in engine.args.items() if value is not None}
         return {
             "model": spec.model,
@@ -142,7 +142,7 @@ class Report:
 
     def _model_info(self, facts: Mapping[str, Any]) -> dict[str, Any]:
         """The keys of `HFLM.get_model_info`; commits as the local hub cache has them, "" for a folder."""
-        engine, dtype = self._job.engine, facts.get("dtype")
+        engine, dtype = self._order.engine, facts.get("dtype")
         adapters = {name: engine.args.get(name) for name in ("peft", "delta")}
         return {
             "model_num_parameters": facts.get("parameters"),

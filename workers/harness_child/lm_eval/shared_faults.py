@@ -7,7 +7,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from workers.harness_child.errors import INTERNAL, TASK_ERROR
-from workers.harness_child.lm_eval.requests import Failure, Key, Ledger
+from workers.harness_child.lm_eval.ledger import Ledger
+from workers.harness_child.lm_eval.requests import Key
+from workers.protocol.harness import Fault
 
 ALONE = 5
 """Requests that failed alike, one by one, before the others are spared; fewer where there are no more."""
@@ -36,16 +38,16 @@ class SharedFaults:
         self._ledger = ledger
         self._trials: dict[tuple[str, int], _Trial] = {}
 
-    def after(self, key: Key, failure: Failure) -> list[Key]:
+    def after(self, key: Key, fault: Fault) -> list[Key]:
         """A request failed; the others that fail with it, which nobody needs to ask any more."""
         gone: list[Key] = []
         for task in self._ledger.askers(key):
             trial = self._trial(task, key)
-            trial.seen[failure["code"], _NUMBERS.sub("#", failure["message"])] += 1
+            trial.seen[fault.code, _NUMBERS.sub("#", fault.message)] += 1
             if not trial.over and trial.is_shared:
                 trial.over = True
                 if not any(map(self._ledger.is_answered, trial.keys)):
-                    gone += self._give_up(trial, failure)
+                    gone += self._give_up(trial, fault)
         return gone
 
     def _trial(self, task: str, key: Key) -> _Trial:
@@ -54,12 +56,12 @@ class SharedFaults:
             self._trials[task, setting] = _Trial(self._ledger.alike(task, key))
         return self._trials[task, setting]
 
-    def _give_up(self, trial: _Trial, failure: Failure) -> list[Key]:
+    def _give_up(self, trial: _Trial, fault: Fault) -> list[Key]:
         """All fail as those that were tried; what an engine says of what it was asked is not a fault of evalq."""
         untried = [key for key in trial.keys if not self._ledger.is_failed(key)]
         tried = len(trial.keys) - len(untried)
         note = f" (so failed each of {tried} requests tried alone; the others were spared)" if untried else ""
-        code = TASK_ERROR if failure["code"] == INTERNAL else failure["code"]
+        code = TASK_ERROR if fault.code == INTERNAL else fault.code
         for key in trial.keys:
-            self._ledger.fail(key, {"code": code, "message": failure["message"] + note})
+            self._ledger.fail(key, Fault(code, fault.message + note))
         return untried

@@ -11,8 +11,8 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.task import Task
 from lm_eval.utils import handle_non_serializable, hash_string
 
-from workers.harness_child.lm_eval.requests import Failure
 from workers.harness_child.lm_eval.writing import sample_line
+from workers.protocol.harness import Fault
 
 NAMED_DOCUMENTS = 10
 
@@ -24,7 +24,7 @@ class Gaps:
     task: str
     documents: int
     """All documents of the task, answered or not."""
-    failed: Mapping[int, Failure]
+    failed: Mapping[int, Fault]
     """By document, as users number them, each with its first reason."""
     lines: list[str]
     """A sample line for each failed document, with `evalq_error` where its metrics would be."""
@@ -35,26 +35,24 @@ class Gaps:
         return len(self.failed) == self.documents
 
     @property
-    def error(self) -> dict[str, str]:
-        """The task's error: which documents, and the first reason."""
+    def fault(self) -> Fault:
+        """The task's: which documents, and the first reason."""
         named = ", ".join(map(str, list(self.failed)[:NAMED_DOCUMENTS]))
         more = ", ..." if len(self.failed) > NAMED_DOCUMENTS else ""
         first = next(iter(self.failed.values()))
         count = f"{len(self.failed)} of {self.documents}"
-        message = f"no answer for document {named}{more} ({count}): {first['message']}"
-        return {"code": first["code"], "message": message, "traceback": ""}
+        message = f"no answer for document {named}{more} ({count}): {first.message}"
+        return Fault(first.code, message)
 
     @property
     def warning(self) -> str:
         """What a reader of the scores must know."""
         scored = self.documents - len(self.failed)
-        return (
-            f"task {self.task} is scored on {scored} of {self.documents} documents: {self.error['message']}"
-        )
+        return f"task {self.task} is scored on {scored} of {self.documents} documents: {self.fault.message}"
 
 
 def leave_out(
-    name: str, task: Task, failed: Mapping[int, Failure], samples: Sequence[int] | None = None
+    name: str, task: Task, failed: Mapping[int, Fault], samples: Sequence[int] | None = None
 ) -> Gaps:
     """Let lm-eval score a built task as if it had only its answered documents.
 
@@ -76,7 +74,7 @@ def leave_out(
     return gaps
 
 
-def _line(task: Task, number: int, instances: Sequence[Instance], failure: Failure) -> str:
+def _line(task: Task, number: int, instances: Sequence[Instance], fault: Fault) -> str:
     asked = sorted(instances, key=lambda instance: instance.idx)
     doc, target = asked[0].doc, task.doc_to_target(asked[0].doc)
     text = json.dumps(doc, indent=2, default=handle_non_serializable, ensure_ascii=False)
@@ -92,6 +90,6 @@ def _line(task: Task, number: int, instances: Sequence[Instance], failure: Failu
         "doc_hash": hash_string(text),
         "prompt_hash": hash_string(asked[0].arguments[0]),
         "target_hash": hash_string(str(target)),
-        "evalq_error": {"code": failure["code"], "message": failure["message"]},
+        "evalq_error": {"code": fault.code, "message": fault.message},
     }
     return sample_line(row)
