@@ -34,9 +34,12 @@ def where(job: Json) -> str:
 
 
 def rate(job: Json) -> str:
-    """Requests a second, or nothing where it is unknown."""
+    """Requests a second, or tokens where none is answered yet, or nothing where neither is known."""
     per_second = job["progress"].get("requests_per_second")
-    return "" if per_second is None else f"{per_second:.1f}/s"
+    if per_second is not None:
+        return f"{per_second:.1f}/s"
+    tokens = job["progress"].get("tokens_per_second")
+    return "" if tokens is None else f"{tokens:.0f} tokens/s"
 
 
 def left(job: Json) -> str:
@@ -62,9 +65,12 @@ def progress_line(job: Json) -> str:
 
 
 def changes(old: Json | None, new: Json, step: float = 5.0) -> list[str]:
-    """A line for each thing worth saying since `old`: where it is, tasks that ended, every few percent."""
-    before = {task["name"]: task["status"] for task in (old or new)["tasks"]}
-    lines = [
+    """A line for each thing worth saying since `old`: where it is, what ended, every few percent."""
+    seen = old or new
+    before = {task["name"]: task["status"] for task in seen["tasks"]}
+    dead = {replica["id"] for replica in _dead(seen)}
+    lines = [replica_line(replica) for replica in _dead(new) if replica["id"] not in dead]
+    lines += [
         task_line(task)
         for task in new["tasks"]
         if task["status"] not in {"waiting", "running"} and before.get(task["name"]) != task["status"]
@@ -73,6 +79,17 @@ def changes(old: Json | None, new: Json, step: float = 5.0) -> list[str]:
     if moved or percent(new) // step != percent(old or new) // step:
         lines.append(progress_line(new))
     return lines
+
+
+def _dead(job: Json) -> list[Json]:
+    return [replica for replica in job.get("replicas") or () if replica["status"] in {"failed", "lost"}]
+
+
+def replica_line(replica: Json) -> str:
+    """An engine that died, and of what: what it had not stored is asked again."""
+    message = (replica.get("error") or {}).get("message")
+    ended = f"replica on {one_line(replica['group'])} {replica['status']}"
+    return hanging(f"{ended}: {message}" if message else ended, 4)
 
 
 def task_line(task: Json) -> str:

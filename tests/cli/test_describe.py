@@ -31,6 +31,20 @@ def test_a_progress_line_has_percent_rate_and_time_left() -> None:
     assert progress_line(job(1, "running")) == "evaluating  22 %  22/100 requests  61.2/s  1:11 left"
 
 
+def test_a_job_of_long_requests_has_a_rate_before_one_is_answered() -> None:
+    progress = {"requests_per_second": None, "tokens_per_second": 17.6, "done": 0, "percent": 0.0}
+    begun = job(1, "running", progress=job(1, "running")["progress"] | progress)
+    assert progress_line(begun) == "evaluating  0 %  0/100 requests  18 tokens/s  1:11 left"
+
+
+def test_an_engine_that_died_is_worth_one_line_whatever_falls_with_it() -> None:
+    now, died = job(1, "running"), {"id": "1", "group": "node", "status": "failed"}
+    later = now | {"replicas": [died | {"error": {"message": "the engine died of signal 9"}}]}
+    assert changes(now, later) == ["replica on node failed: the engine died of signal 9"]
+    assert changes(later, later) == []
+    assert changes(now, now | {"replicas": [died | {"status": "released"}]}) == []
+
+
 def test_a_job_without_prompts_yet_says_why_it_waits() -> None:
     waiting = job(1, "queued", reason="2 jobs ahead", progress={"done": 0, "total": None})
     assert progress_line(waiting) == "queued: 2 jobs ahead"

@@ -43,7 +43,7 @@ ERROR = {
 }
 METRIC = poisoned("acc") + ",none"
 LISTED = {"name": "toy", "status": "failed", "done": 1, "total": 2, "metrics": {METRIC: 0.5}, "error": ERROR}
-REPLICA = {"group": "node", "devices": ["cpu-0"], "status": "failed", "requests_done": 1}
+REPLICA = {"id": "r1", "group": "node", "devices": ["cpu-0"], "status": "failed", "requests_done": 1}
 DOCUMENT = {
     "results": {poisoned("toy"): {"alias": poisoned("toy"), METRIC: 0.5}},
     "warnings": [poisoned("a warning")],
