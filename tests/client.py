@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import httpx
@@ -104,3 +104,24 @@ class Client:
     def _group_ready(self) -> bool:
         groups = self.http.get("/groups").json()["data"]
         return any(device["state"] != "dirty" for group in groups for device in group["devices"])
+
+
+def falls(events: Iterable[Mapping[str, Any]]) -> list[str | None]:
+    """Wherever a job's events tell that less is done than before: the dead replica that they named since, or None.
+
+    A retry begins anew; of a job that gave a task up there is less to be done.
+    """
+    done, total, named = 0, 0, None
+    found: list[str | None] = []
+    for event in events:
+        data = event["data"]
+        match event["type"]:
+            case "job.queued":
+                done = 0
+            case "job.retrying":
+                named = data.get("replica", named)
+            case "job.progress":
+                if data["done"] < done and data["total"] >= total:
+                    found.append(named)
+                done, total, named = data["done"], data["total"], None
+    return found

@@ -11,7 +11,7 @@ import psutil
 import psycopg
 import pytest
 
-from tests.client import eventually
+from tests.client import eventually, falls
 from tests.e2e.stack import Stack, settings
 from tests.faults.cluster import kind_of
 from tests.faults.model import make_model
@@ -163,18 +163,6 @@ def test_progress_moves_inside_a_chunk_and_falls_with_the_name_of_the_engine_tha
     events = stack.events(job_id)
     assert falls(events) == [job["replicas"][0]["id"]]
     assert job["replicas"][0]["status"] == "failed"
-
-
-def falls(events: list[dict[str, Any]]) -> list[str | None]:
-    """Wherever less is done than before: the replica that was named since, or None."""
-    done, named, found = 0, None, []
-    for event in events:
-        named = event["data"].get("replica", named) if event["type"] == "job.retrying" else named
-        if event["type"] == "job.progress":
-            if event["data"]["done"] < done:
-                found.append(named)
-            done, named = event["data"]["done"], None
-    return found
 
 
 def test_a_log_of_a_shared_engine_has_nothing_of_another_job(stack: Ladders) -> None:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from psycopg.rows import dict_row
 
-from tests.client import TERMINAL
+from tests.client import TERMINAL, falls
 from tests.faults.clients import History, Posted
 from tests.faults.cluster import Cluster, environment, kind_of
 from tests.faults.servers import Database
@@ -27,6 +27,7 @@ CHECKS: Mapping[str, str] = {
     "tasks": "no task of an ended job is waiting or running, and none failed without a reason",
     "strangers": "no job that nobody posted, none doubled",
     "events": "events numbered 1, 2, 3..., one terminal event (one more for each retry), last",
+    "progress": "less is told to be done only after the engine that died was named",
     "results": "result documents and sample lines equal to an undisturbed run's",
     "leases": "no lease, claimed chunk or chunk of an ended job is left",
     "devices": "every device free or drained with a reason, no replica without its devices",
@@ -128,6 +129,12 @@ class Checker:
             ends = [kind for kind in types if kind in END]
             if len(ends) != 1 + self._retries(job_id, types) or types[-1] not in END:
                 yield f"events of {job_id} end with {types[-3:]}, ends {ends}"
+
+    def _check_progress(self) -> Iterator[str]:
+        query = "SELECT job_id, type, data FROM job_events ORDER BY job_id, number"
+        for job_id, rows in groupby(self._all(query), key=lambda row: str(row["job_id"])):
+            if None in falls(rows):
+                yield f"progress of {job_id} falls though no engine is named"
 
     def _retries(self, job_id: str, types: list[str]) -> int:
         """How often the job was retried by its client: an end that is followed by a new beginning."""
