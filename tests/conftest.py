@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,14 +11,34 @@ import pytest
 
 from app.db.session import Sessions, make_sessions
 from app.settings import Settings
+from tests.quick import is_slow, needs_server, refuse_servers
 from tests.servers import Postgres, running_postgres, running_valkey
 from tests.world import World, make_world
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """For tests/api/test_generated_requests.py."""
+    """For tests/api/test_generated_requests.py, and for `make quick`."""
     parser.addoption("--requests", type=int, default=300, help="how many odd requests are made")
     parser.addoption("--seed", default="1", help="which")
+    parser.addoption("--quick", action="store_true", help="only tests that start no server and no model")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hold `--quick` to its word."""
+    if config.getoption("quick"):
+        sys.addaudithook(refuse_servers)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `--quick`, what is slow is not even imported."""
+    return True if config.getoption("quick") and is_slow(collection_path) else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `--quick`, leave out what needs a server."""
+    if config.getoption("quick"):
+        config.hook.pytest_deselected(items=[item for item in items if needs_server(item)])
+        items[:] = [item for item in items if not needs_server(item)]
 
 
 @pytest.fixture(scope="session")
