@@ -2,7 +2,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup demo test test-gpu check faults bench lock clean lint backends
+.PHONY: help setup demo test test-gpu check quick coverage measures faults bench lock clean lint backends
 
 BIN := .venv/bin
 FIND_PYTHON := for p in python3.11 python3.12 python3.13 python3.14 python3; do \
@@ -14,8 +14,11 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input install -
 LOCKS := requirements/control.txt requirements/dev.txt pyproject.toml
 STAMP := .venv/.ready-$(shell (echo $(CURDIR) $(PYTHON); cat $(LOCKS)) | cksum | cut -d' ' -f1)
 
+# The tests below e2e that decide what happens to a job, a chunk or a replica.
+COVERING := tests/domain tests/services tests/workers/coordinator tests/workers/gpu_worker
+
 help: ## say what can be made
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
 
 setup: $(STAMP) ## make .venv from the pins (seconds when nothing changed)
 
@@ -41,6 +44,17 @@ test-gpu: backends ## what holds on this machine's NVIDIA GPU, with figures in b
 	@$(BIN)/python -m tests.gpu
 
 check: lint test ## what a change must pass: format, lint, types, layers, tests
+
+quick: lint ## format, lint, types, and the tests that start no server and no model: a minute
+	@$(BIN)/python -m pytest -q --quick
+
+coverage: backends ## branches of the rooms that decide, at least 95 % of which tests must take
+	@mkdir -p build
+	@$(BIN)/coverage run -m pytest -q $(COVERING)
+	@$(BIN)/coverage report --fail-under=95
+
+measures: setup ## how the house stands: look-ups, names, sizes (of another checkout with TREE=path)
+	@$(BIN)/python -m tests.house $(TREE)
 
 lint: setup
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --diff --quiet .; exit 1; }
