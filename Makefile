@@ -62,8 +62,8 @@ lint: setup
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo
 
-faults: setup ## break everything at random, N=50 times (SEED=1 for the same faults again), and check
-	@$(BIN)/python -m tests.faults --faults $(or $(N),50) $(if $(SEED),--seed $(SEED))
+faults: setup ## break everything at random, N=50 times (SEED=1 for the same faults again, ENGINES=stream or chunks), and check
+	@$(BIN)/python -m tests.faults --faults $(or $(N),50) $(if $(SEED),--seed $(SEED)) $(if $(ENGINES),--engines $(ENGINES))
 
 bench: backends ## measure evalq beside lm_eval (docs/performance.md)
 	@$(BIN)/python benchmarks/main_job.py

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.faults import hf_kills, recovery, walk
 from tests.faults.campaign import Plan, run
+from tests.faults.clients import Engines
 from tests.faults.failpoints import PLAYERS, walk_points
 
 
@@ -27,13 +28,20 @@ def main() -> int:
     parser.add_argument("--recovery", action="store_true", help="measure the table of docs/operations.md")
     parser.add_argument("--points", action="store_true", help="visit every fail point once")
     parser.add_argument(
+        "--engines",
+        type=Engines,
+        default=Engines.MIXED,
+        choices=list(Engines),
+        help="engines take one chunk at a time, or stream; by default some do one and some the other",
+    )
+    parser.add_argument(
         "--only-part", action="append", default=[], choices=PLAYERS, help="with --points: of it"
     )
     parser.add_argument("--only-point", default="", help="with --points: those whose name holds this")
     given = parser.parse_args()
     if given.points:
         points = [point for point in walk_points(given.only_part) if given.only_point in str(point)]
-        tally = walk.run(points, lambda line: print(line, flush=True), given.keep)  # noqa: T201
+        tally = walk.run(points, lambda line: print(line, flush=True), given.keep, given.engines)  # noqa: T201
         print("\n".join(tally.lines()), flush=True)  # noqa: T201
         return 1 if tally.violations else 0
     if given.recovery:
@@ -46,7 +54,7 @@ def main() -> int:
         print("\n".join(f"VIOLATION {words}" for words in wrong))  # noqa: T201
         return 1 if wrong else 0
     kinds = tuple(given.only[i % len(given.only)] for i in range(given.faults)) if given.only else ()
-    plan = Plan(seed, given.faults, given.lease, given.pause, kinds=kinds)
+    plan = Plan(seed, given.faults, given.lease, given.pause, kinds=kinds, engines=given.engines)
     report = run(plan, lambda line: print(line, flush=True), given.keep)  # noqa: T201
     print("\n".join(report.lines()), flush=True)  # noqa: T201
     return 1 if report.violations else 0

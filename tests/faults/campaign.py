@@ -15,7 +15,7 @@ from itertools import count
 from pathlib import Path
 
 from tests.faults.checker import Checker, Outcome, outcome, unfinished
-from tests.faults.clients import Client, History, Variant, running_clients, variants
+from tests.faults.clients import Client, Engines, History, Variant, running_clients, variants
 from tests.faults.cluster import Cluster
 from tests.faults.disk import small_disk
 from tests.faults.faults import Fault, Saboteur
@@ -39,6 +39,7 @@ class Plan:
     clients: int = 5
     kinds: tuple[str, ...] = ()
     """Faults that are done first, by name, before others are drawn."""
+    engines: Engines = Engines.MIXED
 
 
 @dataclass
@@ -58,7 +59,8 @@ class Report:
 
     def lines(self) -> Iterator[str]:
         """For people."""
-        yield f"seed {self.plan.seed}: {self.faults.total()} faults, {self.statuses.total()} jobs"
+        plan, jobs = self.plan, self.statuses.total()
+        yield f"seed {plan.seed}, engines {plan.engines}: {self.faults.total()} faults, {jobs} jobs"
         yield "  faults: " + ", ".join(f"{n} {what}" for what, n in sorted(self.faults.items()))
         yield f"  fail points reached: {len(self.reached)}: {', '.join(self.reached)}"
         yield f"  ended by themselves, started again: {', '.join(self.fallen) or 'none'}"
@@ -136,7 +138,7 @@ class _Campaign:
         self._plan = plan
         self._service = service
         self._cluster, self._database = service.cluster, service.database
-        self._kinds = variants(str(service.model))
+        self._kinds = variants(str(service.model), plan.engines)
         self._say = say
         self._rng = random.Random(plan.seed)
         self._saboteur = Saboteur(

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 import httpx
@@ -28,12 +29,29 @@ class Variant:
     body: Mapping[str, Any]
 
 
-def variants(model: str) -> list[Variant]:
+class Engines(StrEnum):
+    """How the engines of a campaign work."""
+
+    CHUNKS = "chunks"
+    """One chunk at a time."""
+    STREAM = "stream"
+    """Many requests in hand, answered in an order of their own."""
+    MIXED = "mixed"
+    """Most jobs by engines that stream, the others by those that do not."""
+
+
+def engine_args(engines: Engines, *, usual: bool) -> dict[str, Any]:
+    """What makes an echo engine work so; an unusual one streams only where all do."""
+    streams = engines is Engines.STREAM or (engines is Engines.MIXED and usual)
+    return {"stream": True, "window": 12} if streams else {}
+
+
+def variants(model: str, engines: Engines) -> list[Variant]:
     """Every request kind, a group, two engine specs that want the same devices, and what cannot be answered or read."""
     base = {"model": "echo", "batch_size": 4, "reuse_responses": False}
-    usual = {"pretrained": model, "delay_seconds": 0.012}
-    other = {"pretrained": model, "delay_seconds": 0.02}
-    poisoned = {"pretrained": model, "fail_on": "Clara"}
+    usual = {"pretrained": model, "delay_seconds": 0.012} | engine_args(engines, usual=True)
+    other = {"pretrained": model, "delay_seconds": 0.02} | engine_args(engines, usual=False)
+    poisoned = {"pretrained": model, "fail_on": "Clara"} | engine_args(engines, usual=False)
     return [
         Variant("choice", base | {"model_args": usual, "tasks": ["e2e_choice"], "limit": 30, "replicas": 2}),
         Variant("generate", base | {"model_args": usual, "tasks": ["e2e_generate"]}),

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.faults.campaign import Service
-from tests.faults.clients import Client, History, Posted, Variant, variants
+from tests.faults.clients import Client, Engines, History, Posted, Variant, engine_args, variants
 from tests.faults.cluster import send
 from tests.faults.failpoints import PLAYERS, Point
 from tests.waiting import until
@@ -23,13 +23,13 @@ SCENE_SECONDS = 60.0
 Kinds = Mapping[str, Variant]
 
 
-def kinds(model: str) -> Kinds:
+def kinds(model: str, engines: Engines) -> Kinds:
     """The campaigns' jobs, and some that go wrong in ways of their own."""
     base = {"model": "echo", "batch_size": 4, "reuse_responses": False}
-    slow = {"pretrained": model, "delay_seconds": 0.1}
+    slow = {"pretrained": model, "delay_seconds": 0.1} | engine_args(engines, usual=True)
     wide = {"pretrained": model, "needs_devices": 2}
-    refused = {"pretrained": model, "fail_on": "Where do"}
-    warned = {"pretrained": model, "warns": "batch size 8 -> 4"}
+    refused = {"pretrained": model, "fail_on": "Where do"} | engine_args(engines, usual=True)
+    warned = {"pretrained": model, "warns": "batch size 8 -> 4"} | engine_args(engines, usual=False)
     more = [
         Variant("slow", base | {"model_args": slow, "tasks": ["e2e_choice"], "limit": 20, "replicas": 2}),
         Variant("doomed", base | {"model_args": slow, "tasks": ["e2e_lost"]}),
@@ -38,7 +38,7 @@ def kinds(model: str) -> Kinds:
         Variant("long", base | {"model_args": {"pretrained": model}, "tasks": ["faults_long"], "limit": 800}),
         Variant("warned", base | {"model_args": warned, "tasks": ["e2e_generate"]}),
     ]
-    return {kind.name: kind for kind in [*variants(model), *more]}
+    return {kind.name: kind for kind in [*variants(model, engines), *more]}
 
 
 class Stage:

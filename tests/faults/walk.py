@@ -13,7 +13,7 @@ from app.services.keys import KeyService
 from app.settings import Settings
 from tests.faults.campaign import Service, rest, running_service, undisturbed
 from tests.faults.checker import Checker, Outcome
-from tests.faults.clients import History
+from tests.faults.clients import Engines, History
 from tests.faults.failpoints import Point
 from tests.faults.scenes import SCENES, ordinary
 from tests.faults.stage import Kinds, Stage, kinds
@@ -45,11 +45,11 @@ class Tally:
         yield from (f"  VIOLATION {words}" for words in self.violations)
 
 
-def run(points: Sequence[Point], say: Callable[[str], None], folder: Path | None = None) -> Tally:
+def run(points: Sequence[Point], say: Callable[[str], None], folder: Path | None, engines: Engines) -> Tally:
     """Visit the points one after the other; logs stay in `folder` where one is given."""
     tally = Tally()
     with running_service(folder, SETTINGS) as service:
-        known, history = kinds(str(service.model)), History()
+        known, history = kinds(str(service.model), engines), History()
         service.cluster.http.headers["Authorization"] = f"Bearer {_new_key(service)}"
         right = undisturbed(service, list(known.values()), history)
         for job in history.posted:
