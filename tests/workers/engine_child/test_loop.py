@@ -12,7 +12,7 @@ import msgpack
 import pytest
 
 from app.domain.ids import uuid7
-from workers.engine_child.contract import Engine, Failed, OpenChunk, Outcome, Responses
+from workers.engine_child.contract import Done, Engine, Failed, OpenChunk, Outcome, Responses
 from workers.engine_child.echo.answers import response
 from workers.engine_child.echo.engine import load
 from workers.engine_child.loop import Loop
@@ -246,6 +246,63 @@ def test_all_that_ended_with_a_fatal_chunk_is_told() -> None:
     bench.tell(*asked)
     assert not bench.loop.once()
     assert list(bench.settled()) == [message.chunk for message in asked]
+
+
+class Late(Breaking):
+    """An engine that ends a chunk though it was dropped meanwhile."""
+
+    def __init__(self, meanwhile: Callable[[UUID], None]) -> None:
+        self._meanwhile = meanwhile
+
+    def step(self, hear: Callable[[], None]) -> Sequence[Outcome]:
+        self._meanwhile(self.chunk)
+        hear()
+        return [Done(self.chunk, Responses(["x"], 1, 1), 0.1)]
+
+
+def test_a_chunk_that_ends_as_it_is_dropped_is_not_told_of() -> None:
+    bench = Bench(lambda telling: Late(lambda dropped: bench.tell(Drop((dropped,)))))
+    bench.tell(chunk(["x"]))
+    assert bench.loop.once()
+    assert bench.said == []
+
+
+class Retrying(Slow):
+    """A model that answers each chunk twice, the first time for nothing."""
+
+    def answer(self, chunk: OpenChunk, watch: Watch) -> Responses:
+        super().answer(chunk, watch)
+        watch.again("gpu_out_of_memory", "batch size 8 -> 4")
+        return super().answer(chunk, watch)
+
+
+def test_progress_of_a_chunk_that_is_tried_again_falls_and_ends_with_it() -> None:
+    def a_moment_later() -> None:
+        bench.now += (
+            INTERVAL_SECONDS / 2
+        )  # told every second time: with each request's end, not with its token
+
+    bench = Bench(lambda telling: OneAtATime(Retrying(a_moment_later), telling))
+    first, second = chunk(texts("first", count=4)), chunk(texts("second", count=2))
+    bench.tell(first, second)
+    bench.work(2)
+    told = [message.answered for message in bench.said if isinstance(message, Progressed)]
+    counts = [count for one in told for chunk_, count in one if chunk_ == first.chunk]
+    assert max(counts) <= 4
+    assert sorted(counts) != counts
+    after = [one for one in told if second.chunk in dict(one)]
+    assert after
+    assert all(first.chunk not in dict(one) for one in after)
+
+
+def test_the_other_requests_of_a_refused_chunk_are_not_answered() -> None:
+    bench = echo(stream=True, fail_on="poison", window=6)
+    good = chunk(["good"])
+    bench.tell(chunk(["poison", *texts("other", count=20)]))
+    assert bench.loop.once()
+    bench.tell(good)
+    assert bench.loop.once()
+    assert good.chunk in bench.settled()
 
 
 def test_progress_counts_all_chunks_in_work_and_tokens_since_the_last() -> None:
