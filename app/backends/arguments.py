@@ -28,7 +28,7 @@ class Names:
 
     what: str
     known: frozenset[str]
-    told: Mapping[str, str]
+    told: Mapping[str, str] = field(default_factory=dict)
 
     def fault(self, name: str) -> Wrong | None:
         """What is wrong with a name, or None."""

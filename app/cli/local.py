@@ -52,7 +52,7 @@ def _say(line: str) -> None:
 
 
 def _say_ready(groups: Sequence[object], url: str) -> None:
-    from app.backends import installed
+    from app.backends import BACKENDS, installed
     from app.settings import current
 
     echo(f"evalq is ready at {url}")
@@ -60,7 +60,7 @@ def _say_ready(groups: Sequence[object], url: str) -> None:
         _say(f"  {group}")
     if url != DEFAULT_URL:
         _say(f"  export EVALQ_URL={url}")
-    if "hf" not in installed(current().cache_dir):
+    if not any(BACKENDS[name].lock for name in installed(current().cache_dir)):
         _say("  evalq backends install hf      makes the environment that runs models; once")
     _say("  evalq submit FILE.json --watch    posts a job and follows it")
     _say("  evalq jobs, evalq --help          show what is there; Ctrl-C stops everything")

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from app.backends import BACKENDS, Backend, backend_key, backend_of_model, environment_path
+from app.backends import BACKENDS, Backend, backend_key, backend_of_model, environment_path, known_model_names
+from app.backends.registry import argument_names, discover
+from app.settings import Settings
+from workers.engine_child.contract import engines
 
 
 def add(monkeypatch: pytest.MonkeyPatch, lock_file: Path) -> None:
@@ -48,3 +51,32 @@ def test_a_lock_file_pins_plain_versions_that_suit_every_machine(backend: Backen
     assert all(re.fullmatch(r"[a-z0-9.-]+==[0-9a-z.]+", pin) for pin in pins)
     assert not [pin for pin in pins if pin.startswith(("nvidia-", "triton"))]
     assert {"lm-eval==0.4.13", "torch==2.13.0"} < set(pins)
+
+
+@pytest.mark.parametrize("backend", BACKENDS.values())
+def test_every_backend_has_an_engine(backend: Backend) -> None:
+    assert backend.name in engines()
+
+
+def test_only_echo_needs_to_be_allowed() -> None:
+    names = [name for backend in BACKENDS.values() for name in backend.model_names]
+    assert set(known_model_names(Settings(echo_engine=True))) == set(names)
+    assert set(names) - set(known_model_names(Settings(echo_engine=False))) == {"echo"}
+
+
+def test_names_are_one_backends_alone() -> None:
+    names = [name for backend in BACKENDS.values() for name in backend.model_names]
+    assert len(names) == len(set(names))
+    assert list(BACKENDS) == [backend.name for backend in BACKENDS.values()]
+
+
+def test_finding_the_backends_again_finds_the_same() -> None:
+    before = dict(BACKENDS)
+    discover()
+    assert before == BACKENDS
+
+
+@pytest.mark.parametrize("model", ["vllm", "sglang", "nemo_lm", "megatron_lm"])
+def test_engines_that_evalq_does_not_run_are_known_by_their_widths_alone(model: str) -> None:
+    assert backend_of_model(model) is None
+    assert argument_names(model).tensor

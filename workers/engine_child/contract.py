@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
 from workers.protocol.engine import AnswerChunk, Draws, Load
 from workers.protocol.payload import RequestKind, unpack_requests
-
-ENGINES = ("hf", "echo")
-"""Backends, each with a folder of its name, whose `engine` has a `load`."""
 
 
 @dataclass(frozen=True)
@@ -117,11 +116,19 @@ class Engine(Protocol):
         """Forget these chunks, of which some may be unknown, without harm to the others."""
 
 
+def engines() -> list[str]:
+    """The backends that there is an engine for."""
+    return [module.name for module in iter_modules([str(Path(__file__).parent)]) if module.ispkg]
+
+
 def load_engine(order: Load, reports: Reports) -> Engine:
-    """Load the model; raises whatever its backend does where it cannot be."""
-    backend = order.engine.backend
-    if backend not in ENGINES:
-        raise ValueError(f"no engine for backend {backend!r}; there are {', '.join(ENGINES)}")
-    module = import_module(f"workers.engine_child.{backend}.engine")
+    """Load the model; raises whatever its backend does where it cannot be.
+
+    A backend is a folder of its name beside this module, whose `engine` has a `load`.
+    """
+    backend, known = order.engine.backend, engines()
+    if backend not in known:
+        raise ValueError(f"no engine for backend {backend!r}; there are {', '.join(known)}")
+    module = import_module(f"{__package__}.{backend}.engine")
     engine: Engine = module.load(order, reports)
     return engine

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.arguments.syntax import parse_gen_kwargs, parse_model_args, parse_names
+from app.backends.registry import argument_names
 from app.errors import FaultyField as Fault
 from app.workloads.lm_eval.command.flag_values import Fields, fields_of
 from app.workloads.lm_eval.command.flags import BY_NAME, Fate, read_flags
@@ -16,7 +17,6 @@ from app.workloads.lm_eval.command.shell_words import Command, ShellText, split_
 
 _PROMPT = re.compile(r"^[ \t]*(?:\$|!)[ \t]*(?=[A-Za-z_])", re.MULTILINE)
 _LONG_DASH = re.compile(r"(?<=\s)[\u2013\u2014]{1,2}(?=[A-Za-z])")
-_ENGINES_WITH_OWN_REPLICAS = frozenset({"nemo_lm", "megatron_lm"})
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def _add_launch(values: dict[str, Any], launch: Launch, notes: list[str]) -> Non
     """Processes of a launcher become replicas; visible devices become a number of GPUs where lm-eval would use all."""
     if launch.env:
         values["env"] = launch.env
-    if values.get("model") in _ENGINES_WITH_OWN_REPLICAS:
+    if argument_names(str(values.get("model"))).data_counts_devices:
         return
     processes = launch.processes or (launch.visible_gpus if launch.every_gpu else None)
     if processes:

@@ -9,7 +9,7 @@ from typing import Any
 from app.arguments.kinds import MOST_SHOWN, reading, shown
 from app.backends import BACKENDS, Backend
 from app.backends.arguments import Wrong
-from app.backends.known_arguments import GEN_KWARGS, NEVER_NULL
+from app.backends.known_arguments import NEVER_NULL
 from app.domain.engine_spec import EngineSpec
 
 COUNTS = frozenset({"max_completion_tokens", "max_gen_toks", "max_new_tokens", "max_tokens"})
@@ -38,8 +38,9 @@ def task_faults(settings: Any, engine: EngineSpec) -> list[str]:
     if len(settings) > MOST_SETTINGS:
         return [f"generation_kwargs has at most {MOST_SETTINGS} settings"]
     own_code = bool(engine.args.get("trust_remote_code"))
-    wrong = list(_wrong_values(settings)) or generation_faults(
-        BACKENDS.get(engine.backend), settings, whole=True, own_code=own_code
+    backend = BACKENDS[engine.backend]
+    wrong = list(_wrong_values(backend, settings)) or generation_faults(
+        backend, settings, whole=True, own_code=own_code
     )
     return [f"generation_kwargs.{_label(name)} {message}" for name, message, _ in wrong[:MOST_FAULTS]]
 
@@ -48,10 +49,10 @@ def _label(name: str) -> str:
     return name if name.isidentifier() and len(name) < MOST_SHOWN else shown(name)
 
 
-def _wrong_values(settings: Mapping[str, Any]) -> Iterator[Wrong]:
+def _wrong_values(backend: Backend, settings: Mapping[str, Any]) -> Iterator[Wrong]:
     """Values of a wrong kind. YAML has types: a text in the place of a number or a switch is one."""
     for name, value in settings.items():
-        kind = GEN_KWARGS.get(name)
+        kind = backend.arguments.generation_kinds.get(name)
         if kind is None or (value is None and name not in NEVER_NULL):
             continue
         read, message = reading(kind, value)
