@@ -10,6 +10,11 @@ def blames_device(failure: Failure) -> bool:
     return bool(failure.facts.get("broken_device"))
 
 
+def may_be_devices(failure: Failure) -> bool:
+    """Whether devices, or the links between them, may have failed whatever was asked of them."""
+    return blames_device(failure) or failure.code is FailureCode.NCCL_ERROR
+
+
 def drain_reason(failure: Failure, before: Failure | None) -> str | None:
     """Why a failed replica's devices are given out no more; `before` is how the replica before it on them failed."""
     if blames_device(failure):

@@ -1,58 +1,55 @@
-"""An engine child, seen from its supervisor: load it, feed it chunks, store its answers, name its failures."""
+"""An engine child, fed: load it, keep it in work, store its answers, and hold its end against what it had in hand."""
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar, assert_never
+from typing import Protocol, TypeAlias, assert_never
 from uuid import UUID
 
 from app.backends import BACKENDS
-from app.db.outages import patiently
-from app.domain.chunk import Chunk, Room, after_failure
-from app.domain.device_faults import blames_device
+from app.domain.chunk import after_death, after_failure
+from app.domain.device_faults import blames_device, may_be_devices
 from app.domain.engine_spec import EngineSpec
 from app.domain.failure import Failure, FailureCode
-from app.domain.lease import Lease, Order
-from app.domain.replica import Replica
-from app.errors import ChunkLostError, DatabaseUnreachableError, LeaseLostError
-from app.services.serving import Answer, ServingService, Work
+from app.domain.lease import Order
+from app.errors import LeaseLostError
+from app.services.serving import Answer, Claimed
 from app.settings import Settings
-from workers.chunk_frames import divided, to_be_answered
-from workers.gpu_worker.backlog import AHEAD_SECONDS, Hand, Speed
+from workers.chunk_frames import to_be_answered
+from workers.gpu_worker.autopsy import Autopsy, Death, Patient
+from workers.gpu_worker.backlog import Backlog
+from workers.gpu_worker.endings import Ending, Failed, Fenced, Released
+from workers.gpu_worker.engine_line import EngineLine, Heard, Silence
 from workers.gpu_worker.engine_log import EngineLog
+from workers.gpu_worker.group import EngineCommand
 from workers.gpu_worker.headway import HeadwayLog
-from workers.protocol.channel import Channel
+from workers.gpu_worker.held import Held
 from workers.protocol.engine import (
-    FROM_ENGINE,
     Answered,
     ChunkFailed,
     Died,
+    Drop,
     EngineRecipe,
-    FromEngine,
     Load,
     Loaded,
     LoadFailed,
     Progressed,
-    Raised,
-    ToEngine,
     Warned,
 )
-from workers.supervision.child import Child
-from workers.supervision.failures import classify, outgrown, with_log
-from workers.supervision.heartbeat import Heartbeat
+from workers.protocol.frames import Connection
 from workers.supervision.log_tail import LogTail
-from workers.supervision.oom import oom_kills
 
-CLAIM_SECONDS = 2.0
-"""Work claimed at once, by the replica's measured speed: short, so that replicas end together."""
+LOOK_SECONDS = 1.0
+"""How often chunks in hand are asked about: whether they are still wanted."""
 
-CLAIM_MOST = 64
+LEAVE_SECONDS = 10.0
+"""So long an engine that streams may go on with what it has in hand when its devices are wanted back."""
+
 STOP_GRACE_SECONDS = 5.0
 
 TOOK_WORKERS_ALONG = Failure(
@@ -61,9 +58,218 @@ TOOK_WORKERS_ALONG = Failure(
     hint="see the workers' logs and their hosts' memory",
 )
 
-T = TypeVar("T")
+NOBODY: frozenset[UUID] = frozenset()
+"""Whom an engine works for while it loads."""
 
-log = logging.getLogger(__name__)
+Take: TypeAlias = Callable[[Heard], Ending | None]
+
+
+class EngineProcess(Patient, Protocol):
+    """An engine child, as it is fed."""
+
+    connection: Connection
+
+    def stop(self, grace_seconds: float) -> bool:
+        """End it with all its descendants."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """An engine child, what it was started with, and where it writes."""
+
+    child: EngineProcess
+    command: EngineCommand
+    log_path: Path
+
+
+class Feed:
+    """One engine from its start to its end."""
+
+    def __init__(self, held: Held, engine: Started, settings: Settings, stopping: threading.Event) -> None:
+        self._held = held
+        self._engine = engine
+        self._settings = settings
+        self._stopping = stopping
+        self._backlog = Backlog(settings.poll_seconds)
+        self._line = EngineLine(engine.child.connection, settings)
+        self._log = EngineLog(LogTail(engine.log_path, settings.log_bytes), self._backlog, self._held.add_log)
+        texts = BACKENDS[held.replica.engine.backend].texts
+        self._autopsy = Autopsy(engine.child, self._log, texts, settings.stall_seconds)
+        self._headway = HeadwayLog(held.advance)
+        self._loaded = False
+        self._leaving_since: float | None = None
+        self._settled_since = False
+        """Whether a chunk was settled after the devices were wanted back."""
+        self._looked_at = 0.0
+        self._ended_on: frozenset[UUID] | None = None
+        """Jobs that the engine worked for when it ended by itself."""
+
+    def run(self) -> Ending:
+        """Load and serve until asked to leave, or until the engine or the lease is no more; then the engine is, too."""
+        ending = _unless_lost(self._run)
+        self._engine.child.stop(STOP_GRACE_SECONDS)
+        return _unless_lost(partial(self._closed, ending))
+
+    def _closed(self, ending: Ending) -> Ending:
+        self._log.close(self._backlog.jobs if self._ended_on is None else self._ended_on)
+        return self._fenced() if self._held.lost else ending
+
+    def _run(self) -> Ending:
+        command, ending = self._engine.command, None
+        most = self._settings.max_batch_size
+        self._line.tell(Load(_recipe(self._held.replica.engine), command.device, most))
+        while ending is None and not self._loaded:
+            ending = self._listen(self._take_loading, busy=True)
+        while ending is None:
+            ending = self._turn()
+        return ending
+
+    def _fenced(self) -> Fenced:
+        return Fenced(f"the lease on replica {self._held.replica.id} was lost")
+
+    def _listen(self, take: Take, *, busy: bool) -> Ending | None:
+        self._log.look()
+        heard = self._line.hear(busy=busy)
+        return self._fenced() if self._held.lost else take(heard)
+
+    def _take_loading(self, heard: Heard) -> Ending | None:
+        match heard:
+            case Loaded():
+                self._begin(heard)
+            case LoadFailed(error):
+                return Failed(self._autopsy.raised(error, NOBODY, loading=True))
+            case Died() | Silence.GONE | Silence.STALLED:
+                return Failed(self._autopsy.of(heard, NOBODY, loading=True).failure)
+            case Silence.QUIET:
+                return Released() if self._stopping.is_set() or self._held.wanted_back else None
+            case Warned() | Progressed() | Answered() | ChunkFailed():
+                pass
+            case _:
+                assert_never(heard)
+        return None
+
+    def _begin(self, message: Loaded) -> None:
+        self._log.loaded()
+        self._backlog.window = message.window
+        driver = self._engine.command.driver
+        self._held.loaded({**message.provenance, **driver, "load_seconds": message.seconds})
+        self._loaded = True
+
+    def _turn(self) -> Ending | None:
+        """Claim what there is room for, let go of what nobody wants, hear the engine."""
+        now = time.monotonic()
+        self._headway.write(self._backlog.chunks)
+        self._refill(now)
+        if self._may_leave(now):
+            return Released()
+        self._let_go(now)
+        return self._listen(self._take, busy=len(self._backlog) > 0)
+
+    def _refill(self, now: float) -> None:
+        if self._stopping.is_set() or self._held.wanted_back:
+            self._leave(now)
+        room = self._backlog.room(now) if self._leaving_since is None else None
+        if room is None:
+            return
+        work = self._held.claim(room, self._backlog.ids)
+        if work.order is Order.RELEASE:
+            self._leave(now)
+        if not work.chunks:
+            self._backlog.found_nothing(now)
+        for claimed in work.chunks:
+            self._send(claimed, now)
+
+    def _send(self, claimed: Claimed, now: float) -> None:
+        """Send a chunk; one that workers were lost over is set aside instead of losing this one too."""
+        chunk = claimed.chunk
+        if chunk.outlived_too_many:
+            self._held.give_up(*after_failure(chunk, interrupted=True), TOOK_WORKERS_ALONG)
+            return
+        self._log.before(chunk.job_id)
+        self._backlog.add(claimed, now)
+        self._line.tell(to_be_answered(chunk))
+
+    def _leave(self, now: float) -> None:
+        """The devices are wanted back: nothing more is claimed."""
+        if self._leaving_since is None:
+            self._leaving_since = now
+
+    def _may_leave(self, now: float) -> bool:
+        """At a chunk boundary; one that streams has none, and some time for what it has in hand."""
+        if self._leaving_since is None:
+            return False
+        if self._backlog.window and len(self._backlog):
+            return now - self._leaving_since >= LEAVE_SECONDS
+        return self._settled_since or not len(self._backlog)
+
+    def _let_go(self, now: float) -> None:
+        """Once a second: drop chunks whose jobs have stopped, and those that were taken away."""
+        if len(self._backlog) and now - self._looked_at >= LOOK_SECONDS:
+            self._looked_at = now
+            if gone := self._backlog.keep(self._held.wanted(self._backlog.ids)):
+                self._line.tell(Drop(gone))
+
+    def _take(self, heard: Heard) -> Ending | None:
+        match heard:
+            case Answered():
+                self._answered(heard)
+            case ChunkFailed():
+                return self._chunk_failed(heard)
+            case Warned():
+                self._held.warn({"chunk": str(heard.chunk), "code": heard.code, "change": heard.change})
+            case Died() | Silence.GONE | Silence.STALLED:
+                return self._ended(self._autopsy.of(heard, self._backlog.writers))
+            case Progressed():
+                self._headway.hear(heard, self._backlog.chunks)
+            case Silence.QUIET | Loaded() | LoadFailed():
+                pass
+            case _:
+                assert_never(heard)
+        return None
+
+    def _answered(self, message: Answered) -> None:
+        settled = self._backlog.settle(message.chunk, time.monotonic(), message.seconds)
+        if settled is not None:  # else told twice, or dropped meanwhile
+            self._log.end(message.chunk, settled.writers, message.log_end)
+            self._settled_since = self._leaving_since is not None
+            answer = Answer(message.responses, settled.seconds, message.tokens)
+            self._held.answer(settled.claimed, answer)
+
+    def _chunk_failed(self, message: ChunkFailed) -> Ending | None:
+        """Count the failure, and the engine's end where it did not survive it."""
+        writers = self._backlog.writers
+        settled = self._backlog.settle(message.chunk, time.monotonic())
+        if settled is None:
+            return self._ended(self._autopsy.of(Silence.GONE, writers)) if message.fatal else None
+        chunk = settled.claimed.chunk
+        failure = self._autopsy.raised(
+            message.error, settled.writers, job_id=chunk.job_id, log_end=message.log_end
+        )
+        death = self._autopsy.of(Silence.GONE, settled.writers) if message.fatal else None
+        self._log.end(chunk.id, settled.writers, message.log_end)
+        self._settled_since = self._leaving_since is not None
+        self._held.give_up(*after_failure(chunk, interrupted=blames_device(failure)), failure)
+        if death is None:
+            return None
+        self._ended_on = frozenset({chunk.job_id})
+        return Failed(death.failure)
+
+    def _ended(self, death: Death) -> Failed:
+        """Hold the engine's end against what it had in work, so that nothing ends engine after engine."""
+        self._ended_on = self._backlog.writers
+        if (alone := self._backlog.alone) is not None:
+            counted = after_death(alone, killed=death.killed or may_be_devices(death.failure))
+            self._held.give_up(*counted, death.failure)
+            return Failed(death.failure)
+        suspects = () if blames_device(death.failure) else self._backlog.in_work
+        return Failed(death.failure, tuple(chunk.id for chunk in suspects))
+
+
+def _unless_lost(part: Callable[[], Ending]) -> Ending:
+    try:
+        return part()
+    except LeaseLostError as error:
+        return Fenced(str(error))
 
 
 def _recipe(engine: EngineSpec) -> EngineRecipe:
@@ -76,248 +282,3 @@ def _recipe(engine: EngineSpec) -> EngineRecipe:
         engine.tensor_parallel_size,
         engine.pipeline_parallel_size,
     )
-
-
-class EngineError(Exception):
-    """The engine failed as a whole: it did not start, died or stalled."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.message)
-        self.failure = failure
-
-
-class Engine:
-    """An engine child, seen from its supervisor."""
-
-    def __init__(
-        self,
-        *,
-        serving: ServingService,
-        settings: Settings,
-        stopping: threading.Event,
-        lease: Lease,
-        replica: Replica,
-        child: Child,
-        heartbeat: Heartbeat[Order],
-        log_path: Path,
-        device: str,
-        driver: Mapping[str, str],
-    ) -> None:
-        self._serving = serving
-        self._settings = settings
-        self._stopping = stopping
-        self._lease = lease
-        self._replica = replica
-        self._texts = BACKENDS[replica.engine.backend].texts
-        self._child = child
-        self._wire: Channel[ToEngine, FromEngine] = Channel(child.connection, FROM_ENGINE)
-        self._heartbeat = heartbeat
-        self._device = device
-        self._driver = driver
-        self._hand = Hand()
-        self._log = EngineLog(LogTail(log_path, settings.log_bytes), self._hand, self._store_log)
-        self._guilty: UUID | None = None
-        """The job on whose chunk the engine ended."""
-        self._speed = Speed()
-        self._headway = HeadwayLog(partial(serving.advance, lease))
-        self._heard_at = time.monotonic()
-        self._oom_kills = oom_kills()
-
-    def load(self) -> None:
-        """Load the model; EngineError if it cannot be."""
-        self._child.connection.limit_silence(self._settings.stall_seconds)
-        self._send(Load(_recipe(self._replica.engine), self._device, self._settings.max_batch_size))
-        while True:
-            match self._receive(loading=True):
-                case None:
-                    if self._stopping.is_set() or self._heartbeat.reply is Order.RELEASE:
-                        return
-                case Loaded() as message:
-                    self._loaded(message)
-                    return
-                case LoadFailed(error):
-                    raise EngineError(self._failed(error, loading=True))
-                case Warned() | Died() | Progressed() | Answered() | ChunkFailed():
-                    pass
-                case never:
-                    assert_never(never)
-
-    def _loaded(self, message: Loaded) -> None:
-        self._log.loaded()
-        provenance = {**message.provenance, **self._driver, "load_seconds": message.seconds}
-        self._ask(partial(self._serving.loaded, self._lease, provenance))
-
-    def serve(self) -> None:
-        """Claim, send, store, until released; then leave at a chunk boundary."""
-        answered_since_release = False
-        while True:
-            self._headway.write(self._hand.chunks)
-            releasing = self._stopping.is_set() or not self._refill()
-            if releasing and (not self._hand.claimed or answered_since_release):
-                return
-            match self._receive(loading=False):
-                case Answered() | ChunkFailed() as message:
-                    with suppress(ChunkLostError):  # told twice, or dropped meanwhile
-                        self._settle(message)
-                    answered_since_release = releasing
-                case Warned() as message:
-                    self._warn(message)
-                case Progressed() as message:
-                    self._headway.hear(message, self._hand.chunks)
-                case None | Died() | Loaded() | LoadFailed():
-                    pass
-                case never:
-                    assert_never(never)
-
-    def _refill(self) -> bool:
-        """Claim more work in time; False when the scheduler wants the devices back."""
-        now = time.monotonic()
-        if self._hand.seconds_left(self._speed, now) > AHEAD_SECONDS:
-            return True
-        budget = CLAIM_SECONDS * (self._speed.value or 0.0)
-        work = self._claim(Room(budget, CLAIM_MOST, empty=not self._hand.claimed))
-        for claimed in work.chunks:
-            if claimed.chunk.outlived_too_many:
-                self._set_aside(claimed.chunk)
-                continue
-            if not self._hand.claimed:
-                self._hand.head_since = now
-                self._log.begin()
-            self._hand.claimed.append(claimed)
-            self._send(to_be_answered(claimed.chunk))
-        return work.order is not Order.RELEASE
-
-    def _set_aside(self, chunk: Chunk) -> None:
-        """Count the workers that were lost over a chunk as its failure, instead of losing this one too."""
-        with suppress(ChunkLostError):
-            self._give_up(chunk, TOOK_WORKERS_ALONG, interrupted=True)
-
-    def _claim(self, room: Room) -> Work:
-        """More chunks; after an outage none yet, since chunks may have been claimed whose names were lost."""
-        try:
-            return self._serving.next(self._lease, self._replica.engine.key, room)
-        except DatabaseUnreachableError:
-            in_hand = [claimed.chunk.id for claimed in self._hand.claimed]
-            self._ask(lambda: self._serving.keep_only(self._lease, in_hand))
-            return Work(Order.GO_ON)
-
-    def _ask(self, call: Callable[[], T]) -> T:
-        """What the database answers, waited for as long as the lease lasts."""
-        return patiently(call, lambda: self._heartbeat.lost)
-
-    def _send(self, message: ToEngine) -> None:
-        with suppress(OSError):  # the engine is gone or frozen: the next look at its words says so
-            self._wire.send(message)
-
-    def _receive(self, *, loading: bool) -> FromEngine | None:
-        """The next message, or None when there was none for a while; EngineError if the engine is gone or stalled."""
-        self._log.look()
-        try:
-            message = self._wire.receive(self._settings.poll_seconds)
-        except TimeoutError:
-            self._check_stalled(loading=loading)
-            return None
-        except (OSError, ValueError):  # it was killed, or frozen for long, in the middle of a frame
-            message = None
-        if self._heartbeat.lost:
-            raise LeaseLostError(f"the lease on replica {self._replica.id} was lost")
-        if message is None:
-            raise self._died(loading=loading)
-        self._heard_at = time.monotonic()
-        return message
-
-    def _warn(self, message: Warned) -> None:
-        warning = {"chunk": str(message.chunk), "code": message.code, "change": message.change}
-        self._ask(lambda: self._serving.warn(self._lease, warning))
-
-    def _settle(self, message: Answered | ChunkFailed) -> None:
-        claimed = self._hand.claimed.popleft()
-        self._hand.head_since = time.monotonic()
-        if message.chunk != claimed.chunk.id:
-            said = f"the engine answered chunk {message.chunk} out of turn"
-            raise EngineError(Failure(FailureCode.INTERNAL, said))
-        match message:
-            case ChunkFailed():
-                self._settle_failed(claimed.chunk, message)
-            case Answered():
-                self._log.end(claimed.chunk.job_id, message.log_end)
-                self._speed.learn(claimed.chunk.cost, message.seconds)
-                answer = Answer(message.responses, message.seconds, message.tokens)
-                self._ask(lambda: self._serving.answer(self._lease, claimed, answer))
-            case never:
-                assert_never(never)
-
-    def _settle_failed(self, chunk: Chunk, message: ChunkFailed) -> None:
-        """Count the failure; EngineError where the engine did not survive it."""
-        failure = self._failed(message.error, loading=False, job_id=chunk.job_id, log_end=message.log_end)
-        death = self._death(loading=False, job_id=chunk.job_id) if message.fatal else None
-        self._log.end(chunk.job_id, message.log_end)
-        with suppress(ChunkLostError):
-            self._give_up(chunk, failure, interrupted=blames_device(failure))
-        if death is not None:
-            self._guilty = chunk.job_id
-            raise EngineError(death)
-
-    def _give_up(self, chunk: Chunk, failure: Failure, *, interrupted: bool) -> None:
-        counted, fate = after_failure(chunk, interrupted=interrupted)
-        pieces = divided(counted, fate)
-        self._ask(lambda: self._serving.chunk_failed(self._lease, counted, fate, pieces, failure))
-        log.warning("replica %s: chunk %s failed (%s): %s", self._replica.id, chunk.id, fate, failure.message)
-
-    def _failed(
-        self,
-        error: Raised,
-        *,
-        loading: bool,
-        job_id: UUID | None = None,
-        log_end: int | None = None,
-    ) -> Failure:
-        found = classify(self._texts, None, error.type, error.message, error.traceback, loading=loading)
-        return self._with_log(found, job_id, log_end)
-
-    def _died(self, *, loading: bool) -> EngineError:
-        """The engine is gone: the chunk it worked on counts the interruption."""
-        failure = self._death(loading=loading, job_id=self._hand.first_job)
-        self._blame_head(failure, interrupted=True)
-        return EngineError(failure)
-
-    def _death(self, *, loading: bool, job_id: UUID | None) -> Failure:
-        """Why the engine ended, as far as its end and its words on this job's chunk tell."""
-        status = self._child.wait(STOP_GRACE_SECONDS)
-        if outgrew := self._child.outgrew:
-            return self._with_log(outgrown(f"the engine {outgrew}"), job_id)
-        killed = oom_kills() > self._oom_kills
-        found = classify(
-            self._texts, status, None, None, self._log.text(), loading=loading, oom_killed=killed
-        )
-        return self._with_log(found, job_id)
-
-    def _blame_head(self, failure: Failure, *, interrupted: bool) -> None:
-        """Count the engine's end against the chunk it worked on, so that none ends engine after engine."""
-        self._guilty = self._hand.first_job
-        if self._hand.claimed and not self._heartbeat.lost:
-            with suppress(ChunkLostError):
-                self._give_up(self._hand.claimed.popleft().chunk, failure, interrupted=interrupted)
-
-    def _check_stalled(self, *, loading: bool) -> None:
-        patience = self._settings.stall_seconds
-        if not (loading or self._hand.claimed):
-            self._heard_at = time.monotonic()
-        elif time.monotonic() - self._heard_at > patience:
-            what = "load its model" if loading else "answer a chunk"
-            hint = "see the log; a larger EVALQ_STALL_SECONDS gives slow engines more time"
-            said = Failure(FailureCode.STALLED, f"the engine did not {what} in {patience:g} s", hint=hint)
-            failure = self._with_log(said, self._hand.first_job)
-            self._blame_head(failure, interrupted=False)
-            raise EngineError(failure)
-
-    def _with_log(self, failure: Failure, job_id: UUID | None, log_end: int | None = None) -> Failure:
-        """The failure with the log's last lines; on a job's chunk both are that job's."""
-        return with_log(failure, self._texts, self._log.last_lines(job_id, log_end), job_id)
-
-    def close_log(self) -> None:
-        """Store the rest of the log: the engine has ended."""
-        self._log.close(self._guilty)
-
-    def _store_log(self, text: str, job_id: UUID | None) -> None:
-        self._ask(partial(self._serving.add_log, self._replica.id, text, job_id))

@@ -7,6 +7,8 @@ import os
 import threading
 import time
 from contextlib import suppress
+from functools import partial
+from typing import assert_never
 from uuid import UUID
 
 from app.db.outages import patiently
@@ -16,8 +18,10 @@ from app.domain.replica import Replica, ReplicaStatus
 from app.errors import ChildStartError, GpuUnavailableError, LeaseLostError
 from app.services.serving import ServingService
 from app.settings import Settings
-from workers.gpu_worker.feed import STOP_GRACE_SECONDS, Engine, EngineError
+from workers.gpu_worker.endings import Ending, Failed, Fenced, Released
+from workers.gpu_worker.feed import Feed, Started
 from workers.gpu_worker.group import GroupDevices
+from workers.gpu_worker.held import Held
 from workers.supervision.child import Child
 from workers.supervision.child_bounds import engine_bounds
 from workers.supervision.environment import child_environment
@@ -46,26 +50,17 @@ class ReplicaSupervisor:
             return
         lease, replica = claim
         log.info("replica %s: %s on %s", replica.id, replica.engine.model, ", ".join(replica.devices))
+        self._end(lease, self._served(lease, replica, claimed_at))
+
+    def _served(self, lease: Lease, replica: Replica, claimed_at: float) -> Ending:
         try:
-            status, failure = self._serve(lease, replica, claimed_at)
-        except LeaseLostError as error:
-            log.warning("replica %s: %s", replica.id, error)
-            status, failure = ReplicaStatus.LOST, Failure(FailureCode.LOST, str(error))
+            return self._serve(lease, replica, claimed_at)
         except (OSError, ChildStartError, GpuUnavailableError) as error:
             log.exception("replica %s: its engine could not be started", replica.id)
             message = f"the engine could not be started: {error}"
-            status, failure = ReplicaStatus.FAILED, Failure(FailureCode.ENGINE_START_FAILED, message)
-        self._end(lease, status, failure)
+            return Failed(Failure(FailureCode.ENGINE_START_FAILED, message))
 
-    def _end(self, lease: Lease, status: ReplicaStatus, failure: Failure | None) -> None:
-        """Give the devices back now, if the lease still holds: its processes are gone."""
-        over_at = time.monotonic() + self._settings.lease_seconds
-        with suppress(LeaseLostError):
-            patiently(lambda: self._serving.end(lease, status, failure), lambda: time.monotonic() > over_at)
-
-    def _serve(
-        self, lease: Lease, replica: Replica, claimed_at: float
-    ) -> tuple[ReplicaStatus, Failure | None]:
+    def _serve(self, lease: Lease, replica: Replica, claimed_at: float) -> Ending:
         log_path = self._settings.data_dir / "logs" / "replicas" / f"{replica.id}.log"
         command = self._devices.engine_command(replica)
         env = child_environment(os.environ, self._settings.child_env, command.env)
@@ -80,35 +75,31 @@ class ReplicaSupervisor:
             )
             child.live_until(heartbeat.fence_at)
             heartbeat.start()
-            engine = Engine(
-                serving=self._serving,
-                settings=self._settings,
-                stopping=self._stopping,
-                lease=lease,
-                replica=replica,
-                child=child,
-                heartbeat=heartbeat,
-                log_path=log_path,
-                device=command.device,
-                driver=command.driver,
-            )
+            held = Held(replica, lease, self._serving, heartbeat)
             try:
-                engine.load()
-                engine.serve()
-            except EngineError as error:
-                return ReplicaStatus.FAILED, error.failure
+                return Feed(held, Started(child, command, log_path), self._settings, self._stopping).run()
             finally:
-                child.stop(STOP_GRACE_SECONDS)
-                try:
-                    engine.close_log()
-                finally:
-                    heartbeat.stop()
-                if heartbeat.lost:
-                    raise LeaseLostError(f"the lease on replica {replica.id} was lost")
-            return ReplicaStatus.RELEASED, None
+                heartbeat.stop()
 
     def _renew(self, lease: Lease) -> Order | None:
         try:
             return self._serving.renew(lease)
         except LeaseLostError:
             return None
+
+    def _end(self, lease: Lease, ending: Ending) -> None:
+        """Give the devices back now, if the lease still holds: its processes are gone."""
+        match ending:
+            case Released():
+                end = partial(self._serving.end, lease, ReplicaStatus.RELEASED)
+            case Failed(failure, suspects):
+                end = partial(self._serving.end, lease, ReplicaStatus.FAILED, failure, suspects)
+            case Fenced(reason):
+                log.warning("replica %s: %s", lease.id, reason)
+                lost = Failure(FailureCode.LOST, reason)
+                end = partial(self._serving.end, lease, ReplicaStatus.LOST, lost)
+            case _:
+                assert_never(ending)
+        over_at = time.monotonic() + self._settings.lease_seconds
+        with suppress(LeaseLostError):
+            patiently(end, lambda: time.monotonic() > over_at)

@@ -34,9 +34,10 @@ class Messages(Generic[T]):
 
     def opened(self, carried: Mapping[str, Plain]) -> T:
         """The message; ValueError where it is none of the kinds, or not as its kind says."""
-        kind: Any = self._kinds.get(carried.get("type", ""))
+        name = carried.get("type") if isinstance(carried, Mapping) else None
+        kind: Any = self._kinds.get(str(name))
         if kind is None:
-            raise ValueError(f"a message of the kind {carried.get('type')!r}")
+            raise ValueError(f"a message of the kind {name!r}")
         message: T = _reader(kind)(carried)
         return message
 

@@ -1,148 +1,391 @@
-"""An engine child, seen from its supervisor."""
+"""An engine that answers one chunk at a time, fed: every message, every ending."""
 
 from __future__ import annotations
 
-import threading
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
 
 from app.domain.chunk import MAX_INTERRUPTIONS
-from app.domain.lease import Lease
-from app.settings import Settings
+from app.domain.failure import Failure, FailureCode
+from app.domain.lease import Order
+from tests.waiting import until
+from tests.workers.gpu_worker.conftest import Feed
+from tests.workers.gpu_worker.peer import REFUSED, Feeding, answer_one, chunk_rows, give_payloads
 from tests.world import World
-from workers.gpu_worker.feed import Engine, EngineError
-from workers.protocol.engine import TO_ENGINE, AnswerChunk, Answered, ChunkFailed, Raised, ToEngine
-from workers.protocol.frames import Frame
-from workers.protocol.messages import packed
-from workers.protocol.payload import pack_requests, pack_response
+from workers.gpu_worker.endings import Ending, Failed, Fenced, Released
+from workers.protocol.engine import (
+    Answered,
+    ChunkFailed,
+    Died,
+    Drop,
+    Load,
+    Loaded,
+    LoadFailed,
+    Progressed,
+    Raised,
+    Warned,
+)
+
+LOST = Raised("OSError", "gpt9 does not appear to have a file named config.json", "")
+ECC = Raised("RuntimeError", "CUDA error: uncorrectable ECC error encountered", "")
 
 
-class Silence:
-    """A child that is sent frames and says nothing; its worker is told to leave at the first look."""
-
-    def __init__(self, stopping: threading.Event) -> None:
-        self.sent: list[ToEngine] = []
-        self._stopping = stopping
-
-    def send(self, frame: Frame) -> None:
-        self.sent.append(TO_ENGINE.opened(frame))
-
-    def receive(self, timeout_seconds: float) -> Frame:
-        self._stopping.set()
-        raise TimeoutError(timeout_seconds)
+def failure_of(ending: Ending) -> Failure:
+    assert isinstance(ending, Failed)
+    return ending.failure
 
 
-def make_engine(
-    world: World, settings: Settings, folder: Path, connection: object, stopping: threading.Event
-) -> tuple[Engine, Lease]:
-    """The supervisor of an engine whose end of the connection a test plays; it ends with exit code 1."""
-    lease = world.replica(world.devices(1)[0])
-    (state,) = world.groups.all()
-    engine = Engine(
-        serving=world.serving,
-        settings=settings,
-        stopping=stopping,
-        lease=lease,
-        replica=state.replicas[0],
-        child=cast(Any, SimpleNamespace(connection=connection, wait=lambda _: 1, outgrew=None)),
-        heartbeat=cast(Any, SimpleNamespace(lost=False, reply=None)),
-        log_path=folder / "engine.log",
-        device="cpu",
-        driver={},
-    )
-    return engine, lease
+def loaded(feeding: Feed, window: int = 0) -> Feeding:
+    one = feeding()
+    one.peer.load(window)
+    return one
 
 
-def test_a_chunk_that_takes_workers_along_is_not_sent_to_another(
-    world: World, settings: Settings, tmp_path: Path
-) -> None:
+def logs(world: World, *jobs: UUID) -> list[str]:
+    return [piece.text for job in jobs for piece in world.results.logs(job, seen={}).pieces]
+
+
+def test_a_model_is_loaded_as_its_replica_says(world: World, feeding: Feed) -> None:
+    job = world.running()
+    one = feeding(max_batch_size=7)
+    one.peer.write("loading weights")
+    order = one.peer.load()
+    assert (order.engine.backend, order.device, order.max_batch_size) == ("hf", "cpu", 7)
+    until(lambda: "replica.started" in {name for _, name in world.events(job.id)})
+    with world.sessions.begin() as session:
+        (said,) = session.scalars(text("SELECT provenance FROM replicas")).all()
+    assert said == {"versions": {}, "driver": "1", "load_seconds": 0.5}
+    one.stopping.set()
+    assert one.ending() == Released()
+    assert one.peer.stopped
+    assert logs(world, job.id) == ["loading weights\n"]
+
+
+def test_a_model_that_cannot_be_loaded_is_named(feeding: Feed) -> None:
+    one = feeding()
+    one.peer.hear(Load)
+    one.peer.write("reading gpt9")
+    one.peer.say(LoadFailed(LOST))
+    failure = failure_of(one.ending())
+    assert failure.code is FailureCode.MODEL_NOT_FOUND
+    assert failure.log_tail == ("reading gpt9",)
+
+
+def test_an_engine_that_ends_while_it_loads_is_explained_by_its_log(world: World, feeding: Feed) -> None:
     world.running(chunks=1)
+    one = feeding()
+    one.peer.hear(Load)
+    one.peer.write("Traceback (most recent call last):\n  x\nRuntimeError: no such kernel")
+    one.peer.die(1)
+    failure = failure_of(one.ending())
+    assert (failure.code, failure.message) == (
+        FailureCode.ENGINE_START_FAILED,
+        "RuntimeError: no such kernel",
+    )
+    assert chunk_rows(world, "status", "failures", "interruptions") == [("waiting", 0, 0)]
+
+
+def test_a_process_that_dies_while_the_engine_loads_is_named(feeding: Feed) -> None:
+    one = feeding()
+    one.peer.say(Died("EngineCore_DP0", 3))
+    failure = failure_of(one.ending())
+    assert failure.message == "EngineCore_DP0: the process ended with exit code 3"
+
+
+def test_an_engine_that_passed_its_bounds_wants_memory(feeding: Feed) -> None:
+    one = feeding()
+    one.peer.outgrew = "held 9.0 GiB of memory, more than the 8.0 GiB that one child may hold"
+    one.peer.die(-9)
+    failure = failure_of(one.ending())
+    assert failure.code is FailureCode.HOST_OUT_OF_MEMORY
+    assert failure.message.startswith("the engine held 9")
+    assert "EVALQ_ENGINE_MEMORY_SHARE" in (failure.hint or "")
+
+
+def test_an_engine_that_loads_for_ever_has_stalled(feeding: Feed) -> None:
+    failure = failure_of(feeding(stall_seconds=0.1).ending())
+    assert (failure.code, failure.message) == (
+        FailureCode.STALLED,
+        "the engine did not load its model in 0.1 s",
+    )
+
+
+@pytest.mark.parametrize("how", ["its worker stops", "the scheduler asks"])
+def test_a_replica_that_is_wanted_back_while_it_loads_is_let_go(feeding: Feed, how: str) -> None:
+    one = feeding()
+    one.peer.say(Progressed((), 0))
+    one.peer.say(Warned(uuid4(), "code", "change"))
+    if how == "its worker stops":
+        one.stopping.set()
+    else:
+        one.tenure.reply = Order.RELEASE
+    assert one.ending() == Released()
+
+
+def test_answers_are_stored_as_they_come(world: World, feeding: Feed) -> None:
+    job = world.running(chunks=3)
+    give_payloads(world)
+    one = loaded(feeding)
+    chunks = [one.peer.take()]
+    one.peer.answer(chunks[0])
+    chunks += [one.peer.take(), one.peer.take()]
+    one.peer.answer(chunks[1])
+    one.peer.say(Loaded(0.0, {}, 64))  # nonsense, and passed over
+    one.peer.answer(chunks[2])
+    until(lambda: len(world.coordination.pending_keys(job.id)) == 0)
+    found = world.coordination.collect(job, b"f" * 32)
+    assert len(found.responses) == 6
+    assert found.seconds == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("in_hand", [0, 1])
+def test_a_replica_leaves_at_a_chunk_boundary(world: World, feeding: Feed, in_hand: int) -> None:
+    world.running(chunks=2 * in_hand)
+    give_payloads(world)
+    one = loaded(feeding)
+    chunks = [one.peer.take() for _ in range(in_hand)]
+    one.stopping.set()
+    for chunk in chunks:
+        until(one.peer.hears_nothing)
+        assert not one.over
+        one.peer.answer(chunk)
+    assert one.ending() == Released()
+    assert [row[0] for row in chunk_rows(world, "status")] == ["answered", "waiting"][: 2 * in_hand]
+
+
+def test_a_replica_that_the_scheduler_releases_claims_nothing_more(world: World, feeding: Feed) -> None:
+    one = loaded(feeding)
     with world.sessions.begin() as session:
-        values = {"payload": pack_requests([[[1], [2]], [[1], [3]]]), "count": MAX_INTERRUPTIONS}
-        session.execute(text("UPDATE chunks SET payload = :payload, interruptions = :count"), values)
-    stopping = threading.Event()
-    connection = Silence(stopping)
-    engine, _ = make_engine(world, settings, tmp_path, connection, stopping)
-    engine.serve()
-    assert connection.sent == []
-    with world.sessions.begin() as session:
-        counts = session.execute(text("SELECT status, failures, interruptions FROM chunks")).one()
-    assert tuple(counts) == ("waiting", 1, 0)
+        session.execute(text("UPDATE replicas SET release_requested_at = now()"))
+    world.running(chunks=1)
+    assert one.ending() == Released()
+    assert chunk_rows(world, "status") == [("waiting",)]
 
 
-class Fatal(Silence):
-    """A child that answers its first chunk, and does not survive the second one."""
+def test_a_failed_chunk_is_counted_and_the_engine_goes_on(world: World, feeding: Feed) -> None:
+    world.running(chunks=1)
+    give_payloads(world)
+    one = loaded(feeding)
+    for _ in range(2):
+        chunk = one.peer.take()
+        one.peer.refuse(chunk)
+    for _ in range(2):
+        answer_one(world, one.peer)
+    until(lambda: {row[0] for row in chunk_rows(world, "status")} == {"split", "answered"})
+    (split,) = (row for row in chunk_rows(world, "status", "error") if row[0] == "split")
+    assert split[1]["message"] == "ValueError: cannot read 'a secret'"
 
-    def __init__(self, stopping: threading.Event, log: Path) -> None:
-        super().__init__(stopping)
-        self._log = log
-        self._said = 0
 
-    def receive(self, timeout_seconds: float) -> Frame:
-        chunk = self.sent[self._said]
-        assert isinstance(chunk, AnswerChunk)
-        said = ("fine\n", "ValueError: cannot read 'a secret'\n")[self._said]
-        with self._log.open("a") as file:
-            file.write(said)
-        end = self._log.stat().st_size
-        self._said += 1
-        if self._said == 1:
-            responses = (pack_response("1"), pack_response("2"))
-            return packed(Answered(chunk.chunk, responses, 1e-4, 2, 1, end))
-        error = Raised("ValueError", "cannot read 'a secret'", "")
-        return packed(ChunkFailed(chunk.chunk, error, fatal=True, log_end=end))
+def test_a_broken_device_is_not_held_against_the_chunk_that_met_it(world: World, feeding: Feed) -> None:
+    world.running(chunks=1)
+    give_payloads(world)
+    one = loaded(feeding)
+    one.peer.refuse(one.peer.take(), error=ECC)
+    one.peer.take()
+    assert chunk_rows(world, "failures", "interruptions") == [(0, 1)]
 
 
 def test_the_chunk_that_an_engine_did_not_survive_takes_the_blame_and_its_job_the_words(
-    world: World, settings: Settings, tmp_path: Path
+    world: World, feeding: Feed
 ) -> None:
     jobs = [world.running(chunks=1).id for _ in range(3)]
-    with world.sessions.begin() as session:
-        session.execute(
-            text("UPDATE chunks SET payload = :payload"), {"payload": pack_requests([[[1], [2]]] * 2)}
-        )
-    stopping = threading.Event()
-    connection = Fatal(stopping, tmp_path / "engine.log")
-    engine, replica = make_engine(world, settings, tmp_path, connection, stopping)
-    world.serving.loaded(replica, {})
-    engine._log.loaded()
-    engine._speed.learn(1e6, 1.0)
-    with pytest.raises(EngineError) as raised:
-        engine.serve()
-    engine.close_log()
-
-    assert len(connection.sent) == 3, "all in its hands"
-    assert raised.value.failure.job_id == jobs[1]
-    assert raised.value.failure.log_tail == ("ValueError: cannot read 'a secret'",)
-    logs = [piece.text for job in jobs for piece in world.results.logs(job, seen={}).pieces]
-    assert logs == ["fine\n", "ValueError: cannot read 'a secret'\n"]
-    with world.sessions.begin() as session:
-        query = "SELECT status, failures, interruptions FROM chunks ORDER BY job_id"
-        counts = [tuple(row) for row in session.execute(text(query))]
+    give_payloads(world)
+    one = loaded(feeding)
+    first = one.peer.take()
+    one.peer.write("fine")
+    one.peer.answer(first, seconds=1e-4)
+    second, _ = one.peer.take(), one.peer.take()
+    one.peer.write("ValueError: cannot read 'a secret'")
+    one.peer.status = 1
+    one.peer.refuse(second, fatal=True)
+    ending = one.ending()
+    failure = failure_of(ending)
+    assert (failure.job_id, failure.log_tail) == (jobs[1], ("ValueError: cannot read 'a secret'",))
+    assert isinstance(ending, Failed)
+    assert ending.suspects == ()
+    assert logs(world, *jobs) == ["fine\n", "ValueError: cannot read 'a secret'\n"]
+    counts = chunk_rows(world, "status", "failures", "interruptions")
     assert counts == [("answered", 0, 0), ("waiting", 1, 0), ("claimed", 0, 0)]
 
 
-class Gone(Silence):
-    """A child that has ended without a word."""
-
-    def receive(self, timeout_seconds: float) -> None:  # type: ignore[override]
-        return None
-
-    def limit_silence(self, seconds: float) -> None:
-        pass
-
-
-def test_an_engine_that_passed_its_bounds_wants_memory(
-    world: World, settings: Settings, tmp_path: Path
+@pytest.mark.parametrize(
+    ("status", "counts"),
+    [(-11, (1, 0, True)), (1, (1, 0, True)), (-9, (0, 1, False)), (-15, (0, 1, False)), (None, (1, 0, True))],
+    ids=["SIGSEGV", "exit", "SIGKILL", "SIGTERM", "cut off"],
+)
+def test_an_engine_that_dies_is_held_against_the_chunk_that_it_was_at(
+    world: World, feeding: Feed, status: int | None, counts: tuple[int, int, bool]
 ) -> None:
-    stopping = threading.Event()
-    engine, _ = make_engine(world, settings, tmp_path, Gone(stopping), stopping)
-    cast(Any, engine)._child.outgrew = "held 9.0 GiB of memory, more than the 8.0 GiB that one child may hold"
-    with pytest.raises(EngineError, match="the engine held 9") as raised:
-        engine.load()
-    assert raised.value.failure.code == "host_out_of_memory"
-    assert "EVALQ_ENGINE_MEMORY_SHARE" in (raised.value.failure.hint or "")
+    job = world.running(chunks=3)
+    give_payloads(world)
+    one = loaded(feeding)
+    one.peer.answer(one.peer.take(), seconds=1e-4)
+    one.peer.take(), one.peer.take()
+    one.peer.write("about to end")
+    one.peer.status = status
+    one.peer.socket.shutdown(2)
+    ending = one.ending()
+    assert isinstance(ending, Failed)
+    assert ending.failure.code is FailureCode.ENGINE_DIED
+    assert (ending.failure.job_id, ending.failure.log_tail) == (job.id, ("about to end",))
+    assert ending.suspects == (), "the third one was not begun"
+    assert chunk_rows(world, "failures", "interruptions", "suspect")[1:] == [counts, (0, 0, False)]
+
+
+def test_an_engine_that_dies_idle_is_held_against_nothing(world: World, feeding: Feed) -> None:
+    one = loaded(feeding)
+    one.peer.die(-11)
+    ending = one.ending()
+    assert isinstance(ending, Failed)
+    assert (ending.suspects, ending.failure.job_id) == ((), None)
+    assert "SIGSEGV" in ending.failure.message
+
+
+def test_an_engine_whose_device_broke_leaves_its_chunk_without_blame(world: World, feeding: Feed) -> None:
+    world.running(chunks=1)
+    give_payloads(world)
+    one = loaded(feeding)
+    one.peer.take()
+    one.peer.write("RuntimeError: CUDA error: uncorrectable ECC error encountered")
+    one.peer.die(1)
+    failure_of(one.ending())
+    assert chunk_rows(world, "failures", "interruptions", "suspect") == [(0, 1, False)]
+
+
+def test_an_engine_that_is_silent_over_a_chunk_has_stalled(world: World, feeding: Feed) -> None:
+    world.running(chunks=1)
+    give_payloads(world)
+    one = feeding(stall_seconds=0.2)
+    one.peer.load()
+    chunk = one.peer.take()
+    failure = failure_of(one.ending())
+    assert (failure.code, failure.message) == (
+        FailureCode.STALLED,
+        "the engine did not answer a chunk in 0.2 s",
+    )
+    assert chunk_rows(world, "id", "failures") == [(chunk.chunk, 1)]
+
+
+NO_MESSAGES = {
+    "too long": b"\xff\xff\xff\xff",
+    "cut": b"\0\0\0\2\x81\xa4",
+    "a list": b"\0\0\0\2\x91\1",
+    "no kind": b"\0\0\0\1\x80",
+}
+
+
+@pytest.mark.parametrize("frame", NO_MESSAGES.values(), ids=NO_MESSAGES)
+def test_an_engine_that_says_what_is_no_message_is_given_up(
+    world: World, feeding: Feed, frame: bytes
+) -> None:
+    world.running(chunks=1)
+    give_payloads(world)
+    one = loaded(feeding)
+    one.peer.take()
+    one.peer.socket.sendall(frame)
+    failure = failure_of(one.ending())
+    assert failure.message == "the process stopped answering"
+    assert chunk_rows(world, "failures") == [(1,)]
+
+
+def test_a_chunk_that_takes_workers_along_is_not_sent_to_another(world: World, feeding: Feed) -> None:
+    world.running(chunks=1)
+    give_payloads(world)
+    with world.sessions.begin() as session:
+        session.execute(text("UPDATE chunks SET interruptions = :count"), {"count": MAX_INTERRUPTIONS})
+    one = loaded(feeding)
+    one.peer.take()
+    assert chunk_rows(world, "status", "failures", "interruptions") == [("claimed", 1, 0)], (
+        "counted, then tried"
+    )
+
+
+def test_what_an_engine_cured_is_told_to_its_jobs(world: World, feeding: Feed) -> None:
+    job = world.running(chunks=1)
+    give_payloads(world)
+    one = loaded(feeding)
+    chunk = one.peer.take()
+    one.peer.say(Warned(chunk.chunk, "gpu_out_of_memory", "batch size 8 -> 4"))
+    until(lambda: "job.warning" in {name for _, name in world.events(job.id)})
+    (event,) = (event for event in world.jobs.events(job.id, 0) if event.type == "job.warning")
+    assert event.data == {
+        "replica": str(one.lease.id),
+        "chunk": str(chunk.chunk),
+        "code": "gpu_out_of_memory",
+        "change": "batch size 8 -> 4",
+    }
+
+
+def test_progress_is_stored_and_keeps_the_engine_from_stalling(world: World, feeding: Feed) -> None:
+    world.running(chunks=1)
+    give_payloads(world)
+    one = loaded(feeding)
+    chunk = one.peer.take()
+    one.peer.say(Progressed(((chunk.chunk, 1),), 5))
+    until(lambda: chunk_rows(world, "requests_done") == [(1,)])
+
+
+def test_an_answer_that_is_told_twice_or_was_never_asked_for_is_passed_over(
+    world: World, feeding: Feed
+) -> None:
+    job = world.running(chunks=2)
+    give_payloads(world)
+    one = loaded(feeding)
+    first = one.peer.take()
+    one.peer.answer(first)
+    one.peer.answer(first)
+    one.peer.say(Answered(uuid4(), (), 0.1, 1, 1, 0))
+    one.peer.say(ChunkFailed(uuid4(), REFUSED, fatal=False, log_end=0))
+    one.peer.answer(one.peer.take())
+    until(lambda: len(world.coordination.pending_keys(job.id)) == 0)
+    with world.sessions.begin() as session:
+        assert session.scalar(text("SELECT requests_done FROM replicas")) == 4
+
+
+def test_an_engine_that_did_not_survive_a_chunk_it_was_never_given_has_died(
+    world: World, feeding: Feed
+) -> None:
+    world.running(chunks=1)
+    give_payloads(world)
+    one = loaded(feeding)
+    one.peer.take()
+    one.peer.status = 1
+    one.peer.say(ChunkFailed(uuid4(), REFUSED, fatal=True, log_end=0))
+    assert failure_of(one.ending()).code is FailureCode.ENGINE_DIED
+    assert chunk_rows(world, "failures") == [(1,)]
+
+
+def test_a_chunk_that_was_taken_away_is_dropped_and_forgotten(world: World, feeding: Feed) -> None:
+    world.running(chunks=2)
+    give_payloads(world)
+    one = loaded(feeding)
+    chunk = one.peer.take()
+    with world.sessions.begin() as session:
+        session.execute(text("DELETE FROM chunks WHERE id = :id"), {"id": chunk.chunk})
+    assert one.peer.hear(Drop).chunks == (chunk.chunk,)
+    one.peer.answer(chunk)
+    answer_one(world, one.peer)
+    assert chunk_rows(world, "status") == [("answered",)]
+
+
+def test_a_lease_that_is_given_up_ends_everything_at_once(world: World, feeding: Feed) -> None:
+    world.running(chunks=1)
+    give_payloads(world)
+    one = loaded(feeding)
+    chunk = one.peer.take()
+    one.tenure.lost = True
+    one.peer.answer(chunk)
+    assert isinstance(one.ending(), Fenced)
+    assert one.peer.stopped
+    assert chunk_rows(world, "status") == [("claimed",)]
+
+
+def test_a_lease_that_somebody_else_ended_is_lost(world: World, feeding: Feed) -> None:
+    one = loaded(feeding)
+    world.expire(one.lease)
+    world.scheduling.expire_once()
+    ending = one.ending()
+    assert isinstance(ending, Fenced)
+    assert str(one.lease.id) in ending.reason

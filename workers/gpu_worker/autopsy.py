@@ -1,0 +1,110 @@
+"""Why an engine or a chunk of it failed, in words that each job may read: never with another job's lines."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Set
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol, TypeAlias, assert_never
+from uuid import UUID
+
+from app.backends.signatures import FailureTexts
+from app.domain.failure import Failure, FailureCode
+from workers.gpu_worker.engine_line import Silence
+from workers.gpu_worker.engine_log import EngineLog
+from workers.protocol.engine import Died, Raised
+from workers.supervision.failures import classify, outgrown, with_log
+from workers.supervision.oom import oom_kills
+
+End: TypeAlias = Died | Literal[Silence.GONE, Silence.STALLED]
+
+END_SECONDS = 5.0
+"""How long the end of a child is waited for whose line is cut."""
+
+FROM_OUTSIDE = frozenset({-signal.SIGKILL, -signal.SIGTERM})
+"""Exit statuses of a process that somebody ended: the kernel, an operator, another's cleaning up."""
+
+
+class Patient(Protocol):
+    """A child process, as far as its end is looked at."""
+
+    @property
+    def outgrew(self) -> str | None:
+        """Which of its bounds it passed and was ended for, in words."""
+
+    def wait(self, timeout_seconds: float | None = None) -> int | None:
+        """Its exit status once it has ended, or None when the time is over."""
+
+
+@dataclass(frozen=True)
+class Death:
+    """The end of an engine."""
+
+    failure: Failure
+    killed: bool = False
+    """From outside: it says little of what the engine was asked."""
+
+
+class Autopsy:
+    """Names failures of one engine. `writers` are the jobs that it may have worked for: none while it loads."""
+
+    def __init__(self, child: Patient, log: EngineLog, texts: FailureTexts, stall_seconds: float) -> None:
+        self._child = child
+        self._log = log
+        self._texts = texts
+        self._stall_seconds = stall_seconds
+        self._oom_kills = oom_kills()
+
+    def raised(
+        self,
+        error: Raised,
+        writers: Set[UUID],
+        *,
+        loading: bool = False,
+        job_id: UUID | None = None,
+        log_end: int | None = None,
+    ) -> Failure:
+        """What the child says that it caught, on a chunk of a job or while it loaded."""
+        found = classify(self._texts, None, error.type, error.message, error.traceback, loading=loading)
+        return with_log(found, self._texts, self._log.last_lines(writers, log_end), job_id)
+
+    def of(self, end: End, writers: Set[UUID], *, loading: bool = False) -> Death:
+        """Why the engine is given up: it is gone, silent for too long, or says that a process of its own has ended."""
+        match end:
+            case Died(process, exit_code):
+                found = self._of(exit_code, writers, loading=loading)
+                named = replace(found, message=f"{process}: {found.message}")
+                return Death(named, exit_code in FROM_OUTSIDE)
+            case Silence.STALLED:
+                return Death(self._with_log(self._stalled(loading=loading), writers))
+            case Silence.GONE:
+                return self._gone(writers, loading=loading)
+            case _:
+                assert_never(end)
+
+    def _gone(self, writers: Set[UUID], *, loading: bool) -> Death:
+        status = self._child.wait(END_SECONDS)
+        if outgrew := self._child.outgrew:
+            return Death(self._with_log(outgrown(f"the engine {outgrew}"), writers))
+        return Death(self._of(status, writers, loading=loading), status in FROM_OUTSIDE)
+
+    def _stalled(self, *, loading: bool) -> Failure:
+        what = "load its model" if loading else "answer a chunk"
+        hint = "see the log; a larger EVALQ_STALL_SECONDS gives slow engines more time"
+        said = f"the engine did not {what} in {self._stall_seconds:g} s"
+        return Failure(FailureCode.STALLED, said, hint=hint)
+
+    def _of(self, status: int | None, writers: Set[UUID], *, loading: bool) -> Failure:
+        """What the log says of an end."""
+        killed = oom_kills() > self._oom_kills
+        found = classify(
+            self._texts, status, None, None, self._log.text(), loading=loading, oom_killed=killed
+        )
+        return self._with_log(found, writers)
+
+    def _with_log(self, failure: Failure, writers: Set[UUID]) -> Failure:
+        """With the log's last lines, on a job's chunk as that job's; of several jobs nobody is quoted."""
+        if len(writers) > 1:
+            return replace(failure, message="the engine ended with requests of several jobs in hand")
+        job_id = next(iter(writers)) if len(writers) == 1 else None
+        return with_log(failure, self._texts, self._log.last_lines(writers), job_id)

@@ -1,0 +1,102 @@
+"""A replica in this worker's hands: what is asked and written of it, through outages, as long as its lease lasts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Protocol, TypeVar
+from uuid import UUID
+
+from app.db.outages import patiently
+from app.domain.chunk import AfterFailure, Chunk, Room
+from app.domain.failure import Failure
+from app.domain.headway import Headway
+from app.domain.lease import Lease, Order
+from app.domain.replica import Replica
+from app.errors import ChunkLostError, DatabaseUnreachableError, LeaseLostError
+from app.services.serving import Answer, Claimed, ServingService, Work
+from workers.chunk_frames import divided
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class Tenure(Protocol):
+    """The heartbeat of a lease, as far as it is listened to."""
+
+    reply: Order | None
+    """What the scheduler wanted at the last beat."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether the lease was given up: then nothing more may be written."""
+
+
+class Held:
+    """Everything here raises LeaseLostError where the lease is lost, and waits for a database that is away."""
+
+    def __init__(self, replica: Replica, lease: Lease, serving: ServingService, tenure: Tenure) -> None:
+        self.replica = replica
+        self._lease = lease
+        self._serving = serving
+        self._tenure = tenure
+
+    @property
+    def lost(self) -> bool:
+        """Whether the lease was given up."""
+        return self._tenure.lost
+
+    @property
+    def wanted_back(self) -> bool:
+        """Whether the scheduler asked for the devices, as far as the heartbeat has heard."""
+        return self._tenure.reply is Order.RELEASE
+
+    def loaded(self, provenance: Mapping[str, Any]) -> None:
+        """The engine is up."""
+        self._ask(lambda: self._serving.loaded(self._lease, provenance))
+
+    def claim(self, room: Room, in_hand: Sequence[UUID]) -> Work:
+        """More chunks; after an outage none yet, since some may have been claimed whose names were lost."""
+        try:
+            return self._serving.next(self._lease, self.replica.engine.key, room)
+        except DatabaseUnreachableError:
+            self._ask(lambda: self._serving.keep_only(self._lease, in_hand))
+            return Work(Order.GO_ON)
+
+    def wanted(self, in_hand: Sequence[UUID]) -> frozenset[UUID]:
+        """Chunks in hand that are still to be answered; the others are given back."""
+        return self._ask(lambda: self._serving.wanted(self._lease, in_hand))
+
+    def answer(self, claimed: Claimed, answer: Answer) -> None:
+        """Store the answers of a chunk, unless it was taken away."""
+        with suppress(ChunkLostError):
+            self._ask(lambda: self._serving.answer(self._lease, claimed, answer))
+
+    def give_up(self, chunk: Chunk, fate: AfterFailure, failure: Failure) -> None:
+        """A chunk, with its counts, was not answered; nothing where it was taken away."""
+        pieces = divided(chunk, fate)
+        with suppress(ChunkLostError):
+            self._ask(lambda: self._serving.chunk_failed(self._lease, chunk, fate, pieces, failure))
+            log.warning(
+                "replica %s: chunk %s failed (%s): %s", self.replica.id, chunk.id, fate, failure.message
+            )
+
+    def advance(self, headway: Mapping[UUID, Headway]) -> None:
+        """How far the engine is inside chunks in its hands; DatabaseUnreachableError, since it can wait."""
+        self._serving.advance(self._lease, headway)
+
+    def warn(self, warning: Mapping[str, Any]) -> None:
+        """Tell the jobs of this replica something they should know."""
+        self._ask(lambda: self._serving.warn(self._lease, warning))
+
+    def add_log(self, text: str, job_id: UUID | None) -> None:
+        """Append to the replica's log what it wrote on this job's chunks, or on none while it started."""
+        self._ask(lambda: self._serving.add_log(self.replica.id, text, job_id))
+
+    def _ask(self, call: Callable[[], T]) -> T:
+        try:
+            return patiently(call, lambda: self.lost)
+        except DatabaseUnreachableError as error:
+            raise LeaseLostError(f"the lease on replica {self.replica.id} was lost") from error
