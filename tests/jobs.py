@@ -7,7 +7,7 @@ from uuid import UUID
 
 from app.domain.engine_spec import EngineSpec
 from app.domain.plan import Plan
-from app.services.submission import Submission
+from app.workloads.lm_eval.reading.read import Submission
 from app.workloads.lm_eval.spec import LmEvalSpec
 
 

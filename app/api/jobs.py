@@ -36,7 +36,6 @@ from app.errors import (
     TooManyRequestsError,
     UnknownJobError,
 )
-from app.services.submission import Submission
 from app.web import cursors
 from app.web.deps import (
     Blank,
@@ -58,6 +57,7 @@ from app.web.problems import (
     fault_out,
     problems,
 )
+from app.workloads.lm_eval.reading.read import Submission
 from app.workloads.lm_eval.reading.safety import change_faults
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(known_parameters)])

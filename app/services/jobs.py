@@ -34,7 +34,7 @@ from app.errors import (
     StaleJobError,
     UnknownJobError,
 )
-from app.services.submission import Submission
+from app.workloads.lm_eval.reading.read import Submission
 from app.workloads.lm_eval.spec import LmEvalSpec
 
 T = TypeVar("T")

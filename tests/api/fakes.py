@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.errors import FaultyField, InvalidJobError, UnknownTaskError
-from app.services.submission import Submission
+from app.workloads.lm_eval.reading.read import Submission
 from tests.jobs import submission
 
 TASKS = ("arc_easy", "gsm8k", "toy")

@@ -87,7 +87,7 @@ READS = frozenset(
             "results.artifacts",
         ),
         *("results.artifact", "results.logs", "results.last_logs", "retention._long_logs"),
-        "submission._engine",
+        "submission.check",
     }
 )
 """Methods that change nothing: to die there is to die between two of the others."""

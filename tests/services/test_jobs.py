@@ -23,8 +23,8 @@ from app.errors import (
     UnknownJobError,
 )
 from app.services.jobs import JobService
-from app.services.submission import Submission
 from app.settings import Settings
+from app.workloads.lm_eval.reading.read import Submission
 from tests.jobs import submission
 from tests.services.test_leases import someone_waits
 from tests.waiting import until

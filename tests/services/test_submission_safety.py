@@ -12,9 +12,10 @@ from app.api.jobs import dry_run_out
 from app.db.session import Sessions
 from app.domain.keys import new_token
 from app.errors import InvalidJobError
-from app.services.submission import Submission, SubmissionService
+from app.services.submission import SubmissionService
 from app.settings import Settings
 from app.web.problems import from_error
+from app.workloads.lm_eval.reading.read import Submission
 from tests.faults.model import make_model
 
 HF_TOKEN = "hf_" + "a1B2c3D4e5" * 4

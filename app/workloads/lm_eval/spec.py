@@ -13,11 +13,17 @@ from typing import Annotated, Any, Final, Literal
 
 INT64: Final = 2**63 - 1
 MOST_BATCH: Final = 100_000
+MOST_GPUS: Final = 1024
+MOST_NAMES: Final = 2000
+"""Of tasks, groups and tags; they stand for more."""
 MOST_STRING: Final = 16_384
 """Characters of arguments written as one string; as an object they may be longer."""
 MOST_ARGUMENTS: Final = 200
 MOST_LINE: Final = 1000
 """Characters of what is shown as one line."""
+MOST_TASKS_TEXT: Final = 200_000
+MOST_INSTRUCTION: Final = 200_000
+MOST_SEEDS_TEXT: Final = 200
 
 
 @dataclass(frozen=True)
@@ -57,12 +63,16 @@ def told(
     return {"told": Told(says, number, characters, names)}
 
 
+PRIORITIES: Final = Within(0, 100)
+DEADLINES: Final = Within(0, 10**9, above=True)
+
 Count = Annotated[int, Within(0, INT64)]
 Whole = Annotated[int, Within(most=INT64)]
 Seed = Annotated[int, Within(-INT64, INT64)]
 Name = Annotated[str, Within(most=200)]
 Tags = Annotated[tuple[Annotated[str, Within(1, 100)], ...], Within(most=50)]
-Priority = Annotated[int, Within(0, 100)]
+Priority = Annotated[int, PRIORITIES]
+Deadline = Annotated[int | float, DEADLINES]
 Environment = Annotated[Mapping[str, str], Within(most=200)]
 
 
@@ -75,8 +85,8 @@ class LmEvalSpec:
         default_factory=dict,
         metadata=told("An object, or lm-eval's `k=v,k=v`.", characters=MOST_STRING, names=MOST_ARGUMENTS),
     )
-    tasks: Annotated[tuple[str, ...], Within(most=2000)] = field(
-        default=(), metadata=told("A list, or names with commas between.", characters=200_000)
+    tasks: Annotated[tuple[str, ...], Within(most=MOST_NAMES)] = field(
+        default=(), metadata=told("A list, or names with commas between.", characters=MOST_TASKS_TEXT)
     )
     num_fewshot: Count | None = field(
         default=None,
@@ -110,7 +120,7 @@ class LmEvalSpec:
         ),
     )
     system_instruction: str | None = field(
-        default=None, metadata=told("What the model is told first.", characters=200_000)
+        default=None, metadata=told("What the model is told first.", characters=MOST_INSTRUCTION)
     )
     fewshot_as_multiturn: bool | None = field(
         default=None, metadata=told("Examples as turns of a conversation; null: with a chat template.")
@@ -119,7 +129,8 @@ class LmEvalSpec:
     seed: Annotated[tuple[Seed | None, ...], Within(most=4)] = field(
         default=(0, 1234, 1234, 1234),
         metadata=told(
-            "One seed, or four: python, numpy, torch (samples are drawn by it), few-shot.", characters=200
+            "One seed, or four: python, numpy, torch (samples are drawn by it), few-shot.",
+            characters=MOST_SEEDS_TEXT,
         ),
     )
     predict_only: bool = field(default=False, metadata=told("Answers without scores."))
@@ -138,10 +149,11 @@ class LmEvalSpec:
         metadata=told("Draws for the errors of scores; 0 for no errors.", number=Within(0, 10_000_000)),
     )
     name: Name | None = field(default=None, metadata=told("What you call the job."))
-    priority: Priority = field(default=50, metadata=told("Higher goes first."))
+    priority: Priority = field(default=50, metadata=told("Higher goes first.", number=PRIORITIES))
     tags: Tags = field(default=(), metadata=told("Words to find the job by."))
-    deadline_seconds: Annotated[int | float, Within(0, 10**9, above=True)] | None = field(
-        default=None, metadata=told("From submission on; a job that has not ended by then fails.")
+    deadline_seconds: Deadline | None = field(
+        default=None,
+        metadata=told("From submission on; a job that has not ended by then fails.", number=DEADLINES),
     )
     group: str | None = field(
         default=None, metadata=told("The GPU group to run on; null means any.", characters=MOST_LINE)
@@ -150,7 +162,7 @@ class LmEvalSpec:
         default="auto", metadata=told("Engines that answer it at once.", number=Within(1, 10_000))
     )
     gpus_per_replica: Count | Literal["auto"] = field(
-        default="auto", metadata=told("Devices of one engine.", number=Within(1, 1024))
+        default="auto", metadata=told("Devices of one engine.", number=Within(1, MOST_GPUS))
     )
     reuse_responses: bool = field(default=True, metadata=told("Take answers that are stored already."))
     env: Environment = field(default_factory=dict, metadata=told("Names on the operator's allow-list only."))

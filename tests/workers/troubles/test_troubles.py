@@ -24,8 +24,9 @@ from app.domain.job import OPEN, Job, JobTask
 from app.domain.lease import Lease
 from app.domain.placement import Start
 from app.services.serving import Answer, Claimed
-from app.services.submission import Submission, SubmissionService
+from app.services.submission import SubmissionService
 from app.settings import Settings
+from app.workloads.lm_eval.reading.read import Submission
 from tests.servers import Postgres
 from tests.waiting import until
 from tests.workers.harness_child.conftest import documents, make_model, write_data

@@ -19,9 +19,10 @@ from app.models.hub_names import is_hub_name
 from app.models.model_folder import ModelFacts, inspect_gguf, inspect_model, is_local
 from app.models.model_memory import MemoryEstimate, head_faults, memory_per_gpu_gib
 from app.settings import Settings
-from app.workloads.lm_eval.reading.fields import BOUNDS, FieldReader
+from app.workloads.lm_eval.reading.fields import FieldReader
 from app.workloads.lm_eval.reading.generation_settings import MOST_FAULTS
 from app.workloads.lm_eval.reading.safety import BELOW_MODEL, inside, refuse_path
+from app.workloads.lm_eval.spec import MOST_GPUS
 
 GIB = 1 << 30
 WIDTHS = (1, 2, 4, 8, 16)
@@ -46,7 +47,7 @@ class EngineReader:
     def read(self) -> Self | None:
         """Itself with its `spec`, or None where no spec can be made."""
         reader = self._reader
-        found = read_parallelism(str(reader.given("model")), reader.given("model_args"))
+        found = read_parallelism(reader.spec.model, reader.spec.model_args)
         reader.faults += found.faults
         reader.notes += found.notes
         args = dict(found.engine_args)
@@ -55,11 +56,11 @@ class EngineReader:
         model = self._model(args)
         if model is None:
             return None
-        if reader.given("trust_remote_code"):
+        if reader.spec.trust_remote_code:
             args["trust_remote_code"] = True
         facts = self._facts(model, args) if self._leads_inside(model, args) else None
         args, notes = self._backend.settle(
-            Loading(args, facts.dtype if facts else None, reader.given("batch_size"))
+            Loading(args, facts.dtype if facts else None, reader.spec.batch_size)
         )
         reader.notes += notes
         self._check_names(args, facts)
@@ -71,7 +72,7 @@ class EngineReader:
             model=model,
             revision=_text(args.pop("revision", None)),
             args=args,
-            env=dict(reader.given("env")),
+            env=dict(reader.spec.env),
             tensor_parallel_size=found.tensor_parallel_size,
             pipeline_parallel_size=found.pipeline_parallel_size,
             gpus=gpus,
@@ -80,10 +81,10 @@ class EngineReader:
 
     def _keep_read(self, args: Mapping[str, Any]) -> None:
         """What is shown and written as a command has the engine's names, and nothing that it is not given."""
-        given = self._reader.given("model_args")
+        given = self._reader.spec.model_args
         kept = {name: value for name, value in given.items() if name not in NOT_GIVEN}
         placed = {"device_map": args["device_map"]} if "device_map" in args else {}
-        self._reader.spec["model_args"] = kept | placed
+        self._reader.put(model_args=kept | placed)
 
     def _check_names(self, args: Mapping[str, Any], facts: ModelFacts | None) -> None:
         """Names that loading the model would refuse, the first of many; code of the model's own may take any."""
@@ -105,9 +106,9 @@ class EngineReader:
             "gpus_per_replica": found.gpus_per_replica,
         }
         for name, value in lifted.items():
-            if value is not None and self._reader.given(name) in (None, "auto"):
-                self._reader.spec[name] = value
-        if (self._reader.given("max_batch_size") or 0) > (most := self._settings.max_batch_size):
+            if value is not None and getattr(self._reader.spec, name) in (None, "auto"):
+                self._reader.put(**{name: value})
+        if (self._reader.spec.max_batch_size or 0) > (most := self._settings.max_batch_size):
             self._reader.notes.append(f"an automatic batch size is at most {most} (EVALQ_MAX_BATCH_SIZE)")
 
     def _model(self, args: dict[str, Any]) -> str | None:
@@ -131,7 +132,7 @@ class EngineReader:
         if path is None:
             refuse_path(self._reader, "model_args.pretrained", model, self._settings)
             return None
-        self._reader.spec["model_args"] = {**self._reader.given("model_args"), name: str(path)}
+        self._reader.put(model_args={**self._reader.spec.model_args, name: str(path)})
         return str(path)
 
     def _leads_inside(self, model: str, args: Mapping[str, Any]) -> bool:
@@ -173,10 +174,10 @@ class EngineReader:
 
     def _gpus(self, found: Parallelism, args: dict[str, Any], facts: ModelFacts | None) -> int:
         """Devices of one replica: as asked for, else the fewest that hold the model."""
-        asked = self._reader.given("gpus_per_replica")
+        asked = self._reader.spec.gpus_per_replica
         least = found.tensor_parallel_size * found.pipeline_parallel_size
         gpus = asked if isinstance(asked, int) else self._fewest(args, facts, least)
-        if gpus > BOUNDS["gpus_per_replica"][1]:
+        if gpus > MOST_GPUS:
             self._reader.fault("model_args", f"one replica of {gpus} devices is more than any group has")
         if gpus % least:
             self._reader.fault(

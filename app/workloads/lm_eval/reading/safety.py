@@ -15,9 +15,9 @@ from app.errors import MOST_FAULTS, FaultyField
 from app.models.hub_names import is_hub_name
 from app.models.model_folder import is_local, within
 from app.settings import Settings
-from app.workloads.lm_eval.reading.fields import FieldReader
+from app.workloads.lm_eval.reading.fields import SWITCHED_OFF, FieldReader
+from app.workloads.lm_eval.spec import MOST_LINE
 
-SWITCHED_OFF = "the operator has not switched this on (EVALQ_ALLOW_UNSAFE_CODE)"
 RUNS_CODE = frozenset(
     {
         "allow_all_kernels",
@@ -40,7 +40,6 @@ RUNS_CODE = frozenset(
 NO_CREDENTIALS = (
     "credentials are never taken from a job: the operator gives them to the workers (EVALQ_CHILD_ENV)"
 )
-MOST_CHARACTERS = 1000
 MOST_PATHS = 100
 MOST_PATH = 4096
 """Characters of a path, as in Linux."""
@@ -59,27 +58,36 @@ def refuse_unsafe(reader: FieldReader, settings: Settings) -> None:
     """Faults for all of it; paths that may stay are made absolute, with symbolic links followed."""
     _refuse_credentials(reader)
     if not settings.allow_unsafe_code:
-        for field in ("model_args", "gen_kwargs", "metadata"):
-            for path in islice(_code_in(reader.given(field), field), MOST_FAULTS):
+        spec = reader.spec
+        named = {"model_args": spec.model_args, "gen_kwargs": spec.gen_kwargs, "metadata": spec.metadata}
+        for field, values in named.items():
+            for path in islice(_code_in(values, field), MOST_FAULTS):
                 reader.fault(path, SWITCHED_OFF)
     _keep_inside(reader, settings)
 
 
 def _keep_inside(reader: FieldReader, settings: Settings) -> None:
-    reader.spec["model_args"] = args = {
+    args = {
         name: value
         if name in (*MODEL_NAMES, *BELOW_MODEL, *NEVER_OPENED)
         else _inside(value, f"model_args.{name}", reader, settings)
-        for name, value in reader.given("model_args").items()
+        for name, value in reader.spec.model_args.items()
     }
+    reader.put(model_args=args)
     for name in OTHER_MODELS:
         if isinstance(value := args.get(name), str) and not (_is_path(value) or is_hub_name(value)):
             message = f"{shown(value)} is neither `owner/name` on the hub nor a folder (/..., ./...)"
             reader.fault(f"model_args.{name}", message)
-    if isinstance(metadata := reader.given("metadata"), dict):
-        for name, value in metadata.items():
-            is_path = _is_path if name in READ_AS_MODEL else _leads_away
-            metadata[name] = _inside(value, f"metadata.{name}", reader, settings, is_path)
+    if (metadata := reader.spec.metadata) is not None:
+        kept = {
+            name: _inside(value, f"metadata.{name}", reader, settings, _path_rule(name))
+            for name, value in metadata.items()
+        }
+        reader.put(metadata=kept)
+
+
+def _path_rule(name: str) -> Callable[[str], bool]:
+    return _is_path if name in READ_AS_MODEL else _leads_away
 
 
 def inside(path: str, settings: Settings) -> Path | None:
@@ -108,18 +116,18 @@ def change_faults(fields: Mapping[str, Any]) -> list[FaultyField]:
 
 def line_fault(text: str) -> str | None:
     """What is wrong with a text that is one line wherever it is shown, terminals included."""
-    if len(text) > MOST_CHARACTERS:
-        return f"has at most {MOST_CHARACTERS} characters"
+    if len(text) > MOST_LINE:
+        return f"has at most {MOST_LINE} characters"
     return None if one_line(text) == text else "must be one line without control characters"
 
 
 def _refuse_credentials(reader: FieldReader) -> None:
-    for path in islice(secrets_in(reader.spec, ""), MOST_FAULTS):
+    for path in islice(secrets_in(reader.spec.to_json(), ""), MOST_FAULTS):
         reader.fault(path, NO_CREDENTIALS)
 
 
 def _code_in(value: Any, path: str) -> Iterator[str]:
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         for name, item in value.items():
             if _runs_code(name, item):
                 yield f"{path}.{name}"

@@ -6,10 +6,10 @@ from app.models.model_folder import is_local, within
 from app.settings import Settings
 from app.workloads.lm_eval.reading.fields import FieldReader
 from app.workloads.lm_eval.reading.safety import READ_AS_MODEL
+from app.workloads.lm_eval.spec import MOST_NAMES
 from app.workloads.lm_eval.tasks.group_members import member_faults
 from app.workloads.lm_eval.tasks.task_index import TaskIndex
 
-MOST_NAMES = 2000
 MOST_PATTERNS = 50
 MOST_TASKS = 5000
 MOST_CHARACTERS = 300
@@ -21,7 +21,7 @@ RUN_TOKENIZER_CODE = frozenset({"ruler", "babilong"})
 
 def read_tasks(reader: FieldReader, settings: Settings) -> list[str]:
     """Leaf tasks the names expand to; faults for unknown names with near ones, and for tasks named twice."""
-    names = [name.strip() for name in reader.given("tasks") if name.strip()]
+    names = [name.strip() for name in reader.spec.tasks if name.strip()]
     if not names:
         reader.fault(
             "tasks", "at least one task, group or tag is required; `GET /v1/tasks?search=` finds them"
@@ -37,7 +37,7 @@ def read_tasks(reader: FieldReader, settings: Settings) -> list[str]:
         reader.faults += faults
         return []
     _refuse_links(reader, index, names, settings)
-    reader.spec["tasks"] = index.resolve(names)
+    reader.put(tasks=tuple(index.resolve(names)))
     leaves = index.expand(names)
     reader.refuse_unless(bool(leaves), "tasks", "these names stand for groups without a member")
     _refuse_unsafe(reader, index, leaves)
@@ -62,7 +62,7 @@ def _too_much(reader: FieldReader, names: list[str]) -> bool:
 
 
 def _refuse_unsafe(reader: FieldReader, index: TaskIndex, leaves: list[str]) -> None:
-    if reader.given("confirm_run_unsafe_code"):
+    if reader.spec.confirm_run_unsafe_code:
         return
     for leaf in leaves:
         entry = index.get(leaf)
@@ -83,7 +83,7 @@ def _refuse_links(reader: FieldReader, index: TaskIndex, names: list[str], setti
 
 def _refuse_tokenizer_code(reader: FieldReader, index: TaskIndex, leaves: list[str]) -> None:
     """These tasks load a tokenizer with `trust_remote_code=True`, whatever the job says."""
-    arguments = {**reader.given("model_args"), **(reader.given("metadata") or {})}
+    arguments = {**reader.spec.model_args, **(reader.spec.metadata or {})}
     hub_names = [arguments[name] for name in READ_AS_MODEL if not is_local(str(arguments.get(name, "/")))]
     for leaf in leaves if hub_names else ():
         entry = index.get(leaf)
@@ -94,9 +94,7 @@ def _refuse_tokenizer_code(reader: FieldReader, index: TaskIndex, leaves: list[s
 
 
 def _check_samples(reader: FieldReader, leaves: list[str]) -> None:
-    samples = reader.given("samples")
-    if isinstance(samples, dict):
-        allowed = tuple(leaves)
-        for at, task in enumerate(sorted(samples.keys() - set(leaves))):
-            near = allowed if at < NEAR_FAULTS else None
-            reader.fault(f"samples.{task}", "this is not one of the job's tasks", near)
+    samples, allowed = reader.spec.samples or {}, tuple(leaves)
+    for at, task in enumerate(sorted(samples.keys() - set(leaves))):
+        near = allowed if at < NEAR_FAULTS else None
+        reader.fault(f"samples.{task}", "this is not one of the job's tasks", near)

@@ -15,35 +15,35 @@ from app.errors import MOST_FAULTS, FaultyField
 from app.workloads.lm_eval.reading.fields import FieldReader
 from app.workloads.lm_eval.reading.generation_settings import generation_faults
 from app.workloads.lm_eval.reading.safety import line_fault
+from app.workloads.lm_eval.spec import MOST_ARGUMENTS, LmEvalSpec
 
-MOST_ARGUMENTS = 200
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 NOT_TAKEN = "begins with _, as what libraries keep for themselves: no argument of lm-eval or a backend does"
-LINES = ("model", "name", "group", "apply_chat_template")
 FREE_TEXT = ("until",)
 """A model may be stopped at any character."""
 
 
 def read_values(reader: FieldReader) -> None:
     """Every value over the user's; one that is at fault is taken out, so that nothing else stumbles over it."""
-    reader.spec["model_args"] = _read(reader, "model_args", MODEL_ARGS)
-    if reader.given("gen_kwargs") is not None:
-        reader.spec["gen_kwargs"] = _read(reader, "gen_kwargs", GEN_KWARGS, NEVER_NULL)
-        _read_generation(reader)
-    for path, text in _lines(reader):
+    reader.put(model_args=_read(reader, "model_args", reader.spec.model_args, MODEL_ARGS))
+    if (settings := reader.spec.gen_kwargs) is not None:
+        kept = _read(reader, "gen_kwargs", settings, GEN_KWARGS, NEVER_NULL)
+        reader.put(gen_kwargs=kept)
+        _judge_generation(reader, kept)
+    for path, text in _lines(reader.spec):
         if message := line_fault(text):
             reader.fault(path, message)
 
 
-def _read_generation(reader: FieldReader) -> None:
+def _judge_generation(reader: FieldReader, settings: Mapping[str, Any]) -> None:
     """Names that the backend does not take, and what no task's own settings could mend."""
-    backend = backend_of_model(str(reader.given("model")))
-    own_code = reader.given("trust_remote_code") or reader.given("model_args").get("trust_remote_code")
+    backend, spec = backend_of_model(reader.spec.model), reader.spec
+    own_code = spec.trust_remote_code or spec.model_args.get("trust_remote_code")
     told = {fault.path for fault in reader.faults}
-    for wrong in generation_faults(backend, reader.given("gen_kwargs"), whole=False, own_code=bool(own_code)):
+    for wrong in generation_faults(backend, settings, whole=False, own_code=bool(own_code)):
         if (path := f"gen_kwargs.{wrong.name}") not in told:
             reader.fault(path, wrong.message, wrong.near)
-    if _samples(reader.given("gen_kwargs")):
+    if _samples(settings):
         reader.notes.append(
             "samples follow the seed and the prompt alone: equal in every job, but drawn otherwise than the command's"
         )
@@ -56,9 +56,12 @@ def _samples(settings: Mapping[str, Any]) -> bool:
 
 
 def _read(
-    reader: FieldReader, field: str, kinds: Mapping[str, Kind], never_null: Collection[str] = ()
+    reader: FieldReader,
+    field: str,
+    given: Mapping[str, Any],
+    kinds: Mapping[str, Kind],
+    never_null: Collection[str] = (),
 ) -> dict[str, Any]:
-    given: Mapping[str, Any] = reader.given(field)
     reader.refuse_unless(len(given) <= MOST_ARGUMENTS, field, f"has at most {MOST_ARGUMENTS} arguments")
     kept = {}
     for name, value in islice(given.items(), MOST_ARGUMENTS):
@@ -105,10 +108,14 @@ def _hidden_names(value: Any, path: str) -> Iterator[str]:
             yield from _hidden_names(item, f"{path}.{index}")
 
 
-def _lines(reader: FieldReader) -> Iterator[tuple[str, str]]:
+def _lines(spec: LmEvalSpec) -> Iterator[tuple[str, str]]:
     """Every text that is one line wherever it is shown."""
-    for name in LINES:
-        if isinstance(text := reader.given(name), str):
-            yield name, text
-    yield from ((f"tags.{index}", tag) for index, tag in enumerate(reader.given("tags")))
-    yield from ((f"env.{name}", value) for name, value in reader.given("env").items())
+    lines = {
+        "model": spec.model,
+        "name": spec.name,
+        "group": spec.group,
+        "apply_chat_template": spec.apply_chat_template,
+    }
+    yield from ((name, text) for name, text in lines.items() if isinstance(text, str))
+    yield from ((f"tags.{index}", tag) for index, tag in enumerate(spec.tags))
+    yield from ((f"env.{name}", value) for name, value in spec.env.items())

@@ -1,0 +1,126 @@
+"""From what a user posted to a job that can run: every fault at once, or a complete spec and a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.arguments.kinds import shown
+from app.backends import Backend, backend_of_model, known_model_names
+from app.domain.engine_spec import EngineSpec
+from app.domain.group import GroupView
+from app.domain.plan import Plan
+from app.errors import FaultyField, InvalidJobError
+from app.settings import Settings
+from app.workloads.lm_eval.command.command_line import parse_command
+from app.workloads.lm_eval.command.equivalent_command import to_command
+from app.workloads.lm_eval.reading.engine import EngineReader
+from app.workloads.lm_eval.reading.fields import FieldReader, read_fields
+from app.workloads.lm_eval.reading.safety import refuse_unsafe
+from app.workloads.lm_eval.reading.tasks import read_tasks
+from app.workloads.lm_eval.reading.values import read_values
+from app.workloads.lm_eval.spec import MOST_STRING, LmEvalSpec
+
+MOST_NOTES = 50
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A job that passed every check, not yet stored."""
+
+    spec: LmEvalSpec
+    engine: EngineSpec
+    plan: Plan
+    tasks: tuple[str, ...]
+    """Leaf tasks the names expand to."""
+    notes: tuple[str, ...] = ()
+
+
+def read(posted: Mapping[str, Any], groups: Sequence[GroupView], settings: Settings) -> Submission:
+    """The complete job, or InvalidJobError with all its faults; `groups` is where engines could run."""
+    given, notes = _with_command(posted)
+    reader = read_fields(given, settings, notes)
+    read_values(reader)
+    refuse_unsafe(reader, settings)
+    tasks = read_tasks(reader, settings)
+    backend = _backend(reader, settings, asked="model" in given)
+    engine = _engine(reader, backend, groups, settings) if backend else None
+    if reader.faults or engine is None:
+        raise InvalidJobError(reader.faults)
+    return _submission(reader.spec, engine, tasks, _first(reader.notes))
+
+
+def _with_command(posted: Mapping[str, Any]) -> tuple[dict[str, Any], Sequence[str]]:
+    """Fields of a pasted command, under the fields beside it, and what it leaves to be said."""
+    given = {name: value for name, value in posted.items() if value is not None}
+    text = given.pop("command", None)
+    if text is None:
+        return given, ()
+    if len(text) > MOST_STRING:
+        raise InvalidJobError([FaultyField("command", f"has at most {MOST_STRING} characters")])
+    parsed = parse_command(text, {})
+    if parsed.faults:
+        raise InvalidJobError(parsed.faults)
+    return parsed.fields | given, parsed.notes
+
+
+def _backend(reader: FieldReader, settings: Settings, *, asked: bool) -> Backend | None:
+    model, known = reader.spec.model, known_model_names(settings)
+    if not asked:
+        reader.fault("model", "is required: the backend to evaluate with", known)
+        return None
+    backend = backend_of_model(model)
+    if backend is None or not backend.allowed(settings):
+        reader.fault("model", f"there is no backend {shown(model)}", known)
+        return None
+    return backend
+
+
+def _engine(
+    reader: FieldReader, backend: Backend, groups: Sequence[GroupView], settings: Settings
+) -> EngineReader | None:
+    usable = usable_groups(reader, backend.name, groups)
+    return EngineReader(reader, backend, settings, usable).read()
+
+
+def usable_groups(reader: FieldReader, backend: str, groups: Sequence[GroupView]) -> list[GroupView]:
+    """The groups this job may run on; faults where there are workers and none would do."""
+    wanted = reader.spec.group
+    named = [group for group in groups if wanted in (None, group.name)]
+    if wanted is not None and not named:
+        names = tuple(group.name for group in groups)
+        reader.fault("group", f"there is no group {shown(wanted)}", names)
+    if not groups:
+        reader.notes.append("no worker is running yet: the job waits until one with this backend is started")
+    offering = [group for group in named if backend in group.backends]
+    if named and not offering:
+        offered = sorted({name for group in named for name in group.backends})
+        message = f"backend {backend} is installed on no worker that may be used"
+        way_out = f"run `evalq backends install {backend}` on a worker's host"
+        reader.fault("model", f"{message}: {way_out}", tuple(offered))
+    return offering
+
+
+def _submission(
+    spec: LmEvalSpec, engine: EngineReader, tasks: Sequence[str], notes: tuple[str, ...]
+) -> Submission:
+    plan = Plan(
+        backend=engine.spec.backend,
+        tensor_parallel_size=engine.spec.tensor_parallel_size,
+        pipeline_parallel_size=engine.spec.pipeline_parallel_size,
+        gpus_per_replica=engine.spec.gpus,
+        replicas=None if spec.replicas == "auto" else spec.replicas,
+        group=spec.group,
+        memory_per_gpu_gib=engine.memory_per_gpu_gib,
+        explanation=(*engine.explanation, *notes),
+        command=to_command(spec),
+    )
+    return Submission(spec, engine.spec, plan, tuple(tasks), notes)
+
+
+def _first(notes: Sequence[str]) -> tuple[str, ...]:
+    """Notes as a plan tells them, of very many the first and a count."""
+    if len(notes) <= MOST_NOTES:
+        return tuple(notes)
+    return (*notes[:MOST_NOTES], f"and {len(notes) - MOST_NOTES} more notes")
