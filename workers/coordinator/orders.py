@@ -4,28 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from app.backends import backend_key, installed
+from app.backends import BACKENDS, backend_key, installed
 from app.domain.failure import Failure
 from app.domain.job import Job
 from app.settings import Settings
 from app.workloads.lm_eval.spec import LmEvalSpec
 from app.workloads.lm_eval.tasks.task_index import TaskIndex
 from workers.protocol.engine import EngineRecipe
-from workers.protocol.harness import EvaluateOrder, Fault, Spec, TaskEntry
+from workers.protocol.harness import EngineRules, EvaluateOrder, Fault, PromptShapes, Spec, TaskEntry
 
 
 def order_to_evaluate(job: Job, given_up: Mapping[str, Failure], settings: Settings) -> EvaluateOrder:
     """The order of a job; tasks that were given up before are left out there."""
     index, engine = TaskIndex.load(settings.task_paths), job.engine
     spec = LmEvalSpec.from_json(job.spec)
-    hf_python = installed(settings.cache_dir).get("hf")
     return EvaluateOrder(
         job_id=str(job.id),
         spec=Spec.from_json(spec.to_json()),
         engine=EngineRecipe(engine.backend, engine.model, engine.revision, engine.args, engine.env),
         entries=tuple(TaskEntry(**entry.to_json()) for entry in index.closure(spec.tasks)),
-        backend_key=backend_key(engine.backend),
+        rules=engine_rules(engine.backend),
         salt=None if spec.reuse_responses else str(job.id),
-        hf_python=str(hf_python) if hf_python else None,
+        gguf_python=gguf_python(settings),
         given_up={name: Fault(failure.code, failure.message) for name, failure in given_up.items()},
     )
+
+
+def engine_rules(name: str) -> EngineRules:
+    """What a harness child is told of the backend."""
+    backend = BACKENDS[name]
+    return EngineRules(
+        key=backend_key(name),
+        shapes=PromptShapes(backend.shapes),
+        whole_batches=backend.batching.whole,
+        grouped=backend.batching.grouped,
+        answers=backend.answers,
+        neutral=tuple(sorted(backend.neutral)),
+    )
+
+
+def gguf_python(settings: Settings) -> str | None:
+    """An interpreter that reads GGUF files on this host: the first one of a backend that does."""
+    found = installed(settings.cache_dir).items()
+    return next((str(python) for name, python in found if BACKENDS[name].gguf), None)

@@ -13,28 +13,7 @@ from pathlib import Path
 from huggingface_hub import try_to_load_from_cache
 
 from workers.protocol.engine import EngineRecipe
-
-# fmt: off
-CANNOT_CHANGE_ANSWERS = frozenset({
-    # where the model runs and how it is spread
-    "device", "device_map", "devices", "num_nodes", "parallelize",
-    "tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size", "tp_size", "pp_size", "dp_size",
-    "tensor_model_parallel_size", "pipeline_model_parallel_size",
-    "distributed_executor_backend", "enable_expert_parallel",
-    # how much memory it may take
-    "gpu_memory_utilization", "mem_fraction_static", "max_memory_per_gpu", "max_cpu_memory",
-    "offload_folder", "swap_space", "cpu_offload_gb",
-    # how many requests run at once
-    "batch_size", "max_batch_size", "max_num_seqs", "max_num_batched_tokens", "max_running_requests",
-    # how it is fetched and logged
-    "cache_dir", "download_dir", "max_parallel_loading_workers", "low_cpu_mem_usage", "disable_log_stats",
-})
-# fmt: on
-"""Load-time arguments outside the fingerprint. Any other argument is taken to matter."""
-
-ENGINES = {"hf": 2}
-"""Raised when a backend's engine begins to answer otherwise: what it answered before then serves nobody any more.
-hf 2: log-likelihoods in the model's dtype unless `softmax_dtype` names another, every sample drawn by itself."""
+from workers.protocol.harness import EngineRules
 
 _MODELS = ("tokenizer", "peft", "lora_local_path", "delta")
 """Arguments that name another folder or repository, which counts by its content."""
@@ -45,18 +24,18 @@ _BLOCK = 64 << 10
 _BLOCKS = 16
 
 
-def fingerprint(engine: EngineRecipe, backend_key: str) -> bytes:
+def fingerprint(engine: EngineRecipe, rules: EngineRules) -> bytes:
     """Hash of the model's content and of all that can change an answer."""
     parts: dict[str, object] = {
         "backend": engine.backend,
-        "backend_key": backend_key,
+        "backend_key": rules.key,
         "lm_eval": version("lm_eval"),
         "model": content(engine.model, engine.revision, config_file(engine)),
-        "args": {name: _value(engine, name) for name in engine.args.keys() - CANNOT_CHANGE_ANSWERS},
+        "args": {name: _value(engine, name) for name in engine.args.keys() - set(rules.neutral)},
         "env": {name: value for name, value in engine.env.items() if not name.startswith("NCCL_")},
     }
-    if engine.backend in ENGINES:
-        parts["engine"] = ENGINES[engine.backend]
+    if rules.answers is not None:
+        parts["engine"] = rules.answers
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).digest()
 
 

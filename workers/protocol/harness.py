@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from enum import StrEnum
 from typing import Any, TypeAlias
 
 from workers.protocol.engine import EngineRecipe
@@ -87,6 +88,33 @@ class TaskEntry:
     """Members of a tag."""
 
 
+class PromptShapes(StrEnum):
+    """Whose rules shape a prompt, and say which has no answer."""
+
+    HFLM = "hflm"
+    """Those of lm-eval's class of that name."""
+    UNBOUNDED = "unbounded"
+    """The same, but a prompt of a generation needs no room."""
+
+
+@dataclass(frozen=True)
+class EngineRules:
+    """What the engine's backend is known by, of all that matters here."""
+
+    key: str
+    """Changes with the backend's pins."""
+    shapes: PromptShapes = PromptShapes.HFLM
+    whole_batches: bool = False
+    """Whether answers depend on which requests share a batch, so that chunks hold whole batches of a set size."""
+    grouped: str | None = None
+    """The argument that switches off, for causal models, that log-likelihoods of equal beginnings are computed once.
+    None: they always are."""
+    answers: int | None = None
+    """Another number where the backend's engines began to answer otherwise."""
+    neutral: tuple[str, ...] = ()
+    """Load-time arguments that no answer depends on."""
+
+
 @dataclass(frozen=True)
 class EvaluateOrder:
     """Evaluate this job: the first message, once. What this host knows of its tasks and backends comes along."""
@@ -96,10 +124,10 @@ class EvaluateOrder:
     engine: EngineRecipe
     entries: tuple[TaskEntry, ...]
     """Index entries of every task, group and tag the job names or reaches."""
-    backend_key: str
+    rules: EngineRules
     salt: str | None
-    hf_python: str | None = None
-    """The interpreter of the hf backend on this host, if it is installed."""
+    gguf_python: str | None = None
+    """The interpreter of a backend on this host that reads GGUF files, if one is installed."""
     given_up: Mapping[str, Fault] = field(default_factory=dict)
     """Tasks that ended the processes of earlier tries: their code is not run again."""
 

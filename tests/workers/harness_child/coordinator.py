@@ -6,7 +6,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ import yaml
 
 from app.domain.engine_spec import EngineSpec
 from app.workloads.lm_eval.reading.generation_settings import task_faults
+from workers.coordinator.orders import engine_rules
 from workers.harness_child.lm_eval import evaluate
 from workers.protocol.channel import Channel
 from workers.protocol.engine import EngineRecipe
@@ -76,7 +77,7 @@ class Ordered:
     job_id: str = "job-1"
     salt: str | None = None
     backend: str = "hf"
-    hf_python: str | None = None
+    gguf_python: str | None = None
     given_up: dict[str, Fault] = field(default_factory=dict)
 
     @property
@@ -103,9 +104,9 @@ class Ordered:
             spec=Spec.from_json(self.fields),
             engine=EngineRecipe(self.backend, str(self.model), args=self.engine_args),
             entries=index(self.folder),
-            backend_key="k1",
+            rules=replace(engine_rules(self.backend), key="k1"),
             salt=self.salt,
-            hf_python=self.hf_python,
+            gguf_python=self.gguf_python,
             given_up=self.given_up,
         )
 

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from tests.workers.first_fingerprint import first_fingerprint
+from workers.coordinator.orders import engine_rules
 from workers.harness_child.fingerprint import config_file, content, fingerprint
 from workers.protocol.engine import EngineRecipe
+
+RULES = replace(engine_rules("hf"), key="k")
 
 
 @pytest.fixture
@@ -27,8 +30,8 @@ def engine(folder: Path) -> EngineRecipe:
 
 
 def test_a_fingerprint_is_32_bytes_and_stable(engine: EngineRecipe) -> None:
-    assert len(fingerprint(engine, "k")) == 32
-    assert fingerprint(engine, "k") == fingerprint(engine, "k")
+    assert len(fingerprint(engine, RULES)) == 32
+    assert fingerprint(engine, RULES) == fingerprint(engine, RULES)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +47,7 @@ def test_a_fingerprint_is_32_bytes_and_stable(engine: EngineRecipe) -> None:
 def test_what_can_change_an_answer_changes_the_fingerprint(
     engine: EngineRecipe, change: dict[str, Any]
 ) -> None:
-    assert fingerprint(replace(engine, **change), "k") != fingerprint(engine, "k")
+    assert fingerprint(replace(engine, **change), RULES) != fingerprint(engine, RULES)
 
 
 @pytest.mark.parametrize(
@@ -56,24 +59,24 @@ def test_what_can_change_an_answer_changes_the_fingerprint(
     ],
 )
 def test_what_cannot_change_an_answer_does_not(engine: EngineRecipe, change: dict[str, Any]) -> None:
-    assert fingerprint(replace(engine, **change), "k") == fingerprint(engine, "k")
+    assert fingerprint(replace(engine, **change), RULES) == fingerprint(engine, RULES)
 
 
 def test_another_environment_is_another_fingerprint(engine: EngineRecipe) -> None:
-    assert fingerprint(engine, "k") != fingerprint(engine, "other")
+    assert fingerprint(engine, RULES) != fingerprint(engine, replace(RULES, key="other"))
 
 
 @pytest.mark.parametrize("softmax_dtype", [{}, {"softmax_dtype": None}, {"softmax_dtype": "float32"}])
 def test_no_answer_of_the_engine_before_is_found(engine: EngineRecipe, softmax_dtype: dict[str, Any]) -> None:
     """It took float32 for the log-softmax where nothing was said."""
     args = {"dtype": "bfloat16"} | softmax_dtype
-    now = {fingerprint(replace(engine, args=args | more), "k") for more in ({}, {"softmax_dtype": None})}
+    now = {fingerprint(replace(engine, args=args | more), RULES) for more in ({}, {"softmax_dtype": None})}
     assert first_fingerprint(engine.model, args) not in now
 
 
 def test_the_dtype_of_the_softmax_changes_answers(engine: EngineRecipe) -> None:
     asked = [None, "float32", "bfloat16"]
-    prints = {fingerprint(replace(engine, args={"softmax_dtype": dtype}), "k") for dtype in asked}
+    prints = {fingerprint(replace(engine, args={"softmax_dtype": dtype}), RULES) for dtype in asked}
     assert len(prints) == len(asked)
 
 
@@ -101,7 +104,7 @@ def test_a_tokenizer_folder_counts_by_its_content(
     for folder in (first, second):
         (folder / "tokenizer.json").write_text("{}")
     prints = {
-        fingerprint(replace(engine, args={"tokenizer": str(folder)}), "k") for folder in (first, second)
+        fingerprint(replace(engine, args={"tokenizer": str(folder)}), RULES) for folder in (first, second)
     }
     assert len(prints) == 1
 
@@ -135,3 +138,18 @@ def test_a_repository_goes_by_the_commit_of_what_describes_the_model(
         == f"owner/name@{'c' * 40}"
     )
     assert content("owner/name", None, "another file") == "owner/name@main"
+
+
+def test_stored_answers_go_on_serving(tmp_path: Path) -> None:
+    """A fingerprint that changes by itself makes everything that was ever answered worthless."""
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}\n')
+    args = {"dtype": "float32", "softmax_dtype": None, "parallelize": True, "max_length": 64, "batch_size": 4}
+    hf = EngineRecipe("hf", str(tmp_path), args=args, env={"NCCL_DEBUG": "x", "A": "b"})
+    echo = EngineRecipe("echo", str(tmp_path), args=args)
+    stored = [
+        (hf, "4f46045e1b141bb07c362dccc368dbadb1c2ab4f20bf7c1d51867e4843aced7f"),
+        (echo, "76733075b1d4655cc6e9317b67e20c47d66ac3267e32e671288e7313471bce8c"),
+    ]
+    for engine, known in stored:
+        rules = replace(engine_rules(engine.backend), key="k")
+        assert fingerprint(engine, rules).hex() == known

@@ -105,7 +105,7 @@ def test_a_file_that_transformers_does_not_read_ends_the_job(
     order: Callable[..., Ordered], python: str, content: bytes | None, code: str, says: str
 ) -> None:
     job = order("sums", engine_args={"gguf_file": "model.gguf"})
-    job.hf_python = python
+    job.gguf_python = python
     job.model = job.folder
     if content is not None:
         (job.folder / "model.gguf").write_bytes(content)

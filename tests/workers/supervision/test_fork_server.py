@@ -22,6 +22,7 @@ from workers.protocol.fork_server import Exited
 from workers.protocol.frames import Connection
 from workers.protocol.harness import (
     FROM_HARNESS,
+    EngineRules,
     EvaluateOrder,
     Fault,
     FromHarness,
@@ -100,7 +101,7 @@ def order(folder: Path, function: str = "fork_and_linger", **spec: Any) -> Evalu
         spec=Spec("hf", ["hanging"], **spec),
         engine=EngineRecipe("hf", str(folder)),
         entries=(TaskEntry("hanging", "task", str(task)),),
-        backend_key="k",
+        rules=EngineRules("k"),
         salt=None,
     )
 

@@ -26,12 +26,12 @@ Answer = Callable[[Instance, int], object]
 class BrokerLM(LM):  # type: ignore[misc]
     """Resolves everything that shapes a prompt as lm-eval's HFLM does, without weights or torch."""
 
-    def __init__(self, engine: EngineRecipe, answer: Answer, hf_python: str | None = None) -> None:
-        """`hf_python` reads GGUF files."""
+    def __init__(self, engine: EngineRecipe, answer: Answer, gguf_python: str | None = None) -> None:
+        """`gguf_python` reads GGUF files."""
         super().__init__()
         self._args = engine.args
         self._answer = answer
-        in_files = unpacked(engine, hf_python) if engine.args.get("gguf_file") else nullcontext(engine)
+        in_files = unpacked(engine, gguf_python) if engine.args.get("gguf_file") else nullcontext(engine)
         with in_files as readable:
             config = _load_config(readable)
             tokenizer = _load_tokenizer(engine if engine.args.get("tokenizer") else readable)

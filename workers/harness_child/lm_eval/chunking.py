@@ -23,7 +23,7 @@ from workers.harness_child.lm_eval.cutting import (
 from workers.harness_child.lm_eval.ledger import Ledger
 from workers.harness_child.lm_eval.requests import Request, groups_contexts, is_sampled
 from workers.harness_child.lm_eval.tokens import encode, encode_pairs
-from workers.protocol.harness import ChunkCut, EvaluateOrder, Fault
+from workers.protocol.harness import ChunkCut, EvaluateOrder, Fault, PromptShapes
 from workers.protocol.payload import RequestKind, pack_requests
 
 Cutter = Callable[[Sequence[int]], list[Cut]]
@@ -46,7 +46,7 @@ class Chunking:
         self._lm = lm
         self._ledger = ledger
         self._batch_size = _batch_size(order.spec.batch_size, order.spec.max_batch_size)
-        whole_batches = order.engine.backend == "hf" and isinstance(self._batch_size, int)
+        whole_batches = order.rules.whole_batches and isinstance(self._batch_size, int)
         self._rows = self._batch_size if whole_batches and isinstance(self._batch_size, int) else 1
 
     def chunks(self) -> list[ChunkCut]:
@@ -146,7 +146,8 @@ class Chunking:
 
     def _fault_of_prompt(self, prompt: Prompt) -> str | None:
         room = self._lm.max_length - self._generated(dict(prompt.settings))
-        if self._order.engine.backend == "hf" and self._lm.backend == "causal" and room <= 0:
+        bounded = self._order.rules.shapes is PromptShapes.HFLM and self._lm.backend == "causal"
+        if bounded and room <= 0:
             return f"max_gen_toks leaves no room for a prompt within max_length {self._lm.max_length}"
         longest = prompt.settings.get("max_length")
         if longest and self._lm.backend == "causal" and min(prompt.length, room) >= longest:

@@ -123,7 +123,7 @@ class Evaluation:
 
     def _prepare(self) -> None:
         order = self._order
-        self._lm = BrokerLM(order.engine, self._ledger.answer, order.hf_python)
+        self._lm = BrokerLM(order.engine, self._ledger.answer, order.gguf_python)
         template = self._lm.choose_template(order.spec.apply_chat_template)
         self._report = Report(order, self._lm, chat_template=template)
         scoring.seed(order.spec)
@@ -132,7 +132,7 @@ class Evaluation:
         self._scorer = scoring.Scorer(self._lm, order.spec)
         self._link.tell(
             Prepared(
-                fingerprint=fingerprint(order.engine, order.backend_key),
+                fingerprint=fingerprint(order.engine, order.rules),
                 totals=tuple((name, self._ledger.totals[name]) for name in self._tasks),
                 provenance=provenance(order, {name: self._known[name] for name in self._tasks}, template),
             )

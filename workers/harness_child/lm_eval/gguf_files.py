@@ -36,7 +36,7 @@ _IN_THE_FILE = frozenset({"gguf_file", "subfolder", "add_bos_token", "use_fast_t
 def unpacked(engine: EngineRecipe, python: str | None) -> Iterator[EngineRecipe]:
     """The engine with a folder of plain files for its model, as long as the context lasts; JobFailedError.
 
-    `python` is the hf backend's interpreter, None where there is none.
+    `python` is an interpreter that reads such files, None where there is none.
     """
     if python is None:
         raise JobFailedError(TOKENIZER_ERROR, NO_READER)

@@ -25,7 +25,7 @@ def provenance(
     return {
         "versions": {name: version(name) for name in ("lm_eval", "transformers", "datasets", "tokenizers")},
         "backend": engine.backend,
-        "backend_key": order.backend_key,
+        "backend_key": order.rules.key,
         "model": (model := content(engine.model, engine.revision, config_file(engine))),
         "tokenizer": content(tokenizer, engine.revision) if tokenizer else model,
         "chat_template_sha256": _sha(chat_template),

@@ -53,9 +53,8 @@ def is_sampled(settings: Mapping[str, Any]) -> bool:
 
 def groups_contexts(order: EvaluateOrder, lm: BrokerLM) -> bool:
     """Whether the engine computes log-likelihoods of equal context + continuation[:-1] only once."""
-    if order.engine.backend != "hf":
-        return True
-    return lm.backend == "causal" and bool(order.engine.args.get("logits_cache", True))
+    switch = order.rules.grouped
+    return switch is None or (lm.backend == "causal" and bool(order.engine.args.get(switch, True)))
 
 
 class RequestNames:

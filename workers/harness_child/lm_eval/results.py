@@ -22,7 +22,7 @@ from workers.harness_child.lm_eval.broker_lm import BrokerLM
 from workers.harness_child.lm_eval.scoring import EvalResults
 from workers.harness_child.lm_eval.verdicts import verdicts
 from workers.harness_child.lm_eval.writing import sample_line, written, written_short
-from workers.protocol.harness import EvaluateOrder
+from workers.protocol.harness import EvaluateOrder, PromptShapes
 
 _log = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ class Report:
         return {
             "model": spec.model,
             "model_args": {**spec.model_args, **given},
-            **(self._model_info(facts) if engine.backend == "hf" else {}),
+            **(self._model_info(facts) if self._order.rules.shapes is PromptShapes.HFLM else {}),
             "batch_size": str(spec.batch_size),
             "batch_sizes": [],
             "device": facts.get("device"),
