@@ -43,7 +43,7 @@ class OpenChunk:
 
 
 @dataclass(frozen=True)
-class Responses:
+class ChunkResponses:
     """One response for each request of a chunk, in order, and what they took."""
 
     values: Sequence[Any]
@@ -58,13 +58,13 @@ class Done:
     """All requests of a chunk are answered."""
 
     chunk: UUID
-    responses: Responses
+    responses: ChunkResponses
     seconds: float
     """From its first request to its last."""
 
 
 @dataclass(frozen=True)
-class Failed:
+class Unanswered:
     """A chunk cannot be answered."""
 
     chunk: UUID
@@ -73,7 +73,7 @@ class Failed:
     """Whether the engine did not survive it."""
 
 
-Outcome: TypeAlias = Done | Failed
+Outcome: TypeAlias = Done | Unanswered
 
 
 class Reports(Protocol):

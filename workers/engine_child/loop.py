@@ -12,7 +12,7 @@ from queue import SimpleQueue
 from typing import assert_never
 from uuid import UUID
 
-from workers.engine_child.contract import Done, Engine, Failed, OpenChunk, Outcome
+from workers.engine_child.contract import Done, Engine, OpenChunk, Outcome, Unanswered
 from workers.engine_child.telling import Telling
 from workers.protocol.engine import (
     AnswerChunk,
@@ -84,7 +84,7 @@ class Loop:
             self._engine.add(OpenChunk.of(message))
         except Exception as error:
             log.exception("chunk %s is refused", message.chunk)
-            self._settle(Failed(message.chunk, error))
+            self._settle(Unanswered(message.chunk, error))
 
     def _let_go(self, chunk: UUID) -> None:
         self._hand.discard(chunk)
@@ -100,7 +100,7 @@ class Loop:
                 packed = tuple(map(pack_response, responses.values))
                 self._say(Answered(chunk, packed, seconds, responses.tokens, responses.batch_size, log_end()))
                 return True
-            case Failed(chunk, error, fatal):
+            case Unanswered(chunk, error, fatal):
                 self._say(ChunkFailed(chunk, raised(error), fatal, log_end()))
                 return not fatal
             case never:

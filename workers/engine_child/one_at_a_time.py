@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
-from workers.engine_child.contract import Done, Failed, OpenChunk, Outcome, Reports, Responses
+from workers.engine_child.contract import ChunkResponses, Done, OpenChunk, Outcome, Reports, Unanswered
 
 log = logging.getLogger("engine")
 
@@ -22,14 +22,14 @@ class Answering(Protocol):
 
     provenance: Mapping[str, Any]
 
-    def answer(self, chunk: OpenChunk, watch: Watch) -> Responses:
-        """Answer every request; any exception fails the chunk. One that `watch` raises is let through."""
+    def answer(self, chunk: OpenChunk, work: InWork) -> ChunkResponses:
+        """Answer every request; any exception fails the chunk. One that `work` raises is let through."""
 
     def recover(self) -> None:
         """Clean up after a chunk that was not answered; raises where no more can be."""
 
 
-class Watch:
+class InWork:
     """One chunk in work: what is told of it, and whether it is still wanted. All raise DroppedError if it is not."""
 
     def __init__(self, chunk: UUID, reports: Reports, look: Callable[[], None]) -> None:
@@ -88,21 +88,21 @@ class OneAtATime:
             if chunk.id not in self._hand:
                 raise DroppedError(f"chunk {chunk.id} is not wanted any more")
 
-        outcome = self._outcome(chunk, Watch(chunk.id, self._reports, look))
+        outcome = self._outcome(chunk, InWork(chunk.id, self._reports, look))
         self._hand.pop(chunk.id, None)
         return [outcome] if outcome else []
 
-    def _outcome(self, chunk: OpenChunk, watch: Watch) -> Outcome | None:
+    def _outcome(self, chunk: OpenChunk, work: InWork) -> Outcome | None:
         """None where it was dropped."""
         started = time.monotonic()
         try:
-            responses = self._model.answer(chunk, watch)
+            responses = self._model.answer(chunk, work)
         except DroppedError:
             self._model.recover()
             return None
         except Exception as error:
             log.exception("chunk %s failed", chunk.id)
-            return Failed(chunk.id, error, fatal=not self._recovered())
+            return Unanswered(chunk.id, error, fatal=not self._recovered())
         return Done(chunk.id, responses, time.monotonic() - started)
 
     def _recovered(self) -> bool:

@@ -31,7 +31,7 @@ def encode(model: Path) -> Any:
     return AutoTokenizer.from_pretrained(model).encode
 
 
-def questions(rng: random.Random, encode: Any) -> list[list[list[int]]]:
+def requests_of(rng: random.Random, encode: Any) -> list[list[list[int]]]:
     """300 requests: multiple choices that share a context, of one token and of many, and a few repeated."""
     pairs: list[list[list[int]]] = []
     for number, text in enumerate(sums(rng, 75)):
@@ -74,7 +74,7 @@ def as_pairs(requests: Sequence[Any]) -> list[Pair]:
 def test_loglikelihoods_in_chunks_are_those_of_the_whole_list_to_the_last_bit(
     engine: Supervisor, reference: Reference, encode: Any, batch_size: int
 ) -> None:
-    requests = questions(random.Random(1), encode)
+    requests = requests_of(random.Random(1), encode)
     assert len(requests) == 300
     cuts = cut_loglikelihoods(as_pairs(requests), batch_size, grouped=True)
     responses = ask_in_chunks(engine, "loglikelihood", requests, cuts, batch_size=batch_size)

@@ -12,11 +12,11 @@ import msgpack
 import pytest
 
 from app.domain.ids import uuid7
-from workers.engine_child.contract import Done, Engine, Failed, OpenChunk, Outcome, Responses
+from workers.engine_child.contract import ChunkResponses, Done, Engine, OpenChunk, Outcome, Unanswered
 from workers.engine_child.echo.answers import response
 from workers.engine_child.echo.engine import load
 from workers.engine_child.loop import Loop
-from workers.engine_child.one_at_a_time import OneAtATime, Watch
+from workers.engine_child.one_at_a_time import InWork, OneAtATime
 from workers.engine_child.telling import INTERVAL_SECONDS, Telling
 from workers.protocol.engine import (
     AnswerChunk,
@@ -147,13 +147,13 @@ class Slow:
         self.recovered = 0
         self._meanwhile = meanwhile
 
-    def answer(self, chunk: OpenChunk, watch: Watch) -> Responses:
+    def answer(self, chunk: OpenChunk, work: InWork) -> ChunkResponses:
         for request in chunk.requests:
             self.asked.append(request)
             self._meanwhile()
-            watch.generated(1)
-            watch.answered()
-        return Responses(hashes(chunk.requests), 1, 1)
+            work.generated(1)
+            work.answered()
+        return ChunkResponses(hashes(chunk.requests), 1, 1)
 
     def recover(self) -> None:
         self.recovered += 1
@@ -237,7 +237,7 @@ class Ending(Breaking):
         self.chunks.append(chunk.id)
 
     def step(self, hear: Callable[[], None]) -> Sequence[Outcome]:
-        return [Failed(chunk, ValueError("no"), fatal=not i) for i, chunk in enumerate(self.chunks)]
+        return [Unanswered(chunk, ValueError("no"), fatal=not i) for i, chunk in enumerate(self.chunks)]
 
 
 def test_all_that_ended_with_a_fatal_chunk_is_told() -> None:
@@ -257,7 +257,7 @@ class Late(Breaking):
     def step(self, hear: Callable[[], None]) -> Sequence[Outcome]:
         self._meanwhile(self.chunk)
         hear()
-        return [Done(self.chunk, Responses(["x"], 1, 1), 0.1)]
+        return [Done(self.chunk, ChunkResponses(["x"], 1, 1), 0.1)]
 
 
 def test_a_chunk_that_ends_as_it_is_dropped_is_not_told_of() -> None:
@@ -270,10 +270,10 @@ def test_a_chunk_that_ends_as_it_is_dropped_is_not_told_of() -> None:
 class Retrying(Slow):
     """A model that answers each chunk twice, the first time for nothing."""
 
-    def answer(self, chunk: OpenChunk, watch: Watch) -> Responses:
-        super().answer(chunk, watch)
-        watch.again("gpu_out_of_memory", "batch size 8 -> 4")
-        return super().answer(chunk, watch)
+    def answer(self, chunk: OpenChunk, work: InWork) -> ChunkResponses:
+        super().answer(chunk, work)
+        work.again("gpu_out_of_memory", "batch size 8 -> 4")
+        return super().answer(chunk, work)
 
 
 def test_progress_of_a_chunk_that_is_tried_again_falls_and_ends_with_it() -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from workers.engine_child.contract import Engine, OpenChunk, Reports, Responses
+from workers.engine_child.contract import ChunkResponses, Engine, OpenChunk, Reports
 from workers.engine_child.echo.answers import response, tokens
 from workers.engine_child.echo.faults import (
     check_answering,
@@ -24,7 +24,7 @@ from workers.engine_child.echo.faults import (
     pause,
 )
 from workers.engine_child.echo.stream import EchoStream
-from workers.engine_child.one_at_a_time import OneAtATime, Watch
+from workers.engine_child.one_at_a_time import InWork, OneAtATime
 from workers.protocol.engine import Load
 
 
@@ -39,18 +39,18 @@ class EchoModel:
         self._died = died
         self._delay_seconds = float(args.get("delay_seconds", 0))
 
-    def answer(self, chunk: OpenChunk, watch: Watch) -> Responses:
+    def answer(self, chunk: OpenChunk, work: InWork) -> ChunkResponses:
         """Answer in order."""
         check_answering(self._args)
         if change := self._args.get("warns"):
-            watch.warn("asked_to_warn", str(change))
+            work.warn("asked_to_warn", str(change))
         responses = []
         for request in chunk.requests:
             check_request(self._args, request, self._died)
-            pause(self._delay_seconds, watch.look)
+            pause(self._delay_seconds, work.look)
             responses.append(response(chunk.kind, request))
-            watch.answered()
-        return Responses(responses, 1, tokens(chunk.kind, chunk.requests))
+            work.answered()
+        return ChunkResponses(responses, 1, tokens(chunk.kind, chunk.requests))
 
     def recover(self) -> None:
         """There is nothing to clean; devices that failed stay so."""

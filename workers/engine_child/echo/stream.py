@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from workers.engine_child.contract import Done, Failed, OpenChunk, Outcome, Reports, Responses
+from workers.engine_child.contract import ChunkResponses, Done, OpenChunk, Outcome, Reports, Unanswered
 from workers.engine_child.echo.answers import generated, response, tokens
 from workers.engine_child.echo.faults import check_answering, check_request, pause
 
@@ -68,7 +68,7 @@ class EchoStream:
             check_answering(self._args)
         except RuntimeError as error:
             log.exception("chunk %s failed", first)
-            return [Failed(first, error, fatal=True)]
+            return [Unanswered(first, error, fatal=True)]
         refused = self._fill()
         pause(self._delay_seconds, hear)
         done = self._answer(*self._drawn()) if self._working else None
@@ -87,7 +87,7 @@ class EchoStream:
             except ValueError as error:
                 log.exception("chunk %s failed", chunk)
                 self.drop([chunk])
-                refused.append(Failed(chunk, error))
+                refused.append(Unanswered(chunk, error))
         return refused
 
     def _drawn(self) -> tuple[UUID, int]:
@@ -106,4 +106,4 @@ class EchoStream:
         values = [held.responses[place] for place in range(len(requests))]
         at_once = min(self.window, len(requests))
         seconds = time.monotonic() - (held.begun_at or 0.0)
-        return Done(chunk, Responses(values, at_once, tokens(kind, requests)), seconds)
+        return Done(chunk, ChunkResponses(values, at_once, tokens(kind, requests)), seconds)

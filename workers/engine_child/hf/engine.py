@@ -24,13 +24,13 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.models.utils_hf import clear_torch_cache
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from workers.engine_child.contract import Engine, OpenChunk, Reports, Responses
+from workers.engine_child.contract import ChunkResponses, Engine, OpenChunk, Reports
 from workers.engine_child.environment import Environment
 from workers.engine_child.hf.batch_size import BatchSizes, Shape, double_until_no_faster
 from workers.engine_child.hf.quantized import hflm
 from workers.engine_child.hf.sampling import drawn_apart
 from workers.engine_child.hf.steps import each_step
-from workers.engine_child.one_at_a_time import OneAtATime, Watch
+from workers.engine_child.one_at_a_time import InWork, OneAtATime
 from workers.protocol.engine import EngineRecipe, Load
 from workers.protocol.payload import RequestKind
 
@@ -49,19 +49,19 @@ class HFModel:
         self._sizes = BatchSizes(self._probe)
         self.provenance: Mapping[str, Any] = {**_provenance(lm), "environment": environment}
 
-    def answer(self, chunk: OpenChunk, watch: Watch) -> Responses:
+    def answer(self, chunk: OpenChunk, work: InWork) -> ChunkResponses:
         """Answer in HFLM's batches; when memory runs out, again in batches of half the size."""
         lengths = self._lengths(chunk)
         shape = self._shape(chunk, max(lengths))
         size = self._sizes.choose(chunk.batch_size, shape)
-        while (responses := self._attempt(chunk, size, watch)) is None:
+        while (responses := self._attempt(chunk, size, work)) is None:
             clear_torch_cache()
             smaller = self._sizes.halve(shape, size)
             code = "gpu_out_of_memory" if self._lm.device.type == "cuda" else "host_out_of_memory"
-            watch.again(code, f"batch size {size} -> {smaller}")
+            work.again(code, f"batch size {size} -> {smaller}")
             size = smaller
         generated = sum(self._text_lengths(responses)) if chunk.kind is RequestKind.GENERATE else 0
-        return Responses(responses, size, sum(lengths) + generated)
+        return ChunkResponses(responses, size, sum(lengths) + generated)
 
     def recover(self) -> None:
         """Free what the failed chunk held; raises where a GPU error has spoilt the process."""
@@ -69,12 +69,12 @@ class HFModel:
         if self._lm.device.type == "cuda":
             torch.cuda.synchronize()
 
-    def _attempt(self, chunk: OpenChunk, size: int, watch: Watch) -> list[Any] | None:
+    def _attempt(self, chunk: OpenChunk, size: int, work: InWork) -> list[Any] | None:
         """The responses, or None where they did not fit in memory and smaller batches may."""
         self._lm.batch_size_per_gpu = size
-        self._lm.set_cache_hook(_Counter(watch))
+        self._lm.set_cache_hook(_Counter(work))
         try:
-            with each_step(watch.generated):
+            with each_step(work.generated):
                 return self._run(chunk, size)
         except RuntimeError as error:
             if size == 1 or not should_reduce_batch_size(error):
@@ -162,12 +162,12 @@ class HFModel:
 class _Counter:
     """Stands where HFLM expects its response cache: called once for every answered request."""
 
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
+    def __init__(self, work: InWork) -> None:
+        self._work = work
 
     def add_partial(self, *_: object) -> None:
         """One more request is answered."""
-        self._watch.answered()
+        self._work.answered()
 
 
 def load(order: Load, reports: Reports) -> Engine:
