@@ -1,110 +1,224 @@
-"""One try at a job, seen from its coordinator."""
+"""One try at a job: what each message of its harness child does, and what the child is told."""
 
 from __future__ import annotations
 
-import os
-import socket
-import threading
-from collections.abc import Iterator
-from contextlib import closing
 from functools import partial
-from pathlib import Path
 
+import msgpack
 import pytest
 
 from app.domain.chunk import Room
-from app.domain.job import Phase
+from app.domain.failure import Failure, FailureCode
+from app.domain.job import JobStatus, JobTask, Phase
+from app.domain.output import SampleFilter
 from app.domain.whereabouts import where
-from app.settings import Settings
+from tests.waiting import until
+from tests.workers.coordinator.peers import KEYS, PREPARED, TOTALS, Engine, Try, chunk
 from tests.world import ENGINE, FINGERPRINT, World
-from workers.coordinator.attempt import Attempt, JobLog
-from workers.coordinator.endings import HarnessDied
-from workers.coordinator.relay import Relay
-from workers.protocol.channel import Channel
-from workers.protocol.frames import Connection, pair
+from tests.world import chunk as stored_chunk
+from workers.coordinator import requests
+from workers.coordinator.endings import Ended
 from workers.protocol.harness import (
-    FROM_HARNESS,
-    ORDERS,
-    TO_HARNESS,
     AllCut,
-    ChunkCut,
-    EvaluateOrder,
-    FromHarness,
+    FactsTold,
+    Fault,
+    Found,
+    JobFailed,
     JudgeSettings,
     LookUp,
-    Prepared,
+    RequestFailed,
+    Responses,
+    Results,
+    SampleRows,
+    ScoringBegun,
     SettingsJudged,
-    ToHarness,
+    TaskFailed,
+    TaskFinished,
+    TaskProgress,
+    TellFacts,
+    Withdraw,
 )
-from workers.protocol.payload import RequestKind
+from workers.protocol.payload import pack_response
 
-Child = Channel[FromHarness, ToHarness]
-
-
-@pytest.fixture
-def harness(world: World, settings: Settings, tmp_path: Path) -> Iterator[tuple[Relay, Child]]:
-    """A relay that has little patience, and the harness child's end of its connection."""
-    claimed = world.coordination.claim(world.submit(reuse_responses=True), "coordinator")
-    assert claimed
-    lease, job = claimed
-    ours, theirs = pair()
-    with closing(ours), theirs:
-        relay = Relay(
-            coordination=world.coordination,
-            settings=settings.model_copy(update={"stall_seconds": 0.3, "poll_seconds": 0.05}),
-            attempt=Attempt(
-                lease,
-                JobLog(tmp_path / "job.log", 1 << 20, partial(world.coordination.add_log, job.id)),
-                threading.Event(),
-            ),
-            job=job,
-            harness=Channel(ours, FROM_HARNESS),
-        )
-        yield relay, Channel(Connection(theirs), TO_HARNESS)
+FAULT = Fault("task_error", "it divides by zero", "frame 1\nframe 2", "look at the metric")
+DONE = (TaskFinished("toy", '{"acc,none": 0.5}', None), Results('{"results": {}}', "m", "2026-01-01"))
 
 
-def words_of_death(relay: Relay) -> str:
-    ending = relay.run(threading.Event())
-    assert isinstance(ending, HarnessDied)
-    return ending.death.words
+def task(one: Try) -> JobTask:
+    (found,) = one.job.tasks
+    return found
 
 
-PLAN: list[FromHarness] = [
-    Prepared(FINGERPRINT, (("toy", 2),), {}),
-    LookUp((b"1", b"2")),
-    AllCut(),
-]
-CHUNK = ChunkCut(RequestKind.LOGLIKELIHOOD, 1, None, None, 1.0, (b"1",), b"")
+def test_the_order_comes_first_and_says_all_that_is_known(one: Try) -> None:
+    one.attempt.given_up["gone"] = Failure(FailureCode.TASK_ERROR, "it exits")
+    one.ends(JobFailed(FAULT))
+    order = one.child.order()
+
+    assert (order.job_id, order.salt, order.spec.tasks) == (str(one.lease.id), None, ("toy",))
+    assert order.engine.model == "/models/tiny"
+    assert order.given_up == {"gone": Fault("task_error", "it exits")}
 
 
-def test_a_harness_that_says_nothing_while_it_prepares_is_given_up(harness: tuple[Relay, Child]) -> None:
-    assert "said nothing" in words_of_death(harness[0])
+def test_what_was_prepared_is_stored(one: Try) -> None:
+    one.ends(PREPARED, *DONE)
+
+    assert [(found.name, found.total) for found in one.job.tasks] == list(TOTALS)
+    assert one.world.results.document(one.lease.id)["evalq"]["versions"] == {"lm_eval": "0"}
 
 
-def test_a_harness_that_has_all_its_answers_and_says_nothing_is_given_up(
-    harness: tuple[Relay, Child],
-) -> None:
-    relay, child = harness
-    for message in PLAN:
-        child.send(message)
+def test_stored_answers_are_handed_on_shut(one: Try, engine: Engine) -> None:
+    one.world.running(chunks=1)
+    engine.answers([-1.5, True])
+    known = b"0/0"
 
-    assert "said nothing" in words_of_death(relay)
-
-
-def test_a_harness_that_freezes_while_it_cuts_chunks_is_given_up(harness: tuple[Relay, Child]) -> None:
-    relay, child = harness
-    for message in [*PLAN[:-1], CHUNK]:
-        child.send(message)
-
-    assert "said nothing" in words_of_death(relay)
+    with one.running(PREPARED, LookUp((known, KEYS[1]))):
+        assert one.child.hears(Found) == Found(((known, pack_response([-1.5, True])),), ())
 
 
-def test_a_harness_that_freezes_in_the_middle_of_a_message_is_given_up(harness: tuple[Relay, Child]) -> None:
-    relay, child = harness
-    with socket.socket(fileno=os.dup(child.connection.fileno())) as half:
-        half.sendall(b"\0\0")
+def test_requests_in_chunks_of_an_earlier_try_are_told_to_be_waiting(one: Try) -> None:
+    one.world.coordination.prepared(one.lease, FINGERPRINT, TOTALS, {})
+    one.world.coordination.store_chunks(one.lease, [stored_chunk(one.lease.id, 7)])
+    with one.running(PREPARED, LookUp((b"7/0", KEYS[0], b"7/1"))):
+        assert one.child.hears(Found) == Found((), (b"7/0", b"7/1"))
 
-        assert "told nothing" in words_of_death(relay)
+
+@pytest.mark.parametrize("count", [0, 1, requests.CHUNKS_AT_ONCE, 2 * requests.CHUNKS_AT_ONCE + 1])
+def test_chunks_are_stored_in_the_order_they_were_cut_in(one: Try, engine: Engine, count: int) -> None:
+    keys = [b"%032d" % number for number in range(count)]
+    with one.running(PREPARED, *(chunk(key) for key in keys), AllCut()):
+        until(lambda: one.job.phase != Phase.PREPARING)
+        taken = [claimed.chunk for claimed in engine.takes()]
+
+    assert [each.keys for each in taken] == [(key,) for key in keys]
+    assert [each.position for each in taken] == list(range(count))
+
+
+def test_no_engine_gets_a_first_chunk_before_all_are_stored(one: Try, engine: Engine) -> None:
+    keys = [b"%032d" % number for number in range(requests.CHUNKS_AT_ONCE)]
+    with one.running(PREPARED, *(chunk(key) for key in keys)):
+        until(lambda: one.world.coordination.pending_keys(one.lease.id))
+        assert engine.takes() == []
+
+
+def test_responses_travel_shut(one: Try, engine: Engine) -> None:
+    with one.evaluating():
+        engine.answers("a text")
+        heard = one.child.hears(Responses)
+
+    assert dict(heard.responses) == dict.fromkeys(KEYS, msgpack.packb("a text"))
+
+
+def test_a_request_that_no_engine_answers_is_told_with_its_fault(one: Try, engine: Engine) -> None:
+    with one.running(PREPARED, chunk(KEYS[0]), AllCut()):
+        until(lambda: one.job.phase != Phase.PREPARING)
+        for _ in range(2):
+            (claimed,) = engine.takes()
+            one.world.fail(engine.lease, claimed.chunk, Failure(FailureCode.INTERNAL, "it is not liked"))
+        assert one.child.hears(RequestFailed) == RequestFailed(KEYS[0], Fault("internal", "it is not liked"))
+
+
+def test_requests_that_nobody_asks_any_more_leave_their_chunks(one: Try) -> None:
+    with one.evaluating(Withdraw(KEYS)):
+        until(lambda: not one.world.coordination.pending_keys(one.lease.id))
+
+
+def test_a_tasks_settings_are_judged_for_the_backend_of_the_job(one: Try) -> None:
+    with one.running(JudgeSettings('{"until": [5]}')):
+        (fault,) = one.child.hears(SettingsJudged).faults
+
+    assert fault == "generation_kwargs.until must be text, or a list of at most 1000 texts, not [5]"
+
+
+def test_progress_of_a_task_is_told(one: Try) -> None:
+    with one.evaluating(TaskProgress("toy", 1)):
+        until(lambda: one.job.requests_done == 1)
+
+    assert one.told("job.progress")[-1]["tasks"] == {"toy": 1}
+
+
+def test_a_task_that_fails_keeps_the_end_of_its_traceback(one: Try) -> None:
+    one.ends(PREPARED, TaskFailed("toy", FAULT), JobFailed(FAULT))
+    error = task(one).error
+
+    assert error == Failure(
+        FailureCode.TASK_ERROR, FAULT.message, task="toy", hint=FAULT.hint, log_tail=("frame 1", "frame 2")
+    )
+
+
+def test_a_finished_task_shows_its_metrics_before_the_job_ends(one: Try) -> None:
+    with one.evaluating(TaskFinished("toy", '{"acc,none": 0.5}', None)):
+        until(lambda: task(one).metrics == {"acc,none": 0.5})
+        until(lambda: one.job.requests_done == 2)
+        assert task(one).error is None
+
+
+def test_a_task_that_is_scored_in_part_says_what_is_missing(one: Try) -> None:
+    one.ends(PREPARED, TaskFinished("toy", "{}", FAULT), DONE[1])
+
+    assert task(one).error
+    assert one.job.status is JobStatus.PARTIALLY_FAILED
+
+
+def test_sample_lines_are_numbered_on(one: Try) -> None:
+    rows = [
+        SampleRows("toy", (('{"n": 0}', True), ('{"n": 1}', None))),
+        SampleRows("toy", (('{"n": 2}', False),)),
+    ]
+    one.ends(PREPARED, *rows, *DONE)
+
+    rows_of = partial(one.world.results.samples, one.lease.id, task="toy", after=None, limit=9)
+    assert [(row.position, row.row) for row in rows_of()] == [(n, f'{{"n": {n}}}') for n in range(3)]
+    assert [row.position for row in rows_of(which=SampleFilter.INCORRECT)] == [2]
+
+
+def test_scoring_is_a_phase_that_engines_do_not_change(one: Try) -> None:
+    with one.evaluating(ScoringBegun()):
+        until(lambda: one.job.phase == Phase.SCORING)
+        one.child.says(TellFacts())
+        one.child.hears(FactsTold)
+        assert one.job.phase == Phase.SCORING
+
+
+def test_what_an_engine_said_of_itself_is_told(one: Try, engine: Engine) -> None:
+    one.world.serving.loaded(engine.lease, {"dtype": "float32"})
+    with one.evaluating(TellFacts()):
+        assert one.child.hears(FactsTold).facts is None
+        engine.answers("a")
+        one.child.hears(Responses)
+        one.child.says(TellFacts())
+        assert one.child.hears(FactsTold).facts == {"dtype": "float32"}
+
+
+def test_results_end_the_job_with_its_log(one: Try) -> None:
+    one.attempt.log.path.write_text("scored\nin time")
+
+    assert one.ends(PREPARED, *DONE) == Ended()
+    assert one.job.status is JobStatus.SUCCEEDED
+    assert one.world.results.document(one.lease.id)["results"] == {}
+    pieces = one.world.results.last_logs(one.lease.id, 9).pieces
+    assert "".join(piece.text for piece in pieces) == "scored\nin time"
+
+
+def test_a_job_that_fails_shows_the_end_of_its_log(one: Try) -> None:
+    one.attempt.log.path.write_text("loading\nno such model\n")
+
+    assert one.ends(JobFailed(Fault("model_not_found", "no such model", hint="name another"))) == Ended()
+    assert one.job.status is JobStatus.FAILED
+    assert one.job.error == Failure(
+        FailureCode.MODEL_NOT_FOUND,
+        "no such model",
+        hint="name another",
+        log_tail=("loading", "no such model"),
+    )
+
+
+def test_the_phase_follows_the_engines(one: Try, engine: Engine) -> None:
+    with one.evaluating():
+        until(lambda: one.job.phase == Phase.LOADING)
+        one.world.serving.loaded(engine.lease, {})
+        until(lambda: one.job.phase == Phase.EVALUATING)
+        engine.takes()
+        until(lambda: one.job.reason == "evaluating on 1 replica")
 
 
 def test_a_job_whose_engine_answers_other_jobs_first_says_so(world: World) -> None:
@@ -122,14 +236,3 @@ def test_a_job_whose_engine_answers_other_jobs_first_says_so(world: World) -> No
         (Phase.EVALUATING, "evaluating on 1 replica"),
         (Phase.EVALUATING, "waiting for its turn on 1 replica shared with other jobs"),
     ]
-
-
-def test_a_tasks_settings_are_judged_for_the_backend_of_the_job(harness: tuple[Relay, Child]) -> None:
-    relay, child = harness
-    child.send(JudgeSettings('{"until": [5]}'))
-    words_of_death(relay)
-
-    assert Channel[FromHarness, EvaluateOrder](child.connection, ORDERS).receive() is not None
-    assert child.receive() == SettingsJudged(
-        ("generation_kwargs.until must be text, or a list of at most 1000 texts, not [5]",)
-    )
