@@ -99,12 +99,11 @@ class GpuRole:
             groups=self._groups,
             serving=self._serving,
             devices=self._devices,
-            interval_seconds=self._interval,
             leaving=self._stopping,
         )
         self._keeper.beat_once()
         keep = threading.Thread(
-            target=self._keeper.run, args=(self._ended,), name="group-keeper", daemon=True
+            target=self._keeper.run, args=(self._ended, self._interval), name="group-keeper", daemon=True
         )
         keep.start()
 

@@ -135,14 +135,12 @@ class GroupKeeper:
         groups: GroupService,
         serving: ServingService,
         devices: GroupDevices,
-        interval_seconds: float,
         leaving: threading.Event,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._groups = groups
         self._serving = serving
         self._devices = devices
-        self._interval = interval_seconds
         self._leaving = leaving
         self._left = False
         self._clock = clock
@@ -194,11 +192,11 @@ class GroupKeeper:
             self._dirty_since[identity] = math.inf  # said once
         return False
 
-    def run(self, stop: threading.Event) -> None:
+    def run(self, stop: threading.Event, interval_seconds: float) -> None:
         """Beat until told to stop, and as soon as it leaves; outages of the database or NVML are waited out."""
         left = False
         while True:
-            (stop if left else self._leaving).wait(self._interval)
+            (stop if left else self._leaving).wait(interval_seconds)
             left = self._leaving.is_set()
             if stop.is_set():
                 return

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 
 import pytest
 
+from app.db.capacity import CapacityRepository
 from app.domain.replica import DeviceState
+from app.errors import DatabaseUnreachableError, GpuUnavailableError, LeaseLostError
 from app.settings import Settings
 from tests.waiting import until
 from tests.world import World
@@ -34,13 +37,17 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def keeper(world: World, devices: GroupDevices, clock: Clock) -> GroupKeeper:
+def leaving() -> threading.Event:
+    return threading.Event()
+
+
+@pytest.fixture
+def keeper(world: World, devices: GroupDevices, clock: Clock, leaving: threading.Event) -> GroupKeeper:
     return GroupKeeper(
         groups=world.groups,
         serving=world.serving,
         devices=devices,
-        interval_seconds=0.01,
-        leaving=threading.Event(),
+        leaving=leaving,
         clock=clock,
     )
 
@@ -77,20 +84,29 @@ def test_a_device_that_stays_in_use_is_drained_and_comes_back(
     assert device(world) == (DeviceState.FREE, None)
 
 
-def test_a_keeper_survives_what_nobody_thought_of(
-    devices: GroupDevices, keeper: GroupKeeper, monkeypatch: pytest.MonkeyPatch
+TROUBLES = [
+    RuntimeError("a folder that cannot be read"),
+    DatabaseUnreachableError("it is stopped"),
+    GpuUnavailableError("NVML does not answer"),
+    LeaseLostError("another worker has the group"),
+]
+
+
+@pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: type(trouble).__name__)
+def test_a_keeper_survives_whatever_happens_to_a_turn(
+    devices: GroupDevices, keeper: GroupKeeper, monkeypatch: pytest.MonkeyPatch, trouble: Exception
 ) -> None:
     turns: list[str] = []
 
     def backends() -> list[str]:
         turns.append("asked")
         if len(turns) == 1:
-            raise RuntimeError("a folder that cannot be read")
+            raise trouble
         return ["hf"]
 
     monkeypatch.setattr(devices, "backends", backends)
     stop = threading.Event()
-    keeping = threading.Thread(target=keeper.run, args=(stop,))
+    keeping = threading.Thread(target=keeper.run, args=(stop, 0.01))
     keeping.start()
     try:
         until(lambda: len(turns) > 2)
@@ -98,3 +114,27 @@ def test_a_keeper_survives_what_nobody_thought_of(
     finally:
         stop.set()
         keeping.join()
+
+
+def test_a_group_whose_worker_leaves_is_left_once(
+    world: World, keeper: GroupKeeper, leaving: threading.Event
+) -> None:
+    leaving.set()
+    for _ in range(2):
+        assert not keeper.beat_once()
+    with world.sessions.begin() as session:
+        (group,) = CapacityRepository(session).groups(timedelta(minutes=1))
+    assert not group.alive
+
+
+def test_a_replica_is_given_an_engine_that_sees_its_slot_alone(
+    world: World, settings: Settings, keeper: GroupKeeper, devices: GroupDevices
+) -> None:
+    keeper.beat_once()
+    (state,) = world.groups.all()
+    lease = world.replica(state.group.devices[0].id)
+    (state,) = world.groups.all()
+    assert state.replicas[0].id == lease.id
+    command = devices.engine_command(state.replicas[0])
+    assert (command.device, command.driver, command.env["CPU_SLOTS"]) == ("cpu", {}, "0")
+    assert command.argv[-1].endswith("bootstrap.py")
