@@ -1,0 +1,127 @@
+"""A replica from its claim to its end, with a child of its own."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, cast
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+
+from app.errors import GpuUnavailableError
+from app.settings import Settings
+from tests.waiting import until
+from tests.workers.gpu_worker.peer import chunk_rows, give_payloads
+from tests.world import World
+from workers.gpu_worker.group import EngineCommand
+from workers.gpu_worker.worker import ReplicaSupervisor
+
+ROOT = Path(__file__).parents[3]
+ENGINE = Path(__file__).with_name("small_engine.py")
+
+
+class Devices:
+    """A group that starts this command for any replica."""
+
+    def __init__(self, *argv: str, error: Exception | None = None) -> None:
+        self._argv = argv
+        self._error = error
+
+    def engine_command(self, _: object) -> EngineCommand:
+        if self._error:
+            raise self._error
+        return EngineCommand(self._argv, {"PYTHONPATH": str(ROOT)}, "cpu", {})
+
+
+class Worker:
+    """One that runs replicas in a thread."""
+
+    def __init__(self, world: World, settings: Settings, devices: Devices) -> None:
+        self.stopping = threading.Event()
+        quick = settings.model_copy(update={"poll_seconds": 0.02, "lease_seconds": 6.0})
+        self._supervisor = ReplicaSupervisor(
+            serving=world.serving, devices=cast(Any, devices), settings=quick, stopping=self.stopping
+        )
+        self._pool = ThreadPoolExecutor(1)
+
+    def run(self, replica_id: UUID) -> None:
+        """Run it to its end."""
+        self._pool.submit(self._supervisor.run, replica_id, "worker").result(60)
+
+    def begin(self, replica_id: UUID) -> threading.Event:
+        """Begin to run it; what is set when it has ended."""
+        over = threading.Event()
+        self._pool.submit(self._supervisor.run, replica_id, "worker").add_done_callback(lambda _: over.set())
+        return over
+
+
+def engine(then: str) -> Devices:
+    return Devices(sys.executable, str(ENGINE), then)
+
+
+def ended(world: World) -> Sequence[Any]:
+    """How the replica ended."""
+    with world.sessions.begin() as session:
+        return session.execute(
+            text("SELECT status, error ->> 'code', error ->> 'message' FROM replicas")
+        ).one()
+
+
+def test_a_replica_serves_until_its_worker_leaves(world: World, settings: Settings) -> None:
+    world.running(chunks=3)
+    worker = Worker(world, settings, engine("answer"))
+    over = worker.begin(world.placed(*world.devices(1)))
+    until(lambda: {row[0] for row in chunk_rows(world, "status")} == {"answered"})
+    worker.stopping.set()
+    assert over.wait(60)
+    assert ended(world) == ("released", None, None)
+
+
+def test_a_replica_that_somebody_has_is_left_alone(world: World, settings: Settings) -> None:
+    (device,) = world.devices(1)
+    lease = world.replica(device)
+    Worker(world, settings, engine("answer")).run(lease.id)
+    assert ended(world)[0] == "loading"
+
+
+TROUBLES = {
+    "no such program": Devices("/no/such/python"),
+    "no driver": Devices(error=GpuUnavailableError("NVML does not answer")),
+}
+
+
+@pytest.mark.parametrize("devices", TROUBLES.values(), ids=TROUBLES)
+def test_a_replica_whose_engine_cannot_be_started_has_failed(
+    world: World, settings: Settings, devices: Devices
+) -> None:
+    Worker(world, settings, devices).run(world.placed(*world.devices(1)))
+    status, code, message = ended(world)
+    assert (status, code) == ("failed", "engine_start_failed")
+    assert message.startswith("the engine could not be started: ")
+
+
+def test_what_a_dead_engine_had_in_work_waits_as_suspects(world: World, settings: Settings) -> None:
+    world.running(chunks=3)
+    give_payloads(world)
+    Worker(world, settings, engine("die")).run(world.placed(*world.devices(1)))
+    assert ended(world)[:2] == ("failed", "engine_died")
+    assert chunk_rows(world, "status", "suspect") == [("waiting", True)] * 3
+
+
+def test_a_replica_whose_lease_is_lost_kills_its_engine_and_writes_nothing(
+    world: World, settings: Settings
+) -> None:
+    world.running(chunks=1)
+    placed = world.placed(*world.devices(1))
+    over = Worker(world, settings, engine("wait")).begin(placed)
+    until(lambda: [row[0] for row in chunk_rows(world, "status")] == ["claimed"])
+    with world.sessions.begin() as session:
+        session.execute(text("UPDATE replicas SET lease_token = gen_random_uuid()"))
+    assert over.wait(60)
+    assert ended(world)[0] == "serving"
+    assert chunk_rows(world, "status", "failures", "interruptions") == [("claimed", 0, 0)]
