@@ -17,6 +17,9 @@ from tests.faults.cluster import kind_of
 from tests.faults.model import make_model
 from tests.servers import Postgres
 
+DEADLY = "David asks: Where do moles"
+"""In one of the first questions of `e2e_generate`."""
+
 HOOKS = Path(__file__).parents[1] / "faults" / "hooks"
 
 
@@ -176,6 +179,17 @@ def test_a_log_of_a_shared_engine_has_nothing_of_another_job(stack: Ladders) -> 
     assert "EchoError" not in log_of_well
     assert "loaded in" in log_of_failed
     assert "loaded in" in log_of_well
+
+
+def test_a_request_that_ends_engines_is_found_and_the_others_are_answered(stack: Ladders) -> None:
+    spec = stack.echo(stream=True, window=8, dies_on=DEADLY) | {"tasks": ["e2e_generate"], "limit": 12}
+    job = stack.finished(stack.submit(spec), 180)
+    assert job["status"] == "partially_failed"
+    errors = stack.http.get(f"/jobs/{job['id']}/samples", params={"filter": "error"}).json()["data"]
+    assert [DEADLY in str(sample) for sample in errors] == [True]
+    deaths = [replica["error"] for replica in job["replicas"] if replica["error"]]
+    assert all("EchoCore: the process was ended by SIGKILL" in death["message"] for death in deaths)
+    assert 3 <= len(deaths) <= 6, "twice as a whole, then by halves"
 
 
 def test_memory_in_use_is_waited_for_and_then_left_to_the_others(stack: Ladders) -> None:

@@ -73,8 +73,7 @@ class Autopsy:
         match end:
             case Died(process, exit_code):
                 found = self._of(exit_code, writers, loading=loading)
-                named = replace(found, message=f"{process}: {found.message}")
-                return Death(named, exit_code in FROM_OUTSIDE)
+                return Death(replace(found, message=f"{process}: {found.message}"))
             case Silence.STALLED:
                 return Death(self._with_log(self._stalled(loading=loading), writers))
             case Silence.GONE:
