@@ -9,7 +9,8 @@ from typing import Any
 
 from app.arguments.kinds import Kind, reading, shown
 from app.backends import backend_of_model
-from app.backends.known_arguments import GEN_KWARGS, MODEL_ARGS, NEVER_NULL
+from app.backends.arguments import Arguments
+from app.backends.known_arguments import NEVER_NULL
 from app.domain.visible import visible
 from app.errors import MOST_FAULTS, FaultyField
 from app.workloads.lm_eval.reading.fields import FieldReader
@@ -25,9 +26,11 @@ FREE_TEXT = ("until",)
 
 def read_values(reader: FieldReader) -> None:
     """Every value over the user's; one that is at fault is taken out, so that nothing else stumbles over it."""
-    reader.put(model_args=_read(reader, "model_args", reader.spec.model_args, MODEL_ARGS))
+    backend = backend_of_model(reader.spec.model)
+    known = backend.arguments if backend else Arguments()
+    reader.put(model_args=_read(reader, "model_args", reader.spec.model_args, known.kinds))
     if (settings := reader.spec.gen_kwargs) is not None:
-        kept = _read(reader, "gen_kwargs", settings, GEN_KWARGS, NEVER_NULL)
+        kept = _read(reader, "gen_kwargs", settings, known.generation_kinds, NEVER_NULL)
         reader.put(gen_kwargs=kept)
         _judge_generation(reader, kept)
     for path, text in _lines(reader.spec):
