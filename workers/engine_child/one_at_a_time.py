@@ -88,6 +88,7 @@ class OneAtATime:
             if chunk.id not in self._hand:
                 raise DroppedError(f"chunk {chunk.id} is not wanted any more")
 
+        self._reports.again(chunk.id)
         outcome = self._outcome(chunk, InWork(chunk.id, self._reports, look))
         self._hand.pop(chunk.id, None)
         return [outcome] if outcome else []

@@ -267,6 +267,18 @@ def test_a_chunk_that_ends_as_it_is_dropped_is_not_told_of() -> None:
     assert bench.said == []
 
 
+def test_tokens_are_told_with_their_chunk_before_its_first_request_ends() -> None:
+    def a_moment_later() -> None:
+        bench.now += INTERVAL_SECONDS
+
+    bench = Bench(lambda telling: OneAtATime(Slow(a_moment_later), telling))
+    long, waiting = chunk(["long"]), chunk(["waits"])
+    bench.tell(long, waiting)
+    bench.work(1)
+    told = next(message for message in bench.said if isinstance(message, Progressed))
+    assert (told.answered, told.tokens) == (((long.chunk, 0),), 1)
+
+
 class Retrying(Slow):
     """A model that answers each chunk twice, the first time for nothing."""
 
