@@ -11,7 +11,8 @@ from sqlalchemy import Integer, and_, cast, delete, func, insert, literal, or_, 
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
-from app.db.tables import ChunkRow, JobRow, ReplicaRow, ResponseRow
+from app.db.fence import in_hand
+from app.db.tables import ChunkRow, JobRow, ResponseRow
 from app.db.wishes import has_stopped
 from app.domain.chunk import Chunk, ChunkStatus
 from app.domain.failure import Failure
@@ -96,19 +97,9 @@ class ChunkRepository:
         self._close(lease, chunk.id, status=status, error=error.to_json(), failures=chunk.failures)
 
     def _close(self, lease: Lease, chunk_id: UUID, **values: Any) -> None:
-        live = select(ReplicaRow.id).where(
-            ReplicaRow.id == lease.id,
-            ReplicaRow.lease_token == lease.token,
-            ReplicaRow.lease_expires_at > func.now(),
-        )
         done = self._session.execute(
             update(ChunkRow)
-            .where(
-                ChunkRow.id == chunk_id,
-                ChunkRow.status == ChunkStatus.CLAIMED,
-                ChunkRow.token == lease.token,
-                live.exists(),
-            )
+            .where(ChunkRow.id == chunk_id, in_hand(lease))
             .values(token=None, ended_at=func.now(), **values)
             .execution_options(synchronize_session=False)
         )
@@ -153,9 +144,7 @@ class ChunkRepository:
             .join(JobRow, JobRow.id == ChunkRow.job_id)
             .where(
                 ChunkRow.id.in_(chunk_ids),
-                ChunkRow.status == ChunkStatus.CLAIMED,
-                ChunkRow.replica_id == lease.id,
-                ChunkRow.token == lease.token,
+                in_hand(lease),
                 ~func.coalesce(has_stopped(), literal(False)),
             )
         )

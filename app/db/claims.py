@@ -10,12 +10,12 @@ from sqlalchemy import Row, ScalarSelect, Text, and_, cast, func, or_, select, u
 from sqlalchemy.orm import Session, aliased
 
 from app.db.chunks import to_chunk
+from app.db.fence import replica_is_held, replica_lost
 from app.db.tables import ChunkRow, JobRow, ReplicaRow
 from app.db.wishes import may_be_answered_in, replicas_wish, wants_answers
 from app.domain.chunk import Chunk, ChunkStatus, Room
 from app.domain.lease import Lease
-from app.domain.replica import LIVE, ReplicaStatus
-from app.errors import LeaseLostError
+from app.domain.replica import ReplicaStatus
 
 OVERDUE = timedelta(minutes=1)
 """So long a suspect waits for an engine with nothing in its hands; then engines make room for it."""
@@ -172,20 +172,14 @@ class ClaimRepository:
     def _take(
         self, lease: Lease, ids: Sequence[UUID], fingerprint: bytes | None
     ) -> list[tuple[Chunk, bytes]]:
-        live = select(ReplicaRow.id).where(
-            ReplicaRow.id == lease.id,
-            ReplicaRow.lease_token == lease.token,
-            ReplicaRow.lease_expires_at > func.now(),
-            ReplicaRow.status.in_(LIVE),
-        )
         rows = self._session.scalars(
             update(ChunkRow)
-            .where(ChunkRow.id.in_(ids), ChunkRow.status == ChunkStatus.WAITING, live.exists())
+            .where(ChunkRow.id.in_(ids), ChunkRow.status == ChunkStatus.WAITING, replica_is_held(lease))
             .values(status=ChunkStatus.CLAIMED, replica_id=lease.id, token=lease.token, claimed_at=func.now())
             .returning(ChunkRow)
         ).all()
         if not rows:
-            raise LeaseLostError(f"the lease on replica {lease.id} is lost")
+            raise replica_lost(lease)
         return [(to_chunk(row), fingerprint or b"") for row in sorted(rows, key=lambda row: row.position)]
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
+from app.db.fence import group_owned
 from app.db.tables import DeviceRow, GroupRow
 from app.domain.group import DeviceReport, DeviceView, GroupView
 from app.domain.replica import DeviceState
@@ -65,7 +66,7 @@ class GroupRepository:
         """The worker lives; its devices look like this. LeaseLostError if another worker took the group."""
         done = self._session.execute(
             update(GroupRow)
-            .where(GroupRow.name == name, GroupRow.worker_token == token)
+            .where(GroupRow.name == name, group_owned(token))
             .values(heartbeat_at=func.now(), backends=list(backends))
         )
         if not done.rowcount:  # type: ignore[attr-defined]
@@ -84,9 +85,7 @@ class GroupRepository:
     def leave(self, name: str, token: UUID) -> bool:
         """The group has no worker from now on; False if another worker took it, or it was left already."""
         done = self._session.execute(
-            update(GroupRow)
-            .where(GroupRow.name == name, GroupRow.worker_token == token)
-            .values(worker_token=NOBODY)
+            update(GroupRow).where(GroupRow.name == name, group_owned(token)).values(worker_token=NOBODY)
         )
         return bool(done.rowcount)  # type: ignore[attr-defined]
 
@@ -101,7 +100,7 @@ class GroupRepository:
 
     def set_state(self, device_id: str, token: UUID, state: DeviceState, reason: str | None) -> bool:
         """Move a device that no replica holds, as the worker of its group; False where it is another's."""
-        owned = select(GroupRow.name).where(GroupRow.worker_token == token).with_for_update(read=True)
+        owned = select(GroupRow.name).where(group_owned(token)).with_for_update(read=True)
         done = self._session.execute(
             update(DeviceRow)
             .where(

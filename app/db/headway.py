@@ -8,7 +8,8 @@ from uuid import UUID
 from sqlalchemy import BigInteger, Double, Uuid, column, func, literal, select, union_all, update, values
 from sqlalchemy.orm import Session
 
-from app.db.tables import ChunkRow, ReplicaRow
+from app.db.fence import in_hand
+from app.db.tables import ChunkRow
 from app.domain.chunk import ChunkStatus
 from app.domain.headway import Headway
 from app.domain.lease import Lease
@@ -28,18 +29,8 @@ class HeadwayRepository:
         columns = (column("id", Uuid), column("requests", BigInteger), column("cost", Double))
         rows = [(chunk_id, each.requests, each.cost) for chunk_id, each in headway.items()]
         told = values(*columns, name="told").data(rows)
-        held = (
-            select(ChunkRow.id)
-            .join(ReplicaRow, ReplicaRow.id == ChunkRow.replica_id)
-            .where(
-                ChunkRow.id.in_(headway),
-                ChunkRow.status == ChunkStatus.CLAIMED,
-                ChunkRow.token == lease.token,
-                ReplicaRow.lease_token == lease.token,
-                ReplicaRow.lease_expires_at > func.now(),
-            )
-            .with_for_update(of=ChunkRow, skip_locked=True)
-        )
+        held = select(ChunkRow.id).where(ChunkRow.id.in_(headway), in_hand(lease))
+        held = held.with_for_update(skip_locked=True)
         done = self._session.execute(
             update(ChunkRow)
             .where(ChunkRow.id == told.c.id, ChunkRow.id.in_(held))

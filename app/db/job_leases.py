@@ -2,47 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, and_, case, cast, func, select, update
+from sqlalchemy import Row, case, cast, func, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
+from app.db.fence import job_held, job_lost
 from app.db.job_tasks import JobTaskRepository
 from app.db.tables import JobRow
 from app.domain.failure import Failure
 from app.domain.job import (
-    CANCELLED,
-    LATE,
-    LOST,
-    MAX_LOSSES,
-    PAUSED,
     JobStatus,
     Phase,
     left_over,
 )
 from app.domain.lease import Lease, Order
-from app.errors import LeaseLostError
-
-
-def _held(lease: Lease) -> ColumnElement[bool]:
-    return and_(
-        JobRow.id == lease.id,
-        JobRow.lease_token == lease.token,
-        JobRow.lease_expires_at > func.now(),
-        JobRow.status == JobStatus.RUNNING,
-    )
-
 
 _WISHES = (JobRow.cancel_requested_at, JobRow.pause_requested_at, JobRow.deadline_at < func.clock_timestamp())
 
 
 def _order(lease: Lease, wishes: Row[datetime | None, datetime | None, bool] | None) -> Order:
     if wishes is None:
-        raise LeaseLostError(f"the lease on job {lease.id} is lost")
+        raise job_lost(lease)
     cancel, pause, late = wishes
     if cancel:
         return Order.CANCEL
@@ -87,7 +72,10 @@ class JobLeaseRepository:
     def renew(self, lease: Lease, ttl: timedelta) -> Order:
         """Extend the lease and say what the job's user wants; LeaseLostError."""
         row = self._session.execute(
-            update(JobRow).where(_held(lease)).values(lease_expires_at=func.now() + ttl).returning(*_WISHES)
+            update(JobRow)
+            .where(job_held(lease))
+            .values(lease_expires_at=func.now() + ttl)
+            .returning(*_WISHES)
         ).one_or_none()
         return _order(lease, row)
 
@@ -95,12 +83,12 @@ class JobLeaseRepository:
         """Write columns of the job under the lease; LeaseLostError."""
         done = self._session.execute(
             update(JobRow)
-            .where(_held(lease))
+            .where(job_held(lease))
             .values(version=JobRow.version + 1, **values)
             .execution_options(synchronize_session=False)
         )
         if not done.rowcount:  # type: ignore[attr-defined]
-            raise LeaseLostError(f"the lease on job {lease.id} is lost")
+            raise job_lost(lease)
 
     def prepared(self, lease: Lease, fingerprint: bytes, total: int) -> bool:
         """Requests are built; True if an earlier attempt's answers go by another fingerprint: its chunks are void."""
@@ -120,7 +108,7 @@ class JobLeaseRepository:
 
     def order(self, lease: Lease, *, lock: bool = False) -> Order:
         """What the job's user wants of the holder, until the transaction ends if locked; LeaseLostError."""
-        asked = select(*_WISHES).where(_held(lease))
+        asked = select(*_WISHES).where(job_held(lease))
         row = self._session.execute(asked.with_for_update(key_share=True) if lock else asked).one_or_none()
         return _order(lease, row)
 
@@ -159,79 +147,9 @@ class JobLeaseRepository:
         if status.terminal:
             JobTaskRepository(self._session).close([lease.id], left_over(status, error))
 
-    def fail_late(self) -> list[UUID]:
-        """End waiting jobs whose deadline has passed; returns them. A running one is ended by its holder."""
-        return self._fail(LATE, JobRow.deadline_at < func.now())
-
-    def fail_lost(self) -> list[UUID]:
-        """End waiting jobs that lost one coordinator after the other; returns them."""
-        return self._fail(LOST, JobRow.losses >= MAX_LOSSES)
-
-    def cancel_asked(self) -> list[UUID]:
-        """End waiting jobs that were asked to stop while a coordinator held them that did not get to it."""
-        asked = JobRow.cancel_requested_at.is_not(None)
-        moved = self._move(asked, status=JobStatus.CANCELLED, reason=CANCELLED, ended_at=func.now())
-        JobTaskRepository(self._session).close(moved, left_over(JobStatus.CANCELLED))
-        return moved
-
-    def pause_asked(self) -> list[UUID]:
-        """Put queued jobs aside, likewise."""
-        asked = and_(JobRow.status == JobStatus.QUEUED, JobRow.pause_requested_at.is_not(None))
-        return self._move(asked, status=JobStatus.PAUSED, reason=PAUSED, pause_requested_at=None)
-
-    def _fail(self, error: Failure, which: ColumnElement[bool]) -> list[UUID]:
-        moved = self._move(
-            which,
-            status=JobStatus.FAILED,
-            reason=error.message,
-            error=error.to_json(),
-            ended_at=func.now(),
-        )
-        JobTaskRepository(self._session).close(moved, left_over(JobStatus.FAILED, error))
-        return moved
-
-    def _move(self, which: ColumnElement[bool], **values: Any) -> list[UUID]:
-        """Move those of the waiting jobs that nobody is writing at the moment."""
-        waiting = JobRow.status.in_([JobStatus.QUEUED, JobStatus.PAUSED])
-        found = select(JobRow.id).where(JobRow.ended_at.is_(None), waiting, which)
-        rows = self._session.scalars(
-            update(JobRow)
-            .where(JobRow.id.in_(found.with_for_update(skip_locked=True, key_share=True)))
-            .values(version=JobRow.version + 1, **values)
-            .returning(JobRow.id)
-        )
-        return list(rows)
-
-    def requeue_expired(self, reason: str, held_by: Sequence[str] | None = None) -> list[UUID]:
-        """Running jobs whose lease is over, or else those of holders known dead, wait again; returns them."""
-        over = JobRow.lease_expires_at < func.now() if held_by is None else JobRow.lease_holder.in_(held_by)
-        found = select(JobRow.id).where(JobRow.status == JobStatus.RUNNING, over)
-        rows = self._session.scalars(
-            update(JobRow)
-            .where(JobRow.id.in_(found.with_for_update(skip_locked=True, key_share=True)))
-            .values(
-                status=JobStatus.QUEUED,
-                phase=None,
-                reason=reason,
-                version=JobRow.version + 1,
-                losses=JobRow.losses + 1,
-                lease_token=None,
-                lease_expires_at=None,
-                lease_holder=None,
-                sent_at=None,
-            )
-            .returning(JobRow.id)
-        )
-        return list(rows)
-
     def holders(self, prefix: str) -> list[str]:
         """Who holds running jobs, among holders whose name begins with `prefix`."""
         query = select(JobRow.lease_holder).where(
             JobRow.status == JobStatus.RUNNING, JobRow.lease_holder.startswith(prefix, autoescape=True)
         )
         return [holder for holder in self._session.scalars(query) if holder]
-
-
-def deadline(created_at: datetime, seconds: float | None) -> datetime | None:
-    """When a job that must end within `seconds` of its creation is late."""
-    return created_at + timedelta(seconds=seconds) if seconds else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -180,25 +180,6 @@ class JobRepository:
         """What the coordinators measured last."""
         rows = self._session.execute(select(JobRow.id, JobRow.rates).where(JobRow.id.in_(list(job_ids))))
         return {row.id: row.rates or {} for row in rows}
-
-    def announce(self, resend_after: timedelta, among: int) -> list[UUID]:
-        """Of the first `among` queued jobs, mark as sent those not announced lately; returns them."""
-        first = select(JobRow.id).where(JobRow.status == JobStatus.QUEUED)
-        first = first.order_by(JobRow.priority.desc(), JobRow.created_at).limit(among)
-        first = first.with_for_update(skip_locked=True, key_share=True)
-        lately = JobRow.sent_at > func.now() - resend_after
-        rows = self._session.scalars(
-            update(JobRow)
-            .where(
-                JobRow.id.in_(first),
-                JobRow.status == JobStatus.QUEUED,
-                or_(JobRow.sent_at.is_(None), ~lately),
-            )
-            .values(sent_at=func.now())
-            .returning(JobRow.id)
-            .execution_options(synchronize_session=False)
-        )
-        return list(rows)
 
     def _with_tasks(self, rows: Sequence[JobRow]) -> list[Job]:
         ids = [row.id for row in rows]

@@ -16,22 +16,11 @@ from app.domain.engine_spec import EngineSpec
 from app.domain.failure import Failure, FailureCode
 from app.domain.ids import uuid7
 from app.domain.job import JobStatus
-from app.domain.lease import Lease, Order
 from app.domain.placement import Start
 from app.domain.replica import LIVE, DeviceState, Replica, ReplicaStatus
-from app.errors import LeaseLostError
 
 MAX_SENDS = 4
 """Rings for a placed replica; after the last one its worker has as long to claim it as after each."""
-
-
-def _held(lease: Lease) -> ColumnElement[bool]:
-    return and_(
-        ReplicaRow.id == lease.id,
-        ReplicaRow.lease_token == lease.token,
-        ReplicaRow.lease_expires_at > func.now(),
-        ReplicaRow.status.in_(LIVE),
-    )
 
 
 def _unlocked(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -41,7 +30,7 @@ def _unlocked(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
 
 
 class ReplicaRepository:
-    """Place, claim, renew, write, end; a device is held by at most one live replica."""
+    """Place, announce, release, lose; a device is held by at most one live replica."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -67,7 +56,7 @@ class ReplicaRepository:
             )
         )
         self._session.flush()
-        self._set_devices(DeviceRow.id.in_(locked), DeviceState.HELD, replica_id, None)
+        set_devices(self._session, DeviceRow.id.in_(locked), DeviceState.HELD, replica_id, None)
         return replica_id
 
     def announce(self, resend_after: timedelta) -> list[tuple[UUID, str]]:
@@ -85,62 +74,6 @@ class ReplicaRepository:
             .returning(ReplicaRow.id, ReplicaRow.group_name)
         )
         return [(row.id, row.group_name) for row in rows]
-
-    def claim(self, lease: Lease, holder: str, ttl: timedelta) -> Replica | None:
-        """Take a placed replica; None if it is not placed any more. A doubled message finds nothing."""
-        row = self._session.scalar(
-            update(ReplicaRow)
-            .where(ReplicaRow.id == lease.id, ReplicaRow.status == ReplicaStatus.PLACED)
-            .values(
-                status=ReplicaStatus.LOADING,
-                lease_token=lease.token,
-                lease_holder=holder,
-                lease_expires_at=func.now() + ttl,
-                claimed_at=func.now(),
-            )
-            .returning(ReplicaRow)
-        )
-        return to_replica(row) if row else None
-
-    def renew(self, lease: Lease, ttl: timedelta) -> Order:
-        """Extend the lease; says whether the scheduler wants the devices back; LeaseLostError."""
-        released = self._session.execute(
-            update(ReplicaRow)
-            .where(_held(lease))
-            .values(lease_expires_at=func.now() + ttl)
-            .returning(ReplicaRow.release_requested_at)
-        ).one_or_none()
-        if released is None:
-            raise LeaseLostError(f"the lease on replica {lease.id} is lost")
-        return Order.RELEASE if released[0] else Order.GO_ON
-
-    def order(self, lease: Lease) -> Order:
-        """What the scheduler wants of the holder; locks the replica before its chunks; LeaseLostError."""
-        asked = select(ReplicaRow.release_requested_at).where(_held(lease)).with_for_update(key_share=True)
-        row = self._session.execute(asked).one_or_none()
-        if row is None:
-            raise LeaseLostError(f"the lease on replica {lease.id} is lost")
-        return Order.RELEASE if row[0] else Order.GO_ON
-
-    def serving(self, lease: Lease, provenance: dict[str, Any]) -> None:
-        """The engine is loaded."""
-        self.write(
-            lease,
-            status=ReplicaStatus.SERVING,
-            serving_at=func.now(),
-            idle_since=func.now(),
-            provenance=provenance,
-        )
-
-    def mark_idle(self, lease: Lease, *, idle: bool) -> None:
-        """Since when it has nothing to do; None while it works. Writes only a change: it is told with every look."""
-        changed = ReplicaRow.idle_since.is_(None) if idle else ReplicaRow.idle_since.is_not(None)
-        self._session.execute(
-            update(ReplicaRow)
-            .where(_held(lease), changed)
-            .values(idle_since=func.now() if idle else None)
-            .execution_options(synchronize_session=False)
-        )
 
     def get(self, replica_id: UUID) -> Replica:
         """The replica with this id."""
@@ -166,41 +99,6 @@ class ReplicaRepository:
         query = select(JobRow.id).where(JobRow.id.in_(job_ids), JobRow.status == JobStatus.RUNNING)
         return list(self._session.scalars(query.order_by(JobRow.id).with_for_update(key_share=True)))
 
-    def write(self, lease: Lease, **values: Any) -> None:
-        """Write columns of the replica under the lease; LeaseLostError."""
-        done = self._session.execute(
-            update(ReplicaRow)
-            .where(_held(lease))
-            .values(**values)
-            .execution_options(synchronize_session=False)
-        )
-        if not done.rowcount:  # type: ignore[attr-defined]
-            raise LeaseLostError(f"the lease on replica {lease.id} is lost")
-
-    def count(self, lease: Lease, requests: int, tokens: int, cost: float, seconds: float) -> None:
-        """Add an answered chunk to the replica's account."""
-        self.write(
-            lease,
-            requests_done=ReplicaRow.requests_done + requests,
-            tokens_done=ReplicaRow.tokens_done + tokens,
-            cost_done=ReplicaRow.cost_done + cost,
-            busy_seconds=ReplicaRow.busy_seconds + seconds,
-            idle_since=None,
-        )
-
-    def end(self, lease: Lease, status: ReplicaStatus, error: Failure | None) -> None:
-        """End the replica; its devices are dirty until their worker has seen them clean."""
-        self.write(
-            lease,
-            status=status,
-            ended_at=func.now(),
-            error=error.to_json() if error else None,
-            idle_since=None,
-            lease_token=None,
-            lease_expires_at=None,
-        )
-        self._set_devices(DeviceRow.replica_id == lease.id, DeviceState.DIRTY, None, "a replica ended")
-
     def release(self, replica_id: UUID, why: str) -> None:
         """Ask a replica to stop at its next chunk boundary; one not yet claimed ends at once."""
         self._session.execute(
@@ -217,7 +115,7 @@ class ReplicaRepository:
             .values(status=ReplicaStatus.RELEASED, ended_at=func.now())
             .returning(ReplicaRow.id)
         ).all()
-        self._set_devices(DeviceRow.replica_id.in_(gone), DeviceState.FREE, None, None)
+        set_devices(self._session, DeviceRow.replica_id.in_(gone), DeviceState.FREE, None, None)
 
     def expire(self, resend_after: timedelta) -> list[UUID]:
         """End replicas whose lease is over, or that nobody claimed after the last ring, as lost; returns them."""
@@ -250,7 +148,9 @@ class ReplicaRepository:
             )
         )
         if lost:
-            self._set_devices(DeviceRow.replica_id.in_(lost), DeviceState.DIRTY, None, "a lease expired")
+            set_devices(
+                self._session, DeviceRow.replica_id.in_(lost), DeviceState.DIRTY, None, "a lease expired"
+            )
         return lost
 
     def holders(self, prefix: str) -> list[str]:
@@ -273,15 +173,21 @@ class ReplicaRepository:
         said = [found for found in self._session.scalars(query) if found]
         return [{name: each[name] for name in each if name != "environment"} for each in said]
 
-    def _set_devices(
-        self, which: ColumnElement[bool], state: DeviceState, replica_id: UUID | None, reason: str | None
-    ) -> None:
-        self._session.execute(
-            update(DeviceRow)
-            .where(which)
-            .values(state=state, replica_id=replica_id, reason=reason)
-            .execution_options(synchronize_session=False)
-        )
+
+def set_devices(
+    session: Session,
+    which: ColumnElement[bool],
+    state: DeviceState,
+    replica_id: UUID | None,
+    reason: str | None,
+) -> None:
+    """Give devices to a replica, or take them from the one that had them."""
+    session.execute(
+        update(DeviceRow)
+        .where(which)
+        .values(state=state, replica_id=replica_id, reason=reason)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def to_replica(row: ReplicaRow) -> Replica:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -211,3 +211,8 @@ def left_over(status: JobStatus, error: Failure | None = None) -> Failure:
     if status is JobStatus.CANCELLED:
         return Failure(FailureCode.CANCELLED, "the job was cancelled before this task was done")
     return Failure(FailureCode.INTERNAL, "the job ended before this task was done")
+
+
+def deadline(created_at: datetime, seconds: float | None) -> datetime | None:
+    """When a job that must end within `seconds` of its creation is late."""
+    return created_at + timedelta(seconds=seconds) if seconds else None

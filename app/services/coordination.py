@@ -22,6 +22,7 @@ from app.db.jobs import JobRepository
 from app.db.outputs import LogRepository, SampleRepository
 from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
+from app.db.unheld_jobs import UnheldJobRepository
 from app.domain.chunk import Chunk
 from app.domain.failure import Failure
 from app.domain.ids import uuid7
@@ -276,7 +277,7 @@ class CoordinationService:
     def release_holders(self, holders: Sequence[str]) -> list[UUID]:
         """Jobs of holders known dead wait again at once."""
         with self._sessions.begin() as session:
-            released = JobLeaseRepository(session).requeue_expired("its coordinator was restarted", holders)
+            released = UnheldJobRepository(session).requeue_expired("its coordinator was restarted", holders)
             for job_id in released:
                 EventRepository(session).append(
                     job_id, "job.retrying", {"reason": "its coordinator was restarted"}

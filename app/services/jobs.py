@@ -16,12 +16,11 @@ from app.broker import Doorbell
 from app.db.chunks import ChunkRepository
 from app.db.events import EventRepository
 from app.db.histories import HistoryRepository
-from app.db.job_leases import deadline
 from app.db.jobs import JobRepository
 from app.db.session import Sessions
 from app.domain.event import Event
 from app.domain.ids import uuid7
-from app.domain.job import Job, JobStatus, JobTask
+from app.domain.job import Job, JobStatus, JobTask, deadline
 from app.domain.job_filter import JobFilter
 from app.domain.keys import DEFAULT_TEAM
 from app.domain.replica import Replica

@@ -15,10 +15,9 @@ from app.db.capacity import CapacityRepository, WaitingWork
 from app.db.chunks import ChunkRepository
 from app.db.events import EventRepository
 from app.db.histories import HistoryRepository
-from app.db.job_leases import JobLeaseRepository
-from app.db.jobs import JobRepository
 from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
+from app.db.unheld_jobs import UnheldJobRepository
 from app.domain.job import CANCELLED, LATE, LOST, PAUSED
 from app.domain.placement import Demand, Policy, Release, Start, place
 from app.domain.remedy import may_change, may_fail_again
@@ -132,7 +131,7 @@ class SchedulingService:
         resend = timedelta(seconds=self._settings.resend_seconds)
         with self._sessions.begin() as session:
             placed = ReplicaRepository(session).announce(resend)
-            jobs = JobRepository(session).announce(resend, ANNOUNCE_AMONG)
+            jobs = UnheldJobRepository(session).announce(resend, ANNOUNCE_AMONG)
         for replica_id, group in placed:
             self._doorbell.ring_replica(replica_id, group)
         for job_id in jobs:
@@ -146,7 +145,7 @@ class SchedulingService:
             ChunkRepository(session).interrupt(lost)
             ChunkRepository(session).give_back(lost)
         with self._sessions.begin() as session:
-            jobs = JobLeaseRepository(session).requeue_expired(
+            jobs = UnheldJobRepository(session).requeue_expired(
                 "its coordinator was lost; going on from what is stored"
             )
             for job_id in jobs:
@@ -168,12 +167,12 @@ class SchedulingService:
 
 def _settle_waiting(session: Session) -> list[UUID]:
     """Move the waiting jobs that nobody else would: those asked to stop first, then those late or lost too often."""
-    leases = JobLeaseRepository(session)
+    unheld = UnheldJobRepository(session)
     moved: list[tuple[str, list[UUID], dict[str, Any]]] = [
-        ("job.cancelled", leases.cancel_asked(), {"reason": CANCELLED}),
-        ("job.paused", leases.pause_asked(), {"reason": PAUSED}),
-        ("job.failed", leases.fail_late(), {"error": LATE.to_json()}),
-        ("job.failed", leases.fail_lost(), {"error": LOST.to_json()}),
+        ("job.cancelled", unheld.cancel_asked(), {"reason": CANCELLED}),
+        ("job.paused", unheld.pause_asked(), {"reason": PAUSED}),
+        ("job.failed", unheld.fail_late(), {"error": LATE.to_json()}),
+        ("job.failed", unheld.fail_lost(), {"error": LOST.to_json()}),
     ]
     for event_type, jobs, data in moved:
         for job_id in jobs:

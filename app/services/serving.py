@@ -18,6 +18,7 @@ from app.db.groups import GroupRepository
 from app.db.headway import HeadwayRepository
 from app.db.histories import HistoryRepository
 from app.db.outputs import LogRepository
+from app.db.replica_leases import ReplicaLeaseRepository
 from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
 from app.domain.chunk import AfterFailure, Chunk, ChunkStatus, Room
@@ -65,27 +66,26 @@ class ServingService:
         """Take a placed replica under a new lease; None if it is not placed any more."""
         lease = Lease(replica_id, uuid7())
         with self._sessions.begin() as session:
-            replica = ReplicaRepository(session).claim(lease, holder, self._ttl)
+            replica = ReplicaLeaseRepository(session).claim(lease, holder, self._ttl)
             return (lease, replica) if replica else None
 
     def renew(self, lease: Lease) -> Order:
         """Extend the lease; says whether the scheduler wants the devices back."""
         with self._sessions.begin() as session:
-            return ReplicaRepository(session).renew(lease, self._ttl)
+            return ReplicaLeaseRepository(session).renew(lease, self._ttl)
 
     def loaded(self, lease: Lease, provenance: Mapping[str, Any]) -> None:
         """The engine is up; its jobs hear of it in a transaction of its own, which may have to wait for theirs."""
         with self._sessions.begin() as session:
-            replicas = ReplicaRepository(session)
-            replicas.serving(lease, dict(provenance))
-            group = replicas.get(lease.id).group
+            ReplicaLeaseRepository(session).serving(lease, dict(provenance))
+            group = ReplicaRepository(session).get(lease.id).group
         with self._sessions.begin() as session:
             self._tell(session, lease, "replica.started", {"group": group})
 
     def next(self, lease: Lease, engine_key: str, room: Room) -> Work:
         """Claim what there is room for, unless the scheduler wants the devices back."""
         with self._sessions.begin() as session:
-            replicas = ReplicaRepository(session)
+            replicas = ReplicaLeaseRepository(session)
             order = replicas.order(lease)
             if order is Order.RELEASE:
                 return Work(order)
@@ -98,7 +98,7 @@ class ServingService:
         """Store the answers of a chunk, all or none; the first answer to a request stands; ChunkLostError."""
         chunk = claimed.chunk
         with self._sessions.begin() as session:
-            ReplicaRepository(session).count(
+            ReplicaLeaseRepository(session).count(
                 lease, len(chunk.keys), answer.tokens, chunk.cost, answer.seconds
             )
             ChunkRepository(session).answer(lease, chunk, claimed.fingerprint, answer.values, answer.seconds)
@@ -114,7 +114,7 @@ class ServingService:
     ) -> None:
         """The chunk, with its counts, was not answered: once more, in `pieces`, or never again; ChunkLostError."""
         with self._sessions.begin() as session:
-            ReplicaRepository(session).order(lease)
+            ReplicaLeaseRepository(session).order(lease)
             chunks = ChunkRepository(session)
             match fate:
                 case AfterFailure.AGAIN:
@@ -129,7 +129,7 @@ class ServingService:
     def keep_only(self, lease: Lease, in_hand: Sequence[UUID]) -> int:
         """After a claim whose answer was lost: chunks of the lease that are not in hand wait again; how many."""
         with self._sessions.begin() as session:
-            ReplicaRepository(session).order(lease)
+            ReplicaLeaseRepository(session).order(lease)
             return ChunkRepository(session).give_back([lease.id], keep=in_hand)
 
     def wanted(self, lease: Lease, in_hand: Sequence[UUID]) -> frozenset[UUID]:
@@ -138,13 +138,14 @@ class ServingService:
             chunks = ChunkRepository(session)
             wanted = chunks.wanted(lease, in_hand)
             if len(wanted) < len(in_hand):
-                ReplicaRepository(session).order(lease)
+                ReplicaLeaseRepository(session).order(lease)
                 chunks.give_back([lease.id], keep=wanted)
             return frozenset(wanted)
 
     def warn(self, lease: Lease, data: Mapping[str, Any]) -> None:
         """Tell the jobs of this replica something they should know."""
         with self._sessions.begin() as session:
+            ReplicaLeaseRepository(session).check(lease)
             self._tell(session, lease, "job.warning", data)
 
     def add_log(self, replica_id: UUID, text: str, job_id: UUID | None) -> None:
@@ -164,9 +165,9 @@ class ServingService:
         Claimed chunks wait again: `suspects` for an engine with nothing else in its hands.
         """
         with self._sessions.begin() as session:
-            replicas = ReplicaRepository(session)
-            jobs = replicas.jobs_served(lease.id)  # now: a failure may give them another engine
-            replicas.end(lease, status, error)
+            # Now: a failure may give them another engine.
+            jobs = ReplicaRepository(session).jobs_served(lease.id)
+            ReplicaLeaseRepository(session).end(lease, status, error)
             drained = self._condemn(session, lease.id, error) if error else None
             ChunkRepository(session).suspect(lease.id, suspects)
             ChunkRepository(session).give_back([lease.id])

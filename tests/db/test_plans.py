@@ -18,6 +18,7 @@ from app.db.job_leases import JobLeaseRepository
 from app.db.jobs import JobRepository
 from app.db.session import Sessions
 from app.db.tables import JobRow
+from app.db.unheld_jobs import UnheldJobRepository
 from app.domain.ids import uuid7
 from app.domain.job_filter import JobFilter
 from app.domain.lease import Lease
@@ -58,11 +59,11 @@ def plan(session: Session, ask: Ask) -> str:
             lambda session: ChunkRepository(session).wanted(Lease(uuid7(), uuid7()), [uuid7()]),
             "chunks_claimed",
         ),
-        (lambda session: JobLeaseRepository(session).fail_late(), "jobs_unended"),
-        (lambda session: JobLeaseRepository(session).fail_lost(), "jobs_unended"),
+        (lambda session: UnheldJobRepository(session).fail_late(), "jobs_unended"),
+        (lambda session: UnheldJobRepository(session).fail_lost(), "jobs_unended"),
         (lambda session: JobLeaseRepository(session).first_in_line(), "jobs_in_line"),
-        (lambda session: JobRepository(session).announce(timedelta(), 50), "jobs_in_line"),
-        (lambda session: JobLeaseRepository(session).requeue_expired("over"), "jobs_live"),
+        (lambda session: UnheldJobRepository(session).announce(timedelta(), 50), "jobs_in_line"),
+        (lambda session: UnheldJobRepository(session).requeue_expired("over"), "jobs_live"),
     ],
     ids=[
         "work",

@@ -1,0 +1,107 @@
+"""What the scheduler does to jobs that nobody holds: those that wait, and those whose lease is over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from app.db.job_tasks import JobTaskRepository
+from app.db.tables import JobRow
+from app.domain.failure import Failure
+from app.domain.job import CANCELLED, LATE, LOST, MAX_LOSSES, PAUSED, JobStatus, left_over
+
+
+class UnheldJobRepository:
+    """Announces, requeues, ends; a job that somebody else is writing is left for the next turn."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def announce(self, resend_after: timedelta, among: int) -> list[UUID]:
+        """Of the first `among` queued jobs, mark as sent those not announced lately; returns them."""
+        first = select(JobRow.id).where(JobRow.status == JobStatus.QUEUED)
+        first = first.order_by(JobRow.priority.desc(), JobRow.created_at).limit(among)
+        first = first.with_for_update(skip_locked=True, key_share=True)
+        lately = JobRow.sent_at > func.now() - resend_after
+        rows = self._session.scalars(
+            update(JobRow)
+            .where(
+                JobRow.id.in_(first),
+                JobRow.status == JobStatus.QUEUED,
+                or_(JobRow.sent_at.is_(None), ~lately),
+            )
+            .values(sent_at=func.now())
+            .returning(JobRow.id)
+            .execution_options(synchronize_session=False)
+        )
+        return list(rows)
+
+    def fail_late(self) -> list[UUID]:
+        """End waiting jobs whose deadline has passed; returns them. A running one is ended by its holder."""
+        return self._fail(LATE, JobRow.deadline_at < func.now())
+
+    def fail_lost(self) -> list[UUID]:
+        """End waiting jobs that lost one coordinator after the other; returns them."""
+        return self._fail(LOST, JobRow.losses >= MAX_LOSSES)
+
+    def cancel_asked(self) -> list[UUID]:
+        """End waiting jobs that were asked to stop while a coordinator held them that did not get to it."""
+        asked = JobRow.cancel_requested_at.is_not(None)
+        moved = self._move(asked, status=JobStatus.CANCELLED, reason=CANCELLED, ended_at=func.now())
+        JobTaskRepository(self._session).close(moved, left_over(JobStatus.CANCELLED))
+        return moved
+
+    def pause_asked(self) -> list[UUID]:
+        """Put queued jobs aside, likewise."""
+        asked = and_(JobRow.status == JobStatus.QUEUED, JobRow.pause_requested_at.is_not(None))
+        return self._move(asked, status=JobStatus.PAUSED, reason=PAUSED, pause_requested_at=None)
+
+    def _fail(self, error: Failure, which: ColumnElement[bool]) -> list[UUID]:
+        moved = self._move(
+            which,
+            status=JobStatus.FAILED,
+            reason=error.message,
+            error=error.to_json(),
+            ended_at=func.now(),
+        )
+        JobTaskRepository(self._session).close(moved, left_over(JobStatus.FAILED, error))
+        return moved
+
+    def _move(self, which: ColumnElement[bool], **values: Any) -> list[UUID]:
+        """Move those of the waiting jobs that nobody is writing at the moment."""
+        waiting = JobRow.status.in_([JobStatus.QUEUED, JobStatus.PAUSED])
+        found = select(JobRow.id).where(JobRow.ended_at.is_(None), waiting, which)
+        rows = self._session.scalars(
+            update(JobRow)
+            .where(JobRow.id.in_(found.with_for_update(skip_locked=True, key_share=True)))
+            .values(version=JobRow.version + 1, **values)
+            .returning(JobRow.id)
+        )
+        return list(rows)
+
+    def requeue_expired(self, reason: str, held_by: Sequence[str] | None = None) -> list[UUID]:
+        """Running jobs whose lease is over, or else those of holders known dead, wait again; returns them."""
+        over = JobRow.lease_expires_at < func.now() if held_by is None else JobRow.lease_holder.in_(held_by)
+        found = select(JobRow.id).where(JobRow.status == JobStatus.RUNNING, over)
+        rows = self._session.scalars(
+            update(JobRow)
+            .where(JobRow.id.in_(found.with_for_update(skip_locked=True, key_share=True)))
+            .values(
+                status=JobStatus.QUEUED,
+                phase=None,
+                reason=reason,
+                version=JobRow.version + 1,
+                losses=JobRow.losses + 1,
+                lease_token=None,
+                lease_expires_at=None,
+                lease_holder=None,
+                sent_at=None,
+            )
+            .returning(JobRow.id)
+        )
+        return list(rows)
