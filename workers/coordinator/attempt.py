@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.domain.failure import Failure
+from app.domain.failure import Failure, FailureCode
 from app.domain.lease import Lease
 from app.errors import DatabaseError
+from workers.protocol.harness import FailureTold
 from workers.supervision.log_tail import LogTail
 
 PORTION_BYTES = 1 << 16
@@ -19,7 +20,7 @@ TAIL_LINES = 20
 log = logging.getLogger(__name__)
 
 
-class JobLog:
+class AttemptLog:
     """What the harness children of a job write, and what of it is stored: each line once."""
 
     def __init__(self, path: Path, most_bytes: int, store: Callable[[str], None]) -> None:
@@ -55,8 +56,14 @@ class Attempt:
     """A job under a coordinator's lease."""
 
     lease: Lease
-    log: JobLog
+    log: AttemptLog
     lost: threading.Event
     """Set when the lease is."""
     given_up: dict[str, Failure] = field(default_factory=dict)
     """Tasks that ended harness children, each with its failure."""
+
+
+def task_failure(task: str, fault: FailureTold) -> Failure:
+    """A task's failure, with the end of its traceback."""
+    tail = tuple(fault.traceback.splitlines()[-TAIL_LINES:])
+    return Failure(FailureCode.read(fault.code), fault.message, task=task, hint=fault.hint, log_tail=tail)

@@ -30,7 +30,7 @@ GONE_SECONDS = 1.0
 """A process whose sockets are closed already can be waited for within milliseconds."""
 
 SILENT_LOOKS = 4
-"""So often in a row the server may leave a question unanswered. Looks, not seconds: time in which this process is
+"""So often in a row the server may leave a look unanswered. Looks, not seconds: time in which this process is
 frozen itself does not count."""
 
 PRELOAD_LOOKS = 120
@@ -119,7 +119,7 @@ class HarnessServer:
             return heard
 
     def _hears(self, control: socket.socket) -> bool:
-        """Ask, or see whether the question of an earlier look was answered: one at a time is on its way."""
+        """Ask, or see whether an earlier look was answered: one at a time is on its way."""
         answered = False
         with suppress(OSError):  # no answer yet; or it died, which the next look sees
             if self._unanswered:

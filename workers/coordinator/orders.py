@@ -11,7 +11,7 @@ from app.settings import Settings
 from app.workloads.lm_eval.spec import LmEvalSpec
 from app.workloads.lm_eval.tasks.task_index import TaskIndex
 from workers.protocol.engine import EngineRecipe
-from workers.protocol.harness import EngineRules, EvaluateOrder, Fault, PromptShapes, Spec, TaskEntry
+from workers.protocol.harness import EngineRules, EvaluateOrder, FailureTold, PromptShapes, Spec, TaskEntry
 
 
 def order_to_evaluate(job: Job, given_up: Mapping[str, Failure], settings: Settings) -> EvaluateOrder:
@@ -26,7 +26,7 @@ def order_to_evaluate(job: Job, given_up: Mapping[str, Failure], settings: Setti
         rules=engine_rules(engine.backend),
         salt=None if spec.reuse_responses else str(job.id),
         gguf_python=gguf_python(settings),
-        given_up={name: Fault(failure.code, failure.message) for name, failure in given_up.items()},
+        given_up={name: FailureTold(failure.code, failure.message) for name, failure in given_up.items()},
     )
 
 

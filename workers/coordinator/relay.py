@@ -18,7 +18,7 @@ from app.errors import LeaseLostError
 from app.services.coordination import CoordinationService
 from app.settings import Settings
 from app.workloads.lm_eval.reading.generation_settings import task_faults
-from workers.coordinator.attempt import TAIL_LINES, Attempt
+from workers.coordinator.attempt import Attempt, task_failure
 from workers.coordinator.endings import Ended, Ending, EngineChanged, HarnessDied
 from workers.coordinator.orders import order_to_evaluate
 from workers.coordinator.progress import Tally
@@ -30,7 +30,7 @@ from workers.protocol.harness import (
     ChunkCut,
     EvaluateOrder,
     FactsTold,
-    Fault,
+    FailureTold,
     FromHarness,
     JobFailed,
     JudgeSettings,
@@ -155,7 +155,7 @@ class Relay:
         if found.responses:
             self._say(Responses(tuple(found.responses)))
         for key, failure in found.failures:
-            self._say(RequestFailed(key, Fault(failure.code, failure.message)))
+            self._say(RequestFailed(key, FailureTold(failure.code, failure.message)))
 
     def _look(self, stopping: threading.Event) -> Ending | None:
         """Once a second: what the user wants, how far the job is, where it waits."""
@@ -298,9 +298,3 @@ class Relay:
             case _:
                 assert_never(message)
         return Ended()
-
-
-def task_failure(task: str, fault: Fault) -> Failure:
-    """A task's failure, with the end of its traceback."""
-    tail = tuple(fault.traceback.splitlines()[-TAIL_LINES:])
-    return Failure(FailureCode.read(fault.code), fault.message, task=task, hint=fault.hint, log_tail=tail)

@@ -19,7 +19,7 @@ from app.domain.lease import Lease, Order
 from app.errors import DatabaseRefusedError, DatabaseUnreachableError, LeaseLostError
 from app.services.coordination import CoordinationService
 from app.settings import Settings
-from workers.coordinator.attempt import Attempt, JobLog
+from workers.coordinator.attempt import Attempt, AttemptLog
 from workers.coordinator.endings import DatabaseAway, Ended, Ending, HarnessDied
 from workers.coordinator.harness_server import HarnessServer
 from workers.coordinator.relay import Relay
@@ -111,9 +111,9 @@ class Coordinator:
         except LeaseLostError:
             return None
 
-    def _log_of(self, job: Job) -> JobLog:
+    def _log_of(self, job: Job) -> AttemptLog:
         path = self._settings.data_dir / "logs" / "jobs" / f"{job.id}-{job.attempt}.log"
-        return JobLog(path, self._settings.log_bytes, partial(self._coordination.add_log, job.id))
+        return AttemptLog(path, self._settings.log_bytes, partial(self._coordination.add_log, job.id))
 
     def _evaluate(self, attempt: Attempt, job: Job) -> None:
         """Try until the job has ended: a try begins anew, and finds what was answered in the store."""

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from workers.harness_child.lm_eval import hub
 from workers.harness_child.lm_eval.places import data_fault, place
-from workers.protocol.harness import Fault
+from workers.protocol.harness import FailureTold
 
 DATASET_ERROR = "dataset_error"
 HOST_OUT_OF_MEMORY = "host_out_of_memory"
@@ -65,11 +65,11 @@ def caught(failed: Callable[[BaseException], None]) -> Iterator[None]:
         failed(error)
 
 
-def described(error: BaseException, code: str, samples: Sequence[int] | None = None) -> Fault:
+def described(error: BaseException, code: str, samples: Sequence[int] | None = None) -> FailureTold:
     """An error as messages carry it: what, and where in the task; `code` unless the error brings its own."""
     fault = None if isinstance(error, CodedError) else _attempt(data_fault, error)
     trace = _attempt(traceback.format_exception, error) or []
-    return Fault(
+    return FailureTold(
         code=_code_of(error) or (DATASET_ERROR if fault else code),
         message=sayable(fault or said(error, samples)),
         traceback=sayable("".join(trace)[-MOST_CHARACTERS:]),
@@ -131,7 +131,7 @@ def loading_code(error: BaseException) -> str:
     return DATASET_ERROR if downloading or in_datasets or no_documents else TASK_ERROR
 
 
-def all_failed(faults: Mapping[str, Fault]) -> JobFailedError:
+def all_failed(faults: Mapping[str, FailureTold]) -> JobFailedError:
     """The job's error when no task is left: their common code, and what the first ones said."""
     codes = {fault.code for fault in faults.values()}
     named = [f"{name}: {fault.message}" for name, fault in faults.items()]

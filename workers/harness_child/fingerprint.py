@@ -1,4 +1,4 @@
-"""What an answer depends on beside its question: engines of equal fingerprint share answers."""
+"""What an answer depends on beside its request: engines of equal fingerprint share answers."""
 
 from __future__ import annotations
 

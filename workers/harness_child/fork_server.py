@@ -29,7 +29,7 @@ from workers.bounds import Bounds, Watch, below, limit_files
 from workers.own_folder import OwnFolder
 from workers.protocol.fork_server import TO_FORK_SERVER, Exited, Look, Spawn
 from workers.protocol.frames import Connection
-from workers.protocol.harness import Fault, JobFailed
+from workers.protocol.harness import FailureTold, JobFailed
 from workers.protocol.log_file import open_log
 from workers.protocol.messages import packed
 
@@ -190,7 +190,7 @@ def _refuse(sock: socket.socket, error: OSError) -> None:
     """Tell the job's coordinator that there is no place for its child."""
     words = f"no folder could be made for the harness child: {error}"
     with suppress(OSError), sock:
-        Connection(sock).send(packed(JobFailed(Fault("internal", words))))
+        Connection(sock).send(packed(JobFailed(FailureTold("internal", words))))
 
 
 def family(pid: int) -> set[int]:

@@ -14,7 +14,7 @@ from workers.protocol.payload import RequestKind
 
 
 @dataclass(frozen=True)
-class Fault:
+class FailureTold:
     """What went wrong, in a code that the service documents and in words."""
 
     code: str
@@ -128,7 +128,7 @@ class EvaluateOrder:
     salt: str | None
     gguf_python: str | None = None
     """The interpreter of a backend on this host that reads GGUF files, if one is installed."""
-    given_up: Mapping[str, Fault] = field(default_factory=dict)
+    given_up: Mapping[str, FailureTold] = field(default_factory=dict)
     """Tasks that ended the processes of earlier tries: their code is not run again."""
 
 
@@ -165,7 +165,7 @@ class RequestFailed:
     """No engine can answer this request."""
 
     key: bytes
-    fault: Fault
+    fault: FailureTold
 
 
 @dataclass(frozen=True)
@@ -258,7 +258,7 @@ class TaskFailed:
     """A task cannot be scored; the others go on."""
 
     task: str
-    fault: Fault
+    fault: FailureTold
 
 
 @dataclass(frozen=True)
@@ -268,7 +268,7 @@ class TaskFinished:
     task: str
     metrics: str
     """Its entry under `results`, as JSON."""
-    fault: Fault | None
+    fault: FailureTold | None
     """What was left out of the score, if something was."""
 
 
@@ -309,7 +309,7 @@ class Results:
 class JobFailed:
     """The whole job cannot go on."""
 
-    fault: Fault
+    fault: FailureTold
 
 
 Leaving: TypeAlias = Results | JobFailed | Exited

@@ -19,7 +19,7 @@ from app.services.serving import Answer, Claimed
 from app.settings import Settings
 from tests.waiting import until
 from tests.world import ENGINE, FINGERPRINT, World
-from workers.coordinator.attempt import Attempt, JobLog
+from workers.coordinator.attempt import Attempt, AttemptLog
 from workers.coordinator.endings import Ending
 from workers.coordinator.relay import Relay
 from workers.protocol.channel import Channel
@@ -181,7 +181,7 @@ def a_try(world: World, settings: Settings, folder: Path, patience: float, **spe
     claimed = world.coordination.claim(world.submit(reuse_responses=True, **spec), "coordinator")
     assert claimed
     lease, job = claimed
-    log = JobLog(folder / "job.log", 1 << 20, partial(world.coordination.add_log, job.id))
+    log = AttemptLog(folder / "job.log", 1 << 20, partial(world.coordination.add_log, job.id))
     hasty = settings.model_copy(update={"stall_seconds": patience, "poll_seconds": 0.02})
     with ExitStack() as opened:
         yield Try(world, hasty, Attempt(lease, log, threading.Event()), opened)

@@ -21,7 +21,7 @@ from workers.coordinator.endings import Ended
 from workers.protocol.harness import (
     AllCut,
     FactsTold,
-    Fault,
+    FailureTold,
     Found,
     JobFailed,
     JudgeSettings,
@@ -40,7 +40,7 @@ from workers.protocol.harness import (
 )
 from workers.protocol.payload import pack_response
 
-FAULT = Fault("task_error", "it divides by zero", "frame 1\nframe 2", "look at the metric")
+FAULT = FailureTold("task_error", "it divides by zero", "frame 1\nframe 2", "look at the metric")
 DONE = (TaskFinished("toy", '{"acc,none": 0.5}', None), Results('{"results": {}}', "m", "2026-01-01"))
 
 
@@ -56,7 +56,7 @@ def test_the_order_comes_first_and_says_all_that_is_known(one: Try) -> None:
 
     assert (order.job_id, order.salt, order.spec.tasks) == (str(one.lease.id), None, ("toy",))
     assert order.engine.model == "/models/tiny"
-    assert order.given_up == {"gone": Fault("task_error", "it exits")}
+    assert order.given_up == {"gone": FailureTold("task_error", "it exits")}
 
 
 def test_what_was_prepared_is_stored(one: Try) -> None:
@@ -114,7 +114,9 @@ def test_a_request_that_no_engine_answers_is_told_with_its_fault(one: Try, engin
         for _ in range(2):
             (claimed,) = engine.takes()
             one.world.fail(engine.lease, claimed.chunk, Failure(FailureCode.INTERNAL, "it is not liked"))
-        assert one.child.hears(RequestFailed) == RequestFailed(KEYS[0], Fault("internal", "it is not liked"))
+        assert one.child.hears(RequestFailed) == RequestFailed(
+            KEYS[0], FailureTold("internal", "it is not liked")
+        )
 
 
 def test_requests_that_nobody_asks_any_more_leave_their_chunks(one: Try) -> None:
@@ -202,7 +204,9 @@ def test_results_end_the_job_with_its_log(one: Try) -> None:
 def test_a_job_that_fails_shows_the_end_of_its_log(one: Try) -> None:
     one.attempt.log.path.write_text("loading\nno such model\n")
 
-    assert one.ends(JobFailed(Fault("model_not_found", "no such model", hint="name another"))) == Ended()
+    assert (
+        one.ends(JobFailed(FailureTold("model_not_found", "no such model", hint="name another"))) == Ended()
+    )
     assert one.job.status is JobStatus.FAILED
     assert one.job.error == Failure(
         FailureCode.MODEL_NOT_FOUND,

@@ -27,7 +27,15 @@ from workers.coordinator.harness_server import HarnessServer
 from workers.coordinator.worker import Coordinator
 from workers.protocol.fork_server import Exited
 from workers.protocol.frames import Connection, pair
-from workers.protocol.harness import AllCut, EvaluateOrder, Fault, JobFailed, Results, TaskFinished, Working
+from workers.protocol.harness import (
+    AllCut,
+    EvaluateOrder,
+    FailureTold,
+    JobFailed,
+    Results,
+    TaskFinished,
+    Working,
+)
 
 SUCCESS = (PREPARED, AllCut(), TaskFinished("toy", "{}", None), Results("{}", "m", "2026-01-01"))
 CRASH = Exited(int(signal.SIGSEGV), None)
@@ -172,12 +180,12 @@ def test_a_job_whose_children_die_in_a_row_fails_with_their_last_words(case: Cas
 
 def test_a_task_whose_code_ends_its_child_is_left_out_from_then_on(case: Cases) -> None:
     here = case(
-        says(PREPARED, Working("toy"), CRASH), says(JobFailed(Fault("task_error", "no task is left")))
+        says(PREPARED, Working("toy"), CRASH), says(JobFailed(FailureTold("task_error", "no task is left")))
     )
     here.run()
     words = "the harness child was ended by SIGSEGV while it worked on this task"
 
-    assert [order.given_up for order in here.server.orders] == [{}, {"toy": Fault("task_error", words)}]
+    assert [order.given_up for order in here.server.orders] == [{}, {"toy": FailureTold("task_error", words)}]
     assert here.retries == ["the harness child was ended by SIGSEGV; starting it again without task toy"]
     (task,) = here.job.tasks
     assert task.error

@@ -25,7 +25,7 @@ from workers.protocol.harness import (
     ChunkCut,
     EvaluateOrder,
     FactsTold,
-    Fault,
+    FailureTold,
     Found,
     FromHarness,
     JobFailed,
@@ -61,7 +61,7 @@ def _number(*parts: object) -> int:
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:6], "big")
 
 
-KILLS = Fault("engine_died", "the request kills every engine")
+KILLS = FailureTold("engine_died", "the request kills every engine")
 M = TypeVar("M")
 
 
@@ -78,7 +78,7 @@ class Ordered:
     salt: str | None = None
     backend: str = "hf"
     gguf_python: str | None = None
-    given_up: dict[str, Fault] = field(default_factory=dict)
+    given_up: dict[str, FailureTold] = field(default_factory=dict)
 
     @property
     def model_args(self) -> dict[str, Any]:
@@ -137,7 +137,7 @@ class Run:
     pending: dict[bytes, Any] = field(default_factory=dict)
     refuse: str | None = None
     """Requests whose text contains this fail."""
-    fault: Fault = KILLS
+    fault: FailureTold = KILLS
     facts: dict[str, Any] | None = None
     """What an engine is said to have told."""
     messages: list[FromHarness] = field(default_factory=list)
@@ -210,7 +210,7 @@ class Run:
         return message
 
     @property
-    def fault_of_the_job(self) -> Fault:
+    def fault_of_the_job(self) -> FailureTold:
         return self.one(JobFailed).fault
 
     @property

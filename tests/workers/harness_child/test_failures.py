@@ -14,7 +14,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from app.domain.chunk import ALONE as CHUNK_ALONE
 from workers.harness_child.lm_eval import hub
 from workers.harness_child.lm_eval.shared_faults import ALONE as SHARED_ALONE
-from workers.protocol.harness import ChunkCut, Fault, Prepared, TaskFailed, TaskFinished, Withdraw
+from workers.protocol.harness import ChunkCut, FailureTold, Prepared, TaskFailed, TaskFinished, Withdraw
 
 from .coordinator import Ordered, Run
 
@@ -190,7 +190,7 @@ def test_a_task_without_any_answer_fails_and_tells_each_document(order: Orders) 
     assert all(row["evalq_error"] for row in lines)
 
 
-REFUSED = Fault("internal", "ValueError: input of 7 tokens is not liked")
+REFUSED = FailureTold("internal", "ValueError: input of 7 tokens is not liked")
 
 
 def test_requests_that_all_fail_alike_are_spared_after_a_few(order: Orders) -> None:
@@ -378,7 +378,7 @@ def test_the_code_of_a_task_that_was_given_up_is_not_run_again(order: Orders) ->
     (job.folder / "half_dead.yaml").write_text(
         "group: half_dead\ntask: [dead, more_sums]\naggregate_metric_list: [{metric: acc}]\n"
     )
-    job.given_up = {"dead": Fault("task_error", "it ended the harness child")}
+    job.given_up = {"dead": FailureTold("task_error", "it ended the harness child")}
     run = Run().serve(job)
 
     assert run.of(TaskFailed) == [], "its coordinator knows"

@@ -19,7 +19,7 @@ from workers.protocol.harness import (
     EngineRules,
     EvaluateOrder,
     FactsTold,
-    Fault,
+    FailureTold,
     Found,
     FromHarness,
     JobFailed,
@@ -46,7 +46,7 @@ from workers.protocol.harness import (
 from workers.protocol.messages import Messages, packed
 from workers.protocol.payload import RequestKind, pack_requests, pack_response
 
-FAULT = Fault("task_error", "no", "Traceback", "try another")
+FAULT = FailureTold("task_error", "no", "Traceback", "try another")
 ORDER = EvaluateOrder(
     job_id="j",
     spec=Spec(

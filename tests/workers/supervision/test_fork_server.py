@@ -24,7 +24,7 @@ from workers.protocol.harness import (
     FROM_HARNESS,
     EngineRules,
     EvaluateOrder,
-    Fault,
+    FailureTold,
     FromHarness,
     JobFailed,
     Spec,
@@ -117,7 +117,7 @@ def heard(connection: Connection) -> list[FromHarness]:
         return list(iter(lambda: channel.receive(PATIENCE_SECONDS), None))
 
 
-def fault_and_end(connection: Connection) -> tuple[Fault, int]:
+def fault_and_end(connection: Connection) -> tuple[FailureTold, int]:
     """Of a job that failed as a whole: why, and how its child ended."""
     *_, failed, exited = heard(connection)
     assert isinstance(failed, JobFailed)

@@ -23,7 +23,7 @@ from workers.harness_child.lm_eval.cutting import (
 from workers.harness_child.lm_eval.ledger import Ledger
 from workers.harness_child.lm_eval.requests import Request, groups_contexts, is_sampled
 from workers.harness_child.lm_eval.tokens import encode, encode_pairs
-from workers.protocol.harness import ChunkCut, EvaluateOrder, Fault, PromptShapes
+from workers.protocol.harness import ChunkCut, EvaluateOrder, FailureTold, PromptShapes
 from workers.protocol.payload import RequestKind, pack_requests
 
 Cutter = Callable[[Sequence[int]], list[Cut]]
@@ -111,7 +111,7 @@ class Chunking:
         try:
             return make([request])
         except Exception as error:  # noqa: BLE001 - likewise
-            self._ledger.fail(request.key, Fault(TASK_ERROR, sayable(said(error))))
+            self._ledger.fail(request.key, FailureTold(TASK_ERROR, sayable(said(error))))
             return []
 
     def _prompts(self, requests: list[Request]) -> list[Prompt]:
@@ -131,7 +131,7 @@ class Chunking:
         faults = [fault_of(item) for item in items]
         for request, fault in zip(requests, faults, strict=True):
             if fault is not None:
-                self._ledger.fail(request.key, Fault(TASK_ERROR, fault))
+                self._ledger.fail(request.key, FailureTold(TASK_ERROR, fault))
         kept = [position for position, fault in enumerate(faults) if fault is None]
         return [requests[position] for position in kept], [items[position] for position in kept]
 

@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar, assert_never
+from typing import Any
 
 from lm_eval.api.task import Task
 
@@ -28,12 +28,12 @@ from workers.harness_child.lm_eval import loading, scoring, templates
 from workers.harness_child.lm_eval.askable import check
 from workers.harness_child.lm_eval.broker_lm import BrokerLM
 from workers.harness_child.lm_eval.chunking import Chunking
+from workers.harness_child.lm_eval.intake import Intake
 from workers.harness_child.lm_eval.ledger import Ledger
 from workers.harness_child.lm_eval.link import Link
 from workers.harness_child.lm_eval.provenance import of_task, provenance
 from workers.harness_child.lm_eval.requests import RequestNames, settings_of
 from workers.harness_child.lm_eval.results import Report, file_date
-from workers.harness_child.lm_eval.shared_faults import SharedFaults
 from workers.harness_child.lm_eval.unanswered import Gaps, leave_out
 from workers.harness_child.lm_eval.writing import portions
 from workers.protocol.channel import Channel
@@ -43,13 +43,11 @@ from workers.protocol.harness import (
     AllCut,
     EvaluateOrder,
     FactsTold,
-    Fault,
+    FailureTold,
     Found,
     JobFailed,
     JudgeSettings,
-    LookUp,
     Prepared,
-    RequestFailed,
     Responses,
     Results,
     SampleRows,
@@ -60,14 +58,9 @@ from workers.protocol.harness import (
     TaskProgress,
     TellFacts,
     ToHarness,
-    Withdraw,
-    Working,
 )
 
-LOOKUP_KEYS = 5000
 PROGRESS_SECONDS = 1.0
-
-M = TypeVar("M")
 
 _log = logging.getLogger(__name__)
 
@@ -98,8 +91,8 @@ class Evaluation:
         self._order = order
         self._link = link
         self._ledger = Ledger()
-        self._shared = SharedFaults(self._ledger)
-        self._faults: dict[str, Fault] = {}
+        self._intake = Intake(link, self._ledger)
+        self._faults: dict[str, FailureTold] = {}
         self._chosen: dict[str, list[int] | None] = {}
         self._limits: dict[str, int | None] = {}
         self._gaps: dict[str, Gaps] = {}
@@ -107,14 +100,13 @@ class Evaluation:
         self._judged: dict[str, tuple[str, ...]] = {}
         self._progress_at: dict[str, float] = defaultdict(float)
         self._known: dict[str, dict[str, Any]] = {}
-        self._at: str | None = None
 
     def run(self) -> None:
         """Send everything the coordinator is owed, ending with the results."""
         if faults := self._order.spec.faults():
             raise JobFailedError(TASK_ERROR, "; ".join(faults))
         self._prepare()
-        self._look_up()
+        self._intake.look_up()
         self._cut()
         self._score_as_answers_come()
         self._link.tell(ScoringBegun())
@@ -140,7 +132,7 @@ class Evaluation:
 
     def _load(self) -> None:
         try:
-            loaded = loading.load(self._order, self._working)
+            loaded = loading.load(self._order, self._link.working)
         except ValueError as error:
             raise JobFailedError(TASK_ERROR, str(error)) from error
         self._tasks: dict[str, Task] = loaded.tasks
@@ -170,7 +162,7 @@ class Evaluation:
         for text in settings_of(task.instances):
             if text not in self._judged:
                 self._link.tell(JudgeSettings(text))
-                self._judged[text] = self._await(SettingsJudged).faults
+                self._judged[text] = self._intake.wait_for(SettingsJudged).faults
             if self._judged[text]:
                 raise TaskFailedError(TASK_ERROR, "; ".join(self._judged[text]))
 
@@ -183,25 +175,12 @@ class Evaluation:
         def failed(error: BaseException) -> None:
             self._fail(name, described(error, code(error), self._chosen.get(name)))
 
-        self._working(name)
+        self._link.working(name)
         with caught(failed):
             yield
 
-    def _working(self, name: str | None) -> None:
-        if name != self._at:
-            self._at = name
-            self._link.tell(Working(name))
-
-    def _look_up(self) -> None:
-        keys = self._ledger.keys()
-        batches = [keys[start : start + LOOKUP_KEYS] for start in range(0, len(keys), LOOKUP_KEYS)]
-        for batch in batches:
-            self._link.tell(LookUp(tuple(batch)))
-        for _ in batches:
-            self._await(Found)
-
     def _cut(self) -> None:
-        self._working(None)
+        self._link.working(None)
         for chunk in Chunking(self._order, self._lm, self._ledger).chunks():
             self._link.tell(chunk)
         self._link.tell(AllCut())
@@ -210,38 +189,8 @@ class Evaluation:
         self._score_complete()
         self._show_progress(self._tasks)
         while self._ledger.is_open():
-            self._show_progress(self._touched_by(self._next()))
+            self._show_progress(self._touched_by(self._intake.next()))
             self._score_complete()
-
-    def _await(self, kind: type[M]) -> M:
-        """The next message of this kind; what comes before it is taken in."""
-        while not isinstance(message := self._next(), kind):
-            pass
-        return message
-
-    def _next(self) -> ToHarness:
-        """The next message, taken in."""
-        self._working(None)
-        message = self._link.next()
-        match message:
-            case Found() | Responses():
-                for key, response in message.responses:
-                    self._ledger.resolve(key, response)
-                self._ledger.pending.update(message.pending if isinstance(message, Found) else ())
-            case RequestFailed():
-                self._take_fault(message.key, message.fault)
-            case SettingsJudged() | FactsTold():
-                pass  # whoever asked waits for it
-            case _:
-                assert_never(message)
-        return message
-
-    def _take_fault(self, key: bytes, fault: Fault) -> None:
-        if self._ledger.is_failed(key):  # it was given up meanwhile, with the others that it fails like
-            return
-        self._ledger.fail(key, fault)
-        if gone := self._shared.after(key, fault):
-            self._link.tell(Withdraw(tuple(gone)))
 
     def _score_complete(self) -> None:
         for name in self._ledger.take_complete():
@@ -250,7 +199,7 @@ class Evaluation:
             if name in self._tasks:
                 self._score(name)
 
-    def _leave_out(self, name: str, failed: Mapping[int, Fault]) -> None:
+    def _leave_out(self, name: str, failed: Mapping[int, FailureTold]) -> None:
         """Go on without the documents that have no answer, if there are others."""
         with self._at_its_own_risk(name):
             gaps = leave_out(name, self._tasks[name], failed, self._chosen[name])
@@ -283,7 +232,7 @@ class Evaluation:
         for some in portions(rows):
             self._link.tell(SampleRows(name, tuple(some)))
 
-    def _fail(self, name: str, fault: Fault) -> None:
+    def _fail(self, name: str, fault: FailureTold) -> None:
         _log.error("task %s failed: %s", name, fault.message)
         self._tasks.pop(name, None)
         self._faults[name] = fault
@@ -294,7 +243,7 @@ class Evaluation:
         if not self._tasks:
             raise all_failed(self._faults)
         self._link.tell(TellFacts())
-        facts = self._await(FactsTold).facts or {}
+        facts = self._intake.wait_for(FactsTold).facts or {}
         lost = loading.lost_groups(self._groups, self._faults)
         warnings = [gaps.warning for gaps in self._gaps.values() if gaps.task in self._tasks]
         warnings += self._lm.template_notes(self._order.spec.apply_chat_template)

@@ -10,7 +10,7 @@ import msgpack
 from lm_eval.api.instance import Instance
 
 from workers.harness_child.lm_eval.requests import Asked, Key, Request
-from workers.protocol.harness import Fault
+from workers.protocol.harness import FailureTold
 from workers.protocol.payload import RequestKind
 
 
@@ -25,7 +25,7 @@ class Ledger:
         self._askers: dict[Key, tuple[str, ...]] = {}
         self._open: dict[str, set[Key]] = {}
         self._answers: dict[Key, Any] = {}
-        self._faults: dict[Key, Fault] = {}
+        self._faults: dict[Key, FailureTold] = {}
         self._settings: list[tuple[str, Any]] = []
 
     def enter(self, task: str, asked: Iterable[Asked]) -> None:
@@ -51,7 +51,7 @@ class Ledger:
             self._answers[key] = msgpack.unpackb(response)
         self._close(key)
 
-    def fail(self, key: Key, fault: Fault) -> None:
+    def fail(self, key: Key, fault: FailureTold) -> None:
         """Note that a request has no answer."""
         self._faults[key] = fault
         self._close(key)
@@ -113,9 +113,9 @@ class Ledger:
             case _:
                 return values[0]
 
-    def failed_documents(self, instances: Iterable[Instance]) -> dict[int, Fault]:
+    def failed_documents(self, instances: Iterable[Instance]) -> dict[int, FailureTold]:
         """Documents with a request that has no answer, each with the first reason."""
-        failed: dict[int, Fault] = {}
+        failed: dict[int, FailureTold] = {}
         for instance in instances:
             for key in (key for parts in self._asked[id(instance)] for key in parts):
                 if key in self._faults:

@@ -9,7 +9,7 @@ import threading
 from workers.harness_child.errors import CoordinatorGoneError
 from workers.protocol.channel import Channel
 from workers.protocol.frames import Connection
-from workers.protocol.harness import TO_HARNESS, FromHarness, ToHarness
+from workers.protocol.harness import TO_HARNESS, FromHarness, ToHarness, Working
 
 
 class Link:
@@ -19,6 +19,7 @@ class Link:
         self._channel: Channel[FromHarness, ToHarness] = Channel(connection, TO_HARNESS)
         self._heard: queue.SimpleQueue[ToHarness | None] = queue.SimpleQueue()
         self._pid = os.getpid()
+        self._task: str | None = None
         threading.Thread(target=self._read, name="link", daemon=True).start()
 
     def tell(self, message: FromHarness) -> None:
@@ -30,8 +31,15 @@ class Link:
         except OSError as error:
             raise CoordinatorGoneError from error
 
+    def working(self, task: str | None) -> None:
+        """Whose code runs from now on, None for nobody's: told where that is new."""
+        if task != self._task:
+            self._task = task
+            self.tell(Working(task))
+
     def next(self) -> ToHarness:
-        """The next message, waited for; CoordinatorGoneError at the end of the stream."""
+        """The next message, waited for by nobody's code; CoordinatorGoneError at the end of the stream."""
+        self.working(None)
         message = self._heard.get()
         if message is None:
             raise CoordinatorGoneError

@@ -19,7 +19,7 @@ from lm_eval.utils import pattern_match
 
 from workers.harness_child.errors import TASK_ERROR, TaskFailedError, caught, sayable
 from workers.harness_child.lm_eval.broker_lm import BrokerLM
-from workers.protocol.harness import EvaluateOrder, Fault, Spec, TaskEntry
+from workers.protocol.harness import EvaluateOrder, FailureTold, Spec, TaskEntry
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ _DATA = frozenset({"dataset_path", "custom_dataset"})
 
 
 @dataclass
-class Loaded:
+class LoadedTasks:
     """What a job evaluates: leaf tasks, groups, and the names that could not be loaded."""
 
     tasks: dict[str, Task]
@@ -51,7 +51,7 @@ class _Risks:
 
     working: Callable[[str | None], None]
     """Told whose code runs from now on."""
-    given_up: Mapping[str, Fault]
+    given_up: Mapping[str, FailureTold]
     errors: dict[str, BaseException] = field(default_factory=dict)
     _at: str | None = None
 
@@ -133,7 +133,7 @@ class _TolerantTaskManager(TaskManager):  # type: ignore[misc]
         return self._risks.take(spec, partial(super()._load_spec, spec))
 
 
-def load(order: EvaluateOrder, working: Callable[[str | None], None]) -> Loaded:
+def load(order: EvaluateOrder, working: Callable[[str | None], None]) -> LoadedTasks:
     """Load the job's tasks in lm-eval's order; a name that stands twice raises ValueError, as there.
 
     `working` hears whose code runs from now on, and None when it is nobody's.
@@ -143,7 +143,7 @@ def load(order: EvaluateOrder, working: Callable[[str | None], None]) -> Loaded:
     manager = _TolerantTaskManager(order.entries, metadata, risks)
     loaded = manager.load(_expanded(spec.tasks, manager))
     tasks = {name: task for name, task in loaded["tasks"].items() if isinstance(task, Task)}
-    return Loaded(tasks, loaded["groups"], risks.errors)
+    return LoadedTasks(tasks, loaded["groups"], risks.errors)
 
 
 def _checked(task: object) -> Task:
@@ -163,7 +163,7 @@ def _name_of(task: Task | _MissingTask) -> str:
     return name
 
 
-def _given_up(fault: Fault) -> TaskFailedError:
+def _given_up(fault: FailureTold) -> TaskFailedError:
     return TaskFailedError(fault.code, fault.message)
 
 

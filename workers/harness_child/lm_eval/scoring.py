@@ -60,7 +60,7 @@ class Scorer:
         self._built = self._turn = Randomness.now()
 
     def score(self, name: str, task: Task, limit: int | None) -> tuple[EvalResults, bool]:
-        """Results of a task whose questions are all answered, and whether it drew random numbers."""
+        """Results of a task whose requests are all answered, and whether it drew random numbers."""
         self._built.restore()
         results = self._evaluate(name, task, limit)
         return results, Randomness.now() != self._built

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from workers.harness_child.errors import INTERNAL, TASK_ERROR
 from workers.harness_child.lm_eval.ledger import Ledger
 from workers.harness_child.lm_eval.requests import Key
-from workers.protocol.harness import Fault
+from workers.protocol.harness import FailureTold
 
 ALONE = 5
 """Requests that failed alike, one by one, before the others are spared; fewer where there are no more."""
@@ -38,7 +38,7 @@ class SharedFaults:
         self._ledger = ledger
         self._trials: dict[tuple[str, int], _Trial] = {}
 
-    def after(self, key: Key, fault: Fault) -> list[Key]:
+    def after(self, key: Key, fault: FailureTold) -> list[Key]:
         """A request failed; the others that fail with it, which nobody needs to ask any more."""
         gone: list[Key] = []
         for task in self._ledger.askers(key):
@@ -56,12 +56,12 @@ class SharedFaults:
             self._trials[task, setting] = _Trial(self._ledger.alike(task, key))
         return self._trials[task, setting]
 
-    def _give_up(self, trial: _Trial, fault: Fault) -> list[Key]:
+    def _give_up(self, trial: _Trial, fault: FailureTold) -> list[Key]:
         """All fail as those that were tried; what an engine says of what it was asked is not a fault of evalq."""
         untried = [key for key in trial.keys if not self._ledger.is_failed(key)]
         tried = len(trial.keys) - len(untried)
         note = f" (so failed each of {tried} requests tried alone; the others were spared)" if untried else ""
         code = TASK_ERROR if fault.code == INTERNAL else fault.code
         for key in trial.keys:
-            self._ledger.fail(key, Fault(code, fault.message + note))
+            self._ledger.fail(key, FailureTold(code, fault.message + note))
         return untried

@@ -12,7 +12,7 @@ from lm_eval.api.task import Task
 from lm_eval.utils import handle_non_serializable, hash_string
 
 from workers.harness_child.lm_eval.writing import sample_line
-from workers.protocol.harness import Fault
+from workers.protocol.harness import FailureTold
 
 NAMED_DOCUMENTS = 10
 
@@ -24,7 +24,7 @@ class Gaps:
     task: str
     documents: int
     """All documents of the task, answered or not."""
-    failed: Mapping[int, Fault]
+    failed: Mapping[int, FailureTold]
     """By document, as users number them, each with its first reason."""
     lines: list[str]
     """A sample line for each failed document, with `evalq_error` where its metrics would be."""
@@ -35,14 +35,14 @@ class Gaps:
         return len(self.failed) == self.documents
 
     @property
-    def fault(self) -> Fault:
+    def fault(self) -> FailureTold:
         """The task's: which documents, and the first reason."""
         named = ", ".join(map(str, list(self.failed)[:NAMED_DOCUMENTS]))
         more = ", ..." if len(self.failed) > NAMED_DOCUMENTS else ""
         first = next(iter(self.failed.values()))
         count = f"{len(self.failed)} of {self.documents}"
         message = f"no answer for document {named}{more} ({count}): {first.message}"
-        return Fault(first.code, message)
+        return FailureTold(first.code, message)
 
     @property
     def warning(self) -> str:
@@ -52,7 +52,7 @@ class Gaps:
 
 
 def leave_out(
-    name: str, task: Task, failed: Mapping[int, Fault], samples: Sequence[int] | None = None
+    name: str, task: Task, failed: Mapping[int, FailureTold], samples: Sequence[int] | None = None
 ) -> Gaps:
     """Let lm-eval score a built task as if it had only its answered documents.
 
@@ -74,7 +74,7 @@ def leave_out(
     return gaps
 
 
-def _line(task: Task, number: int, instances: Sequence[Instance], fault: Fault) -> str:
+def _line(task: Task, number: int, instances: Sequence[Instance], fault: FailureTold) -> str:
     asked = sorted(instances, key=lambda instance: instance.idx)
     doc, target = asked[0].doc, task.doc_to_target(asked[0].doc)
     text = json.dumps(doc, indent=2, default=handle_non_serializable, ensure_ascii=False)

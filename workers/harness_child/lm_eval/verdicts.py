@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-Row = Mapping[str, Any]
+SampleRow = Mapping[str, Any]
 
 
-def verdicts(rows: Sequence[Row], higher_is_better: object) -> list[bool | None]:
+def verdicts(rows: Sequence[SampleRow], higher_is_better: object) -> list[bool | None]:
     """For each sample row of a task whether it is right.
 
     The first metric decides that says which way is better and is 0 or 1 for every document that it has a
