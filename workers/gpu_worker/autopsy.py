@@ -16,7 +16,7 @@ from workers.protocol.engine import Died, Raised
 from workers.supervision.failures import classify, outgrown, with_log
 from workers.supervision.oom import oom_kills
 
-End: TypeAlias = Died | Literal[Silence.GONE, Silence.STALLED]
+EndSign: TypeAlias = Died | Literal[Silence.GONE, Silence.STALLED]
 
 END_SECONDS = 5.0
 """How long the end of a child is waited for whose line is cut."""
@@ -37,7 +37,7 @@ class Patient(Protocol):
 
 
 @dataclass(frozen=True)
-class Death:
+class EngineEnd:
     """The end of an engine."""
 
     failure: Failure
@@ -68,24 +68,24 @@ class Autopsy:
         found = classify(self._texts, None, error.type, error.message, error.traceback, loading=loading)
         return with_log(found, self._texts, self._log.last_lines(writers, log_end), job_id)
 
-    def of(self, end: End, writers: Set[UUID], *, loading: bool = False) -> Death:
+    def of(self, end: EndSign, writers: Set[UUID], *, loading: bool = False) -> EngineEnd:
         """Why the engine is given up: it is gone, silent for too long, or says that a process of its own has ended."""
         match end:
             case Died(process, exit_code):
                 found = self._of(exit_code, writers, loading=loading)
-                return Death(replace(found, message=f"{process}: {found.message}"))
+                return EngineEnd(replace(found, message=f"{process}: {found.message}"))
             case Silence.STALLED:
-                return Death(self._with_log(self._stalled(loading=loading), writers))
+                return EngineEnd(self._with_log(self._stalled(loading=loading), writers))
             case Silence.GONE:
                 return self._gone(writers, loading=loading)
             case _:
                 assert_never(end)
 
-    def _gone(self, writers: Set[UUID], *, loading: bool) -> Death:
+    def _gone(self, writers: Set[UUID], *, loading: bool) -> EngineEnd:
         status = self._child.wait(END_SECONDS)
         if outgrew := self._child.outgrew:
-            return Death(self._with_log(outgrown(f"the engine {outgrew}"), writers))
-        return Death(self._of(status, writers, loading=loading), status in FROM_OUTSIDE)
+            return EngineEnd(self._with_log(outgrown(f"the engine {outgrew}"), writers))
+        return EngineEnd(self._of(status, writers, loading=loading), status in FROM_OUTSIDE)
 
     def _stalled(self, *, loading: bool) -> Failure:
         what = "load its model" if loading else "answer a chunk"

@@ -15,7 +15,7 @@ class Released:
 
 
 @dataclass(frozen=True)
-class Failed:
+class EngineFailed:
     """Its engine did not start, died or stood still."""
 
     failure: Failure
@@ -30,4 +30,4 @@ class Fenced:
     reason: str
 
 
-Ending: TypeAlias = Released | Failed | Fenced
+Ending: TypeAlias = Released | EngineFailed | Fenced

@@ -21,9 +21,9 @@ from app.errors import LeaseLostError
 from app.services.serving import Answer, Claimed
 from app.settings import Settings
 from workers.chunk_frames import to_be_answered
-from workers.gpu_worker.autopsy import Autopsy, Death, Patient
+from workers.gpu_worker.autopsy import Autopsy, EngineEnd, Patient
 from workers.gpu_worker.backlog import Backlog
-from workers.gpu_worker.endings import Ending, Failed, Fenced, Released
+from workers.gpu_worker.endings import Ending, EngineFailed, Fenced, Released
 from workers.gpu_worker.engine_line import EngineLine, Heard, Silence
 from workers.gpu_worker.engine_log import EngineLog
 from workers.gpu_worker.group import EngineCommand
@@ -137,9 +137,9 @@ class Feed:
             case Loaded():
                 self._begin(heard)
             case LoadFailed(error):
-                return Failed(self._autopsy.raised(error, NOBODY, loading=True))
+                return EngineFailed(self._autopsy.raised(error, NOBODY, loading=True))
             case Died() | Silence.GONE | Silence.STALLED:
-                return Failed(self._autopsy.of(heard, NOBODY, loading=True).failure)
+                return EngineFailed(self._autopsy.of(heard, NOBODY, loading=True).failure)
             case Silence.QUIET:
                 return Released() if self._stopping.is_set() or self._held.wanted_back else None
             case Warned() | Progressed() | Answered() | ChunkFailed():
@@ -252,17 +252,17 @@ class Feed:
         if death is None:
             return None
         self._ended_on = frozenset({chunk.job_id})
-        return Failed(death.failure)
+        return EngineFailed(death.failure)
 
-    def _ended(self, death: Death) -> Failed:
+    def _ended(self, death: EngineEnd) -> EngineFailed:
         """Hold the engine's end against what it had in work, so that nothing ends engine after engine."""
         self._ended_on = self._backlog.writers
         if (alone := self._backlog.alone) is not None:
             counted = after_death(alone, killed=death.killed or may_be_devices(death.failure))
             self._held.give_up(*counted, death.failure)
-            return Failed(death.failure)
+            return EngineFailed(death.failure)
         suspects = () if blames_device(death.failure) else self._backlog.in_work
-        return Failed(death.failure, tuple(chunk.id for chunk in suspects))
+        return EngineFailed(death.failure, tuple(chunk.id for chunk in suspects))
 
 
 def _unless_lost(part: Callable[[], Ending]) -> Ending:

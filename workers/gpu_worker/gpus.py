@@ -38,7 +38,7 @@ class Gpu:
 
 
 @dataclass(frozen=True)
-class Device:
+class OwnedDevice:
     """What a worker owns: a GPU, named by its UUID, or a CPU slot where `gpu` is None."""
 
     name: str
@@ -81,19 +81,19 @@ def driver_versions() -> DriverVersions | None:
         return DriverVersions(pynvml.nvmlSystemGetDriverVersion(), f"{cuda // 1000}.{cuda % 1000 // 10}")
 
 
-def parse_devices(text: str, gpus: Callable[[], Sequence[Gpu]] = discover) -> list[Device]:
+def parse_devices(text: str, gpus: Callable[[], Sequence[Gpu]] = discover) -> list[OwnedDevice]:
     """The devices a worker was told to own: `cpu:2`, or NVML indices like `0,1,2,3`.
 
     Raises ValueError for what is neither, GpuUnavailableError for an index this host does not have.
     """
     slots = re.fullmatch(r"cpu:([1-9]\d*)", text.strip())
     if slots:
-        return [Device(f"cpu-{number}") for number in range(int(slots[1]))]
+        return [OwnedDevice(f"cpu-{number}") for number in range(int(slots[1]))]
     by_index = {gpu.index: gpu for gpu in gpus()}
     return [_device(by_index, index) for index in _indices(text)]
 
 
-def visible_devices(devices: Sequence[Device]) -> dict[str, str]:
+def visible_devices(devices: Sequence[OwnedDevice]) -> dict[str, str]:
     """The environment in which a child sees exactly these devices."""
     indices = ",".join(str(device.gpu.index) for device in devices if device.gpu)
     return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": indices}
@@ -109,12 +109,12 @@ def _indices(text: str) -> list[int]:
     return indices
 
 
-def _device(by_index: dict[int, Gpu], index: int) -> Device:
+def _device(by_index: dict[int, Gpu], index: int) -> OwnedDevice:
     gpu = by_index.get(index)
     if gpu is None:
         there = "has no GPUs" if not by_index else f"has GPUs {', '.join(map(str, sorted(by_index)))}"
         raise GpuUnavailableError(f"there is no GPU {index}: this host {there}")
-    return Device(gpu.uuid, gpu)
+    return OwnedDevice(gpu.uuid, gpu)
 
 
 def _installed() -> bool:

@@ -22,7 +22,7 @@ from app.services.groups import GroupService
 from app.services.serving import ServingService
 from app.settings import Settings
 from workers.gpu_worker.gpus import (
-    Device,
+    OwnedDevice,
     discover,
     driver_versions,
     memory_is_free,
@@ -66,7 +66,7 @@ class GroupDevices:
         self.group = settings.worker_group
         host = socket.gethostname()
         owned = parse_devices(settings.worker_devices)
-        self._owned: dict[str, Device] = {device.identity(host, self.group): device for device in owned}
+        self._owned: dict[str, OwnedDevice] = {device.identity(host, self.group): device for device in owned}
 
     @property
     def kind(self) -> str:

@@ -18,7 +18,7 @@ from app.domain.replica import Replica, ReplicaStatus
 from app.errors import ChildStartError, GpuUnavailableError, LeaseLostError
 from app.services.serving import ServingService
 from app.settings import Settings
-from workers.gpu_worker.endings import Ending, Failed, Fenced, Released
+from workers.gpu_worker.endings import Ending, EngineFailed, Fenced, Released
 from workers.gpu_worker.feed import Feed, Started
 from workers.gpu_worker.group import GroupDevices
 from workers.gpu_worker.held import Held
@@ -58,7 +58,7 @@ class ReplicaSupervisor:
         except (OSError, ChildStartError, GpuUnavailableError) as error:
             log.exception("replica %s: its engine could not be started", replica.id)
             message = f"the engine could not be started: {error}"
-            return Failed(Failure(FailureCode.ENGINE_START_FAILED, message))
+            return EngineFailed(Failure(FailureCode.ENGINE_START_FAILED, message))
 
     def _serve(self, lease: Lease, replica: Replica, claimed_at: float) -> Ending:
         log_path = self._settings.data_dir / "logs" / "replicas" / f"{replica.id}.log"
@@ -92,7 +92,7 @@ class ReplicaSupervisor:
         match ending:
             case Released():
                 end = partial(self._serving.end, lease, ReplicaStatus.RELEASED)
-            case Failed(failure, suspects):
+            case EngineFailed(failure, suspects):
                 end = partial(self._serving.end, lease, ReplicaStatus.FAILED, failure, suspects)
             case Fenced(reason):
                 log.warning("replica %s: %s", lease.id, reason)

@@ -15,14 +15,14 @@ from tests.world import World
 from workers.gpu_worker import feed
 
 
-class Feed(Protocol):
+class Feeds(Protocol):
     """Begins to feed a replica on the next free device."""
 
     def __call__(self, *, serving: Any = None, **settings: Any) -> Feeding: ...
 
 
 @pytest.fixture
-def feeding(world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Feed]:
+def feeding(world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Feeds]:
     """Feeds with short pauses; whatever is not over at the end of the test loses its lease."""
     monkeypatch.setattr(outages, "AGAIN_SECONDS", 0.01)
     monkeypatch.setattr(feed, "LOOK_SECONDS", 0.0)

@@ -11,10 +11,10 @@ from app.domain.chunk import MAX_INTERRUPTIONS
 from app.domain.failure import Failure, FailureCode
 from app.domain.lease import Order
 from tests.waiting import until
-from tests.workers.gpu_worker.conftest import Feed
+from tests.workers.gpu_worker.conftest import Feeds
 from tests.workers.gpu_worker.peer import REFUSED, Feeding, answer_one, chunk_rows, give_payloads
 from tests.world import World
-from workers.gpu_worker.endings import Ending, Failed, Fenced, Released
+from workers.gpu_worker.endings import Ending, EngineFailed, Fenced, Released
 from workers.protocol.engine import (
     Answered,
     ChunkFailed,
@@ -33,11 +33,11 @@ ECC = Raised("RuntimeError", "CUDA error: uncorrectable ECC error encountered", 
 
 
 def failure_of(ending: Ending) -> Failure:
-    assert isinstance(ending, Failed)
+    assert isinstance(ending, EngineFailed)
     return ending.failure
 
 
-def loaded(feeding: Feed, window: int = 0) -> Feeding:
+def loaded(feeding: Feeds, window: int = 0) -> Feeding:
     one = feeding()
     one.peer.load(window)
     return one
@@ -47,7 +47,7 @@ def logs(world: World, *jobs: UUID) -> list[str]:
     return [piece.text for job in jobs for piece in world.results.logs(job, seen={}).pieces]
 
 
-def test_a_model_is_loaded_as_its_replica_says(world: World, feeding: Feed) -> None:
+def test_a_model_is_loaded_as_its_replica_says(world: World, feeding: Feeds) -> None:
     job = world.running()
     one = feeding(max_batch_size=7)
     one.peer.write("loading weights")
@@ -63,7 +63,7 @@ def test_a_model_is_loaded_as_its_replica_says(world: World, feeding: Feed) -> N
     assert logs(world, job.id) == ["loading weights\n"]
 
 
-def test_a_model_that_cannot_be_loaded_is_named(feeding: Feed) -> None:
+def test_a_model_that_cannot_be_loaded_is_named(feeding: Feeds) -> None:
     one = feeding()
     one.peer.hear(Load)
     one.peer.write("reading gpt9")
@@ -73,7 +73,7 @@ def test_a_model_that_cannot_be_loaded_is_named(feeding: Feed) -> None:
     assert failure.log_tail == ("reading gpt9",)
 
 
-def test_an_engine_that_ends_while_it_loads_is_explained_by_its_log(world: World, feeding: Feed) -> None:
+def test_an_engine_that_ends_while_it_loads_is_explained_by_its_log(world: World, feeding: Feeds) -> None:
     world.running(chunks=1)
     one = feeding()
     one.peer.hear(Load)
@@ -87,14 +87,14 @@ def test_an_engine_that_ends_while_it_loads_is_explained_by_its_log(world: World
     assert chunk_rows(world, "status", "failures", "interruptions") == [("waiting", 0, 0)]
 
 
-def test_a_process_that_dies_while_the_engine_loads_is_named(feeding: Feed) -> None:
+def test_a_process_that_dies_while_the_engine_loads_is_named(feeding: Feeds) -> None:
     one = feeding()
     one.peer.say(Died("EngineCore_DP0", 3))
     failure = failure_of(one.ending())
     assert failure.message == "EngineCore_DP0: the process ended with exit code 3"
 
 
-def test_an_engine_that_passed_its_bounds_wants_memory(feeding: Feed) -> None:
+def test_an_engine_that_passed_its_bounds_wants_memory(feeding: Feeds) -> None:
     one = feeding()
     one.peer.outgrew = "held 9.0 GiB of memory, more than the 8.0 GiB that one child may hold"
     one.peer.die(-9)
@@ -104,7 +104,7 @@ def test_an_engine_that_passed_its_bounds_wants_memory(feeding: Feed) -> None:
     assert "EVALQ_ENGINE_MEMORY_SHARE" in (failure.hint or "")
 
 
-def test_an_engine_that_loads_for_ever_has_stalled(feeding: Feed) -> None:
+def test_an_engine_that_loads_for_ever_has_stalled(feeding: Feeds) -> None:
     failure = failure_of(feeding(stall_seconds=0.1).ending())
     assert (failure.code, failure.message) == (
         FailureCode.STALLED,
@@ -113,7 +113,7 @@ def test_an_engine_that_loads_for_ever_has_stalled(feeding: Feed) -> None:
 
 
 @pytest.mark.parametrize("how", ["its worker stops", "the scheduler asks"])
-def test_a_replica_that_is_wanted_back_while_it_loads_is_let_go(feeding: Feed, how: str) -> None:
+def test_a_replica_that_is_wanted_back_while_it_loads_is_let_go(feeding: Feeds, how: str) -> None:
     one = feeding()
     one.peer.say(Progressed((), 0))
     one.peer.say(Warned(uuid4(), "code", "change"))
@@ -124,7 +124,7 @@ def test_a_replica_that_is_wanted_back_while_it_loads_is_let_go(feeding: Feed, h
     assert one.ending() == Released()
 
 
-def test_answers_are_stored_as_they_come(world: World, feeding: Feed) -> None:
+def test_answers_are_stored_as_they_come(world: World, feeding: Feeds) -> None:
     job = world.running(chunks=3)
     give_payloads(world)
     one = loaded(feeding)
@@ -141,7 +141,7 @@ def test_answers_are_stored_as_they_come(world: World, feeding: Feed) -> None:
 
 
 @pytest.mark.parametrize("in_hand", [0, 1])
-def test_a_replica_leaves_at_a_chunk_boundary(world: World, feeding: Feed, in_hand: int) -> None:
+def test_a_replica_leaves_at_a_chunk_boundary(world: World, feeding: Feeds, in_hand: int) -> None:
     world.running(chunks=2 * in_hand)
     give_payloads(world)
     one = loaded(feeding)
@@ -155,7 +155,7 @@ def test_a_replica_leaves_at_a_chunk_boundary(world: World, feeding: Feed, in_ha
     assert [row[0] for row in chunk_rows(world, "status")] == ["answered", "waiting"][: 2 * in_hand]
 
 
-def test_a_replica_that_the_scheduler_releases_claims_nothing_more(world: World, feeding: Feed) -> None:
+def test_a_replica_that_the_scheduler_releases_claims_nothing_more(world: World, feeding: Feeds) -> None:
     one = loaded(feeding)
     with world.sessions.begin() as session:
         session.execute(text("UPDATE replicas SET release_requested_at = now()"))
@@ -164,7 +164,7 @@ def test_a_replica_that_the_scheduler_releases_claims_nothing_more(world: World,
     assert chunk_rows(world, "status") == [("waiting",)]
 
 
-def test_a_failed_chunk_is_counted_and_the_engine_goes_on(world: World, feeding: Feed) -> None:
+def test_a_failed_chunk_is_counted_and_the_engine_goes_on(world: World, feeding: Feeds) -> None:
     world.running(chunks=1)
     give_payloads(world)
     one = loaded(feeding)
@@ -178,7 +178,7 @@ def test_a_failed_chunk_is_counted_and_the_engine_goes_on(world: World, feeding:
     assert split[1]["message"] == "ValueError: cannot read 'a secret'"
 
 
-def test_a_broken_device_is_not_held_against_the_chunk_that_met_it(world: World, feeding: Feed) -> None:
+def test_a_broken_device_is_not_held_against_the_chunk_that_met_it(world: World, feeding: Feeds) -> None:
     world.running(chunks=1)
     give_payloads(world)
     one = loaded(feeding)
@@ -188,7 +188,7 @@ def test_a_broken_device_is_not_held_against_the_chunk_that_met_it(world: World,
 
 
 def test_the_chunk_that_an_engine_did_not_survive_takes_the_blame_and_its_job_the_words(
-    world: World, feeding: Feed
+    world: World, feeding: Feeds
 ) -> None:
     jobs = [world.running(chunks=1).id for _ in range(3)]
     give_payloads(world)
@@ -203,7 +203,7 @@ def test_the_chunk_that_an_engine_did_not_survive_takes_the_blame_and_its_job_th
     ending = one.ending()
     failure = failure_of(ending)
     assert (failure.job_id, failure.log_tail) == (jobs[1], ("ValueError: cannot read 'a secret'",))
-    assert isinstance(ending, Failed)
+    assert isinstance(ending, EngineFailed)
     assert ending.suspects == ()
     assert logs(world, *jobs) == ["fine\n", "ValueError: cannot read 'a secret'\n"]
     counts = chunk_rows(world, "status", "failures", "interruptions")
@@ -216,7 +216,7 @@ def test_the_chunk_that_an_engine_did_not_survive_takes_the_blame_and_its_job_th
     ids=["SIGSEGV", "exit", "SIGKILL", "SIGTERM", "cut off"],
 )
 def test_an_engine_that_dies_is_held_against_the_chunk_that_it_was_at(
-    world: World, feeding: Feed, status: int | None, counts: tuple[int, int, bool]
+    world: World, feeding: Feeds, status: int | None, counts: tuple[int, int, bool]
 ) -> None:
     job = world.running(chunks=3)
     give_payloads(world)
@@ -227,23 +227,23 @@ def test_an_engine_that_dies_is_held_against_the_chunk_that_it_was_at(
     one.peer.status = status
     one.peer.socket.shutdown(2)
     ending = one.ending()
-    assert isinstance(ending, Failed)
+    assert isinstance(ending, EngineFailed)
     assert ending.failure.code is FailureCode.ENGINE_DIED
     assert (ending.failure.job_id, ending.failure.log_tail) == (job.id, ("about to end",))
     assert ending.suspects == (), "the third one was not begun"
     assert chunk_rows(world, "failures", "interruptions", "suspect")[1:] == [counts, (0, 0, False)]
 
 
-def test_an_engine_that_dies_idle_is_held_against_nothing(world: World, feeding: Feed) -> None:
+def test_an_engine_that_dies_idle_is_held_against_nothing(world: World, feeding: Feeds) -> None:
     one = loaded(feeding)
     one.peer.die(-11)
     ending = one.ending()
-    assert isinstance(ending, Failed)
+    assert isinstance(ending, EngineFailed)
     assert (ending.suspects, ending.failure.job_id) == ((), None)
     assert "SIGSEGV" in ending.failure.message
 
 
-def test_an_engine_whose_device_broke_leaves_its_chunk_without_blame(world: World, feeding: Feed) -> None:
+def test_an_engine_whose_device_broke_leaves_its_chunk_without_blame(world: World, feeding: Feeds) -> None:
     world.running(chunks=1)
     give_payloads(world)
     one = loaded(feeding)
@@ -254,7 +254,7 @@ def test_an_engine_whose_device_broke_leaves_its_chunk_without_blame(world: Worl
     assert chunk_rows(world, "failures", "interruptions", "suspect") == [(0, 1, False)]
 
 
-def test_an_engine_that_is_silent_over_a_chunk_has_stalled(world: World, feeding: Feed) -> None:
+def test_an_engine_that_is_silent_over_a_chunk_has_stalled(world: World, feeding: Feeds) -> None:
     world.running(chunks=1)
     give_payloads(world)
     one = feeding(stall_seconds=0.2)
@@ -278,7 +278,7 @@ NO_MESSAGES = {
 
 @pytest.mark.parametrize("frame", NO_MESSAGES.values(), ids=NO_MESSAGES)
 def test_an_engine_that_says_what_is_no_message_is_given_up(
-    world: World, feeding: Feed, frame: bytes
+    world: World, feeding: Feeds, frame: bytes
 ) -> None:
     world.running(chunks=1)
     give_payloads(world)
@@ -290,7 +290,7 @@ def test_an_engine_that_says_what_is_no_message_is_given_up(
     assert chunk_rows(world, "failures") == [(1,)]
 
 
-def test_a_chunk_that_takes_workers_along_is_not_sent_to_another(world: World, feeding: Feed) -> None:
+def test_a_chunk_that_takes_workers_along_is_not_sent_to_another(world: World, feeding: Feeds) -> None:
     world.running(chunks=1)
     give_payloads(world)
     with world.sessions.begin() as session:
@@ -302,7 +302,7 @@ def test_a_chunk_that_takes_workers_along_is_not_sent_to_another(world: World, f
     )
 
 
-def test_what_an_engine_cured_is_told_to_its_jobs(world: World, feeding: Feed) -> None:
+def test_what_an_engine_cured_is_told_to_its_jobs(world: World, feeding: Feeds) -> None:
     job = world.running(chunks=1)
     give_payloads(world)
     one = loaded(feeding)
@@ -318,7 +318,7 @@ def test_what_an_engine_cured_is_told_to_its_jobs(world: World, feeding: Feed) -
     }
 
 
-def test_progress_is_stored_and_keeps_the_engine_from_stalling(world: World, feeding: Feed) -> None:
+def test_progress_is_stored_and_keeps_the_engine_from_stalling(world: World, feeding: Feeds) -> None:
     world.running(chunks=1)
     give_payloads(world)
     one = loaded(feeding)
@@ -328,7 +328,7 @@ def test_progress_is_stored_and_keeps_the_engine_from_stalling(world: World, fee
 
 
 def test_an_answer_that_is_told_twice_or_was_never_asked_for_is_passed_over(
-    world: World, feeding: Feed
+    world: World, feeding: Feeds
 ) -> None:
     job = world.running(chunks=2)
     give_payloads(world)
@@ -345,7 +345,7 @@ def test_an_answer_that_is_told_twice_or_was_never_asked_for_is_passed_over(
 
 
 def test_an_engine_that_did_not_survive_a_chunk_it_was_never_given_has_died(
-    world: World, feeding: Feed
+    world: World, feeding: Feeds
 ) -> None:
     world.running(chunks=1)
     give_payloads(world)
@@ -357,7 +357,7 @@ def test_an_engine_that_did_not_survive_a_chunk_it_was_never_given_has_died(
     assert chunk_rows(world, "failures") == [(1,)]
 
 
-def test_a_chunk_that_was_taken_away_is_dropped_and_forgotten(world: World, feeding: Feed) -> None:
+def test_a_chunk_that_was_taken_away_is_dropped_and_forgotten(world: World, feeding: Feeds) -> None:
     world.running(chunks=2)
     give_payloads(world)
     one = loaded(feeding)
@@ -370,7 +370,7 @@ def test_a_chunk_that_was_taken_away_is_dropped_and_forgotten(world: World, feed
     assert chunk_rows(world, "status") == [("answered",)]
 
 
-def test_a_lease_that_is_given_up_ends_everything_at_once(world: World, feeding: Feed) -> None:
+def test_a_lease_that_is_given_up_ends_everything_at_once(world: World, feeding: Feeds) -> None:
     world.running(chunks=1)
     give_payloads(world)
     one = loaded(feeding)
@@ -382,7 +382,7 @@ def test_a_lease_that_is_given_up_ends_everything_at_once(world: World, feeding:
     assert chunk_rows(world, "status") == [("claimed",)]
 
 
-def test_a_lease_that_somebody_else_ended_is_lost(world: World, feeding: Feed) -> None:
+def test_a_lease_that_somebody_else_ended_is_lost(world: World, feeding: Feeds) -> None:
     one = loaded(feeding)
     world.expire(one.lease)
     world.scheduling.expire_once()

@@ -12,7 +12,7 @@ from app.domain.lease import Lease
 from app.domain.replica import ReplicaStatus
 from app.errors import DatabaseRefusedError, DatabaseUnreachableError
 from tests.waiting import until
-from tests.workers.gpu_worker.conftest import Feed
+from tests.workers.gpu_worker.conftest import Feeds
 from tests.workers.gpu_worker.peer import (
     Feeding,
     Flaky,
@@ -24,14 +24,14 @@ from tests.workers.gpu_worker.peer import (
 )
 from tests.world import World
 from workers.gpu_worker import feed
-from workers.gpu_worker.endings import Failed, Fenced, Released
+from workers.gpu_worker.endings import EngineFailed, Fenced, Released
 from workers.protocol.engine import AnswerChunk, Died, Drop, Progressed, Warned
 from workers.protocol.payload import pack_requests, unpack_requests
 
 AWAY = DatabaseUnreachableError("the database does not answer: it is stopped")
 
 
-def streaming(feeding: Feed, window: int = 64, serving: object = None) -> Feeding:
+def streaming(feeding: Feeds, window: int = 64, serving: object = None) -> Feeding:
     one = feeding(serving=serving)
     one.peer.load(window)
     return one
@@ -51,7 +51,7 @@ def answered(world: World) -> int:
     return [row[0] for row in chunk_rows(world, "status")].count("answered")
 
 
-def test_chunks_are_answered_in_any_order(world: World, feeding: Feed) -> None:
+def test_chunks_are_answered_in_any_order(world: World, feeding: Feeds) -> None:
     work(world, 4)
     one = streaming(feeding)
     for chunk in reversed(take(one.peer, 4)):
@@ -59,7 +59,7 @@ def test_chunks_are_answered_in_any_order(world: World, feeding: Feed) -> None:
     until(lambda: answered(world) == 4)
 
 
-def test_an_engine_is_kept_filled_to_its_window(world: World, feeding: Feed) -> None:
+def test_an_engine_is_kept_filled_to_its_window(world: World, feeding: Feeds) -> None:
     work(world, 6)
     one = streaming(feeding, window=4)
     first, second = take(one.peer, 2)
@@ -71,7 +71,7 @@ def test_an_engine_is_kept_filled_to_its_window(world: World, feeding: Feed) -> 
     assert len(take(one.peer, 2)) == 2
 
 
-def test_two_replicas_share_the_last_chunks(world: World, feeding: Feed) -> None:
+def test_two_replicas_share_the_last_chunks(world: World, feeding: Feeds) -> None:
     one, other = streaming(feeding), streaming(feeding)
     query = "SELECT count(*) FROM replicas WHERE status = 'serving'"
     until(lambda: count(world, query) == 2)
@@ -85,7 +85,7 @@ def count(world: World, query: str) -> int:
         return int(session.scalar(text(query)) or 0)
 
 
-def test_the_time_of_an_engine_is_counted_once(world: World, feeding: Feed) -> None:
+def test_the_time_of_an_engine_is_counted_once(world: World, feeding: Feeds) -> None:
     job = work(world, 4)
     one = streaming(feeding)
     for chunk in take(one.peer, 4):
@@ -96,7 +96,7 @@ def test_the_time_of_an_engine_is_counted_once(world: World, feeding: Feed) -> N
 
 @pytest.mark.parametrize("stops", ["cancelled", "paused", "taken away"])
 def test_a_chunk_that_is_not_wanted_any_more_is_dropped_and_the_others_go_on(
-    world: World, feeding: Feed, stops: str
+    world: World, feeding: Feeds, stops: str
 ) -> None:
     first, second = work(world, 1), work(world, 1)
     one = streaming(feeding)
@@ -117,7 +117,7 @@ def test_a_chunk_that_is_not_wanted_any_more_is_dropped_and_the_others_go_on(
     assert one.ending() == Released()
 
 
-def test_a_replica_that_is_wanted_back_finishes_what_it_has(world: World, feeding: Feed) -> None:
+def test_a_replica_that_is_wanted_back_finishes_what_it_has(world: World, feeding: Feeds) -> None:
     work(world, 3)
     one = streaming(feeding)
     chunks = take(one.peer, 3)
@@ -130,7 +130,7 @@ def test_a_replica_that_is_wanted_back_finishes_what_it_has(world: World, feedin
 
 
 def test_a_replica_that_is_wanted_back_does_not_finish_for_ever(
-    world: World, feeding: Feed, monkeypatch: pytest.MonkeyPatch
+    world: World, feeding: Feeds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "LEAVE_SECONDS", 0.0)
     work(world, 3)
@@ -140,14 +140,14 @@ def test_a_replica_that_is_wanted_back_does_not_finish_for_ever(
     assert one.ending() == Released()
 
 
-def test_each_chunk_that_an_engine_died_with_is_a_suspect(world: World, feeding: Feed) -> None:
+def test_each_chunk_that_an_engine_died_with_is_a_suspect(world: World, feeding: Feeds) -> None:
     work(world, 2), work(world, 1)
     one = streaming(feeding)
     chunks = take(one.peer, 3)
     one.peer.write("ValueError: 'a secret'")
     one.peer.die(-11)
     ending = one.ending()
-    assert isinstance(ending, Failed)
+    assert isinstance(ending, EngineFailed)
     assert set(ending.suspects) == {chunk.chunk for chunk in chunks}
     failure = ending.failure
     assert (failure.code, failure.job_id, failure.log_tail) == (FailureCode.ENGINE_DIED, None, ())
@@ -155,31 +155,31 @@ def test_each_chunk_that_an_engine_died_with_is_a_suspect(world: World, feeding:
     assert set(chunk_rows(world, "failures", "interruptions")) == {(0, 0)}
 
 
-def test_a_process_of_the_engine_that_died_is_named(world: World, feeding: Feed) -> None:
+def test_a_process_of_the_engine_that_died_is_named(world: World, feeding: Feeds) -> None:
     job = work(world, 2)
     one = streaming(feeding)
     take(one.peer, 2)
     one.peer.write("the last words")
     one.peer.say(Died("EngineCore_DP0", -9))
     ending = one.ending()
-    assert isinstance(ending, Failed)
+    assert isinstance(ending, EngineFailed)
     assert ending.failure.message == "EngineCore_DP0: the process was ended by SIGKILL"
     assert (ending.failure.job_id, ending.failure.log_tail) == (job.id, ("the last words",))
     assert len(ending.suspects) == 2
 
 
-def test_devices_that_broke_are_no_chunks_fault(world: World, feeding: Feed) -> None:
+def test_devices_that_broke_are_no_chunks_fault(world: World, feeding: Feeds) -> None:
     work(world, 2)
     one = streaming(feeding)
     take(one.peer, 2)
     one.peer.write("RuntimeError: CUDA error: uncorrectable ECC error encountered")
     one.peer.die(1)
     ending = one.ending()
-    assert isinstance(ending, Failed)
+    assert isinstance(ending, EngineFailed)
     assert ending.suspects == ()
 
 
-def test_a_dropped_chunk_may_be_the_reason_why_the_engine_died(world: World, feeding: Feed) -> None:
+def test_a_dropped_chunk_may_be_the_reason_why_the_engine_died(world: World, feeding: Feeds) -> None:
     stops, _ = work(world, 1), work(world, 1)
     one = streaming(feeding)
     take(one.peer, 2)
@@ -187,7 +187,7 @@ def test_a_dropped_chunk_may_be_the_reason_why_the_engine_died(world: World, fee
     one.peer.hear(Drop)
     one.peer.die(-11)
     ending = one.ending()
-    assert isinstance(ending, Failed)
+    assert isinstance(ending, EngineFailed)
     assert len(ending.suspects) == 1, "so the one that is left was not alone"
     assert set(chunk_rows(world, "failures")) == {(0,)}
 
@@ -195,7 +195,7 @@ def test_a_dropped_chunk_may_be_the_reason_why_the_engine_died(world: World, fee
 def end(world: World, one: Feeding) -> None:
     """What its worker does when an engine has failed."""
     ending = one.ending()
-    assert isinstance(ending, Failed)
+    assert isinstance(ending, EngineFailed)
     world.serving.end(one.lease, ReplicaStatus.FAILED, ending.failure, ending.suspects)
 
 
@@ -210,7 +210,7 @@ def answer_until(world: World, peer: Peer, job: Lease, guilty: object) -> None:
         until(partial(is_settled, world, chunk))
 
 
-def test_the_guilty_request_fails_and_the_others_lose_nothing_but_time(world: World, feeding: Feed) -> None:
+def test_the_guilty_request_fails_and_the_others_lose_nothing_but_time(world: World, feeding: Feeds) -> None:
     """Engine after engine dies of one request of eight: with four chunks in hand, then with suspects one by one."""
     job, guilty = world.running(chunks=4), [[2], [9]]
     for number, (chunk_id,) in enumerate(chunk_rows(world, "id")):
@@ -239,7 +239,7 @@ OUTAGES = ["loaded", "next", "answer", "wanted", "advance", "warn", "chunk_faile
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_an_outage_of_the_database_at_any_call_costs_nothing(
-    world: World, feeding: Feed, after: bool
+    world: World, feeding: Feeds, after: bool
 ) -> None:
     job = work(world, 4)
     flaky = Flaky(world.serving, AWAY, *OUTAGES, after=after)
@@ -259,7 +259,9 @@ def test_an_outage_of_the_database_at_any_call_costs_nothing(
 
 
 @pytest.mark.parametrize("method", ["loaded", "next", "answer", "chunk_failed"])
-def test_an_outage_that_outlasts_the_lease_ends_the_replica(world: World, feeding: Feed, method: str) -> None:
+def test_an_outage_that_outlasts_the_lease_ends_the_replica(
+    world: World, feeding: Feeds, method: str
+) -> None:
     work(world, 1)
     away = Flaky(world.serving, AWAY, method, "keep_only", once=False)
     one = feeding(serving=away)
@@ -274,7 +276,7 @@ def test_an_outage_that_outlasts_the_lease_ends_the_replica(world: World, feedin
     assert one.peer.stopped
 
 
-def test_a_refusal_of_the_database_is_nobodys_outage(world: World, feeding: Feed) -> None:
+def test_a_refusal_of_the_database_is_nobodys_outage(world: World, feeding: Feeds) -> None:
     refused = DatabaseRefusedError("the database refused what was to be stored (DataError)", "a row")
     one = feeding(serving=Flaky(world.serving, refused, "next"))
     one.peer.load()

@@ -19,10 +19,10 @@ from app.errors import GpuUnavailableError
 from app.settings import Settings
 from tests.workers.fake_nvml import nvml_library
 from workers.gpu_worker.gpus import (
-    Device,
     DriverVersions,
     Gpu,
     GpuProcess,
+    OwnedDevice,
     discover,
     driver_versions,
     memory_is_free,
@@ -140,7 +140,7 @@ def test_a_gpu_that_fell_off_the_bus_is_not_free(machine: Machine) -> None:
 
 
 def test_cpu_slots_are_devices() -> None:
-    assert parse_devices("cpu:2") == [Device("cpu-0"), Device("cpu-1")]
+    assert parse_devices("cpu:2") == [OwnedDevice("cpu-0"), OwnedDevice("cpu-1")]
     assert parse_devices("cpu:2")[1].identity("node1", "a") == "cpu:node1:a:1"
 
 
