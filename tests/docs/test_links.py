@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))
+DOCUMENTS = (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"))
 LINK = re.compile(r"\]\((?!\w+:)([^)]*)\)")
 PATH = re.compile(r"`((?:docs|app|workers|tests|examples)/[\w./-]+\.\w+)`")
 
