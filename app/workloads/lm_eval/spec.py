@@ -19,6 +19,7 @@ MOST_NAMES: Final = 2000
 MOST_STRING: Final = 16_384
 """Characters of arguments written as one string; as an object they may be longer."""
 MOST_ARGUMENTS: Final = 200
+MOST_VARIABLES: Final = 200
 MOST_LINE: Final = 1000
 """Characters of what is shown as one line."""
 MOST_TASKS_TEXT: Final = 200_000
@@ -30,8 +31,8 @@ MOST_SEEDS_TEXT: Final = 200
 class Within:
     """From where to where a number may be, or how much there may be of a text, a list or an object."""
 
-    least: float | None = None
-    most: float | None = None
+    least: int | None = None
+    most: int | None = None
     above: bool = False
     """The least itself is out."""
 
@@ -73,7 +74,7 @@ Name = Annotated[str, Within(most=200)]
 Tags = Annotated[tuple[Annotated[str, Within(1, 100)], ...], Within(most=50)]
 Priority = Annotated[int, PRIORITIES]
 Deadline = Annotated[int | float, DEADLINES]
-Environment = Annotated[Mapping[str, str], Within(most=200)]
+Environment = Annotated[Mapping[str, str], Within(most=MOST_VARIABLES)]
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,9 @@ class LmEvalSpec:
         default="auto", metadata=told("Devices of one engine.", number=Within(1, MOST_GPUS))
     )
     reuse_responses: bool = field(default=True, metadata=told("Take answers that are stored already."))
-    env: Environment = field(default_factory=dict, metadata=told("Names on the operator's allow-list only."))
+    env: Environment = field(
+        default_factory=dict, metadata=told("Names on the operator's allow-list only.", names=MOST_VARIABLES)
+    )
     callback_url: str | None = field(default=None, metadata=told("Not in this version: it is refused."))
 
     def __post_init__(self) -> None:
