@@ -13,7 +13,7 @@ from app.workloads.lm_eval.reading.read import Submission
 from app.workloads.lm_eval.spec import FIELDS
 from tests.servers import Postgres
 from tests.services import test_wishes
-from tests.services.test_submission_safety import Desk
+from tests.workloads.lm_eval.reading.test_safety import Desk
 from tests.world import World
 from workers.coordinator.orders import order_to_evaluate
 from workers.protocol.harness import Spec

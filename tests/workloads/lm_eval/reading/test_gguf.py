@@ -11,7 +11,7 @@ from app.db.session import Sessions
 from app.settings import Settings
 from tests.faults.model import make_model
 from tests.models.gguf_bytes import LLAMA, TENSORS, gguf_bytes
-from tests.services.test_submission_safety import Desk
+from tests.workloads.lm_eval.reading.test_safety import Desk
 
 
 @pytest.fixture

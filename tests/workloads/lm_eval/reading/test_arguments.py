@@ -13,7 +13,7 @@ from app.db.session import make_sessions
 from app.errors import InvalidJobError
 from app.settings import Settings
 from tests.servers import Postgres
-from tests.services.test_submission_safety import Desk
+from tests.workloads.lm_eval.reading.test_safety import Desk
 
 
 @pytest.fixture(scope="module")
