@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from app.db.session import make_sessions
 from app.settings import Settings
 from app.workloads.lm_eval.reading.read import Submission
 from app.workloads.lm_eval.spec import FIELDS
-from tests.servers import Postgres
 from tests.services import test_wishes
-from tests.workloads.lm_eval.reading.test_safety import Desk
+from tests.workloads.lm_eval.reading.desk import Desk
 from tests.world import World
 from workers.coordinator.orders import order_to_evaluate
 from workers.protocol.harness import Spec
@@ -36,13 +34,9 @@ def shown(submission: Submission) -> Any:
 
 
 @pytest.fixture(scope="module")
-def desk(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     """One for all: nothing is stored."""
-    with postgres.database() as url:
-        settings = Settings(database_url=url)
-        sessions = make_sessions(settings)
-        yield Desk(sessions, settings, tmp_path_factory.mktemp("fields").resolve())
-        sessions.close()
+    return Desk(tmp_path_factory.mktemp("fields"))
 
 
 REACHES: dict[str, tuple[Any, Callable[[Submission], Any]]] = {

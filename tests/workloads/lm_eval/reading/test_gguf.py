@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from app.db.session import Sessions
-from app.settings import Settings
 from tests.faults.model import make_model
 from tests.models.gguf_bytes import LLAMA, TENSORS, gguf_bytes
-from tests.workloads.lm_eval.reading.test_safety import Desk
-
-
-@pytest.fixture
-def desk(sessions: Sessions, settings: Settings, tmp_path: Path) -> Desk:
-    return Desk(sessions, settings, tmp_path.resolve())
-
+from tests.workloads.lm_eval.reading.desk import Desk
 
 ELSEWHERE: list[Any] = [
     *("/etc/passwd", "../x", "a/../../x", "..", "a/..", "..\\x", "\\\\host\\x", "a\\b", "~/x", "~nobody"),

@@ -9,56 +9,13 @@ from typing import Any
 import pytest
 
 from app.api.jobs import dry_run_out
-from app.db.session import Sessions
 from app.domain.keys import new_token
 from app.errors import InvalidJobError
-from app.services.submission import SubmissionService
-from app.settings import Settings
 from app.web.problems import from_error
-from app.workloads.lm_eval.reading.read import Submission
 from tests.faults.model import make_model
+from tests.workloads.lm_eval.reading.desk import TASK, Desk
 
 HF_TOKEN = "hf_" + "a1B2c3D4e5" * 4
-TASK = "task: {name}\ndataset_path: json\noutput_type: multiple_choice\n"
-
-
-class Desk:
-    """Takes jobs for one model in the operator's folder."""
-
-    def __init__(self, sessions: Sessions, settings: Settings, root: Path) -> None:
-        self.models, self.tasks, self.outside = root / "models", root / "tasks", root / "outside"
-        for folder in (self.models, self.tasks, self.outside):
-            folder.mkdir()
-        self.model = make_model(self.models / "tiny")
-        (self.model / "model.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
-        (self.tasks / "ours.yaml").write_text(TASK.format(name="ours"))
-        self.settings = settings.model_copy(
-            update={"model_paths": (self.models,), "task_paths": (self.tasks,)}
-        )
-        self._sessions = sessions
-
-    def submit(self, settings: dict[str, Any] | None = None, /, **fields: Any) -> Submission:
-        service = SubmissionService(
-            sessions=self._sessions, settings=self.settings.model_copy(update=settings or {})
-        )
-        body = {"model": "hf", "model_args": {"pretrained": str(self.model)}, "tasks": ["ours"]} | fields
-        return service.check(body)
-
-    def faults(self, settings: dict[str, Any] | None = None, /, **fields: Any) -> dict[str, str]:
-        """Where and what; nothing for a job that is taken."""
-        try:
-            self.submit(settings, **fields)
-        except InvalidJobError as error:
-            return {fault.path: fault.message for fault in error.faults}
-        return {}
-
-    def with_args(self, **args: Any) -> dict[str, str]:
-        return self.faults(model_args={"pretrained": str(self.model), **args})
-
-
-@pytest.fixture
-def desk(sessions: Sessions, settings: Settings, tmp_path: Path) -> Desk:
-    return Desk(sessions, settings, tmp_path.resolve())
 
 
 def test_a_job_without_any_of_it_is_taken(desk: Desk) -> None:
