@@ -1,0 +1,79 @@
+"""Where a posted job may run: the groups of devices that there are, and what none of them offers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.domain.group import DeviceView, GroupView
+from app.domain.replica import DeviceState
+from tests.models.gguf_bytes import LLAMA, TENSORS, gguf_bytes
+from tests.workloads.lm_eval.reading.desk import Desk
+
+NOW = datetime(2026, 11, 27, tzinfo=UTC)
+
+
+def group(name: str, *backends: str, devices: int = 2, gib: float | None = 16) -> GroupView:
+    """A group of equal devices."""
+    memory = None if gib is None else int(gib * 2**30)
+    views = tuple(
+        DeviceView(
+            id=f"{name}-{index}",
+            index=index,
+            name="GPU",
+            memory_bytes=memory,
+            state=DeviceState.FREE,
+            reason=None,
+            replica_id=None,
+        )
+        for index in range(devices)
+    )
+    return GroupView(name, "host", "gpu", backends, "1", NOW, NOW, None, views)
+
+
+def desk(root: Path, *groups: GroupView) -> Desk:
+    return Desk(root, groups)
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "says"),
+    [
+        ({"group": "c"}, "group", "there is no group 'c'"),
+        ({"group": "b"}, "model", "backend hf is installed on no worker that may be used"),
+        ({"gpus_per_replica": 4}, "gpus_per_replica", "the largest usable group has 2"),
+    ],
+)
+def test_a_job_that_no_group_may_run_is_refused(
+    tmp_path: Path, fields: dict[str, Any], path: str, says: str
+) -> None:
+    taken = desk(tmp_path, group("a", "hf"), group("b", "vllm", devices=8))
+    assert says in taken.faults(**fields)[path]
+
+
+def measured(taken: Desk) -> dict[str, Any]:
+    """Arguments of a model whose size its file says."""
+    (taken.model / "model.gguf").write_bytes(gguf_bytes(LLAMA, TENSORS))
+    return {"pretrained": str(taken.model), "gguf_file": "model.gguf"}
+
+
+def test_a_model_larger_than_any_device_is_refused_with_the_arithmetic(tmp_path: Path) -> None:
+    taken = desk(tmp_path, group("a", "hf", gib=0.1), group("b", "hf", gib=None))
+    found = taken.faults(model_args=measured(taken))
+    assert "the model does not fit: weights: 704 parameters" in found["model_args.pretrained"]
+    assert "the largest device has 0.1 GiB" in found["model_args.pretrained"]
+
+
+def test_a_job_says_where_it_may_run_and_on_how_much(tmp_path: Path) -> None:
+    at = desk(tmp_path, group("a", "hf"), group("b", "hf"))
+    taken = at.submit(group="a", gpus_per_replica=2, replicas=3, model_args=measured(at))
+    assert (taken.plan.group, taken.plan.gpus_per_replica, taken.plan.replicas) == ("a", 2, 3)
+    assert taken.plan.memory_per_gpu_gib
+    assert "parallelize=True, since one replica has 2 devices" in taken.notes
+
+
+def test_a_job_posted_before_any_worker_runs_waits_for_one(tmp_path: Path) -> None:
+    (note,) = [note for note in desk(tmp_path).submit().notes if "worker" in note]
+    assert note.startswith("no worker is running yet")
