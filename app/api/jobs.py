@@ -20,7 +20,7 @@ from app.api.bodies import JsonObject, request_body, root, shape_faults
 from app.api.schemas.job import JobOut, JobPage
 from app.api.schemas.submission import DryRunOut, JobIn, JobPatch
 from app.api.text import job_text
-from app.api.views import answer, job_out, job_path, plan_out
+from app.api.views import answer, job_out, plan_out
 from app.domain.job import Job, JobStatus
 from app.domain.job_filter import JobFilter
 from app.domain.keys import Caller
@@ -36,6 +36,7 @@ from app.errors import (
     TooManyRequestsError,
     UnknownJobError,
 )
+from app.services.job_view import job_path
 from app.web import cursors
 from app.web.deps import (
     Blank,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends
 
 from app.api.schemas.cluster import QueueOut, WaitingOut
-from app.api.views import job_path
 from app.domain.keys import Caller
+from app.services.job_view import job_path
 from app.services.queue import Waiting
 from app.web.deps import CallerDep, ServicesDep, known_parameters
 from app.web.problems import problems

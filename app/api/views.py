@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from fastapi import Response
 from pydantic import BaseModel
@@ -21,11 +20,10 @@ from app.api.schemas.job import (
 )
 from app.domain.event import Event
 from app.domain.failure import Failure
-from app.domain.job import Job, JobStatus, JobTask, Phase
+from app.domain.job import JobTask
 from app.domain.plan import Plan
 from app.domain.storable import storable
-from app.services.jobs import JobView
-from app.workloads.lm_eval.spec import LmEvalSpec
+from app.services.job_view import JobView
 
 SNAPSHOT = "job.snapshot"
 
@@ -35,20 +33,15 @@ def answer(out: BaseModel, status: int = 200, headers: Mapping[str, str] | None 
     return Response(out.model_dump_json(), status, headers, "application/json")
 
 
-def job_path(job: Job) -> str:
-    """Where the job is found."""
-    return f"/v1/jobs/{job.id}"
-
-
 def job_out(view: JobView) -> JobOut:
     """The job as JSON shows it."""
     job = view.job
     return JobOut(
         **{name: getattr(job, name) for name in _COPIED},
         tags=list(job.tags),
-        spec=LmEvalSpec.from_json(job.spec).to_json(),
+        spec=view.spec.to_json(),
         plan=plan_out(job.plan),
-        progress=progress(job, view.rates),
+        progress=ProgressOut.model_validate(view.progress),
         tasks=[task_out(task) for task in job.tasks],
         replicas=[
             ReplicaOut.model_validate(
@@ -58,7 +51,7 @@ def job_out(view: JobView) -> JobOut:
             for replica in view.replicas
         ],
         error=failure_out(job.error),
-        links=links(job),
+        links=LinksOut.model_validate(view.links),
     )
 
 
@@ -103,37 +96,6 @@ def task_out(task: JobTask) -> TaskOut:
 def failure_out(failure: Failure | None) -> FailureOut | None:
     """A failure as JSON shows it."""
     return FailureOut.model_validate(failure.to_json()) if failure else None
-
-
-def progress(job: Job, rates: dict[str, Any]) -> ProgressOut:
-    """How far the job is; rates are shown while it evaluates."""
-    evaluating = job.status is JobStatus.RUNNING and job.phase is Phase.EVALUATING
-    rates = rates if evaluating else {}
-    since = job.progress_at if evaluating else None
-    return ProgressOut(
-        done=job.requests_done,
-        total=job.requests_total,
-        percent=percent(job),
-        reused=job.requests_reused,
-        requests_per_second=rates.get("requests_per_second"),
-        tokens_per_second=rates.get("tokens_per_second"),
-        eta_seconds=rates.get("eta_seconds"),
-        stalled_seconds=round(max((datetime.now(UTC) - since).total_seconds(), 0.0), 1) if since else 0.0,
-    )
-
-
-def percent(job: Job) -> float | None:
-    """Share of requests that are answered; None until all prompts are built."""
-    if job.requests_total is None:
-        return None
-    return round(100.0 * job.requests_done / job.requests_total, 1) if job.requests_total else 100.0
-
-
-def links(job: Job) -> LinksOut:
-    """Absolute paths of what belongs to the job."""
-    here = job_path(job)
-    parts = ("events", "results", "samples", "artifacts", "logs")
-    return LinksOut(self=here, **{part: f"{here}/{part}" for part in parts})
 
 
 def event_out(event: Event) -> EventOut:

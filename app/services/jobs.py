@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from threading import BoundedSemaphore
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -23,7 +23,6 @@ from app.domain.ids import uuid7
 from app.domain.job import Job, JobStatus, JobTask, deadline
 from app.domain.job_filter import JobFilter
 from app.domain.keys import DEFAULT_TEAM
-from app.domain.replica import Replica
 from app.errors import (
     AlreadyStoredError,
     IdempotencyConflictError,
@@ -33,6 +32,7 @@ from app.errors import (
     StaleJobError,
     UnknownJobError,
 )
+from app.services.job_view import JobView, News, view_of
 from app.workloads.lm_eval.reading.read import Submission
 from app.workloads.lm_eval.spec import LmEvalSpec
 
@@ -48,24 +48,6 @@ QUOTA_SECONDS = 60
 def utc_now() -> datetime:
     """The time, with its zone."""
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True)
-class JobView:
-    """A job with what people want to see beside it."""
-
-    job: Job
-    replicas: list[Replica]
-    rates: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class News:
-    """What happened to a job after a number."""
-
-    events: Sequence[Event]
-    ended: bool
-    """The job is over and these are its last events."""
 
 
 class JobService:
@@ -192,14 +174,15 @@ class JobService:
             job = JobRepository(session).get(job_id)
             replicas = HistoryRepository(session).replicas(job_id)
             rates = JobRepository(session).rates([job_id])[job_id]
-        return JobView(job, replicas, rates)
+        return view_of(job, rates, self._now(), replicas)
 
     def page(self, wanted: JobFilter, limit: int, before: tuple[datetime, UUID] | None) -> list[JobView]:
         """Newest first; replicas are left out of lists."""
+        now = self._now()
         with self._sessions.begin() as session:
             jobs = JobRepository(session).page(wanted, limit, before)
             rates = JobRepository(session).rates([job.id for job in jobs])
-        return [JobView(job, [], rates[job.id]) for job in jobs]
+        return [view_of(job, rates[job.id], now) for job in jobs]
 
     def events(self, job_id: UUID, after: int, limit: int = 1000) -> Sequence[Event]:
         """The job's events after a number, oldest first; UnknownJobError."""

@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app.broker import EVENTS_CHANNEL
 from app.errors import DatabaseError, UnknownJobError
-from app.services.jobs import News
+from app.services.job_view import News
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 
 from app.api.events import _stream
 from app.domain.ids import uuid7
-from app.services.jobs import News
+from app.services.job_view import News
 from app.web.streams import Admission
 from tests.api.conftest import Coordinator
 from tests.waiting import until

@@ -15,7 +15,7 @@ from app.broker import EVENTS_CHANNEL
 from app.domain.event import Event
 from app.domain.ids import uuid7
 from app.errors import DatabaseUnreachableError, UnknownJobError
-from app.services.jobs import News
+from app.services.job_view import News
 from app.web.wakeups import WakeUps
 
 JOB = uuid7()

@@ -81,7 +81,7 @@ def test_a_pace_is_forgotten_where_engines_load_again(world: World) -> None:
     world.coordination.progress(job, Progress(1, {"toy": 1}, {"eta_seconds": 12.0}), {}, 0.0)
     world.coordination.enter(job, Phase.LOADING, "loading")
     world.coordination.enter(job, Phase.EVALUATING, "evaluating")
-    assert world.jobs.view(job.id).rates == {}
+    assert world.jobs.view(job.id).progress.eta_seconds is None
 
 
 def test_the_queue_is_served_by_priority_then_age(world: World) -> None:

@@ -1,0 +1,90 @@
+"""A job as people see it: what is computed for them is computed here, so that a page and a body cannot differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.domain.event import Event
+from app.domain.job import Job, JobStatus, Phase
+from app.domain.replica import Replica
+from app.workloads.lm_eval.spec import LmEvalSpec
+
+PARTS = ("events", "results", "samples", "artifacts", "logs")
+
+
+@dataclass(frozen=True)
+class JobProgress:
+    """How far a job is, counted in requests; rates are known while it evaluates."""
+
+    done: int
+    total: int | None
+    percent: float | None
+    reused: int
+    requests_per_second: float | None
+    tokens_per_second: float | None
+    eta_seconds: float | None
+    stalled_seconds: float
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A job with what people want to see beside it."""
+
+    job: Job
+    spec: LmEvalSpec
+    progress: JobProgress
+    replicas: Sequence[Replica] = ()
+    """Left out of lists."""
+
+    @property
+    def links(self) -> dict[str, str]:
+        """Absolute paths of the job and of what belongs to it."""
+        here = job_path(self.job)
+        return {"self": here} | {part: f"{here}/{part}" for part in PARTS}
+
+
+@dataclass(frozen=True)
+class News:
+    """What happened to a job after a number."""
+
+    events: Sequence[Event]
+    ended: bool
+    """The job is over and these are its last events."""
+
+
+def job_path(job: Job) -> str:
+    """Where the job is found."""
+    return f"/v1/jobs/{job.id}"
+
+
+def view_of(
+    job: Job, rates: Mapping[str, float | None], now: datetime, replicas: Sequence[Replica] = ()
+) -> JobView:
+    """The job as it is shown at this moment; `rates` are those that its coordinator measured last."""
+    return JobView(job, LmEvalSpec.from_json(job.spec), progress_of(job, rates, now), replicas)
+
+
+def progress_of(job: Job, rates: Mapping[str, float | None], now: datetime) -> JobProgress:
+    """How far it is; what was measured of an evaluation that is over is not shown."""
+    evaluating = job.status is JobStatus.RUNNING and job.phase is Phase.EVALUATING
+    rates = rates if evaluating else {}
+    since = job.progress_at if evaluating else None
+    return JobProgress(
+        done=job.requests_done,
+        total=job.requests_total,
+        percent=percent(job),
+        reused=job.requests_reused,
+        requests_per_second=rates.get("requests_per_second"),
+        tokens_per_second=rates.get("tokens_per_second"),
+        eta_seconds=rates.get("eta_seconds"),
+        stalled_seconds=round(max((now - since).total_seconds(), 0.0), 1) if since else 0.0,
+    )
+
+
+def percent(job: Job) -> float | None:
+    """Share of requests that are answered; None until all prompts are built."""
+    if job.requests_total is None:
+        return None
+    return round(100.0 * job.requests_done / job.requests_total, 1) if job.requests_total else 100.0
