@@ -82,8 +82,8 @@ class Reports(Protocol):
     def answered(self, chunk: UUID, count: int = 1) -> None:
         """So many more requests of a chunk are answered."""
 
-    def again(self, chunk: UUID) -> None:
-        """A chunk is answered from its beginning once more."""
+    def begins(self, chunk: UUID) -> None:
+        """A chunk is answered from its beginning, for the first time or once more."""
 
     def generated(self, tokens: int) -> None:
         """So many more tokens are generated."""

@@ -51,7 +51,7 @@ class InWork:
     def again(self, code: str, change: str) -> None:
         """It is answered from its beginning once more, since something went wrong that this change cures."""
         self.warn(code, change)
-        self._reports.again(self._chunk)
+        self._reports.begins(self._chunk)
 
     def warn(self, code: str, change: str) -> None:
         """Something went wrong and was cured by this change."""
@@ -88,7 +88,7 @@ class OneAtATime:
             if chunk.id not in self._hand:
                 raise DroppedError(f"chunk {chunk.id} is not wanted any more")
 
-        self._reports.again(chunk.id)
+        self._reports.begins(chunk.id)
         outcome = self._outcome(chunk, InWork(chunk.id, self._reports, look))
         self._hand.pop(chunk.id, None)
         return [outcome] if outcome else []

@@ -29,8 +29,8 @@ class Telling:
         self._answered[chunk] += count
         self._tell()
 
-    def again(self, chunk: UUID) -> None:
-        """Its requests count anew."""
+    def begins(self, chunk: UUID) -> None:
+        """Its requests count from none."""
         self._answered[chunk] = 0
 
     def over(self, chunk: UUID) -> None:

@@ -1,88 +1,25 @@
-"""An engine at work: order, drops, refusals, deaths, progress, idling, garbage."""
+"""An engine at work: order, drops, refusals, deaths, idling, garbage."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from queue import SimpleQueue
 from typing import Any
 from uuid import UUID
 
-import msgpack
 import pytest
 
 from app.domain.ids import uuid7
-from workers.engine_child.contract import ChunkResponses, Done, Engine, OpenChunk, Outcome, Unanswered
-from workers.engine_child.echo.answers import response
-from workers.engine_child.echo.engine import load
-from workers.engine_child.loop import Loop
-from workers.engine_child.one_at_a_time import InWork, OneAtATime
-from workers.engine_child.telling import INTERVAL_SECONDS, Telling
+from workers.engine_child.contract import ChunkResponses, Done, OpenChunk, Outcome, Unanswered
+from workers.engine_child.one_at_a_time import OneAtATime
 from workers.protocol.engine import (
-    AnswerChunk,
-    Answered,
     ChunkFailed,
     Drop,
     EngineRecipe,
-    FromEngine,
     Load,
-    Progressed,
-    ToEngine,
-    Warned,
 )
-from workers.protocol.payload import RequestKind, pack_requests
 
-MODES: Sequence[Mapping[str, Any]] = ({}, {"stream": True, "window": 6})
-both_modes = pytest.mark.parametrize("mode", MODES, ids=["one at a time", "stream"])
-
-
-def texts(name: str, count: int = 4) -> list[str]:
-    return [f"{name} {number}" for number in range(count)]
-
-
-def chunk(requests: Sequence[str]) -> AnswerChunk:
-    return AnswerChunk(uuid7(), RequestKind.GENERATE, 4, {}, None, pack_requests(requests))
-
-
-class Bench:
-    """A loop without a socket: what it is told before each step, and all that it says."""
-
-    def __init__(self, make: Callable[[Telling], Engine]) -> None:
-        self.said: list[FromEngine] = []
-        self.inbox: SimpleQueue[ToEngine] = SimpleQueue()
-        self.now = 0.0
-        telling = Telling(self.said.append, lambda: self.now)
-        self.loop = Loop(make(telling), self.inbox, self.said.append, telling)
-
-    def tell(self, *messages: ToEngine) -> None:
-        for message in messages:
-            self.inbox.put(message)
-
-    def settled(self) -> dict[UUID, Answered | ChunkFailed]:
-        """Chunks that ended, in that order."""
-        return {
-            message.chunk: message for message in self.said if isinstance(message, Answered | ChunkFailed)
-        }
-
-    def work(self, count: int) -> list[Answered | ChunkFailed]:
-        """Until so many more chunks have ended; more steps than there is work are none."""
-        before = len(self.settled())
-        while len(self.settled()) < before + count:
-            assert self.loop.once()
-        return list(self.settled().values())[before:]
-
-
-def echo(**args: Any) -> Bench:
-    return Bench(lambda telling: load(Load(EngineRecipe("echo", "-", args=args), "cpu", 8), telling))
-
-
-def values(message: Answered | ChunkFailed) -> list[Any]:
-    assert isinstance(message, Answered), message
-    return [msgpack.unpackb(packed) for packed in message.responses]
-
-
-def hashes(requests: Sequence[str]) -> list[Any]:
-    return [response(RequestKind.GENERATE, request) for request in requests]
+from .bench import Bench, Slow, both_modes, chunk, echo, hashes, texts, values
 
 
 @both_modes
@@ -135,28 +72,6 @@ def test_an_engine_whose_chunks_are_all_dropped_waits_for_others(mode: Mapping[s
     assert bench.said == []
     bench.tell(next_one)
     assert bench.work(1)[0].chunk == next_one.chunk
-
-
-class Slow:
-    """A model whose requests take long, and during whose first one a drop comes in."""
-
-    provenance: Mapping[str, Any] = {}
-
-    def __init__(self, meanwhile: Callable[[], None]) -> None:
-        self.asked: list[str] = []
-        self.recovered = 0
-        self._meanwhile = meanwhile
-
-    def answer(self, chunk: OpenChunk, work: InWork) -> ChunkResponses:
-        for request in chunk.requests:
-            self.asked.append(request)
-            self._meanwhile()
-            work.generated(1)
-            work.answered()
-        return ChunkResponses(hashes(chunk.requests), 1, 1)
-
-    def recover(self) -> None:
-        self.recovered += 1
 
 
 def test_a_chunk_in_work_is_dropped_at_its_next_token() -> None:
@@ -267,46 +182,6 @@ def test_a_chunk_that_ends_as_it_is_dropped_is_not_told_of() -> None:
     assert bench.said == []
 
 
-def test_tokens_are_told_with_their_chunk_before_its_first_request_ends() -> None:
-    def a_moment_later() -> None:
-        bench.now += INTERVAL_SECONDS
-
-    bench = Bench(lambda telling: OneAtATime(Slow(a_moment_later), telling))
-    long, waiting = chunk(["long"]), chunk(["waits"])
-    bench.tell(long, waiting)
-    bench.work(1)
-    told = next(message for message in bench.said if isinstance(message, Progressed))
-    assert (told.answered, told.tokens) == (((long.chunk, 0),), 1)
-
-
-class Retrying(Slow):
-    """A model that answers each chunk twice, the first time for nothing."""
-
-    def answer(self, chunk: OpenChunk, work: InWork) -> ChunkResponses:
-        super().answer(chunk, work)
-        work.again("gpu_out_of_memory", "batch size 8 -> 4")
-        return super().answer(chunk, work)
-
-
-def test_progress_of_a_chunk_that_is_tried_again_falls_and_ends_with_it() -> None:
-    def a_moment_later() -> None:
-        bench.now += (
-            INTERVAL_SECONDS / 2
-        )  # told every second time: with each request's end, not with its token
-
-    bench = Bench(lambda telling: OneAtATime(Retrying(a_moment_later), telling))
-    first, second = chunk(texts("first", count=4)), chunk(texts("second", count=2))
-    bench.tell(first, second)
-    bench.work(2)
-    told = [message.answered for message in bench.said if isinstance(message, Progressed)]
-    counts = [count for one in told for chunk_, count in one if chunk_ == first.chunk]
-    assert max(counts) <= 4
-    assert sorted(counts) != counts
-    after = [one for one in told if second.chunk in dict(one)]
-    assert after
-    assert all(first.chunk not in dict(one) for one in after)
-
-
 def test_the_other_requests_of_a_refused_chunk_are_not_answered() -> None:
     bench = echo(stream=True, fail_on="poison", window=6)
     good = chunk(["good"])
@@ -315,56 +190,6 @@ def test_the_other_requests_of_a_refused_chunk_are_not_answered() -> None:
     bench.tell(good)
     assert bench.loop.once()
     assert good.chunk in bench.settled()
-
-
-def test_progress_counts_all_chunks_in_work_and_tokens_since_the_last() -> None:
-    bench = echo(stream=True, window=8)
-    asked = [chunk(texts(name)) for name in "ab"]
-    bench.tell(*asked)
-    for _ in range(2):
-        assert bench.loop.once()
-    assert bench.said == [], "too soon"
-    bench.now += INTERVAL_SECONDS
-    assert bench.loop.once()
-    (told,) = bench.said
-    assert isinstance(told, Progressed)
-    assert {one for one, _ in told.answered} <= {message.chunk for message in asked}
-    assert sum(dict(told.answered).values()) == 3
-    assert told.tokens == 8, "four a request; the last request's are told the next time"
-
-
-def test_progress_moves_while_no_request_ends() -> None:
-    said: list[FromEngine] = []
-    moments = iter([0.0, 0.1, 0.3, 0.4, 0.6])
-    telling = Telling(said.append, lambda: next(moments))
-    for _ in range(4):
-        telling.generated(3)
-    assert said == [Progressed((), 6), Progressed((), 6)]
-
-
-def test_a_chunk_that_is_tried_again_counts_anew_and_one_that_is_over_no_more() -> None:
-    said: list[FromEngine] = []
-    moments = iter([0.0, 1.0, 2.0, 3.0])
-    telling = Telling(said.append, lambda: next(moments))
-    one, other = uuid7(), uuid7()
-    telling.answered(one, 5)
-    telling.again(one)
-    telling.answered(other)
-    telling.over(one)
-    telling.answered(other)
-    assert said == [
-        Progressed(((one, 5),), 0),
-        Progressed(((one, 0), (other, 1)), 0),
-        Progressed(((other, 2),), 0),
-    ]
-
-
-@both_modes
-def test_a_cured_trouble_is_told_with_its_chunk(mode: Mapping[str, Any]) -> None:
-    bench, asked = echo(warns="batch size 8 -> 4", **mode), chunk(["x"])
-    bench.tell(asked)
-    bench.work(1)
-    assert bench.said[0] == Warned(asked.chunk, "asked_to_warn", "batch size 8 -> 4")
 
 
 def test_a_model_is_loaded_once() -> None:

@@ -80,7 +80,9 @@ class EchoStream:
         while self._waiting and len(self._working) < self.window:
             chunk, place = self._waiting.popleft()
             held = self._hand[chunk]
-            held.begun_at = held.begun_at or time.monotonic()
+            if held.begun_at is None:
+                held.begun_at = time.monotonic()
+                self._reports.begins(chunk)
             self._working.append((chunk, place))
             try:
                 check_request(self._args, held.chunk.requests[place], self._reports.died)
