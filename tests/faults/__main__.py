@@ -30,9 +30,9 @@ def main() -> int:
     parser.add_argument(
         "--engines",
         type=Engines,
-        default=Engines.CHUNKS,
+        default=Engines.MIXED,
         choices=list(Engines),
-        help="engines take one chunk at a time, or stream, or some do one and some the other",
+        help="engines take one chunk at a time, or stream; by default some do one and some the other",
     )
     parser.add_argument(
         "--only-part", action="append", default=[], choices=PLAYERS, help="with --points: of it"

@@ -39,7 +39,7 @@ class Plan:
     clients: int = 5
     kinds: tuple[str, ...] = ()
     """Faults that are done first, by name, before others are drawn."""
-    engines: Engines = Engines.CHUNKS
+    engines: Engines = Engines.MIXED
 
 
 @dataclass
