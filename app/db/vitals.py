@@ -65,7 +65,7 @@ class JobVitals:
     overdue: timedelta | None
     """Since its lease ended; None where it has none."""
     quiet: timedelta
-    """Since a request was answered."""
+    """Since an engine gave something: an answer, or a part of one."""
     ignored: timedelta | None
     """Since its user asked it to stop; None if nobody did."""
 

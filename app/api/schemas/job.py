@@ -43,7 +43,9 @@ class ProgressOut(Out):
     requests_per_second: float | None
     tokens_per_second: float | None
     eta_seconds: float | None
-    stalled_seconds: float = Field(description="How long an evaluating job has answered nothing.")
+    stalled_seconds: float = Field(
+        description="How long engines gave an evaluating job nothing: no answer, no token."
+    )
 
 
 class FailureOut(Out):

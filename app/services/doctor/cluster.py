@@ -126,6 +126,6 @@ def _judge_job(job: JobVitals, offered: set[str], lease: timedelta, stall: timed
         advice = f"run `evalq backends install {job.backend}` on a host with a gpu worker"
         return warning(check, f"no running group has its backend {job.backend}", advice)
     if job.phase is Phase.EVALUATING and job.quiet > stall:
-        says = f"no request answered for {job.quiet.total_seconds():.0f} s"
+        says = f"nothing from its engines for {job.quiet.total_seconds():.0f} s"
         return warning(check, says, f"see `evalq logs {job.id}`")
     return None
