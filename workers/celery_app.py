@@ -12,7 +12,7 @@ from app.broker import make_celery
 from app.errors import DatabaseUnreachableError
 from app.log_lines import log_surprises, write_so
 from app.settings import current
-from workers.tasks import Role, make_role, register
+from workers.tasks import WorkerRole, make_role, register
 
 AGAIN_SECONDS = 2.0
 
@@ -21,10 +21,10 @@ logging.getLogger("celery.redirected").setLevel(logging.WARNING)
 log = logging.getLogger(__name__)
 
 app: Celery = make_celery(current())
-_role: Role | None = None
+_role: WorkerRole | None = None
 
 
-def role() -> Role:
+def role() -> WorkerRole:
     """What this worker does; made at first use."""
     global _role  # noqa: PLW0603 - one worker process has one role, made after Celery has configured logging
     if _role is None:

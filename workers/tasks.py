@@ -27,7 +27,7 @@ from workers.supervision.identity import dead_holders, holder_name, holder_prefi
 log = logging.getLogger(__name__)
 
 
-class Role(Protocol):
+class WorkerRole(Protocol):
     """What a worker process does, from its start to its end."""
 
     def begin(self) -> None:
@@ -138,7 +138,7 @@ def with_connections_enough(settings: Settings) -> Settings:
     return settings.model_copy(update={"database_pool": max(settings.database_pool, jobs)})
 
 
-def make_role(settings: Settings) -> Role:
+def make_role(settings: Settings) -> WorkerRole:
     """The role the settings name; refuses an old schema."""
     check_schema(settings)
     sessions = make_sessions(with_connections_enough(settings))
@@ -147,7 +147,7 @@ def make_role(settings: Settings) -> Role:
     return GpuRole(settings, sessions)
 
 
-def register(celery: Celery, role: Callable[[], Role]) -> None:
+def register(celery: Celery, role: Callable[[], WorkerRole]) -> None:
     """Both tasks; a worker only hears those of its queue."""
 
     def run(subject: str) -> None:

@@ -24,7 +24,7 @@ _CONTINUATION = re.compile(r"\\[ \t]*\r?\n[ \t]*")
 
 
 @dataclass(frozen=True)
-class Arguments:
+class GivenArguments:
     """The pairs of an argument string, with what was odd about it."""
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class _Piece:
     position: int
 
 
-def parse_model_args(text: str, path: str = "model_args") -> Arguments:
+def parse_model_args(text: str, path: str = "model_args") -> GivenArguments:
     """Read `pretrained=x,dtype=auto` as `lm_eval.utils.simple_parse_args_string` does.
 
     Beyond it: a JSON object is accepted, brackets and quotes keep their commas, blanks and `\\` line ends around
@@ -47,12 +47,12 @@ def parse_model_args(text: str, path: str = "model_args") -> Arguments:
     return _parse(text, path, read_value)
 
 
-def parse_gen_kwargs(text: str, path: str = "gen_kwargs") -> Arguments:
+def parse_gen_kwargs(text: str, path: str = "gen_kwargs") -> GivenArguments:
     """Read `temperature=0,until=["\\n"]`; the same syntax as `model_args`."""
     return _parse(text, path, read_value)
 
 
-def parse_cli_pairs(words: list[str], path: str) -> Arguments:
+def parse_cli_pairs(words: list[str], path: str) -> GivenArguments:
     """Read the words after a flag such as `--model_args` as lm-eval's command line does; later pairs win."""
     results = [_parse(word, path, read_cli_value) for word in words]
     merged: dict[str, Any] = {}
@@ -60,7 +60,7 @@ def parse_cli_pairs(words: list[str], path: str) -> Arguments:
     for result in results:
         notes += [*result.notes, *(_overwritten(path, key) for key in result.values if key in merged)]
         merged |= result.values
-    return Arguments(
+    return GivenArguments(
         merged, tuple(dict.fromkeys(notes)), tuple(fault for result in results for fault in result.faults)
     )
 
@@ -114,7 +114,7 @@ def _literal(text: str) -> Any:
     return text
 
 
-def _parse(text: str, path: str, read: Callable[[str], Any]) -> Arguments:
+def _parse(text: str, path: str, read: Callable[[str], Any]) -> GivenArguments:
     text = _joined(text)
     if text.lstrip().startswith("{"):
         return _parse_json(text, path)
@@ -129,14 +129,14 @@ def _parse(text: str, path: str, read: Callable[[str], Any]) -> Arguments:
         if key in values:
             notes.append(_overwritten(path, key))
         values[key] = read(value.strip() or value)
-    return Arguments(values, tuple(dict.fromkeys(notes)), tuple(faults))
+    return GivenArguments(values, tuple(dict.fromkeys(notes)), tuple(faults))
 
 
-def _parse_json(text: str, path: str) -> Arguments:
+def _parse_json(text: str, path: str) -> GivenArguments:
     try:
-        return Arguments(json.loads(text))
+        return GivenArguments(json.loads(text))
     except (ValueError, RecursionError) as error:
-        return Arguments(faults=(Fault(path, f"not valid JSON: {not_json(error)}"),))
+        return GivenArguments(faults=(Fault(path, f"not valid JSON: {not_json(error)}"),))
 
 
 def not_json(error: ValueError | RecursionError) -> str:

@@ -16,7 +16,7 @@ SILENCE_SECONDS = 60.0  # a living stream says more often than this that it live
 
 
 @dataclass(frozen=True)
-class Event:
+class SentEvent:
     """One entry of a job's log as JSON text; a snapshot has no id."""
 
     id: str
@@ -34,7 +34,7 @@ def ended(job: Json) -> bool:
     return job["status"] in OF_STATUS
 
 
-def events(api: Api, job_id: str, *, pause: Callable[[float], None] = time.sleep) -> Iterator[Event]:
+def events(api: Api, job_id: str, *, pause: Callable[[float], None] = time.sleep) -> Iterator[SentEvent]:
     """Every event until the job has ended, each once; UnreachableError when the service stays away."""
     last, silent = "", 0
     while True:
@@ -82,7 +82,7 @@ def _job_now(api: Api, job_id: str, known: Json) -> Json:
         return known
 
 
-def _connected(api: Api, job_id: str, last: str) -> Iterator[Event]:
+def _connected(api: Api, job_id: str, last: str) -> Iterator[SentEvent]:
     from httpx_sse import EventSource
 
     headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
@@ -94,4 +94,4 @@ def _connected(api: Api, job_id: str, last: str) -> Iterator[Event]:
         if response.status_code == NOTHING_MORE:
             return
         for message in EventSource(response).iter_sse():
-            yield Event(message.id, message.event, message.data)
+            yield SentEvent(message.id, message.event, message.data)

@@ -20,7 +20,7 @@ GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True)
-class Group:
+class LocalGroup:
     """Devices that one worker owns: `cpu:2` or GPU indices `0,1`."""
 
     name: str
@@ -53,7 +53,7 @@ class Part:
     grace_seconds: float = 20.0
 
 
-def parse_groups(texts: Sequence[str]) -> list[Group]:
+def parse_groups(texts: Sequence[str]) -> list[LocalGroup]:
     """Groups from `NAME=DEVICES`; LocalStartError on a malformed one, a name twice or a GPU in two groups."""
     groups = [_parse_group(text) for text in texts]
     names = [group.name for group in groups]
@@ -65,13 +65,13 @@ def parse_groups(texts: Sequence[str]) -> list[Group]:
     return groups
 
 
-def found_groups() -> list[Group]:
+def found_groups() -> list[LocalGroup]:
     """The GPUs that NVML shows as one group, or one CPU slot."""
     indices = ",".join(str(index) for index in range(_gpus()[0]))
-    return [Group("gpu", indices)] if indices else [Group("cpu", "cpu:1")]
+    return [LocalGroup("gpu", indices)] if indices else [LocalGroup("cpu", "cpu:1")]
 
 
-def check_gpus(groups: Sequence[Group]) -> None:
+def check_gpus(groups: Sequence[LocalGroup]) -> None:
     """LocalStartError where a group names a GPU that this host does not have, with what NVML says."""
     named = [(group, gpu) for group in groups if not group.on_cpu for gpu in group.devices.split(",")]
     if not named:
@@ -85,7 +85,7 @@ def check_gpus(groups: Sequence[Group]) -> None:
 
 
 def evalq_parts(
-    *, host: str, port: int, groups: Sequence[Group], env: Mapping[str, str], logs: Path
+    *, host: str, port: int, groups: Sequence[LocalGroup], env: Mapping[str, str], logs: Path
 ) -> list[Part]:
     """Api, scheduler, coordinator and a worker per group."""
 
@@ -112,11 +112,11 @@ def evalq_command(*arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", "app.cli", *arguments]
 
 
-def _parse_group(text: str) -> Group:
+def _parse_group(text: str) -> LocalGroup:
     name, _, devices = text.partition("=")
     if not GROUP_NAME.fullmatch(name) or not (CPU_SLOTS.fullmatch(devices) or GPU_LIST.fullmatch(devices)):
         raise LocalStartError(f"--group {text}: expected NAME=cpu:2 or NAME=0,1,2,3")
-    return Group(name, devices)
+    return LocalGroup(name, devices)
 
 
 def _gpus() -> tuple[int, str]:

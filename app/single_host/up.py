@@ -14,7 +14,7 @@ from app.errors import BrokerUnreachableError, LocalStartError
 from app.services.keys import keys_exist
 from app.settings import Settings
 from app.single_host.data_directory import locked, socket_folder
-from app.single_host.parts import Group, Part, evalq_parts
+from app.single_host.parts import LocalGroup, Part, evalq_parts
 from app.single_host.ports import check_port_is_free
 from app.single_host.postgres import Postgres
 from app.single_host.processes import last_line
@@ -38,7 +38,7 @@ class LocalService:
     host: str
     port: int
     data: Path
-    groups: tuple[Group, ...]
+    groups: tuple[LocalGroup, ...]
 
     @property
     def url(self) -> str:

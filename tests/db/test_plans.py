@@ -1,4 +1,4 @@
-"""Questions that are asked many times a second find their rows by an index, however many chunks there are."""
+"""Queries that run many times a second find their rows by an index, however many chunks there are."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Ask: TypeAlias = Callable[[Session], object]
 
 
 def asked(session: Session, ask: Ask) -> tuple[str, Any]:
-    """The first statement that a question is put in, with its parameters."""
+    """The first statement that a query is put in, with its parameters."""
     statements: list[tuple[str, Any]] = []
 
     def note(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
@@ -80,7 +80,7 @@ def plan(session: Session, ask: Ask) -> str:
         "expired",
     ],
 )
-def test_a_frequent_question_has_an_index(sessions: Sessions, ask: Ask, index: str) -> None:
+def test_a_frequent_query_has_an_index(sessions: Sessions, ask: Ask, index: str) -> None:
     with sessions() as session:
         assert index in plan(session, ask)
 

@@ -7,12 +7,12 @@ from types import ModuleType
 import pytest
 
 from app.errors import LocalStartError
-from app.single_host.parts import Group, check_gpus, evalq_parts, found_groups, parse_groups
+from app.single_host.parts import LocalGroup, check_gpus, evalq_parts, found_groups, parse_groups
 
 
 def test_groups_are_parsed() -> None:
     groups = parse_groups(["a=0,1", "b=2", "slots=cpu:2"])
-    assert groups == [Group("a", "0,1"), Group("b", "2"), Group("slots", "cpu:2")]
+    assert groups == [LocalGroup("a", "0,1"), LocalGroup("b", "2"), LocalGroup("slots", "cpu:2")]
     assert [group.size for group in groups] == [2, 1, 2]
 
 
@@ -34,12 +34,12 @@ def test_a_name_belongs_to_one_group() -> None:
 
 def test_without_gpus_there_is_one_cpu_slot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert found_groups() == [Group("cpu", "cpu:1")]
+    assert found_groups() == [LocalGroup("cpu", "cpu:1")]
 
 
 def test_the_gpus_that_are_there_are_one_group(monkeypatch: pytest.MonkeyPatch) -> None:
     gpus(monkeypatch, 3)
-    assert found_groups() == [Group("gpu", "0,1,2")]
+    assert found_groups() == [LocalGroup("gpu", "0,1,2")]
 
 
 def gpus(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
@@ -71,6 +71,6 @@ def test_gpus_that_are_there_and_cpu_slots_are_taken(monkeypatch: pytest.MonkeyP
 
 
 def test_workers_stop_before_what_they_need() -> None:
-    parts = evalq_parts(host="127.0.0.1", port=1, groups=[Group("a", "0")], env={}, logs=Path("logs"))
+    parts = evalq_parts(host="127.0.0.1", port=1, groups=[LocalGroup("a", "0")], env={}, logs=Path("logs"))
     ranks = {part.name: part.rank for part in parts}
     assert ranks["worker-a"] == ranks["coordinator"] > ranks["api"] == ranks["scheduler"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app.arguments.kinds import shown
-from app.arguments.syntax import Arguments, parse_gen_kwargs, parse_model_args, parse_names
+from app.arguments.syntax import GivenArguments, parse_gen_kwargs, parse_model_args, parse_names
 from app.backends.known_arguments import BATCH_SIZE
 from app.domain.storable import unstorable
 from app.errors import FaultyField
@@ -89,7 +89,7 @@ def _in_shape(given: Mapping[str, Any], reader: FieldReader) -> dict[str, Any]:
 
 
 def _parsed(
-    text: str, name: str, parse: Callable[[str, str], Arguments], reader: FieldReader
+    text: str, name: str, parse: Callable[[str, str], GivenArguments], reader: FieldReader
 ) -> dict[str, Any]:
     if len(text) > MOST_STRING:
         reader.fault(name, f"has at most {MOST_STRING} characters as text: send an object")
@@ -160,7 +160,7 @@ def _template(given: Any, reader: FieldReader) -> Any:
     return chosen
 
 
-_ARGUMENTS: Mapping[str, Callable[[str, str], Arguments]] = {
+_ARGUMENTS: Mapping[str, Callable[[str, str], GivenArguments]] = {
     "model_args": parse_model_args,
     "gen_kwargs": parse_gen_kwargs,
     "metadata": parse_model_args,

@@ -18,12 +18,12 @@ from tests.faults.model import make_model
 from tests.servers import Postgres
 
 DEADLY = "David asks: Where do moles"
-"""In one of the first questions of `e2e_generate`."""
+"""In one of the first requests of `e2e_generate`."""
 
 HOOKS = Path(__file__).parents[1] / "faults" / "hooks"
 
 
-class Ladders(Stack):
+class Remedied(Stack):
     """A stack with the echo engine on two slots."""
 
     model: Path
@@ -67,29 +67,29 @@ class Ladders(Stack):
 @pytest.fixture(scope="module")
 def running(
     postgres: Postgres, redis_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Ladders]:
-    folder = tmp_path_factory.mktemp("ladders")
+) -> Iterator[Remedied]:
+    folder = tmp_path_factory.mktemp("remedies")
     with postgres.database() as database_url:
         env = settings(database_url, redis_url, folder, folder / "models") | {
             "EVALQ_LEASE_SECONDS": "8",
             "EVALQ_IDLE_SECONDS": "0",
             "EVALQ_RESEND_SECONDS": "2",
         }
-        service = Ladders(env, folder)
+        service = Remedied(env, folder)
         service.model = make_model(folder / "models" / "tiny")
         with service:
             yield service
 
 
 @pytest.fixture
-def stack(running: Ladders) -> Ladders:
+def stack(running: Remedied) -> Remedied:
     """The stack with two free devices."""
     running.resume()
     return running
 
 
 @pytest.mark.parametrize("moment", ["loading", "answering"])
-def test_an_engine_without_room_gets_twice_the_devices(stack: Ladders, moment: str) -> None:
+def test_an_engine_without_room_gets_twice_the_devices(stack: Remedied, moment: str) -> None:
     job = stack.run(stack.echo(needs_devices=2, fails_while=moment))
     assert job["error"] is None
     first, second = job["replicas"]
@@ -104,7 +104,7 @@ def test_an_engine_without_room_gets_twice_the_devices(stack: Ladders, moment: s
     assert (step["change"], step["code"]) == ("devices of one replica 1 -> 2", "gpu_out_of_memory")
 
 
-def test_a_ladder_that_ends_without_a_cure_says_what_was_tried(stack: Ladders) -> None:
+def test_a_failure_without_a_remedy_says_what_was_tried(stack: Remedied) -> None:
     job = stack.finished(stack.submit(stack.echo(needs_devices=8)), 120)
     error = job["error"]
     assert (job["status"], error["code"]) == ("failed", "gpu_out_of_memory")
@@ -117,7 +117,7 @@ def test_a_ladder_that_ends_without_a_cure_says_what_was_tried(stack: Ladders) -
     assert "give it more GPUs" in error["hint"]
 
 
-def test_a_width_that_was_asked_for_is_kept(stack: Ladders) -> None:
+def test_a_width_that_was_asked_for_is_kept(stack: Remedied) -> None:
     job = stack.finished(
         stack.submit(stack.echo(needs_devices=2, fail_on="x") | {"gpus_per_replica": 1}), 120
     )
@@ -126,7 +126,7 @@ def test_a_width_that_was_asked_for_is_kept(stack: Ladders) -> None:
     assert stack.changes(job["id"]) == []
 
 
-def test_two_jobs_of_a_failing_engine_both_go_on_with_the_shorter_one(stack: Ladders) -> None:
+def test_two_jobs_of_a_failing_engine_both_go_on_with_the_shorter_one(stack: Remedied) -> None:
     body = stack.echo(max_model_len=256, longest=64)
     ids = [stack.submit(body), stack.submit(body)]
     jobs = [stack.finished(job_id, 120) for job_id in ids]
@@ -139,7 +139,7 @@ def test_two_jobs_of_a_failing_engine_both_go_on_with_the_shorter_one(stack: Lad
     assert prompts[0] == prompts[1] == prompts[2]
 
 
-def test_a_remedy_outlives_its_coordinators(stack: Ladders) -> None:
+def test_a_remedy_outlives_its_coordinators(stack: Remedied) -> None:
     stack.kill("coordinator")
     job_id = stack.submit(stack.echo(max_model_len=256, longest=128))
     for when in ("before", "after"):  # the one that the first one could not commit is taken by the second
@@ -152,7 +152,7 @@ def test_a_remedy_outlives_its_coordinators(stack: Ladders) -> None:
 
 
 def test_progress_moves_inside_a_chunk_and_falls_with_the_name_of_the_engine_that_died(
-    stack: Ladders,
+    stack: Remedied,
 ) -> None:
     job_id = stack.submit(stack.echo(delay_seconds=0.1) | {"tasks": ["e2e_generate"], "limit": 40})
     job = stack.until(job_id, lambda job: (job["progress"]["percent"] or 0) > 10)
@@ -168,7 +168,7 @@ def test_progress_moves_inside_a_chunk_and_falls_with_the_name_of_the_engine_tha
     assert job["replicas"][0]["status"] == "failed"
 
 
-def test_a_log_of_a_shared_engine_has_nothing_of_another_job(stack: Ladders) -> None:
+def test_a_log_of_a_shared_engine_has_nothing_of_another_job(stack: Remedied) -> None:
     body = stack.echo(fail_on="\nAnswer:", delay_seconds=0.1) | {"replicas": 1}
     ids = [stack.submit(body | {"tasks": [task]}) for task in ("e2e_generate", "e2e_choice")]
     failed, well = (stack.finished(job_id, 120) for job_id in ids)
@@ -181,7 +181,7 @@ def test_a_log_of_a_shared_engine_has_nothing_of_another_job(stack: Ladders) -> 
     assert "loaded in" in log_of_well
 
 
-def test_a_request_that_ends_engines_is_found_and_the_others_are_answered(stack: Ladders) -> None:
+def test_a_request_that_ends_engines_is_found_and_the_others_are_answered(stack: Remedied) -> None:
     spec = stack.echo(stream=True, window=8, dies_on=DEADLY) | {"tasks": ["e2e_generate"], "limit": 12}
     job = stack.finished(stack.submit(spec), 180)
     assert job["status"] == "partially_failed"
@@ -192,7 +192,7 @@ def test_a_request_that_ends_engines_is_found_and_the_others_are_answered(stack:
     assert 3 <= len(deaths) <= 6, "twice as a whole, then by halves"
 
 
-def test_memory_in_use_is_waited_for_and_then_left_to_the_others(stack: Ladders) -> None:
+def test_memory_in_use_is_waited_for_and_then_left_to_the_others(stack: Remedied) -> None:
     job = stack.run(stack.echo(free_share=0.65))
     assert stack.changes(job["id"]) == ["gpu_memory_utilization 0.9 -> 0.64"]
     assert [r["status"] for r in job["replicas"]][:2] == ["failed", "failed"]
@@ -200,7 +200,7 @@ def test_memory_in_use_is_waited_for_and_then_left_to_the_others(stack: Ladders)
 
 
 @pytest.mark.parametrize("moment", ["loading", "answering"])
-def test_a_broken_device_is_drained_until_it_is_resumed(stack: Ladders, moment: str) -> None:
+def test_a_broken_device_is_drained_until_it_is_resumed(stack: Remedied, moment: str) -> None:
     job = stack.run(stack.echo(fails_with="ecc", fails_on=0, fails_while=moment))
     broken, sound = stack.devices()
     assert (broken["state"], broken["reason"][:23]) == ("drained", "uncorrectable ECC error")
@@ -214,7 +214,7 @@ def test_a_broken_device_is_drained_until_it_is_resumed(stack: Ladders, moment: 
     stack.resume()
 
 
-def test_devices_that_cannot_talk_are_left_and_drained_the_second_time(stack: Ladders) -> None:
+def test_devices_that_cannot_talk_are_left_and_drained_the_second_time(stack: Remedied) -> None:
     for attempt in range(2):
         job = stack.run(stack.echo(fails_with="nccl", fails_on=0, delay_seconds=attempt / 1000))
         assert [r["error"]["code"] for r in job["replicas"] if r["error"]] == ["nccl_error"]
