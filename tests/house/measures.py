@@ -5,12 +5,22 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from app.backends import BACKENDS
 
 from .source import File
 
 FRAMES = {"frame", "message", "order"}
+CODEC = {Path("workers/protocol/messages.py")}
+"""Where a message and its bytes meet."""
+OTHERS = {
+    Path("workers/harness_child/lm_eval/broker_lm.py"),  # messages of a chat
+    Path(
+        "workers/harness_child/lm_eval/gguf_reader.py"
+    ),  # a program of its own, whose order is JSON on stdin
+}
+"""What is called so and goes over no socket."""
 SPECS = {"spec", "_spec"}
 NAMES = {name for backend in BACKENDS.values() for name in (backend.name, *backend.model_names)}
 GROUPS_OF_NAMES = {"ENGINES", "HF_MODELS"}
@@ -19,7 +29,8 @@ GROUPS_OF_NAMES = {"ENGINES", "HF_MODELS"}
 
 def frame_lookups(source: Sequence[File]) -> list[str]:
     """Fields of a message between processes that are looked up by a text."""
-    return _found(source, ("workers",), lambda node: _name_looked_up(node) in FRAMES)
+    carried = [file for file in source if file.path not in OTHERS]
+    return _found(carried, ("workers",), lambda node: _name_looked_up(node) in FRAMES)
 
 
 def spec_lookups(source: Sequence[File]) -> list[str]:
@@ -29,8 +40,9 @@ def spec_lookups(source: Sequence[File]) -> list[str]:
 
 def untyped_messages(source: Sequence[File]) -> list[str]:
     """Messages between processes that are written as dictionaries."""
+    written = [file for file in source if file.path not in CODEC]
     return _found(
-        source, ("workers",), lambda node: isinstance(node, ast.Dict) and "type" in _texts(node.keys)
+        written, ("workers",), lambda node: isinstance(node, ast.Dict) and "type" in _texts(node.keys)
     )
 
 
