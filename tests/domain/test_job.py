@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import product
 
 import pytest
 
+from app.domain.engine_spec import EngineSpec
+from app.domain.failure import Failure, FailureCode
 from app.domain.ids import uuid7
-from app.domain.job import MOVES, RETRYABLE, TERMINAL, Job, JobStatus, JobTask, Phase, TaskStatus, outcome
+from app.domain.job import (
+    MOVES,
+    RETRYABLE,
+    TERMINAL,
+    Job,
+    JobStatus,
+    JobTask,
+    Phase,
+    TaskStatus,
+    deadline,
+    left_over,
+    outcome,
+)
+from app.domain.plan import Plan
 from app.errors import IllegalMoveError
 from tests.jobs import submission
 
@@ -126,3 +142,28 @@ def test_a_job_ends_as_its_tasks_did(failed: int, scored: int, status: JobStatus
 def test_a_job_with_a_task_that_lacks_documents_has_partially_failed(beside: TaskStatus) -> None:
     tasks = (JobTask("a", TaskStatus.PARTIALLY_FAILED), JobTask("b", beside))
     assert outcome(tasks) is JobStatus.PARTIALLY_FAILED
+
+
+def test_what_was_not_done_when_a_job_ended_is_over_for_its_reason() -> None:
+    late = Failure(
+        FailureCode.DEADLINE_EXCEEDED, "too late", task="toy", hint="retry it", log_tail=("a line",)
+    )
+    left = left_over(JobStatus.FAILED, late)
+    assert (left.code, left.message, left.hint) == (late.code, "too late", "retry it")
+    assert (left.task, left.log_tail) == (None, ()), "those are of the task that failed"
+    assert left_over(JobStatus.CANCELLED).code is FailureCode.CANCELLED
+    assert left_over(JobStatus.FAILED).code is FailureCode.INTERNAL
+
+
+def test_a_deadline_counts_from_the_posting() -> None:
+    assert deadline(NOW, 60) == NOW + timedelta(minutes=1)
+    assert deadline(NOW, None) is None
+
+
+@pytest.mark.parametrize("replicas", [None, 2])
+def test_a_plan_and_an_engine_are_read_as_they_were_stored(replicas: int | None) -> None:
+    asked = job(JobStatus.QUEUED)
+    plan = replace(asked.plan, replicas=replicas, group="b")
+    assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+    assert EngineSpec.from_json(json.loads(json.dumps(asked.engine.to_json()))) == asked.engine
+    assert replace(asked, plan=plan).group == "b"

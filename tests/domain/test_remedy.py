@@ -5,10 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from app.domain.engine_spec import EngineSpec
 from app.domain.failure import Failure, FailureCode
 from app.domain.ids import uuid7
-from app.domain.remedy import LOST_LOADING, MOST_ATTEMPTS, Circumstances, Remedy, Troubles, attempts
+from app.domain.remedy import (
+    LOST_LOADING,
+    MOST_ATTEMPTS,
+    Circumstances,
+    Remedy,
+    Troubles,
+    attempts,
+    may_change,
+    may_fail_again,
+)
 from app.domain.replica import Replica, ReplicaStatus
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -113,3 +124,30 @@ def test_attempts_name_the_change_that_led_to_each() -> None:
         ("devices 1 -> 2", "engine_died"),
     ]
     assert len(attempts(replicas * MOST_ATTEMPTS, taken, wider.key)) == MOST_ATTEMPTS
+
+
+@pytest.mark.parametrize(
+    ("error", "again", "change"),
+    [(OUT_OF_MEMORY, True, True), (BROKEN, False, True), (CANNOT_TALK, True, False)],
+)
+def test_a_failure_says_whether_the_same_may_fail_again_and_whether_jobs_may_want_something_else(
+    error: Failure, again: bool, change: bool
+) -> None:
+    replica = failed(error, minute=1)
+    assert (may_fail_again(replica), may_change(replica)) == (again, change)
+
+
+def test_a_replica_failed_also_where_its_worker_was_lost_as_it_loaded() -> None:
+    loading = replace(failed(LOST, minute=1), status=ReplicaStatus.LOST, claimed_at=NOW)
+    assert loading.failed
+    assert not replace(loading, serving_at=NOW).failed, "the worker alone"
+    assert not replace(loading, claimed_at=None).failed, "nobody ever had it"
+
+
+def test_a_replicas_end_on_another_jobs_request_is_known_by_its_kind_alone() -> None:
+    mine, others = uuid7(), uuid7()
+    replica = failed(replace(BROKEN, job_id=mine), minute=1)
+    assert replica.seen_by(mine) == replica
+    seen = replica.seen_by(others).error
+    assert seen is not None
+    assert (seen.code, seen.message) == (BROKEN.code, "the engine failed on a request of another job")

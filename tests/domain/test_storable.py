@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.failure import MOST_CHARACTERS, Failure, FailureCode
-from app.domain.storable import DEEPEST, storable, to_json
+from app.domain.storable import DEEPEST, MAX_DEPTH, MOST_NAME, storable, to_json, unstorable
 
 
 class Mute:
@@ -72,3 +72,39 @@ def test_a_failure_is_short_and_can_be_kept() -> None:
     assert len(failure.message) <= MOST_CHARACTERS + 4
     assert failure.message.startswith("NUL\ufffdx")
     assert failure.log_tail == ("\ufffd",)
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "path", "wrong"),
+    [
+        ("\x00", "body", "holds a NUL character"),
+        ({"a": ["fine", "\ud800"]}, "body.a.1", "half a surrogate pair"),
+        ({"a": 2**63}, "body.a", "more than 64 bits"),
+        ([nan], "body.0", "not a finite number"),
+        ({"a": {7}}, "body.a", "is set, which JSON does not have"),
+        ({7: 1}, "body", "has the name 7, and names must be text"),
+        ({"a" * (MOST_NAME + 1): 1}, "body", "has a name of more than 300 characters"),
+        ({"\x00": 1}, "body", "holds a NUL character"),
+        (nested(MAX_DEPTH + 1), "body" + ".0" * MAX_DEPTH, "is nested more than 32 levels deep"),
+    ],
+)
+def test_what_cannot_be_kept_is_found_where_it_is(value: object, path: str, wrong: str) -> None:
+    (fault,) = unstorable(value, "body")
+    assert fault.path == path
+    assert wrong in fault.message
+
+
+def test_what_can_be_kept_has_no_fault() -> None:
+    assert list(unstorable({"a": [1, 2.5, None, True, "\U0001f600", {"b": nested(8)}]}, "body")) == []
+
+
+def test_a_part_without_a_path_above_it_is_its_own() -> None:
+    (fault,) = unstorable({"a": nan}, "")
+    assert fault.path == "a"
