@@ -20,9 +20,9 @@ from app.domain.lease import Order
 from app.errors import LeaseLostError
 from app.services.serving import Answer, Claimed
 from app.settings import Settings
-from workers.chunk_frames import to_be_answered
 from workers.gpu_worker.autopsy import Autopsy, EngineEnd, Patient
 from workers.gpu_worker.backlog import Backlog
+from workers.gpu_worker.chunk_messages import to_be_answered
 from workers.gpu_worker.endings import Ending, EngineFailed, Fenced, Released
 from workers.gpu_worker.engine_line import EngineLine, Heard, Silence
 from workers.gpu_worker.engine_log import EngineLog

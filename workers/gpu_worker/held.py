@@ -16,7 +16,7 @@ from app.domain.lease import Lease, Order
 from app.domain.replica import Replica
 from app.errors import ChunkLostError, DatabaseUnreachableError, LeaseLostError
 from app.services.serving import Answer, Claimed, ServingService, Work
-from workers.chunk_frames import divided
+from workers.gpu_worker.chunk_messages import divided
 
 T = TypeVar("T")
 

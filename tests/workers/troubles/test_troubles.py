@@ -33,9 +33,9 @@ from tests.workers.harness_child.conftest import documents, make_model, write_da
 from tests.workers.harness_child.coordinator import generation, score
 from tests.workers.troubles.ways import BASES, UNREADABLE, WAYS, Way, sound, write
 from tests.world import World, make_world
-from workers.chunk_frames import divided
 from workers.coordinator.harness_server import harness_server
 from workers.coordinator.worker import Coordinator
+from workers.gpu_worker.chunk_messages import divided
 from workers.protocol.payload import unpack_requests
 
 FINE = [f"fine_{base}" for base in BASES]

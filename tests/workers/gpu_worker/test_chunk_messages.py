@@ -7,7 +7,7 @@ import pytest
 from app.domain.chunk import AfterFailure
 from app.domain.ids import uuid7
 from tests.world import chunk
-from workers.chunk_frames import divided, to_be_answered
+from workers.gpu_worker.chunk_messages import divided, to_be_answered
 from workers.protocol.payload import pack_requests, unpack_requests
 
 TEXTS = ["one", "two", "three"]
