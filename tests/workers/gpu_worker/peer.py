@@ -9,15 +9,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from uuid import UUID
 
 from sqlalchemy import text
 
+from app.domain.failure import Failure
 from app.domain.lease import Lease, Order
 from app.services.serving import ServingService
 from app.settings import Settings
 from tests.waiting import until
 from tests.world import World
-from workers.gpu_worker.endings import Ending
+from workers.gpu_worker.endings import Ending, EngineFailed
 from workers.gpu_worker.feed import Feed, Started
 from workers.gpu_worker.group import EngineCommand
 from workers.gpu_worker.held import Held
@@ -223,3 +225,14 @@ def answer_one(world: World, peer: Peer) -> None:
     chunk = peer.take()
     peer.answer(chunk)
     until(lambda: is_settled(world, chunk))
+
+
+def failure_of(ending: Ending) -> Failure:
+    """Of an engine that failed."""
+    assert isinstance(ending, EngineFailed)
+    return ending.failure
+
+
+def logs(world: World, *jobs: UUID) -> list[str]:
+    """What was stored of engines' logs for each of the jobs."""
+    return [piece.text for job in jobs for piece in world.results.logs(job, seen={}).pieces]

@@ -2,126 +2,43 @@
 
 from __future__ import annotations
 
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
 
 from app.domain.chunk import MAX_INTERRUPTIONS
-from app.domain.failure import Failure, FailureCode
-from app.domain.lease import Order
+from app.domain.failure import FailureCode
 from tests.waiting import until
 from tests.workers.gpu_worker.conftest import Feeds
-from tests.workers.gpu_worker.peer import REFUSED, Feeding, answer_one, chunk_rows, give_payloads
+from tests.workers.gpu_worker.peer import (
+    REFUSED,
+    Feeding,
+    answer_one,
+    chunk_rows,
+    failure_of,
+    give_payloads,
+    logs,
+)
 from tests.world import World
-from workers.gpu_worker.endings import Ending, EngineFailed, Fenced, Released
+from workers.gpu_worker.endings import EngineFailed, Fenced, Released
 from workers.protocol.engine import (
     Answered,
     ChunkFailed,
-    Died,
     Drop,
-    Load,
     Loaded,
-    LoadFailed,
     Progressed,
     Raised,
     Warned,
 )
 
-LOST = Raised("OSError", "gpt9 does not appear to have a file named config.json", "")
 ECC = Raised("RuntimeError", "CUDA error: uncorrectable ECC error encountered", "")
-
-
-def failure_of(ending: Ending) -> Failure:
-    assert isinstance(ending, EngineFailed)
-    return ending.failure
 
 
 def loaded(feeding: Feeds, window: int = 0) -> Feeding:
     one = feeding()
     one.peer.load(window)
     return one
-
-
-def logs(world: World, *jobs: UUID) -> list[str]:
-    return [piece.text for job in jobs for piece in world.results.logs(job, seen={}).pieces]
-
-
-def test_a_model_is_loaded_as_its_replica_says(world: World, feeding: Feeds) -> None:
-    job = world.running()
-    one = feeding(max_batch_size=7)
-    one.peer.write("loading weights")
-    order = one.peer.load()
-    assert (order.engine.backend, order.device, order.max_batch_size) == ("hf", "cpu", 7)
-    until(lambda: "replica.started" in {name for _, name in world.events(job.id)})
-    with world.sessions.begin() as session:
-        (said,) = session.scalars(text("SELECT provenance FROM replicas")).all()
-    assert said == {"versions": {}, "driver": "1", "load_seconds": 0.5}
-    one.stopping.set()
-    assert one.ending() == Released()
-    assert one.peer.stopped
-    assert logs(world, job.id) == ["loading weights\n"]
-
-
-def test_a_model_that_cannot_be_loaded_is_named(feeding: Feeds) -> None:
-    one = feeding()
-    one.peer.hear(Load)
-    one.peer.write("reading gpt9")
-    one.peer.say(LoadFailed(LOST))
-    failure = failure_of(one.ending())
-    assert failure.code is FailureCode.MODEL_NOT_FOUND
-    assert failure.log_tail == ("reading gpt9",)
-
-
-def test_an_engine_that_ends_while_it_loads_is_explained_by_its_log(world: World, feeding: Feeds) -> None:
-    world.running(chunks=1)
-    one = feeding()
-    one.peer.hear(Load)
-    one.peer.write("Traceback (most recent call last):\n  x\nRuntimeError: no such kernel")
-    one.peer.die(1)
-    failure = failure_of(one.ending())
-    assert (failure.code, failure.message) == (
-        FailureCode.ENGINE_START_FAILED,
-        "RuntimeError: no such kernel",
-    )
-    assert chunk_rows(world, "status", "failures", "interruptions") == [("waiting", 0, 0)]
-
-
-def test_a_process_that_dies_while_the_engine_loads_is_named(feeding: Feeds) -> None:
-    one = feeding()
-    one.peer.say(Died("EngineCore_DP0", 3))
-    failure = failure_of(one.ending())
-    assert failure.message == "EngineCore_DP0: the process ended with exit code 3"
-
-
-def test_an_engine_that_passed_its_bounds_wants_memory(feeding: Feeds) -> None:
-    one = feeding()
-    one.peer.outgrew = "held 9.0 GiB of memory, more than the 8.0 GiB that one child may hold"
-    one.peer.die(-9)
-    failure = failure_of(one.ending())
-    assert failure.code is FailureCode.HOST_OUT_OF_MEMORY
-    assert failure.message.startswith("the engine held 9")
-    assert "EVALQ_ENGINE_MEMORY_SHARE" in (failure.hint or "")
-
-
-def test_an_engine_that_loads_for_ever_has_stalled(feeding: Feeds) -> None:
-    failure = failure_of(feeding(stall_seconds=0.1).ending())
-    assert (failure.code, failure.message) == (
-        FailureCode.STALLED,
-        "the engine did not load its model in 0.1 s",
-    )
-
-
-@pytest.mark.parametrize("how", ["its worker stops", "the scheduler asks"])
-def test_a_replica_that_is_wanted_back_while_it_loads_is_let_go(feeding: Feeds, how: str) -> None:
-    one = feeding()
-    one.peer.say(Progressed((), 0))
-    one.peer.say(Warned(uuid4(), "code", "change"))
-    if how == "its worker stops":
-        one.stopping.set()
-    else:
-        one.tenure.reply = Order.RELEASE
-    assert one.ending() == Released()
 
 
 def test_answers_are_stored_as_they_come(world: World, feeding: Feeds) -> None:
@@ -140,19 +57,27 @@ def test_answers_are_stored_as_they_come(world: World, feeding: Feeds) -> None:
     assert found.seconds == pytest.approx(0.3)
 
 
-@pytest.mark.parametrize("in_hand", [0, 1])
-def test_a_replica_leaves_at_a_chunk_boundary(world: World, feeding: Feeds, in_hand: int) -> None:
-    world.running(chunks=2 * in_hand)
+def test_a_replica_that_has_nothing_in_hand_leaves_at_once(feeding: Feeds) -> None:
+    one = loaded(feeding)
+    one.stopping.set()
+    assert one.ending() == Released()
+
+
+@pytest.mark.parametrize("how", ["answered", "failed"])
+def test_a_replica_leaves_at_a_chunk_boundary(world: World, feeding: Feeds, how: str) -> None:
+    world.running(chunks=3)
     give_payloads(world)
     one = loaded(feeding)
-    chunks = [one.peer.take() for _ in range(in_hand)]
+    one.peer.answer(one.peer.take(), seconds=1e-4)
+    at_work, ahead = one.peer.take(), one.peer.take()
     one.stopping.set()
-    for chunk in chunks:
-        until(one.peer.hears_nothing)
-        assert not one.over
-        one.peer.answer(chunk)
+    one.peer.say(Progressed((), 0))
+    assert not one.over
+    one.peer.answer(at_work) if how == "answered" else one.peer.refuse(at_work)
     assert one.ending() == Released()
-    assert [row[0] for row in chunk_rows(world, "status")] == ["answered", "waiting"][: 2 * in_hand]
+    assert ahead.chunk in {
+        chunk_id for chunk_id, status in chunk_rows(world, "id", "status") if status == "claimed"
+    }
 
 
 def test_a_replica_that_the_scheduler_releases_claims_nothing_more(world: World, feeding: Feeds) -> None:

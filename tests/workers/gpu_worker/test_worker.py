@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
+import psutil
 import pytest
 from sqlalchemy import text
 
 from app.errors import GpuUnavailableError
 from app.settings import Settings
+from tests.faults.cluster import environment
 from tests.waiting import until
 from tests.workers.gpu_worker.peer import chunk_rows, give_payloads
 from tests.world import World
@@ -113,15 +115,26 @@ def test_what_a_dead_engine_had_in_work_waits_as_suspects(world: World, settings
     assert chunk_rows(world, "status", "suspect") == [("waiting", True)] * 3
 
 
-def test_a_replica_whose_lease_is_lost_kills_its_engine_and_writes_nothing(
+def test_a_replica_whose_lease_is_lost_kills_its_engine_though_its_supervisor_hangs(
     world: World, settings: Settings
 ) -> None:
     world.running(chunks=1)
     placed = world.placed(*world.devices(1))
     over = Worker(world, settings, engine("wait")).begin(placed)
     until(lambda: [row[0] for row in chunk_rows(world, "status")] == ["claimed"])
+    assert engines(placed)
     with world.sessions.begin() as session:
-        session.execute(text("UPDATE replicas SET lease_token = gen_random_uuid()"))
+        session.execute(text("LOCK TABLE chunks IN ACCESS EXCLUSIVE MODE"))
+        with world.sessions.begin() as other:
+            other.execute(text("UPDATE replicas SET lease_token = gen_random_uuid()"))
+        until(lambda: not engines(placed))
+        assert not over.is_set()
     assert over.wait(60)
-    assert ended(world)[0] == "serving"
+    assert ended(world)[0] == "serving", "nothing was written"
     assert chunk_rows(world, "status", "failures", "interruptions") == [("claimed", 0, 0)]
+
+
+def engines(replica_id: UUID) -> list[psutil.Process]:
+    """The replica's processes."""
+    below = psutil.Process().children(recursive=True)
+    return [process for process in below if environment(process).get("EVALQ_REPLICA") == str(replica_id)]
