@@ -138,5 +138,6 @@ class Stage:
         with self._database.connect() as connection, connection.transaction():
             connection.execute("LOCK TABLE chunks IN ACCESS EXCLUSIVE MODE")
             query = """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-                WHERE wait_event_type = 'Lock' AND query ILIKE '%%from jobs%%from chunks%%'"""
+                WHERE wait_event_type = 'Lock' AND (query ILIKE '%%from jobs%%from chunks%%'
+                OR query ILIKE '%%sum(chunks.cost)%%from replicas%%')"""
             until(lambda: self.seen(query), 1.0)
