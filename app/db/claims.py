@@ -128,7 +128,7 @@ class ClaimRepository:
             )
             .where(ChunkRow.job_id == job_id, ChunkRow.status == ChunkStatus.WAITING, ~ChunkRow.suspect)
             .order_by(ChunkRow.position, ChunkRow.cost)
-            .limit(max(room.chunks, 0))
+            .limit(room.most)
             .with_for_update(skip_locked=True)
         )
         picked: list[UUID] = []

@@ -73,11 +73,14 @@ class Room:
     starved: bool = True
     """The first chunk is given whatever it costs."""
 
+    @property
+    def most(self) -> int:
+        """Chunks that can fit: each has a request."""
+        return max(self.chunks if self.requests is None else min(self.chunks, self.requests), 0)
+
     def holds(self, cost: float) -> bool:
         """Whether a chunk of so many tokens fits."""
-        if self.chunks <= 0 or (self.requests is not None and self.requests <= 0):
-            return False
-        return self.starved or cost <= self.cost
+        return self.most > 0 and (self.starved or cost <= self.cost)
 
     def without(self, cost: float, requests: int) -> Room:
         """What is left beside a chunk."""

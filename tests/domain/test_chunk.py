@@ -121,6 +121,11 @@ def test_a_chunk_that_costs_more_than_there_is_room_for_goes_to_the_starved_alon
     assert not Room(5.0, 4, requests=0).holds(1.0)
 
 
+def test_no_more_chunks_are_looked_at_than_can_fit() -> None:
+    """What one replica looks at another passes over."""
+    assert [Room(1.0, 4, requests).most for requests in (None, 9, 3, -1)] == [4, 4, 3, 0]
+
+
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=60), st.integers(1, 5), st.integers(1, 50))
 def test_replicas_that_share_end_together(costs: list[int], replicas: int, window: int) -> None:
     """Every replica takes what it may, then all answer one chunk each: none idles while another has a second one."""
