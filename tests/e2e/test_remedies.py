@@ -44,6 +44,10 @@ class Remedied(Stack):
             found = connection.execute("SELECT status FROM chunks WHERE job_id = %s", [job_id])
             return {status for (status,) in found}
 
+    def await_chunks(self, job_id: str, status: str, seconds: float) -> None:
+        """Wait until all of the job's chunks are so."""
+        eventually(lambda: self.chunks(job_id) == {status}, seconds, f"chunks that are {status}")
+
     def kill_engine(self) -> None:
         """SIGKILL the one engine there is."""
         below = psutil.Process(self.parts["worker"].pid).children(recursive=True)
@@ -190,6 +194,21 @@ def test_a_request_that_ends_engines_is_found_and_the_others_are_answered(stack:
     deaths = [replica["error"] for replica in job["replicas"] if replica["error"]]
     assert all("EchoCore: the process was ended by SIGKILL" in death["message"] for death in deaths)
     assert 3 <= len(deaths) <= 6, "twice as a whole, then by halves"
+
+
+def test_a_job_that_is_paused_leaves_its_engine_to_the_others(stack: Remedied) -> None:
+    slow = stack.echo(stream=True, window=64, delay_seconds=0.2) | {"replicas": 1}
+    paused, other = (stack.submit(slow | {"limit": limit}) for limit in (9, 5))
+    stack.await_chunks(paused, "claimed", 60)
+    stack.await_chunks(other, "claimed", 60)
+    assert stack.http.post(f"/jobs/{paused}/pause").status_code == 200
+    stack.await_chunks(paused, "waiting", 5)
+    assert stack.chunks(other) == {"claimed"}
+    job = stack.finished(other)
+    assert job["status"] == "succeeded"
+    assert [replica["error"] for replica in job["replicas"]] == [None]
+    assert stack.http.post(f"/jobs/{paused}/resume").status_code == 200
+    stack.http.post(f"/jobs/{paused}/cancel")
 
 
 def test_memory_in_use_is_waited_for_and_then_left_to_the_others(stack: Remedied) -> None:
