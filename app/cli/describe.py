@@ -17,6 +17,9 @@ COLOURS = {
     "paused": "yellow",
 }
 
+SLOW = 0.1
+"""Requests a second below which they are told by the minute."""
+
 
 def duration(seconds: float | None) -> str:
     """`1:02:03`, `2:03`, or nothing where it is unknown."""
@@ -37,7 +40,7 @@ def rate(job: Json) -> str:
     """Requests a second, or tokens where none is answered yet, or nothing where neither is known."""
     per_second = job["progress"].get("requests_per_second")
     if per_second is not None:
-        return f"{per_second:.1f}/s"
+        return f"{per_second:.1f}/s" if per_second >= SLOW else f"{60 * per_second:.1f}/min"
     tokens = job["progress"].get("tokens_per_second")
     return "" if tokens is None else f"{tokens:.0f} tokens/s"
 
@@ -65,7 +68,7 @@ def progress_line(job: Json) -> str:
 
 
 def changes(old: Json | None, new: Json, step: float = 5.0) -> list[str]:
-    """A line for each thing worth saying since `old`: where it is, what ended, every few percent."""
+    """A line for each thing worth saying since `old`: where it is, what ended, every few percent, a first estimate."""
     seen = old or new
     before = {task["name"]: task["status"] for task in seen["tasks"]}
     dead = {replica["id"] for replica in _dead(seen)}
@@ -76,7 +79,8 @@ def changes(old: Json | None, new: Json, step: float = 5.0) -> list[str]:
         if task["status"] not in {"waiting", "running"} and before.get(task["name"]) != task["status"]
     ]
     moved = old is None or where(old) != where(new) or old.get("reason") != new.get("reason")
-    if moved or percent(new) // step != percent(old or new) // step:
+    timed = bool(left(new)) and not left(seen)
+    if moved or timed or percent(new) // step != percent(old or new) // step:
         lines.append(progress_line(new))
     return lines
 

@@ -37,6 +37,18 @@ def test_a_job_of_long_requests_has_a_rate_before_one_is_answered() -> None:
     assert progress_line(begun) == "evaluating  0 %  0/100 requests  18 tokens/s  1:11 left"
 
 
+def test_a_slow_job_is_told_by_the_minute() -> None:
+    slow = job(1, "running")["progress"] | {"requests_per_second": 0.03}
+    assert "  1.8/min  " in progress_line(job(1, "running", progress=slow))
+
+
+def test_a_first_estimate_is_worth_a_line() -> None:
+    now = job(1, "running")
+    before = now | {"progress": now["progress"] | {"eta_seconds": None}}
+    assert len(changes(before, now)) == 1
+    assert changes(now, before) == []
+
+
 def test_an_engine_that_died_is_worth_one_line_whatever_falls_with_it() -> None:
     now, died = job(1, "running"), {"id": "1", "group": "node", "status": "failed"}
     later = now | {"replicas": [died | {"error": {"message": "the engine died of signal 9"}}]}
