@@ -78,8 +78,9 @@ def test_stored_answers_are_handed_on_shut(one: Try, engine: Engine) -> None:
 def test_requests_in_chunks_of_an_earlier_try_are_told_to_be_waiting(one: Try) -> None:
     one.world.coordination.prepared(one.lease, FINGERPRINT, TOTALS, {})
     one.world.coordination.store_chunks(one.lease, [stored_chunk(one.lease.id, 7)])
-    with one.running(PREPARED, LookUp((b"7/0", KEYS[0], b"7/1"))):
-        assert one.child.hears(Found) == Found((), (b"7/0", b"7/1"))
+    with one.running(PREPARED, LookUp((b"7/0", KEYS[0])), LookUp((b"7/1",))):
+        assert one.child.hears(Found) == Found((), (b"7/0",))
+        assert one.child.hears(Found) == Found((), (b"7/1",))
 
 
 @pytest.mark.parametrize("count", [0, 1, requests.CHUNKS_AT_ONCE, 2 * requests.CHUNKS_AT_ONCE + 1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from collections.abc import Callable
@@ -322,7 +323,7 @@ def test_a_lease_that_cannot_be_renewed_ends_the_try(
         lapses(world, here.job_id)
         waits(child)
 
-    monkeypatch.setattr(relay, "LOOK_SECONDS", 1000.0)
+    monkeypatch.setattr(relay, "LOOK_SECONDS", math.inf)
     here = Case(world, settings.model_copy(update={"lease_seconds": 3.0}), freeze)
 
     assert here.run().status is JobStatus.RUNNING

@@ -1,0 +1,88 @@
+"""What harness children write is stored once, whatever the database does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.domain.failure import Failure, FailureCode
+from app.errors import DatabaseUnreachableError
+from workers.coordinator import attempt
+from workers.coordinator.attempt import AttemptLog, task_failure
+from workers.protocol.harness import FailureTold
+
+
+class Store:
+    """Keeps what it is given, unless it is away."""
+
+    def __init__(self) -> None:
+        self.kept: list[str] = []
+        self.away = False
+
+    def __call__(self, text: str) -> None:
+        if self.away:
+            raise DatabaseUnreachableError("the database does not answer")
+        self.kept.append(text)
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+def log(tmp_path: Path, store: Store) -> AttemptLog:
+    return AttemptLog(tmp_path / "log", 1 << 20, store)
+
+
+def test_whole_lines_are_stored_as_they_come(log: AttemptLog, store: Store) -> None:
+    log.upload()
+    log.path.write_text("one\ntw")
+    log.upload()
+    log.upload()
+
+    assert store.kept == ["one\n"]
+
+
+def test_a_portion_at_a_time_until_the_end(
+    log: AttemptLog, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempt, "PORTION_BYTES", 4)
+    log.path.write_text("one\ntwo\nend")
+    log.upload()
+    assert store.kept == ["one\n"]
+
+    log.upload(ended=True)
+    assert store.kept == ["one\n", "two\n", "end"]
+
+
+def test_what_could_not_be_stored_is_stored_later(log: AttemptLog, store: Store) -> None:
+    log.path.write_text("one\n")
+    store.away = True
+    with pytest.raises(DatabaseUnreachableError):
+        log.upload()
+    log.close()
+    store.away = False
+    log.close()
+
+    assert store.kept == ["one\n"]
+
+
+def test_the_last_lines_are_there_whatever_was_stored(log: AttemptLog) -> None:
+    log.path.write_text("".join(f"{number}\n" for number in range(30)))
+    log.upload(ended=True)
+
+    assert log.last_lines() == tuple(str(number) for number in range(10, 30))
+
+
+def test_a_tasks_failure_keeps_the_end_of_its_traceback() -> None:
+    told = FailureTold("dataset_error", "no file", "".join(f"{n}\n" for n in range(30)), "name another")
+
+    assert task_failure("toy", told) == Failure(
+        FailureCode.DATASET_ERROR,
+        "no file",
+        task="toy",
+        hint="name another",
+        log_tail=tuple(str(n) for n in range(10, 30)),
+    )
