@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 import msgpack
 
 from app.settings import Settings
-from workers.bounds import Bounds
+from workers.containment.bounds import Bounds
 from workers.protocol.fork_server import Look, Spawn
 from workers.protocol.frames import Connection, pair
 from workers.protocol.log_file import open_log

@@ -25,8 +25,8 @@ from typing import assert_never
 
 import msgpack
 
-from workers.bounds import Bounds, Watch, below, limit_files
-from workers.own_folder import OwnFolder
+from workers.containment.bounds import Bounds, Watch, below, limit_files
+from workers.containment.own_folder import OwnFolder
 from workers.protocol.fork_server import TO_FORK_SERVER, Exited, Look, Spawn
 from workers.protocol.frames import Connection
 from workers.protocol.harness import FailureTold, JobFailed

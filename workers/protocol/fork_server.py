@@ -14,7 +14,7 @@ class Spawn:
 
     log_path: str
     bounds: tuple[int, ...]
-    """The child's own, as `workers.bounds.Bounds` orders them."""
+    """The child's own, as `workers.containment.bounds.Bounds` orders them."""
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Self
 
 from app.errors import ChildStartError
-from workers.bounds import Bounds
-from workers.own_folder import OwnFolder
+from workers.containment.bounds import Bounds
+from workers.containment.own_folder import OwnFolder
 from workers.protocol import frames
 from workers.protocol.log_file import open_log
 from workers.supervision.janitor import Mark, kill_marked

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from app.settings import Settings
-from workers.bounds import Bounds
+from workers.containment.bounds import Bounds
 
 
 def harness_bounds(settings: Settings) -> Bounds:

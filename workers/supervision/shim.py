@@ -12,7 +12,7 @@ command that passed its bounds. End of the stream from the
 supervisor is `stop GRACE_SECONDS`; end of the stream from the shim means that no descendant is left.
 FRAME_FD is the command's own socket, closed here so that its end of stream follows the command's death.
 FOLDER is where the command runs; it goes with the last of its descendants. BOUNDS are the numbers of
-`workers/bounds.py`, with commas between.
+`workers/containment/bounds.py`, with commas between.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from runpy import run_path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from workers.bounds import Watch
+    from workers.containment.bounds import Watch
 
-BOUNDS: dict[str, Any] = run_path(str(Path(__file__).resolve().parents[1] / "bounds.py"))
+BOUNDS: dict[str, Any] = run_path(str(Path(__file__).resolve().parents[1] / "containment" / "bounds.py"))
 PR_SET_CHILD_SUBREAPER = 36
 KILL_INTERVAL_SECONDS = 0.02
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

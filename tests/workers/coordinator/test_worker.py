@@ -22,7 +22,7 @@ from app.settings import Settings
 from tests.waiting import until
 from tests.workers.coordinator.peers import PREPARED, Child
 from tests.world import World
-from workers.bounds import Bounds
+from workers.containment.bounds import Bounds
 from workers.coordinator import relay, worker
 from workers.coordinator.harness_server import HarnessServer
 from workers.coordinator.worker import Coordinator

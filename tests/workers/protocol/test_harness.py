@@ -7,7 +7,7 @@ from typing import Any, get_args
 import msgpack
 import pytest
 
-from workers.bounds import Bounds
+from workers.containment.bounds import Bounds
 from workers.protocol.engine import EngineRecipe
 from workers.protocol.fork_server import TO_FORK_SERVER, Exited, Look, Spawn, ToForkServer
 from workers.protocol.harness import (

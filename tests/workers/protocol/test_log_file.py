@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.bounds import Bounds
+from workers.containment.bounds import Bounds
 from workers.coordinator.harness_server import HarnessServer
 from workers.protocol.log_file import open_log
 from workers.supervision.child import Child

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from workers.bounds import Bounds
+from workers.containment.bounds import Bounds
 from workers.supervision.child import Child
 from workers.supervision.janitor import Mark, kill_marked
 

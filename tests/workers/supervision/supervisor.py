@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from workers.bounds import Bounds
+from workers.containment.bounds import Bounds
 from workers.supervision.child import Child
 from workers.supervision.janitor import Mark
 

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from app.errors import ChildStartError
-from workers.bounds import Bounds
+from workers.containment.bounds import Bounds
 from workers.supervision.child import Child
 from workers.supervision.janitor import Mark, kill_strays
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.waiting import until
 from tests.workers.supervision.conftest import is_running
-from workers.bounds import Bounds
+from workers.containment.bounds import Bounds
 from workers.coordinator import harness_server as fork_server
 from workers.coordinator.harness_server import HarnessServer
 from workers.protocol.channel import Channel

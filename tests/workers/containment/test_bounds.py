@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from workers.bounds import Bounds, Watch, below, held_bytes, own_bytes
+from workers.containment.bounds import Bounds, Watch, below, held_bytes, own_bytes
 
 MIB = 1 << 20
 BOUNDS = Bounds(memory_bytes=4096 * MIB, processes=10)
@@ -76,7 +76,7 @@ def test_memory_that_is_shared_counts_once_where_it_matters() -> None:
 
 def test_files_that_are_mapped_do_not_count(tmp_path_factory: pytest.TempPathFactory) -> None:
     code = (
-        "import mmap, sys; from workers.bounds import held_bytes; import os\n"
+        "import mmap, sys; from workers.containment.bounds import held_bytes; import os\n"
         "file = open(sys.argv[1], 'wb+'); file.truncate(200 << 20)\n"
         "before = held_bytes(os.getpid()); room = mmap.mmap(file.fileno(), 200 << 20, access=mmap.ACCESS_READ)\n"
         "sum(room[i] for i in range(0, len(room), 4096)); print(held_bytes(os.getpid()) - before)"
@@ -100,7 +100,7 @@ def test_everything_below_a_process_is_found() -> None:
 @pytest.mark.parametrize("most", [0, 50, 1 << 40])
 def test_open_files_are_bounded_for_what_is_started(most: int) -> None:
     code = (
-        "import json, resource, subprocess, sys; from workers.bounds import limit_files; limit_files(int(sys.argv[1]));"
+        "import json, resource, sys; from workers.containment.bounds import limit_files; limit_files(int(sys.argv[1]));"
         "print(json.dumps(resource.getrlimit(resource.RLIMIT_NOFILE)))"
     )
     seen = subprocess.run([sys.executable, "-c", code, str(most)], capture_output=True, text=True, check=True)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from workers import own_folder
-from workers.own_folder import OwnFolder
+from workers.containment import own_folder
+from workers.containment.own_folder import OwnFolder
 
 
 @pytest.fixture(autouse=True)
