@@ -21,7 +21,7 @@ from tests.waiting import until
 from tests.world import ENGINE, FINGERPRINT, World
 from workers.coordinator.attempt import Attempt, AttemptLog
 from workers.coordinator.endings import Ending
-from workers.coordinator.relay import Relay
+from workers.coordinator.relay import Harness, Relay
 from workers.protocol.channel import Channel
 from workers.protocol.frames import Connection, pair
 from workers.protocol.harness import (
@@ -105,12 +105,13 @@ class Try:
         self.child = Child(Connection(theirs))
         opened.callback(ours.close)
         opened.callback(self.child.close)
+        self.harness: Harness = Channel(ours, FROM_HARNESS)
         self.relay = Relay(
             coordination=world.coordination,
             settings=settings,
             attempt=attempt,
             job=world.coordination.held(attempt.lease),
-            harness=Channel(ours, FROM_HARNESS),
+            harness=self.harness,
         )
 
     def again(self) -> Try:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
+from types import SimpleNamespace
 from uuid import UUID
 
 import msgpack
@@ -57,8 +60,12 @@ def test_a_child_that_ends_is_dead_whenever_that_is(one: Try, said: str) -> None
     one.child.says(*SAID[said])
     one.child.close()
 
+    one.attempt.log.path.write_text("its last words")
+
     assert "harness child" in death(one.relay.run(one.stopping))
     assert one.job.status is JobStatus.RUNNING
+    (piece,) = one.world.results.last_logs(one.lease.id, 9).pieces
+    assert piece.text == "its last words"
 
 
 @pytest.mark.parametrize("said", SAID)
@@ -84,6 +91,26 @@ def test_a_child_that_freezes_where_it_has_something_to_do_is_given_up(hasty: Tr
 
 def test_a_child_that_has_all_its_answers_and_says_nothing_is_given_up(hasty: Try) -> None:
     assert "said nothing" in death(hasty.ends(PREPARED, AllCut()))
+
+
+def test_a_child_that_says_something_now_and_then_is_not_frozen(
+    one: Try, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = count()
+    monkeypatch.setattr(relay, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    heard: Iterator[FromHarness | TimeoutError] = iter(
+        [*map(Working, map(str, range(60))), TimeoutError(), Exited(9, None)]
+    )
+
+    def receive(_: float) -> FromHarness:
+        message = next(heard)
+        if isinstance(message, TimeoutError):
+            raise message
+        return message
+
+    monkeypatch.setattr(one.harness, "receive", receive)
+
+    assert death(one.relay.run(one.stopping)) == "the harness child was ended by SIGKILL"
 
 
 def test_a_child_that_waits_for_engines_is_not_frozen(
