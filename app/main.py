@@ -17,6 +17,8 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import RedirectResponse
 
 from app.api import events, groups, health, jobs, logs, queue, results, tasks
+from app.api.problems import as_json
+from app.api.schemas.problem import ProblemOut
 from app.broker import CeleryDoorbell
 from app.db.session import Sessions, check_schema, make_sessions
 from app.services.groups import GroupService
@@ -32,7 +34,7 @@ from app.settings import Settings, current
 from app.web.callers import OPEN, SECURITY_SCHEME, authenticate
 from app.web.deps import Services
 from app.web.heads import HeadAsGet
-from app.web.problems import Problem, add_handlers
+from app.web.problems import add_handlers
 from app.web.stream_slots import Places
 from app.web.turns import Turns
 from app.web.urls import NoKeysInUrls
@@ -59,9 +61,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.sessions = sessions
     app.state.services = _services(settings, sessions)
-    app.add_middleware(NoKeysInUrls)
+    app.add_middleware(NoKeysInUrls, answer=as_json)
     app.add_middleware(HeadAsGet)
-    add_handlers(app)
+    add_handlers(app, as_json)
     for module in ROUTERS:
         app.include_router(module.router)
     app.add_api_route("/", _root, include_in_schema=False)
@@ -140,7 +142,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     """FastAPI's document with the one schema that no endpoint returns by type."""
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
-        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        problem = ProblemOut.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas = document["components"]["schemas"]
         schemas |= problem.pop("$defs") | {"Problem": problem}
         document["components"]["securitySchemes"] = {"key": SECURITY_SCHEME}

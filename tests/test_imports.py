@@ -71,3 +71,16 @@ def test_of_sqlalchemy_only_the_session_is_known_outside_db() -> None:
     named = {(str(file.relative_to(ROOT)), name) for file in outside for name in of_sqlalchemy(file)}
     assert {file for file, name in named if name != "sqlalchemy.orm.Session"} == set()
     assert named, "the services name it"
+
+
+def test_what_pages_and_endpoints_share_is_neither_json_nor_html() -> None:
+    """A cursor is JSON inside, which nobody sees; what is sent has its form from who answers."""
+    names = {
+        alias.name
+        for file in (ROOT / "app" / "web").glob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    assert {"StreamingResponse", "Request"} <= names
+    assert names & {"JSONResponse", "HTMLResponse", "PlainTextResponse", "BaseModel", "jinja2"} == set()

@@ -12,12 +12,12 @@ from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
+from app.api.problems import problems
 from app.api.schemas.job import EventList, EventOut
 from app.api.views import event_out, snapshot
 from app.errors import BusyError, TooManyStreamsError, UnknownJobError
 from app.web.deps import Blank, JobId, Services, ServicesDep, known_parameters, page_size
 from app.web.preference import preferred
-from app.web.problems import problems
 from app.web.streams import LOOK_SECONDS, Admission, Stream
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(known_parameters)])

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 
 from fastapi import APIRouter, Depends
 
+from app.api.problems import problems
 from app.api.schemas.cluster import DeviceOut, EngineOut, GroupList, GroupOut, GroupReplicaOut
 from app.api.views import failure_out
 from app.domain.replica import Replica
 from app.errors import UnknownGroupError
 from app.services.groups import GroupState
 from app.web.deps import CallerDep, Services, ServicesDep, known_parameters
-from app.web.problems import problems
 
 router = APIRouter(prefix="/v1/groups", tags=["groups"], dependencies=[Depends(known_parameters)])
 

@@ -9,12 +9,13 @@ from importlib.metadata import version
 from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse, PlainTextResponse
 
+from app.api.problems import as_json, problems
 from app.api.schemas.cluster import LiveOut, ReadyOut
 from app.domain.replica import DeviceState
 from app.errors import BrokerUnreachableError, DatabaseUnreachableError, FaultyField
 from app.services.health import OK
 from app.web.deps import Services, ServicesDep, known_parameters
-from app.web.problems import problem, problems
+from app.web.problems import Problem
 
 router = APIRouter(tags=["health"], dependencies=[Depends(known_parameters)])
 
@@ -40,7 +41,8 @@ def read_readiness(services: ServicesDep) -> ReadyOut | JSONResponse:
     if not down:
         return ReadyOut(status="ready", checks=dict(checks))
     detail = "; ".join(f"{fault.path}: {fault.message}" for fault in down)
-    return problem(503, "not_ready", "Not ready", detail, faults=down, headers={"Retry-After": "5"})
+    found = Problem(503, "not_ready", "Not ready", detail, tuple(down), {"Retry-After": "5"})
+    return as_json(found)
 
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse, responses=problems())

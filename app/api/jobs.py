@@ -17,6 +17,7 @@ from fastapi.responses import PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 
 from app.api.bodies import JsonObject, request_body, root, shape_faults
+from app.api.problems import fault_out, problems
 from app.api.schemas.job import JobOut, JobPage
 from app.api.schemas.submission import DryRunOut, JobIn, JobPatch
 from app.api.text import job_text
@@ -55,8 +56,7 @@ from app.web.problems import (
     NotJsonError,
     TooLargeError,
     TooSlowError,
-    fault_out,
-    problems,
+    shown,
 )
 from app.workloads.lm_eval.reading.read import Submission
 from app.workloads.lm_eval.reading.safety import change_faults
@@ -155,7 +155,7 @@ def dry_run_out(services: Services, fields: Mapping[str, Any]) -> Response:
     try:
         submission = checked(services, fields)
     except InvalidJobError as error:
-        faults = [fault_out(fault) for fault in error.faults]
+        faults = [fault_out(shown(fault)) for fault in error.faults]
         out = DryRunOut(valid=False, plan=None, errors=faults, tasks=[], notes=[])
     else:
         out = DryRunOut(

@@ -14,11 +14,11 @@ from fastapi.responses import PlainTextResponse
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
+from app.api.problems import problems
 from app.domain.visible import visible
 from app.errors import BusyError, DatabaseError, TooManyStreamsError, UnknownJobError
 from app.services.results import LogPage
 from app.web.deps import Blank, JobId, Services, ServicesDep, known_parameters
-from app.web.problems import problems
 from app.web.streams import Admission, Stream
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["results"], dependencies=[Depends(known_parameters)])

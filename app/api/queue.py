@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends
 
+from app.api.problems import problems
 from app.api.schemas.cluster import QueueOut, WaitingOut
 from app.domain.keys import Caller
 from app.services.job_view import job_path
 from app.services.queue import Waiting
 from app.web.deps import CallerDep, ServicesDep, known_parameters
-from app.web.problems import problems
 
 PRIVATE = ("id", "name", "owner", "model", "href")
 

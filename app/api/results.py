@@ -9,6 +9,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
+from app.api.problems import problems
 from app.api.schemas.output import ArtifactList, ArtifactOut, SamplePage
 from app.api.views import answer
 from app.domain.output import Sample, SampleFilter
@@ -16,7 +17,6 @@ from app.domain.storable import storable
 from app.errors import NoResultsYetError, UnknownArtifactError, UnknownJobError
 from app.web import cursors
 from app.web.deps import Blank, Cursor, JobId, ServicesDep, Word, known_parameters, page_size
-from app.web.problems import problems
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["results"], dependencies=[Depends(known_parameters)])
 

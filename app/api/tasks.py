@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 
+from app.api.problems import problems
 from app.api.schemas.cluster import TaskDetailOut, TaskPage, TaskSummaryOut
 from app.errors import UnknownTaskError
 from app.web import cursors
 from app.web.deps import Cursor, ServicesDep, known_parameters, page_size
-from app.web.problems import problems
 
 router = APIRouter(prefix="/v1/tasks", tags=["tasks"], dependencies=[Depends(known_parameters)])
 

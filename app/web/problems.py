@@ -1,17 +1,16 @@
-"""Errors as RFC 9457 problems: one table from error to status, used by handlers and by OpenAPI alike."""
+"""Errors as people hear of them: one table from error to status, and what every one says, in whatever form."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeAlias
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
@@ -22,7 +21,6 @@ from app.errors import EvalqError, FaultyField, InvalidRequestError
 
 log = logging.getLogger(__name__)
 
-MEDIA_TYPE = "application/problem+json"
 MOST_SHOWN = 200
 MOST_CHARACTERS = 2000
 MOST_ALLOWED = 100
@@ -109,41 +107,26 @@ ANYWHERE: tuple[type[EvalqError], ...] = (
 """What every call may answer."""
 
 
-class Fault(BaseModel):
-    """One thing wrong with what was sent."""
+@dataclass(frozen=True)
+class Problem:
+    """What somebody hears of an error; it repeats no secret of what was sent, and is no longer than anybody reads."""
 
-    path: str = Field(description="Where: a dotted path into the body, or `query.` and a parameter.")
-    message: str
-    allowed: list[str] | None = Field(description="What would be right, where that can be listed.")
-
-
-class Problem(BaseModel):
-    """An RFC 9457 problem; `code` is stable, `detail` is for people."""
-
-    type: str
-    title: str
     status: int
-    detail: str
     code: str
-    errors: list[Fault]
+    title: str
+    detail: str
+    faults: tuple[FaultyField, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", _safe(self.detail, MOST_CHARACTERS))
+        object.__setattr__(self, "faults", tuple(map(shown, self.faults)))
 
 
-def problem(
-    status: int,
-    code: str,
-    title: str,
-    detail: str,
-    *,
-    faults: Sequence[FaultyField] = (),
-    headers: Mapping[str, str] | None = None,
-) -> JSONResponse:
-    """The answer that carries an error; it repeats no secret of what was sent."""
-    kind = f"urn:evalq:problem:{code}"
-    detail = _safe(detail, MOST_CHARACTERS)
-    listed = [fault_out(fault) for fault in faults]
-    body = Problem(type=kind, title=title, status=status, detail=detail, code=code, errors=listed)
-    content = body.model_dump(mode="json")
-    return JSONResponse(content, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+def shown(fault: FaultyField) -> FaultyField:
+    """A fault as it may be shown."""
+    allowed = tuple(cut(name, MOST_SHOWN) for name in (fault.allowed or ())[:MOST_ALLOWED])
+    return FaultyField(_safe(fault.path, MOST_SHOWN), _safe(fault.message, MOST_CHARACTERS), allowed or None)
 
 
 def cut(text: str, most: int) -> str:
@@ -151,25 +134,16 @@ def cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]}..."
 
 
-def fault_out(fault: FaultyField) -> Fault:
-    """A fault as JSON shows it, no longer than anybody reads; it repeats no secret of what was sent."""
-    allowed = [cut(name, MOST_SHOWN) for name in (fault.allowed or ())[:MOST_ALLOWED]]
-    path, message = _safe(fault.path, MOST_SHOWN), _safe(fault.message, MOST_CHARACTERS)
-    return Fault(path=path, message=message, allowed=allowed or None)
-
-
 def _safe(text: str, most: int) -> str:
     """Without secrets and short; read a little further than shown, so that half a secret is none that is left."""
     return cut(redact(text[: 2 * most]), most)
 
 
-def from_error(error: EvalqError) -> JSONResponse:
-    """An error raised on purpose, as a problem; one without a place in the table is ours: 500."""
+def problem_of(error: EvalqError) -> Problem:
+    """What an error raised on purpose says; one without a place in the table is ours: 500."""
     status = STATUS.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
-    faults = error.faults if isinstance(error, InvalidRequestError) else []
-    return problem(
-        status, error.code, _title(type(error)), str(error), faults=faults, headers=_headers(error)
-    )
+    faults = tuple(error.faults) if isinstance(error, InvalidRequestError) else ()
+    return Problem(status, error.code, title(type(error)), str(error), faults, _headers(error))
 
 
 def _headers(error: EvalqError) -> Mapping[str, str]:
@@ -182,60 +156,47 @@ def _headers(error: EvalqError) -> Mapping[str, str]:
             return {}
 
 
-def _title(kind: type[EvalqError]) -> str:
+def title(kind: type[EvalqError]) -> str:
+    """The kind of an error, in words."""
     return (kind.__doc__ or kind.__name__).partition(".")[0].partition(";")[0]
 
 
-def problems(*kinds: type[EvalqError]) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI's `responses` for these errors, and for those that any call may answer."""
-    answers: dict[int | str, dict[str, Any]] = {}
-    for kind in dict.fromkeys([*kinds, *ANYWHERE]):
-        answer = answers.setdefault(int(STATUS[kind]), {"description": "", "content": {MEDIA_TYPE: {}}})
-        answer["description"] = " ".join(
-            filter(None, [answer["description"], f"`{kind.code}`: {kind.__doc__}"])
-        )
-        content = answer["content"][MEDIA_TYPE]
-        content["schema"] = {"$ref": "#/components/schemas/Problem"}
-        content.setdefault("examples", {})[kind.code] = {"value": _example(kind)}
-    return answers
+Answer: TypeAlias = Callable[[Problem], Response]
 
 
-def _example(kind: type[EvalqError]) -> dict[str, Any]:
-    faults = []
-    if issubclass(kind, InvalidRequestError):
-        faults = [{"path": "tasks.0", "message": "there is no task gsm8kk", "allowed": ["gsm8k"]}]
-    return {
-        "type": f"urn:evalq:problem:{kind.code}",
-        "title": _title(kind),
-        "status": int(STATUS[kind]),
-        "detail": "; ".join(f"{fault['path']}: {fault['message']}" for fault in faults) or kind.__doc__,
-        "code": kind.code,
-        "errors": faults,
+def add_handlers(app: FastAPI, answer: Answer) -> None:
+    """Every error leaves the service as a problem, those of the framework included; `answer` gives it its form."""
+    kinds: dict[type[Exception], Callable[[Request, Any], Problem]] = {
+        EvalqError: _of_evalq,
+        RequestValidationError: _of_parameters,
+        HTTPException: _of_http,
+        errors.DatabaseUnreachableError: _of_outage,
+        ClientDisconnect: _of_disconnect,
+        Exception: _of_surprise,
     }
+    for kind, told in kinds.items():
+        app.add_exception_handler(kind, _handler(told, answer))
 
 
-def add_handlers(app: FastAPI) -> None:
-    """Every error leaves the API as a problem, those of the framework included."""
-    app.add_exception_handler(EvalqError, _on_evalq_error)
-    app.add_exception_handler(RequestValidationError, _on_invalid_parameter)
-    app.add_exception_handler(HTTPException, _on_http_error)
-    app.add_exception_handler(errors.DatabaseUnreachableError, _on_database_error)
-    app.add_exception_handler(ClientDisconnect, _on_disconnect)
-    app.add_exception_handler(Exception, _on_surprise)
+def _handler(
+    told: Callable[[Request, Any], Problem], answer: Answer
+) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def handle(request: Request, error: Exception) -> Response:
+        return answer(told(request, error))
+
+    return handle
 
 
-async def _on_evalq_error(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, EvalqError)  # noqa: S101 - narrows what the framework promises
-    return from_error(error)
+def _of_evalq(_: Request, error: EvalqError) -> Problem:
+    return problem_of(error)
 
 
-async def _on_invalid_parameter(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - narrows what the framework promises
+def _of_parameters(_: Request, error: RequestValidationError) -> Problem:
     faults = [
         FaultyField(".".join(map(str, fault["loc"])), in_words([fault["msg"]]), _allowed(fault))
         for fault in error.errors()
     ]
-    return from_error(InvalidRequestError(faults))
+    return problem_of(InvalidRequestError(faults))
 
 
 def in_words(messages: Iterable[str]) -> str:
@@ -250,14 +211,13 @@ def _allowed(fault: Mapping[str, Any]) -> tuple[str, ...] | None:
     return tuple(expected.replace("' or '", "', '").strip("'").split("', '")) if expected else None
 
 
-async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)  # noqa: S101 - narrows what the framework promises
+def _of_http(request: Request, error: HTTPException) -> Problem:
     status = HTTPStatus(error.status_code)
     headers = dict(error.headers or {})
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(_possible(request))
     detail = _way_out(request, error, headers) or error.detail
-    return problem(status, status.name.lower(), status.phrase, detail, headers=headers)
+    return Problem(status, status.name.lower(), status.phrase, detail, headers=headers)
 
 
 def _possible(request: Request) -> list[str]:
@@ -279,19 +239,18 @@ def _way_out(request: Request, error: HTTPException, headers: Mapping[str, str])
             return None
 
 
-async def _on_database_error(_: Request, error: Exception) -> JSONResponse:
+def _of_outage(_: Request, error: errors.DatabaseUnreachableError) -> Problem:
     log.error("%s", error)
-    kind = errors.DatabaseUnreachableError
-    detail = "the database does not answer; ask again in a moment"
-    return problem(STATUS[kind], kind.code, _title(kind), detail, headers={"Retry-After": "5"})
+    kind, detail = type(error), "the database does not answer; ask again in a moment"
+    return Problem(STATUS[kind], kind.code, title(kind), detail, headers={"Retry-After": "5"})
 
 
-async def _on_disconnect(*_: object) -> JSONResponse:
+def _of_disconnect(_: Request, __: ClientDisconnect) -> Problem:
     """Nobody reads it: the client went away in the middle of its body."""
-    return from_error(MalformedJsonError("the body is not whole"))
+    return problem_of(MalformedJsonError("the body is not whole"))
 
 
-async def _on_surprise(_: Request, error: Exception) -> JSONResponse:
+def _of_surprise(_: Request, error: Exception) -> Problem:
     log.error("an unforeseen error", exc_info=error)
     detail = "an unforeseen error; the server's log has the traceback"
-    return problem(500, "internal", "Internal Server Error", detail)
+    return Problem(500, "internal", "Internal Server Error", detail)

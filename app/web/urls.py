@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.domain.redaction import redact, secrets_in
 from app.errors import FaultyField
-from app.web.problems import KeyInUrlError, from_error
+from app.web.problems import Answer, KeyInUrlError, problem_of
 
 ADVICE = "a key in a URL is kept where others read it: send it as `Authorization: Bearer evq_...`, and revoke this one"
 CURSOR = "cursor"
@@ -21,15 +21,16 @@ NAMES = frozenset({"auth", "authorization", "bearer", "key"})
 class NoKeysInUrls:
     """Refuses requests with a credential in their query, whatever they ask for, and repeats it nowhere."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, answer: Answer) -> None:
         self._app = app
+        self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The answer, or a problem that names the parameter."""
         faults = []
         if scope["type"] == "http":
             faults = [FaultyField(path, ADVICE) for path in keys_in(scope["query_string"])]
-        answer = from_error(KeyInUrlError(faults)) if faults else self._app
+        answer = self._answer(problem_of(KeyInUrlError(faults))) if faults else self._app
         await answer(scope, receive, send)
 
 

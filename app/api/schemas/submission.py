@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictStr, create_
 
 from app.api.schemas.job import PlanOut
 from app.api.schemas.posted import posted_fields, stated
-from app.web.problems import Fault
+from app.api.schemas.problem import Fault
 from app.workloads.lm_eval.spec import LmEvalSpec
 
 EXAMPLE: JsonValue = {

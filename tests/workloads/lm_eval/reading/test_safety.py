@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from app.api.jobs import dry_run_out
+from app.api.problems import as_json
 from app.domain.keys import new_token
 from app.errors import InvalidJobError
-from app.web.problems import from_error
+from app.web.problems import problem_of
 from tests.faults.model import make_model
 from tests.workloads.lm_eval.reading.desk import TASK, Desk
 
@@ -211,7 +212,7 @@ def test_credentials_are_refused_and_not_repeated(desk: Desk, fields: dict[str, 
 def test_a_credential_used_as_a_name_is_refused_and_not_repeated(desk: Desk, fields: dict[str, Any]) -> None:
     with pytest.raises(InvalidJobError) as refused:
         desk.submit(**fields)
-    assert HF_TOKEN[:20] not in bytes(from_error(refused.value).body).decode()
+    assert HF_TOKEN[:20] not in bytes(as_json(problem_of(refused.value)).body).decode()
     services: Any = SimpleNamespace(submissions=SimpleNamespace(check=lambda _: desk.submit(**fields)))
     assert HF_TOKEN[:20] not in bytes(dry_run_out(services, {}).body).decode()
 

@@ -1,0 +1,26 @@
+"""What went wrong, as clients see it."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Fault(BaseModel):
+    """One thing wrong with what was sent."""
+
+    path: str = Field(description="Where: a dotted path into the body, or `query.` and a parameter.")
+    message: str
+    allowed: list[str] | None = Field(description="What would be right, where that can be listed.")
+
+
+class ProblemOut(BaseModel):
+    """An RFC 9457 problem; `code` is stable, `detail` is for people."""
+
+    model_config = ConfigDict(title="Problem")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[Fault]
