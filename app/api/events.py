@@ -13,8 +13,8 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from app.api.problems import problems
+from app.api.rendering import event_out, snapshot
 from app.api.schemas.job import EventList, EventOut
-from app.api.views import event_out, snapshot
 from app.errors import BusyError, TooManyStreamsError, UnknownJobError
 from app.web.deps import Blank, JobId, Services, ServicesDep, known_parameters, page_size
 from app.web.preference import preferred

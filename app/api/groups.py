@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from fastapi import APIRouter, Depends
 
 from app.api.problems import problems
+from app.api.rendering import failure_out
 from app.api.schemas.cluster import DeviceOut, EngineOut, GroupList, GroupOut, GroupReplicaOut
-from app.api.views import failure_out
 from app.domain.replica import Replica
 from app.errors import UnknownGroupError
 from app.services.groups import GroupState

@@ -16,12 +16,12 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 
-from app.api.bodies import JsonObject, request_body, root, shape_faults
 from app.api.problems import fault_out, problems
+from app.api.rendering import answer, job_out, plan_out
+from app.api.request_body import JsonObject, request_body, root, shape_faults
 from app.api.schemas.job import JobOut, JobPage
 from app.api.schemas.submission import DryRunOut, JobIn, JobPatch
 from app.api.text import job_text
-from app.api.views import answer, job_out, plan_out
 from app.domain.job import Job, JobStatus
 from app.domain.job_filter import JobFilter
 from app.domain.keys import Caller

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from app.api.problems import problems
+from app.api.rendering import answer
 from app.api.schemas.output import ArtifactList, ArtifactOut, SamplePage
-from app.api.views import answer
 from app.domain.output import Sample, SampleFilter
 from app.domain.storable import storable
 from app.errors import NoResultsYetError, UnknownArtifactError, UnknownJobError
