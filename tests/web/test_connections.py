@@ -23,7 +23,7 @@ HEAD = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
 def port(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A server with little patience."""
     monkeypatch.setattr(connections, "HEAD_SECONDS", 0.5)
-    monkeypatch.setattr("app.api.bodies.BODY_SECONDS", 0.5)
+    monkeypatch.setattr("app.api.request_body.BODY_SECONDS", 0.5)
     config = uvicorn.Config(app, port=0, http=BoundedHttp, ws="none", log_level="critical")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
