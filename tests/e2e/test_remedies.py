@@ -13,12 +13,10 @@ import pytest
 
 from tests.client import eventually, falls
 from tests.e2e.stack import Stack, settings
+from tests.faults.clients import DEADLY
 from tests.faults.cluster import kind_of
 from tests.faults.model import make_model
 from tests.servers import Postgres
-
-DEADLY = "David asks: Where do moles"
-"""In one of the first requests of `e2e_generate`."""
 
 HOOKS = Path(__file__).parents[1] / "faults" / "hooks"
 

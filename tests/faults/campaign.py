@@ -15,7 +15,7 @@ from itertools import count
 from pathlib import Path
 
 from tests.faults.checker import Checker, Outcome, outcome, unfinished
-from tests.faults.clients import Client, Engines, History, Variant, running_clients, variants
+from tests.faults.clients import Client, Engines, History, Variant, deadly, running_clients, variants
 from tests.faults.cluster import Cluster
 from tests.faults.disk import small_disk
 from tests.faults.faults import Fault, Saboteur
@@ -40,6 +40,8 @@ class Plan:
     kinds: tuple[str, ...] = ()
     """Faults that are done first, by name, before others are drawn."""
     engines: Engines = Engines.MIXED
+    deadly: bool = True
+    """Whether some jobs have a request that kills engines: they take their time."""
 
 
 @dataclass
@@ -139,6 +141,8 @@ class _Campaign:
         self._service = service
         self._cluster, self._database = service.cluster, service.database
         self._kinds = variants(str(service.model), plan.engines)
+        if plan.deadly:
+            self._kinds.append(deadly(str(service.model), plan.engines))
         self._say = say
         self._rng = random.Random(plan.seed)
         self._saboteur = Saboteur(

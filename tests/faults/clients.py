@@ -17,6 +17,8 @@ from tests.client import TERMINAL
 from tests.faults.cluster import Cluster
 
 PATIENCE_SECONDS = 0.3
+DEADLY = "David asks: Where do moles"
+"""In one of the first requests of `e2e_generate`."""
 AGAIN = {409, 429, 500, 502, 503, 504}
 """Answers after which a client asks again: a 409 says that its key is in flight."""
 
@@ -61,6 +63,13 @@ def variants(model: str, engines: Engines) -> list[Variant]:
         ),
         Variant("lost", base | {"model_args": usual, "tasks": ["e2e_lost", "e2e_rolling"], "limit": 2}),
     ]
+
+
+def deadly(model: str, engines: Engines) -> Variant:
+    """One of its requests kills every engine that it comes to; the others are answered all the same."""
+    args = {"pretrained": model, "delay_seconds": 0.012, "dies_on": DEADLY} | engine_args(engines, usual=True)
+    body = {"model": "echo", "batch_size": 4, "reuse_responses": False, "model_args": args}
+    return Variant("deadly", body | {"tasks": ["e2e_generate"], "limit": 12})
 
 
 @dataclass

@@ -10,6 +10,7 @@ SHORT = Plan(
     lease_seconds=3.0,
     pause_seconds=1.2,
     clients=3,
+    deadly=False,
     kinds=(
         *("fail point", "kill a child", "freeze a part", "terminated backends", "kill a part"),
         *("broker restart", "database restart", "doubled messages", "freeze a child", "starved broker"),
