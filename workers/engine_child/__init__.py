@@ -1,1 +1,1 @@
-"""Runs in a backend's own environment: loads one model and answers chunks until told to stop."""
+"""Runs in a backend's own environment: loads one model and answers chunks until its supervisor is gone."""

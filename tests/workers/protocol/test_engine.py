@@ -63,6 +63,10 @@ def test_every_message_comes_out_as_it_went_in(kinds: Messages[object], message:
     assert kinds.opened(msgpack.unpackb(msgpack.packb(packed(message)))) == message
 
 
+def test_half_a_surrogate_pair_in_a_text_can_be_stored() -> None:
+    assert msgpack.unpackb(pack_response("half \ud83d")) == "half \\ud83d"
+
+
 def test_all_kinds_are_tried_here() -> None:
     assert {type(said) for said in TOLD} == set(get_args(ToEngine))
     assert {type(said) for said in HEARD} == set(get_args(FromEngine))
