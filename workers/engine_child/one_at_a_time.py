@@ -30,7 +30,10 @@ class Answering(Protocol):
 
 
 class InWork:
-    """One chunk in work: what is told of it, and whether it is still wanted. All raise DroppedError if it is not."""
+    """One chunk in work: what is told of it, and whether it is still wanted.
+
+    `look`, `answered` and `generated` raise DroppedError where it is not.
+    """
 
     def __init__(self, chunk: UUID, reports: Reports, look: Callable[[], None]) -> None:
         self._chunk = chunk
