@@ -21,7 +21,7 @@ from app.errors import LeaseLostError
 from app.services.serving import Answer, Claimed
 from app.settings import Settings
 from workers.gpu_worker.autopsy import Autopsy, EngineEnd, Patient
-from workers.gpu_worker.backlog import Backlog
+from workers.gpu_worker.backlog import Backlog, Settled
 from workers.gpu_worker.chunk_messages import to_be_answered
 from workers.gpu_worker.endings import Ending, EngineFailed, Fenced, Released
 from workers.gpu_worker.engine_line import EngineLine, Heard, Silence
@@ -232,8 +232,16 @@ class Feed:
         if settled is not None:  # else told twice, or dropped meanwhile
             self._log.end(message.chunk, settled.writers, message.log_end)
             self._settled_since = self._leaving_since is not None
-            answer = Answer(message.responses, settled.seconds, message.tokens)
-            self._held.answer(settled.claimed, answer)
+            self._store(message, settled)
+
+    def _store(self, message: Answered, settled: Settled) -> None:
+        chunk, said = settled.claimed.chunk, len(message.responses)
+        if said == len(chunk.keys):
+            self._held.answer(settled.claimed, Answer(message.responses, settled.seconds, message.tokens))
+            return
+        words = f"the engine gave {said} responses to {len(chunk.keys)} requests"
+        failure = Failure(FailureCode.INTERNAL, words, job_id=chunk.job_id)
+        self._held.give_up(*after_failure(chunk, interrupted=False), failure)
 
     def _chunk_failed(self, message: ChunkFailed) -> Ending | None:
         """Count the failure, and the engine's end where it did not survive it."""

@@ -103,6 +103,15 @@ def test_a_failed_chunk_is_counted_and_the_engine_goes_on(world: World, feeding:
     assert split[1]["message"] == "ValueError: cannot read 'a secret'"
 
 
+def test_an_answer_that_does_not_fit_its_chunk_is_a_failure_of_it(world: World, feeding: Feeds) -> None:
+    world.running(chunks=1)
+    give_payloads(world)
+    one = loaded(feeding)
+    one.peer.say(Answered(one.peer.take().chunk, (b"a",), 0.1, 1, 1, 0))
+    one.peer.take()
+    assert chunk_rows(world, "status", "failures") == [("claimed", 1)]
+
+
 def test_a_broken_device_is_not_held_against_the_chunk_that_met_it(world: World, feeding: Feeds) -> None:
     world.running(chunks=1)
     give_payloads(world)
