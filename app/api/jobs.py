@@ -1,43 +1,31 @@
-"""Jobs over HTTP: submit, list, read, change, stop, go on, delete."""
+"""Jobs over HTTP: list, read, change, stop, go on, delete."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
-from contextlib import aclosing
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
-import anyio
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import PlainTextResponse
-from starlette.concurrency import run_in_threadpool
 
-from app.api.problems import fault_out, problems
-from app.api.rendering import answer, job_out, plan_out
-from app.api.request_body import JsonObject, request_body, root, shape_faults
+from app.api.problems import problems
+from app.api.rendering import answer, job_answer, job_out
+from app.api.request_body import BODY_PROBLEMS, JsonObject, request_body, shape_faults
 from app.api.schemas.job import JobOut, JobPage
-from app.api.schemas.submission import DryRunOut, JobIn, JobPatch
+from app.api.schemas.submission import JobPatch
 from app.api.text import job_text
-from app.domain.job import Job, JobStatus
+from app.domain.job import JobStatus
 from app.domain.job_filter import JobFilter
-from app.domain.keys import Caller
 from app.errors import (
-    BusyError,
-    IdempotencyConflictError,
-    IdempotencyInFlightError,
     IllegalMoveError,
-    InvalidJobError,
     InvalidRequestError,
     QuotaExceededError,
     StaleJobError,
-    TooManyRequestsError,
     UnknownJobError,
 )
-from app.services.job_view import job_path
 from app.web import cursors
 from app.web.deps import (
     Blank,
@@ -51,143 +39,11 @@ from app.web.deps import (
     page_size,
 )
 from app.web.preference import preferred
-from app.web.problems import (
-    MalformedJsonError,
-    NotJsonError,
-    TooLargeError,
-    TooSlowError,
-    shown,
-)
-from app.workloads.lm_eval.reading.read import Submission
 from app.workloads.lm_eval.reading.safety import change_faults
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(known_parameters)])
 
-MOST_WAIT_SECONDS = 60
-BODY_PROBLEMS = (MalformedJsonError, NotJsonError, TooLargeError, TooSlowError, BusyError)
 CHANGE_PROBLEMS = (UnknownJobError, IllegalMoveError, StaleJobError)
-
-Key = Annotated[
-    str | None,
-    Header(
-        min_length=1,
-        max_length=255,
-        pattern="^[ -~]*$",
-        description="Printable ASCII. Post again with the same key to get the first job.",
-    ),
-]
-
-
-@router.post(
-    "",
-    status_code=202,
-    response_model=JobOut,
-    summary="Submit a job",
-    response_description="The job, queued; with `Prefer: wait=N` as it is when it ends or after N seconds.",
-    openapi_extra=request_body(JobIn),
-    responses=problems(
-        *BODY_PROBLEMS,
-        InvalidJobError,
-        IdempotencyConflictError,
-        IdempotencyInFlightError,
-        QuotaExceededError,
-    )
-    | {
-        200: {"model": JobOut | DryRunOut, "description": "The job first posted with this key; or a dry run."}
-    },
-)
-async def submit_job(
-    body: JsonObject,
-    services: ServicesDep,
-    caller: CallerDep,
-    request: Request,
-    *,
-    dry_run: Annotated[bool, Query(description="Validate and plan, store nothing.")] = False,
-    idempotency_key: Key = None,
-    prefer: Annotated[str | None, Header(description="`wait=N`, at most 60 seconds.")] = None,
-) -> Response:
-    """lm-eval's own names; every fault comes at once, and nothing is queued that cannot run."""
-    if dry_run:
-        return await services.turns.take(body.size_bytes, partial(dry_run_out, services, body.fields))
-    store = partial(_stored, services, body.fields, caller, idempotency_key)
-    job, created = await services.turns.take(body.size_bytes, store)
-    headers = {"Location": job_path(job)}
-    wait = _wait_seconds(prefer)
-    if wait and await _ended(services, request, job.id, wait):
-        headers["Preference-Applied"] = f"wait={wait}"
-    return await run_in_threadpool(_shown, services, job.id, 202 if created else 200, headers)
-
-
-def _shown(
-    services: Services, job_id: UUID, status: int = 200, headers: Mapping[str, str] | None = None
-) -> Response:
-    return answer(job_out(services.jobs.view(job_id)), status, headers)
-
-
-def _stored(
-    services: Services, fields: Mapping[str, Any], caller: Caller, idempotency_key: str | None
-) -> tuple[Job, bool]:
-    def check() -> Submission:
-        return checked(services, fields)
-
-    if idempotency_key is None:
-        return services.jobs.submit(check(), caller.name, team=caller.team)
-    body_hash = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
-    return services.jobs.submit_once(check, caller.name, idempotency_key, body_hash, caller.team)
-
-
-def checked(services: Services, fields: Mapping[str, Any]) -> Submission:
-    """A job that can run, or InvalidJobError with the faults of shape and of meaning together."""
-    faults = shape_faults(JobIn, fields)
-    misshapen = {root(fault) for fault in faults}
-    try:
-        submission = services.submissions.check({k: v for k, v in fields.items() if k not in misshapen})
-    except InvalidJobError as error:
-        meant = [fault for fault in error.named if root(fault) not in misshapen]
-        raise InvalidJobError([*faults, *meant], error.more) from None
-    if faults:
-        raise InvalidJobError(faults)
-    return submission
-
-
-def dry_run_out(services: Services, fields: Mapping[str, Any]) -> Response:
-    """What would become of the job; its faults are the answer, not an error."""
-    try:
-        submission = checked(services, fields)
-    except InvalidJobError as error:
-        faults = [fault_out(shown(fault)) for fault in error.faults]
-        out = DryRunOut(valid=False, plan=None, errors=faults, tasks=[], notes=[])
-    else:
-        out = DryRunOut(
-            valid=True,
-            plan=plan_out(submission.plan),
-            errors=[],
-            tasks=list(submission.tasks),
-            notes=list(submission.notes),
-        )
-    return answer(out)
-
-
-def _wait_seconds(prefer: str | None) -> int:
-    """N of `Prefer: wait=N`, at most a minute; a preference that is not understood is ignored (RFC 7240)."""
-    for preference in (prefer or "").split(","):
-        name, _, value = preference.partition(";")[0].partition("=")
-        value = value.strip().strip('"')
-        if name.strip().lower() == "wait" and value.isascii() and value.isdigit():
-            return min(int(value[:9]), MOST_WAIT_SECONDS)
-    return 0
-
-
-async def _ended(services: Services, request: Request, job_id: UUID, seconds: int) -> bool:
-    """Return when the job is terminal, or after so many seconds; False where no place to wait is left."""
-    try:
-        with services.streams.place(request.state.key_id), anyio.move_on_after(seconds):
-            async with aclosing(services.wakeups.follow(job_id, 0, seconds)) as stream:
-                async for _ in stream:
-                    pass
-    except TooManyRequestsError:
-        return False
-    return True
 
 
 def _before(created_at: str, job_id: str) -> tuple[datetime, UUID]:
@@ -260,7 +116,7 @@ def _changed(services: Services, job_id: UUID, fields: Mapping[str, Any]) -> Res
     if faults := shape_faults(JobPatch, fields) or change_faults(fields):
         raise InvalidRequestError(faults)
     services.jobs.change(job_id, **fields)
-    return _shown(services, job_id)
+    return job_answer(services, job_id)
 
 
 @router.post(
@@ -269,7 +125,7 @@ def _changed(services: Services, job_id: UUID, fields: Mapping[str, Any]) -> Res
 def cancel_job(job_id: JobId, services: ServicesDep) -> Response:
     """A waiting job ends now; a running one stops within seconds. Safe to repeat."""
     services.jobs.cancel(job_id)
-    return _shown(services, job_id)
+    return job_answer(services, job_id)
 
 
 @router.post(
@@ -278,7 +134,7 @@ def cancel_job(job_id: JobId, services: ServicesDep) -> Response:
 def pause_job(job_id: JobId, services: ServicesDep) -> Response:
     """Hold the job with every answer it has. Safe to repeat."""
     services.jobs.pause(job_id)
-    return _shown(services, job_id)
+    return job_answer(services, job_id)
 
 
 @router.post(
@@ -290,7 +146,7 @@ def pause_job(job_id: JobId, services: ServicesDep) -> Response:
 def resume_job(job_id: JobId, services: ServicesDep) -> Response:
     """Let the job wait for its turn again. Safe to repeat."""
     services.jobs.resume(job_id)
-    return _shown(services, job_id)
+    return job_answer(services, job_id)
 
 
 @router.post(
@@ -302,7 +158,7 @@ def resume_job(job_id: JobId, services: ServicesDep) -> Response:
 def retry_job(job_id: JobId, services: ServicesDep) -> Response:
     """A failed, partially failed or cancelled job goes on, keeping every answer it has."""
     services.jobs.retry(job_id)
-    return _shown(services, job_id)
+    return job_answer(services, job_id)
 
 
 @router.delete(

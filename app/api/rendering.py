@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from uuid import UUID
 
 from fastapi import Response
 from pydantic import BaseModel
@@ -24,6 +25,7 @@ from app.domain.job import JobTask
 from app.domain.plan import Plan
 from app.domain.storable import storable
 from app.services.job_view import JobView
+from app.web.deps import Services
 
 SNAPSHOT = "job.snapshot"
 
@@ -31,6 +33,13 @@ SNAPSHOT = "job.snapshot"
 def answer(out: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A body as the answer, written here: the framework would write it on the event loop, where all others wait."""
     return Response(out.model_dump_json(), status, headers, "application/json")
+
+
+def job_answer(
+    services: Services, job_id: UUID, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """The job as it is now, as the answer."""
+    return answer(job_out(services.jobs.view(job_id)), status, headers)
 
 
 def job_out(view: JobView) -> JobOut:

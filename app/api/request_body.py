@@ -17,9 +17,12 @@ from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
 
 from app.domain.storable import unstorable
-from app.errors import FaultyField, InvalidRequestError
+from app.errors import BusyError, FaultyField, InvalidRequestError
 from app.web.deps import ServicesDep
 from app.web.problems import MalformedJsonError, NotJsonError, TooLargeError, TooSlowError, in_words
+
+BODY_PROBLEMS = (MalformedJsonError, NotJsonError, TooLargeError, TooSlowError, BusyError)
+"""What a call that takes a body may answer."""
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 BODY_SECONDS = 60.0

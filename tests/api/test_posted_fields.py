@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from app.api.jobs import checked
 from app.api.schemas.posted import ALSO
 from app.api.schemas.submission import JobIn, JobPatch
+from app.api.submission import checked
 from app.errors import InvalidJobError
 from app.workloads.lm_eval.reading.read import read
 from app.workloads.lm_eval.spec import FIELDS, LmEvalSpec, about

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.api.jobs import dry_run_out
 from app.api.problems import as_json
+from app.api.submission import dry_run_out
 from app.domain.keys import new_token
 from app.errors import InvalidJobError
 from app.web.problems import problem_of
