@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+SPEC = "app.workloads.lm_eval.spec"
+ENGINE_PROTOCOL = ("channel", "engine", "frames", "messages", "payload")
 
 
 def imported(file: Path) -> Iterator[str]:
@@ -35,7 +37,7 @@ def outsiders(path: str, *allowed: str) -> set[str]:
     [
         ("app/errors.py", ()),
         ("app/domain", ("app.domain", "app.errors")),
-        ("workers/protocol", ("workers.protocol", "msgpack")),
+        ("workers/protocol", ("workers.protocol", "msgpack", SPEC)),
         ("app/workloads/lm_eval/spec.py", ()),  # what a harness child imports of app
         (
             "workers/supervision/shim.py",
@@ -46,6 +48,24 @@ def outsiders(path: str, *allowed: str) -> set[str]:
 )
 def test_it_needs_only_the_standard_library(path: str, allowed: tuple[str, ...]) -> None:
     assert outsiders(path, *allowed) == set()
+
+
+def test_children_import_a_job_spec_of_app_and_nothing_on_the_way() -> None:
+    room = ROOT / "workers"
+    files = {file for part in ("protocol", "harness_child") for file in (room / part).rglob("*.py")}
+    of_app = {name for file in files for name in imported(file) if name.split(".")[0] == "app"}
+    assert of_app == {SPEC}
+    packages = [ROOT.joinpath(*SPEC.split(".")[:depth]) / "__init__.py" for depth in (1, 2, 3)]
+    assert [list(imported(package)) for package in packages] == [[], [], []]
+
+
+def test_an_engine_child_knows_nothing_of_a_job() -> None:
+    speaks = [ROOT / "workers" / "protocol" / f"{name}.py" for name in ENGINE_PROTOCOL]
+    files = [*(ROOT / "workers" / "engine_child").rglob("*.py"), *speaks]
+    known = {
+        name for file in files for name in imported(file) if name.startswith(("workers.protocol.", "app"))
+    }
+    assert known == {f"workers.protocol.{name}" for name in ENGINE_PROTOCOL}
 
 
 def test_an_engine_child_needs_only_its_backend() -> None:

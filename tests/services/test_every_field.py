@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
+from inspect import getsource
+from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
 
 from app.settings import Settings
 from app.workloads.lm_eval.reading.read import Submission
-from app.workloads.lm_eval.spec import FIELDS
+from app.workloads.lm_eval.spec import FIELDS, LmEvalSpec
 from tests.services import test_wishes
 from tests.workloads.lm_eval.reading.desk import Desk
 from tests.world import World
 from workers.coordinator.orders import order_to_evaluate
-from workers.protocol.harness import Spec
 
 UNSAFE = {"allow_unsafe_code": True, "env_allowed": ("NCCL_DEBUG",), "echo_engine": True}
 
@@ -25,8 +28,26 @@ def engine(submission: Submission) -> Any:
 
 
 def harness(submission: Submission) -> Any:
-    """What the harness child gets of the job."""
-    return Spec.from_json(submission.spec.to_json())
+    """What the harness child reads of the job."""
+    return {name: value for name, value in submission.spec.to_json().items() if name in READ}
+
+
+def attributes(source: str, *holders: str) -> set[str]:
+    """Names that are read of what is called so."""
+    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute)]
+    return {node.attr for node in nodes if ast.unparse(node.value).rpartition(".")[2] in holders}
+
+
+def read_by_the_harness() -> set[str]:
+    """Fields that its code names, by themselves or through what the spec makes of them."""
+    sources = [file.read_text() for file in Path("workers/harness_child").rglob("*.py")]
+    named = set().union(*(attributes(source, "spec", "_spec") for source in sources))
+    made = [function for name, function in vars(LmEvalSpec).items() if name in named - set(FIELDS)]
+    told = [dedent(getsource(getattr(function, "fget", function))) for function in made]
+    return named.union(*(attributes(source, "self") for source in told)) & set(FIELDS)
+
+
+READ = read_by_the_harness()
 
 
 def shown(submission: Submission) -> Any:

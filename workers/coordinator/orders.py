@@ -11,7 +11,7 @@ from app.settings import Settings
 from app.workloads.lm_eval.spec import LmEvalSpec
 from app.workloads.lm_eval.tasks.task_index import TaskIndex
 from workers.protocol.engine import EngineRecipe
-from workers.protocol.harness import EngineRules, EvaluateOrder, FailureTold, PromptShapes, Spec, TaskEntry
+from workers.protocol.harness import EngineRules, EvaluateOrder, FailureTold, PromptShapes, TaskEntry
 
 
 def order_to_evaluate(job: Job, given_up: Mapping[str, Failure], settings: Settings) -> EvaluateOrder:
@@ -20,7 +20,7 @@ def order_to_evaluate(job: Job, given_up: Mapping[str, Failure], settings: Setti
     spec = LmEvalSpec.from_json(job.spec)
     return EvaluateOrder(
         job_id=str(job.id),
-        spec=Spec.from_json(spec.to_json()),
+        spec=spec,
         engine=EngineRecipe(engine.backend, engine.model, engine.revision, engine.args, engine.env),
         entries=tuple(TaskEntry(**entry.to_json()) for entry in index.closure(spec.tasks)),
         rules=engine_rules(engine.backend),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeAlias
 
+from app.workloads.lm_eval.spec import LmEvalSpec
 from workers.protocol.engine import EngineRecipe
 from workers.protocol.fork_server import Exited
 from workers.protocol.messages import Messages
@@ -22,59 +23,6 @@ class FailureTold:
     traceback: str = ""
     hint: str | None = None
     """What helps, where that is known."""
-
-
-@dataclass(frozen=True)
-class Spec:
-    """The job as lm-eval names its parts; defaults are those of `lm_eval run`."""
-
-    model: str
-    tasks: Sequence[str]
-    model_args: Mapping[str, Any] = field(default_factory=dict)
-    num_fewshot: int | None = None
-    batch_size: int | str = 1
-    max_batch_size: int | None = None
-    limit: float | None = None
-    samples: Mapping[str, Sequence[int]] | None = None
-    gen_kwargs: Mapping[str, Any] | None = None
-    apply_chat_template: bool | str = False
-    system_instruction: str | None = None
-    fewshot_as_multiturn: bool | None = None
-    log_samples: bool = True
-    predict_only: bool = False
-    seed: Sequence[int | None] = (0, 1234, 1234, 1234)
-    confirm_run_unsafe_code: bool = False
-    metadata: Mapping[str, Any] | None = None
-    bootstrap_iters: int = 100_000
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Spec:
-        """Of a stored job; fields that do not matter to a harness are left out."""
-        names = {item.name for item in fields(cls)}
-        return cls(**{name: value for name, value in data.items() if name in names})
-
-    @property
-    def multiturn(self) -> bool | None:
-        """As `lm_eval run` resolves it: on with a chat template unless switched off."""
-        if self.fewshot_as_multiturn is None and self.apply_chat_template:
-            return True
-        return self.fewshot_as_multiturn
-
-    @property
-    def keeps_samples(self) -> bool:
-        """Without metrics the samples are all there is, so predict_only always keeps them."""
-        return self.log_samples or self.predict_only
-
-    def faults(self) -> list[str]:
-        """What `lm_eval run` refuses before it loads anything."""
-        faults = []
-        if self.limit is not None and self.samples:
-            faults.append("limit and samples exclude each other")
-        if self.limit is not None and self.limit <= 0:
-            faults.append(f"limit must be positive, not {self.limit}")
-        if self.fewshot_as_multiturn and not self.apply_chat_template:
-            faults.append("fewshot_as_multiturn needs apply_chat_template")
-        return faults
 
 
 @dataclass(frozen=True)
@@ -120,7 +68,7 @@ class EvaluateOrder:
     """Evaluate this job: the first message, once. What this host knows of its tasks and backends comes along."""
 
     job_id: str
-    spec: Spec
+    spec: LmEvalSpec
     engine: EngineRecipe
     entries: tuple[TaskEntry, ...]
     """Index entries of every task, group and tag the job names or reaches."""

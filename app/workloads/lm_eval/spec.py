@@ -197,6 +197,17 @@ class LmEvalSpec:
         """Without metrics the samples are all there is, so predict_only always keeps them."""
         return self.log_samples or self.predict_only
 
+    def faults(self) -> list[str]:
+        """What `lm_eval run` refuses before it loads anything."""
+        faults = []
+        if self.limit is not None and self.samples:
+            faults.append("limit and samples exclude each other")
+        if self.limit is not None and self.limit <= 0:
+            faults.append(f"limit must be positive, not {self.limit}")
+        if self.fewshot_as_multiturn and not self.apply_chat_template:
+            faults.append("fewshot_as_multiturn needs apply_chat_template")
+        return faults
+
     @property
     def model_name(self) -> str:
         """What people call the model: its folder or name on the hub, else the backend."""

@@ -14,6 +14,7 @@ import yaml
 
 from app.domain.engine_spec import EngineSpec
 from app.workloads.lm_eval.reading.generation_settings import task_faults
+from app.workloads.lm_eval.spec import LmEvalSpec
 from workers.coordinator.orders import engine_rules
 from workers.harness_child.lm_eval import evaluate
 from workers.protocol.channel import Channel
@@ -36,7 +37,6 @@ from workers.protocol.harness import (
     Results,
     SampleRows,
     SettingsJudged,
-    Spec,
     TaskEntry,
     TaskFailed,
     TellFacts,
@@ -101,7 +101,7 @@ class Ordered:
     def message(self) -> EvaluateOrder:
         return EvaluateOrder(
             job_id=self.job_id,
-            spec=Spec.from_json(self.fields),
+            spec=LmEvalSpec.from_json(self.fields),
             engine=EngineRecipe(self.backend, str(self.model), args=self.engine_args),
             entries=index(self.folder),
             rules=replace(engine_rules(self.backend), key="k1"),

@@ -7,6 +7,7 @@ from typing import Any, get_args
 import msgpack
 import pytest
 
+from app.workloads.lm_eval.spec import LmEvalSpec
 from workers.containment.bounds import Bounds
 from workers.protocol.engine import EngineRecipe
 from workers.protocol.fork_server import TO_FORK_SERVER, Exited, Look, Spawn, ToForkServer
@@ -33,7 +34,6 @@ from workers.protocol.harness import (
     SampleRows,
     ScoringBegun,
     SettingsJudged,
-    Spec,
     TaskEntry,
     TaskFailed,
     TaskFinished,
@@ -49,10 +49,10 @@ from workers.protocol.payload import RequestKind, pack_requests, pack_response
 FAULT = FailureTold("task_error", "no", "Traceback", "try another")
 ORDER = EvaluateOrder(
     job_id="j",
-    spec=Spec(
+    spec=LmEvalSpec(
         "hf",
-        ("a", "b"),
         {"pretrained": "m", "sizes": [1, 2]},
+        ("a", "b"),
         batch_size="auto:4",
         limit=0.5,
         samples={"a": (1, 2)},
@@ -118,5 +118,5 @@ def test_all_kinds_are_tried_here() -> None:
 
 def test_a_number_of_documents_stays_what_its_user_wrote() -> None:
     for given in (3, 0.5, 1.0):
-        spec = Spec.from_json({"model": "hf", "tasks": ["a"], "limit": given, "team": "no matter here"})
+        spec = LmEvalSpec.from_json({"model": "hf", "tasks": ["a"], "limit": given, "team": "no matter here"})
         assert repr(spec.limit) == repr(given)

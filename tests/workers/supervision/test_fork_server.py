@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from app.workloads.lm_eval.spec import LmEvalSpec
 from tests.waiting import until
 from tests.workers.supervision.conftest import is_running
 from workers.containment.bounds import Bounds
@@ -27,7 +28,6 @@ from workers.protocol.harness import (
     FailureTold,
     FromHarness,
     JobFailed,
-    Spec,
     TaskEntry,
     TaskFailed,
     Working,
@@ -98,7 +98,7 @@ def order(folder: Path, function: str = "fork_and_linger", **spec: Any) -> Evalu
     )
     return EvaluateOrder(
         job_id="job",
-        spec=Spec("hf", ["hanging"], **spec),
+        spec=LmEvalSpec(model="hf", tasks=("hanging",), **spec),
         engine=EngineRecipe("hf", str(folder)),
         entries=(TaskEntry("hanging", "task", str(task)),),
         rules=EngineRules("k"),

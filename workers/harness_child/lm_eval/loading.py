@@ -17,9 +17,10 @@ from lm_eval.tasks._factory import TaskFactory
 from lm_eval.tasks._index import Entry, Kind
 from lm_eval.utils import pattern_match
 
+from app.workloads.lm_eval.spec import LmEvalSpec
 from workers.harness_child.errors import TASK_ERROR, TaskFailedError, caught, sayable
 from workers.harness_child.lm_eval.broker_lm import BrokerLM
-from workers.protocol.harness import EvaluateOrder, FailureTold, Spec, TaskEntry
+from workers.protocol.harness import EvaluateOrder, FailureTold, TaskEntry
 
 T = TypeVar("T")
 
@@ -167,7 +168,7 @@ def _given_up(fault: FailureTold) -> TaskFailedError:
     return TaskFailedError(fault.code, fault.message)
 
 
-def configure(task: Task, spec: Spec) -> None:
+def configure(task: Task, spec: LmEvalSpec) -> None:
     """Apply the job's settings to a task; mirrors lm_eval.evaluator.simple_evaluate."""
     if task.get_config("output_type") == "generate_until" and spec.gen_kwargs:
         task.set_config(key="generation_kwargs", value=dict(spec.gen_kwargs), update=True)
@@ -181,7 +182,7 @@ def configure(task: Task, spec: Spec) -> None:
     task.set_fewshot_seed(seed=spec.seed[3])
 
 
-def build(name: str, task: Task, spec: Spec, lm: BrokerLM) -> int | None:
+def build(name: str, task: Task, spec: LmEvalSpec, lm: BrokerLM) -> int | None:
     """Build the task's requests as lm_eval.evaluator.evaluate does; the limit in documents, or None."""
     _refuse(task, spec)
     samples = chosen(name, spec)
@@ -216,7 +217,7 @@ def _leaves(group: Group) -> Iterable[str]:
             yield child.task_name
 
 
-def _refuse(task: Task, spec: Spec) -> None:
+def _refuse(task: Task, spec: LmEvalSpec) -> None:
     if getattr(task, "UNSAFE_CODE", False) and not spec.confirm_run_unsafe_code:
         raise TaskFailedError(TASK_ERROR, "the task runs code a model wrote; set confirm_run_unsafe_code")
     if getattr(task, "MULTIMODAL", False):
@@ -234,7 +235,7 @@ class _Chosen(list[int]):
         return number in self._known
 
 
-def chosen(name: str, spec: Spec) -> list[int] | None:
+def chosen(name: str, spec: LmEvalSpec) -> list[int] | None:
     """The documents a job chose of a task, in rising order and each once; None for all.
 
     lm-eval walks documents in their own order and names them in that of the list.

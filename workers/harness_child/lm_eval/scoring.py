@@ -11,9 +11,9 @@ from lm_eval.api.task import Task
 from lm_eval.evaluator import evaluate
 from lm_eval.utils import set_torch_seed
 
+from app.workloads.lm_eval.spec import LmEvalSpec
 from workers.harness_child.lm_eval.broker_lm import BrokerLM
 from workers.harness_child.lm_eval.loading import chosen
-from workers.protocol.harness import Spec
 
 EvalResults = dict[str, Any]
 
@@ -37,7 +37,7 @@ class Randomness:
         np.random.set_state(self.numpy)
 
 
-def seed(spec: Spec) -> None:
+def seed(spec: LmEvalSpec) -> None:
     """Seed the global generators as simple_evaluate does; None leaves one as it is."""
     if spec.seed[0] is not None:
         random.seed(spec.seed[0])
@@ -54,7 +54,7 @@ class Scorer:
     scored: `score` recognises them, and `score_in_turn` scores them once more, in order, when all are ready.
     """
 
-    def __init__(self, lm: BrokerLM, spec: Spec) -> None:
+    def __init__(self, lm: BrokerLM, spec: LmEvalSpec) -> None:
         self._lm = lm
         self._spec = spec
         self._built = self._turn = Randomness.now()
