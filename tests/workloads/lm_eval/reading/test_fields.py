@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from app.errors import InvalidJobError
+from app.workloads.lm_eval.spec import MOST_BATCH
 from tests.workloads.lm_eval.reading.desk import Desk
 
 
@@ -207,3 +208,12 @@ GROUPS_REFUSED: list[tuple[str, str]] = [
 def test_a_group_that_could_not_be_built_is_refused(desk: Desk, members: str, says: str) -> None:
     (desk.tasks / "theirs.yaml").write_text(f"group: theirs\ntask: {members}\n")
     assert says in desk.faults(tasks=["theirs"])["tasks"]
+
+
+@pytest.mark.parametrize("name", ["batch_size", "max_batch_size"])
+def test_a_batch_is_bounded_alike_wherever_it_is_written(desk: Desk, name: str) -> None:
+    for size, refused in ((MOST_BATCH, False), (MOST_BATCH + 1, True)):
+        assert bool(desk.faults(**{name: size})) is refused
+        assert bool(desk.with_args(**{name: size})) is refused
+    args = {"pretrained": str(desk.model), name: MOST_BATCH}
+    assert getattr(desk.submit(model_args=args).spec, name) == MOST_BATCH
