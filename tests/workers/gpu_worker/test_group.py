@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from app.backends import BACKENDS, Backend
 from app.db.capacity import CapacityRepository
 from app.domain.replica import DeviceState
 from app.errors import DatabaseUnreachableError, GpuUnavailableError, LeaseLostError
@@ -138,3 +139,15 @@ def test_a_replica_is_given_an_engine_that_sees_its_slot_alone(
     command = devices.engine_command(state.replicas[0])
     assert (command.device, command.driver, command.env["CPU_SLOTS"]) == ("cpu", {}, "0")
     assert command.argv[-1].endswith("bootstrap.py")
+
+
+def test_a_group_offers_what_runs_on_its_devices_and_may_be_used(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, kind in (("for-gpus", "cuda"), ("for-slots", "cpu")):
+        monkeypatch.setitem(BACKENDS, name, Backend(name, (name,), devices=frozenset({kind})))
+    owned = settings.model_copy(update={"worker_devices": "cpu:1", "echo_engine": False})
+    allowing = owned.model_copy(update={"echo_engine": True})
+    assert {"for-slots"} == {"for-gpus", "for-slots"} & set(GroupDevices(owned).backends())
+    assert "echo" not in GroupDevices(owned).backends()
+    assert "echo" in GroupDevices(allowing).backends()

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from workers.engine_child.contract import Engine, OpenChunk, Reports, Responses
-from workers.engine_child.one_at_a_time import OneAtATime, Watch
+from workers.engine_child.contract import ChunkResponses, Engine, OpenChunk, Reports
+from workers.engine_child.one_at_a_time import InWork, OneAtATime
 from workers.protocol.engine import Load
 from workers.protocol.payload import RequestKind
 
@@ -26,12 +26,12 @@ class Parrot:
     def __init__(self, provenance: Mapping[str, Any]) -> None:
         self.provenance = provenance
 
-    def answer(self, chunk: OpenChunk, watch: Watch) -> Responses:
+    def answer(self, chunk: OpenChunk, work: InWork) -> ChunkResponses:
         """Answer all at once."""
         log.info("asked %d requests in batches of %s", len(chunk.requests), chunk.batch_size)
         said = "Polly" if chunk.kind is RequestKind.GENERATE else [-1.0, False]
-        watch.answered(len(chunk.requests))
-        return Responses([said] * len(chunk.requests), 1, len(chunk.requests))
+        work.answered(len(chunk.requests))
+        return ChunkResponses([said] * len(chunk.requests), 1, len(chunk.requests))
 
     def recover(self) -> None:
         """There is nothing to clean."""
@@ -44,5 +44,5 @@ def load(order: Load, reports: Reports) -> Engine:
     if feathers > PERCHES:
         raise FeatherError(f"no room for {feathers} feathers: there are only {PERCHES} perches")
     log.info("spreads %d wings", recipe.tensor_parallel_size)
-    provenance = {"versions": {}, "device": "none", "environment": "", "max_length": None}
+    provenance: dict[str, Any] = {"versions": {}, "device": "none", "environment": "", "max_length": None}
     return OneAtATime(Parrot(provenance), reports)
