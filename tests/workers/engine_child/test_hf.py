@@ -211,7 +211,7 @@ def test_a_single_long_generation_tells_its_tokens(engine: Supervisor) -> None:
 
 
 def test_a_generation_is_dropped_in_its_midst(engine: Supervisor) -> None:
-    dropped = engine.send_chunk("generate_until", ["Question:"] * 64, batch_size=1, gen_kwargs=LONG)
+    dropped = engine.send_chunk("generate_until", ["Question:"] * 2000, batch_size=1, gen_kwargs=LONG)
     while not isinstance(engine.receive(), Progressed):
         pass
     engine.wire.send(Drop((dropped,)))
