@@ -228,3 +228,9 @@ class Run:
 
 def packed(keys: Iterable[bytes], values: Mapping[bytes, Any]) -> tuple[tuple[bytes, bytes], ...]:
     return tuple((key, pack_response(values[key])) for key in keys)
+
+
+def message(run: Run, task: str) -> str:
+    """What is told of a task that failed."""
+    (error,) = [failed.fault for failed in run.of(TaskFailed) if failed.task == task]
+    return error.message
