@@ -20,7 +20,7 @@ from app.domain.lease import Lease
 from app.domain.placement import Start
 from app.errors import EvalqError, LeaseLostError
 from app.services.serving import Answer
-from tests.world import ENGINE, FINGERPRINT, World
+from tests.world import ENGINE, FINGERPRINT, World, chunk
 
 THREADS = 16
 
@@ -166,6 +166,8 @@ def test_a_holder_whose_lease_is_over_writes_nothing(world: World) -> None:
     for write in (
         lambda: world.coordination.renew(job),
         lambda: world.coordination.warn(job, {}),
+        lambda: world.coordination.store_chunks(job, [chunk(job.id, 7)]),
+        lambda: world.coordination.store_plan(job, [chunk(job.id, 8)], 0),
         lambda: world.coordination.finish(job, "{}", "m", "d"),
         lambda: world.coordination.collect(job, FINGERPRINT),
         lambda: world.serving.renew(replica),

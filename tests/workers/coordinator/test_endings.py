@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
@@ -96,7 +97,7 @@ def test_a_child_that_has_all_its_answers_and_says_nothing_is_given_up(hasty: Tr
 def test_a_child_that_says_something_now_and_then_is_not_frozen(
     one: Try, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seconds = count()
+    seconds = count(time.monotonic())
     monkeypatch.setattr(relay, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
     heard: Iterator[FromHarness | TimeoutError] = iter(
         [*map(Working, map(str, range(60))), TimeoutError(), Exited(9, None)]

@@ -166,11 +166,12 @@ def test_sample_lines_are_numbered_on(one: Try) -> None:
     rows = [
         SampleRows("toy", (('{"n": 0}', True), ('{"n": 1}', None))),
         SampleRows("toy", (('{"n": 2}', False),)),
+        SampleRows("toy", (('{"n": 3}', None),)),
     ]
     one.ends(PREPARED, *rows, *DONE)
 
     rows_of = partial(one.world.results.samples, one.lease.id, task="toy", after=None, limit=9)
-    assert [(row.position, row.row) for row in rows_of()] == [(n, f'{{"n": {n}}}') for n in range(3)]
+    assert [(row.position, row.row) for row in rows_of()] == [(n, f'{{"n": {n}}}') for n in range(4)]
     assert [row.position for row in rows_of(which=SampleFilter.INCORRECT)] == [2]
 
 
