@@ -15,7 +15,7 @@ LOCKS := requirements/control.txt requirements/dev.txt pyproject.toml
 STAMP := .venv/.ready-$(shell (echo $(CURDIR) $(PYTHON); cat $(LOCKS)) | cksum | cut -d' ' -f1)
 
 # The tests below e2e that decide what happens to a job, a chunk or a replica.
-COVERING := tests/domain tests/services tests/workers/coordinator tests/workers/gpu_worker
+COVERING := tests/domain tests/services tests/workers/coordinator tests/workers/gpu_worker tests/workers/supervision/test_fork_server.py
 
 help: ## say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
