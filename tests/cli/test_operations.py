@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -103,7 +103,8 @@ def test_doctor_does_not_wait_for_a_database_that_hangs(tmp_path: Path, evalq: E
         pid = int((folder / "postmaster.pid").read_text().split()[0])
         processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
         for process in processes:
-            process.send_signal(signal.SIGSTOP)
+            with suppress(psutil.NoSuchProcess):  # the backend of a test that has just ended
+                process.send_signal(signal.SIGSTOP)
         began = time.monotonic()
         answer = subprocess.run(
             [sys.executable, "-m", "app.cli", "doctor", "--json"],
@@ -114,7 +115,8 @@ def test_doctor_does_not_wait_for_a_database_that_hangs(tmp_path: Path, evalq: E
         )
         took = time.monotonic() - began
         for process in reversed(processes):
-            process.send_signal(signal.SIGCONT)
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGCONT)
     checks = {finding["check"]: finding for finding in json.loads(answer.stdout)}
     assert answer.returncode == 1
     assert checks["database"]["says"] == "no answer within 6 s"
