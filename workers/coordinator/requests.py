@@ -8,7 +8,7 @@ from app.domain.lease import Lease
 from app.services.coordination import CoordinationService
 from workers.protocol.harness import ChunkCut, Found, Prepared
 
-CHUNKS_AT_ONCE = 16
+CHUNKS_AT_ONCE = 64
 """How many chunks are stored together: those of a job of any size take little memory here."""
 
 
