@@ -66,6 +66,13 @@ def test_a_model_larger_than_any_device_is_refused_with_the_arithmetic(tmp_path:
     assert "the largest device has 0.1 GiB" in found["model_args.pretrained"]
 
 
+@pytest.mark.parametrize("gpus", [0, -1])
+def test_a_replica_of_no_device_is_refused_for_a_model_of_known_size_too(tmp_path: Path, gpus: int) -> None:
+    at = desk(tmp_path, group("a", "hf"))
+    found = at.faults(gpus_per_replica=gpus, model_args=measured(at))
+    assert found == {"gpus_per_replica": "must be from 1 to 1024"}
+
+
 def test_a_job_says_where_it_may_run_and_on_how_much(tmp_path: Path) -> None:
     at = desk(tmp_path, group("a", "hf"), group("b", "hf"))
     taken = at.submit(group="a", gpus_per_replica=2, replicas=3, model_args=measured(at))
