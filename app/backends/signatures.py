@@ -213,6 +213,8 @@ HUB_SIGNATURES = (
 HUB_BELOW = re.compile(r"\b(LocalEntryNotFoundError|OfflineModeIsEnabled)\b")
 """In the traceback of an exception that says something else: libraries take an absent answer for an absent file."""
 
+# Names that tracebacks give. NotImplementedError is one: torch, transformers and vLLM raise it for a model, a dtype or
+# a device that they do not support.
 REFUSED = re.compile(
     r"(TypeError|ValueError|ImportError|ModuleNotFoundError|AttributeError|NotImplementedError)\b"
 )

@@ -275,6 +275,7 @@ def test_what_a_text_tells_becomes_facts(message: str, facts: dict[str, object])
     assert {name: found.get(name) for name in facts} == facts
 
 
+# The last is what torch, transformers and vLLM raise for a model, a dtype or a device that they do not support.
 @pytest.mark.parametrize(
     "exception_type", ["TypeError", "ValueError", "ImportError", "AttributeError", "NotImplementedError"]
 )
