@@ -142,11 +142,7 @@ class ChunkRepository:
         query = (
             select(ChunkRow.id)
             .join(JobRow, JobRow.id == ChunkRow.job_id)
-            .where(
-                ChunkRow.id.in_(chunk_ids),
-                in_hand(lease),
-                ~func.coalesce(has_stopped(), literal(False)),
-            )
+            .where(ChunkRow.id.in_(chunk_ids), in_hand(lease), ~has_stopped())
         )
         return list(self._session.scalars(query))
 

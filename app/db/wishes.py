@@ -25,7 +25,7 @@ def has_stopped() -> ColumnElement[bool]:
         JobRow.status.in_([*TERMINAL, JobStatus.PAUSED]),
         JobRow.cancel_requested_at.is_not(None),
         JobRow.pause_requested_at.is_not(None),
-        JobRow.deadline_at <= func.now(),
+        and_(JobRow.deadline_at.is_not(None), JobRow.deadline_at <= func.now()),
     )
 
 
