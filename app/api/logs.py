@@ -94,5 +94,5 @@ def _next_page(services: Services, job_id: UUID, seen: Mapping[UUID, int]) -> Lo
     except UnknownJobError:
         return LogPage([], ended=True)
     except DatabaseError as error:
-        log.warning("could not read logs, trying again: %s", error)
+        log.warning("could not read logs, trying again: %s", error.details)
         return LogPage([], ended=False)

@@ -157,7 +157,7 @@ class WakeUps:
         except UnknownJobError:
             return True
         except DatabaseError as error:
-            log.warning("could not read events, trying again: %s", error)
+            log.warning("could not read events, trying again: %s", error.details)
             await asyncio.sleep(self._poll_seconds)
             return False
         if watch.position < start:  # somebody joined from further back during the read

@@ -14,7 +14,7 @@ from redis import Redis
 from app.broker import EVENTS_CHANNEL
 from app.domain.event import Event
 from app.domain.ids import uuid7
-from app.errors import DatabaseUnreachableError, UnknownJobError
+from app.errors import DatabaseError, DatabaseRefusedError, DatabaseUnreachableError, UnknownJobError
 from app.services.job_view import News
 from app.web.wakeups import WakeUps
 
@@ -30,6 +30,7 @@ class Log:
         self.ended = False
         self.deleted = False
         self.failures = 0
+        self.failure: DatabaseError = DatabaseUnreachableError("restarting")
         self.reads = 0
 
     def read(self, _: UUID, after: int) -> News:
@@ -38,7 +39,7 @@ class Log:
             raise UnknownJobError("gone")
         if self.failures:
             self.failures -= 1
-            raise DatabaseUnreachableError("restarting")
+            raise self.failure
         numbers = range(after + 1, self.count + 1)
         return News([Event(number, datetime.now(UTC), "job.progress", {}) for number in numbers], self.ended)
 
@@ -96,6 +97,20 @@ def test_streams_go_on_without_redis_and_across_a_restart_of_postgres(failures: 
             return await stream
 
     assert asyncio.run(story()) == [1, 2, 3]
+
+
+def test_the_servers_log_says_what_the_database_refused(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        log = Log()
+        log.failure = DatabaseRefusedError("the database refused it", "no such column")
+        async with listening(log, NOWHERE, poll_seconds=0.01) as wakeups:
+            stream = asyncio.create_task(collect(wakeups))
+            await until_watched(wakeups, 1)
+            log.failures, log.ended = 1, True
+            await stream
+
+    asyncio.run(story())
+    assert "no such column" in caplog.text
 
 
 def test_a_stream_from_further_back_misses_nothing() -> None:

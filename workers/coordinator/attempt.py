@@ -44,7 +44,7 @@ class AttemptLog:
         try:
             self.upload(ended=True)
         except DatabaseError as error:
-            log.warning("the end of %s is not stored: %s", self.path, error)
+            log.warning("the end of %s is not stored: %s", self.path, error.details)
 
     def last_lines(self) -> tuple[str, ...]:
         """For people to see what happened."""

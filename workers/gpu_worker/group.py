@@ -204,7 +204,9 @@ class GroupKeeper:
                 self.beat_once()
             except LeaseLostError as error:
                 log.warning("%s; this worker goes on serving what it holds", error)
-            except (DatabaseError, GpuUnavailableError, TimeoutError) as error:
+            except DatabaseError as error:
+                log.warning("no heartbeat for group %s: %s", self._devices.group, error.details)
+            except (GpuUnavailableError, TimeoutError) as error:
                 log.warning("no heartbeat for group %s: %s", self._devices.group, error)
             except Exception:  # without this thread the group would be given no work, and nobody told why
                 log.exception("no heartbeat for group %s", self._devices.group)

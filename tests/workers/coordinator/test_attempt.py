@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.domain.failure import Failure, FailureCode
-from app.errors import DatabaseUnreachableError
+from app.errors import DatabaseError, DatabaseRefusedError, DatabaseUnreachableError
 from workers.coordinator import attempt
 from workers.coordinator.attempt import AttemptLog, task_failure
 from workers.protocol.harness import FailureTold
@@ -18,11 +18,11 @@ class Store:
 
     def __init__(self) -> None:
         self.kept: list[str] = []
-        self.away = False
+        self.failure: DatabaseError | None = None
 
     def __call__(self, text: str) -> None:
-        if self.away:
-            raise DatabaseUnreachableError("the database does not answer")
+        if self.failure:
+            raise self.failure
         self.kept.append(text)
 
 
@@ -59,14 +59,24 @@ def test_a_portion_at_a_time_until_the_end(
 
 def test_what_could_not_be_stored_is_stored_later(log: AttemptLog, store: Store) -> None:
     log.path.write_text("one\n")
-    store.away = True
+    store.failure = DatabaseUnreachableError("the database does not answer")
     with pytest.raises(DatabaseUnreachableError):
         log.upload()
     log.close()
-    store.away = False
+    store.failure = None
     log.close()
 
     assert store.kept == ["one\n"]
+
+
+def test_the_workers_log_says_why_an_end_is_not_stored(
+    log: AttemptLog, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    log.path.write_text("one\n")
+    store.failure = DatabaseRefusedError("the database refused it", "value too long")
+    log.close()
+
+    assert "value too long" in caplog.text
 
 
 def test_the_last_lines_are_there_whatever_was_stored(log: AttemptLog) -> None:

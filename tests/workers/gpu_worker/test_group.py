@@ -10,7 +10,13 @@ import pytest
 from app.backends import BACKENDS, Backend
 from app.db.capacity import CapacityRepository
 from app.domain.replica import DeviceState
-from app.errors import DatabaseUnreachableError, GpuUnavailableError, LeaseLostError
+from app.errors import (
+    DatabaseError,
+    DatabaseRefusedError,
+    DatabaseUnreachableError,
+    GpuUnavailableError,
+    LeaseLostError,
+)
 from app.settings import Settings
 from tests.waiting import until
 from tests.world import World
@@ -88,6 +94,7 @@ def test_a_device_that_stays_in_use_is_drained_and_comes_back(
 TROUBLES = [
     RuntimeError("a folder that cannot be read"),
     DatabaseUnreachableError("it is stopped"),
+    DatabaseRefusedError("it refused what was to be stored", "no such column"),
     GpuUnavailableError("NVML does not answer"),
     LeaseLostError("another worker has the group"),
 ]
@@ -95,7 +102,11 @@ TROUBLES = [
 
 @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: type(trouble).__name__)
 def test_a_keeper_survives_whatever_happens_to_a_turn(
-    devices: GroupDevices, keeper: GroupKeeper, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+    devices: GroupDevices,
+    keeper: GroupKeeper,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    trouble: Exception,
 ) -> None:
     turns: list[str] = []
 
@@ -115,6 +126,7 @@ def test_a_keeper_survives_whatever_happens_to_a_turn(
     finally:
         stop.set()
         keeping.join()
+    assert (trouble.details if isinstance(trouble, DatabaseError) else str(trouble)) in caplog.text
 
 
 def test_a_group_whose_worker_leaves_is_left_once(
