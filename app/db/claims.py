@@ -39,6 +39,8 @@ class ClaimRepository:
             room = room.bounded(*self._left(lease, engine_key))
         claimed: list[tuple[Chunk, bytes]] = []
         for job in self._jobs(lease, engine_key):
+            if room.full:
+                break
             if job.replicas is not None and not self._has_room(job.id, lease, job.replicas):
                 continue
             suspect = self._suspect(job.id) if job.suspects else None

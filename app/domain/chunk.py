@@ -78,9 +78,14 @@ class Room:
         """Chunks that can fit: each has a request."""
         return max(self.chunks if self.requests is None else min(self.chunks, self.requests), 0)
 
+    @property
+    def full(self) -> bool:
+        """Whether nothing fits, whatever it costs."""
+        return self.most == 0 or (not self.starved and self.cost < 0)
+
     def holds(self, cost: float) -> bool:
         """Whether a chunk of so many tokens fits."""
-        return self.most > 0 and (self.starved or cost <= self.cost)
+        return not self.full and (self.starved or cost <= self.cost)
 
     def without(self, cost: float, requests: int) -> Room:
         """What is left beside a chunk."""

@@ -124,6 +124,8 @@ def test_a_chunk_that_costs_more_than_there_is_room_for_goes_to_the_starved_alon
 def test_no_more_chunks_are_looked_at_than_can_fit() -> None:
     """What one replica looks at another passes over."""
     assert [Room(1.0, 4, requests).most for requests in (None, 9, 3, -1)] == [4, 4, 3, 0]
+    assert [Room(1.0, 4, requests).full for requests in (3, 0)] == [False, True]
+    assert [Room(1.0, 4).without(cost, 1).full for cost in (1.0, 2.0)] == [False, True]
 
 
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=60), st.integers(1, 5), st.integers(1, 50))

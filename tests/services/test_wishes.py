@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from app.db.claims import ClaimRepository
 from app.domain.chunk import Room
 from app.domain.lease import Lease
 from app.domain.replica import ReplicaStatus
@@ -115,6 +116,15 @@ def test_of_two_replicas_that_look_at_once_one_joins(world: World) -> None:
         looking.execute(lock, {"id": str(job.id)})
         assert claim(world, replica) == []
     assert claimed_jobs(world, replica) == [job.id]
+
+
+def test_a_replica_that_has_enough_keeps_no_other_from_the_next_job(world: World) -> None:
+    one, two = (world.replica(device) for device in world.devices(2))
+    first, narrow = world.running(chunks=1), world.running(chunks=1, replicas=1)
+    with world.sessions.begin() as session:
+        ((taken, _),) = ClaimRepository(session).claim(one, ENGINE.key, Room(1e9, 1))
+        assert taken.job_id == first.id
+        assert claimed_jobs(world, two) == [narrow.id]
 
 
 def test_a_job_that_is_late_gets_no_engine(world: World) -> None:
