@@ -176,7 +176,7 @@ class EngineReader:
         """Devices of one replica: as asked for, else the fewest that hold the model."""
         asked = self._reader.spec.gpus_per_replica
         least = found.tensor_parallel_size * found.pipeline_parallel_size
-        gpus = max(asked, 1) if isinstance(asked, int) else self._fewest(args, facts, least)
+        gpus = asked if isinstance(asked, int) else self._fewest(args, facts, least)
         if gpus > MOST_GPUS:
             self._reader.fault("model_args", f"one replica of {gpus} devices is more than any group has")
         if gpus % least:

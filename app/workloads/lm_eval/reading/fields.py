@@ -63,8 +63,8 @@ def read_fields(given: Mapping[str, Any], settings: Settings, notes: Sequence[st
         reader.notes.append("batch_size is auto, since none was given (lm_eval would take 1)")
     values = _in_shape({name: given[name] for name in FIELDS if name in given}, reader)
     reader.put(**values)
-    _judge_bounds(reader)
     _judge_samples(reader)
+    _judge_bounds(reader)
     _judge_choices(reader)
     _judge_permissions(reader, settings)
     return reader
@@ -177,10 +177,12 @@ _READERS: Mapping[str, Callable[[Any, FieldReader], Any]] = {
 
 
 def _judge_bounds(reader: FieldReader) -> None:
+    """A number out of its bounds gives way to the default, so that nothing reckons with it."""
     for name in FIELDS:
         bound, value = about(name).number, getattr(reader.spec, name)
-        if bound and isinstance(value, int | float):
-            reader.refuse_unless(value in bound, name, _BOUNDS.get(name) or _says(bound))
+        if bound and isinstance(value, int | float) and value not in bound:
+            reader.fault(name, _BOUNDS.get(name) or _says(bound))
+            reader.put(**{name: getattr(LmEvalSpec, name)})
 
 
 _BOUNDS = {"limit": "must be above 0: documents, or a share below 1"}

@@ -66,8 +66,8 @@ def test_a_model_larger_than_any_device_is_refused_with_the_arithmetic(tmp_path:
     assert "the largest device has 0.1 GiB" in found["model_args.pretrained"]
 
 
-@pytest.mark.parametrize("gpus", [0, -1])
-def test_a_replica_of_no_device_is_refused_for_a_model_of_known_size_too(tmp_path: Path, gpus: int) -> None:
+@pytest.mark.parametrize("gpus", [0, -1, 1025])
+def test_nothing_reckons_with_a_number_of_devices_that_is_refused(tmp_path: Path, gpus: int) -> None:
     at = desk(tmp_path, group("a", "hf"))
     found = at.faults(gpus_per_replica=gpus, model_args=measured(at))
     assert found == {"gpus_per_replica": "must be from 1 to 1024"}
