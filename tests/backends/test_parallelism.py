@@ -63,6 +63,16 @@ def test_hf_keeps_how_it_places_a_model() -> None:
     assert read_parallelism("hf", args).engine_args == args
 
 
+@pytest.mark.parametrize("indices", [{"": -1}, {"": 1, "lm_head": -5}])
+@pytest.mark.parametrize("name", ["device_map", "device_map_option"])
+def test_a_device_map_of_devices_that_cannot_be_is_refused(name: str, indices: dict[str, int]) -> None:
+    read = read_parallelism("hf", {"parallelize": True, name: indices})
+    assert [(fault.path, fault.message) for fault in read.faults] == [
+        ("model_args.device_map", "names devices by numbers from 0 on")
+    ]
+    assert read.gpus_per_replica is None
+
+
 def test_the_guides_device_map_option_is_device_map() -> None:
     read = read_parallelism("hf", {"parallelize": True, "device_map_option": "balanced"})
     assert read.engine_args == {"parallelize": True, "device_map": "balanced"}

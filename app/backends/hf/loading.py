@@ -21,9 +21,12 @@ def _placed(reading: Reading, widths: Widths) -> Widths:
         message = "tp_plan needs one process per GPU; use parallelize=True, or vllm with tensor_parallel_size"
         reading.fault("tp_plan", message)
     placement = reading.args.get("device_map")
-    indices = placement.values() if isinstance(placement, dict) else ()
-    gpus = max((index + 1 for index in indices if isinstance(index, int)), default=None)
-    return replace(widths, gpus=gpus)
+    places = placement.values() if isinstance(placement, dict) else ()
+    indices = [place for place in places if isinstance(place, int)]
+    if any(index < 0 for index in indices):
+        reading.fault("device_map", "names devices by numbers from 0 on")
+        return replace(widths, gpus=None)
+    return replace(widths, gpus=max(indices) + 1 if indices else None)
 
 
 def _read_device_map(reading: Reading) -> None:
