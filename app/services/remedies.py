@@ -38,6 +38,7 @@ class RemedyService:
     def troubles(self, job: Job) -> Troubles:
         """What went wrong with the job's engine since this attempt began."""
         since = job.progress_at or job.created_at
+        asked = LmEvalSpec.from_json(job.spec).asks_width
         with self._sessions.begin() as session:
             history = HistoryRepository(session)
             failed = [r for r in history.replicas(job.id) if r.failed]
@@ -45,15 +46,13 @@ class RemedyService:
             return Troubles(
                 failed=tuple(sorted(own, key=lambda r: r.ended_at or since, reverse=True)),
                 served_at=history.last_served_at(job.engine.key, job.group),
-                widest=self._widest(session, job),
-                asked_width=_asks_width(job),
+                widest=job.engine.gpus if asked else self._widest(session, job),
+                asked_width=asked,
                 history=attempts(failed, history.remedies(job.id), job.engine.key),
             )
 
     def _widest(self, session: Session, job: Job) -> int:
-        """How many devices one replica may get: those asked for, else all of the largest group it may use."""
-        if _asks_width(job):
-            return job.engine.gpus
+        """How many devices one replica may get where none were asked for: all of the largest group it may use."""
         groups = CapacityRepository(session).groups(self._ttl)
         return widest(groups, job.engine.backend, job.group)
 
@@ -86,18 +85,13 @@ class RemedyService:
         EventRepository(session).append(lease.id, "job.phase", {"phase": Phase.PREPARING, "reason": reason})
 
 
-def _asks_width(job: Job) -> bool:
-    """Whether the user said how many devices a replica has: that is a request, not a guess to be corrected."""
-    return LmEvalSpec.from_json(job.spec).gpus_per_replica != "auto"
-
-
 def replanned(job: Job, remedy: Remedy, failure: Failure) -> Plan:
     """The job's plan with the remedy taken, and the command that would measure the same."""
     engine, plan = remedy.engine, job.plan
     changed = {name: value for name, value in engine.args.items() if job.engine.args.get(name) != value}
     wider = engine.gpus != job.engine.gpus
     asked = LmEvalSpec.from_json(job.spec)
-    gpus = engine.gpus if wider or asked.gpus_per_replica != "auto" else asked.gpus_per_replica
+    gpus = engine.gpus if wider or asked.asks_width else asked.gpus_per_replica
     spec = replace(asked, model_args={**asked.model_args, **changed}, gpus_per_replica=gpus)
     return replace(
         plan,

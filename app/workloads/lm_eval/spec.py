@@ -197,6 +197,11 @@ class LmEvalSpec:
         """Without metrics the samples are all there is, so predict_only always keeps them."""
         return self.log_samples or self.predict_only
 
+    @property
+    def asks_width(self) -> bool:
+        """Whether the user said how many devices a replica has: that is a request, not a guess to be corrected."""
+        return self.gpus_per_replica != "auto"
+
     def faults(self) -> list[str]:
         """What `lm_eval run` refuses before it loads anything."""
         faults = []
