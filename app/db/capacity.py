@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from app.db.groups import NOBODY
 from app.db.tables import ChunkRow, DeviceRow, GroupRow, JobRow
 from app.db.wishes import wants_answers
-from app.domain.chunk import ChunkStatus
+from app.domain.chunk import PENDING
 from app.domain.engine_spec import EngineSpec
 from app.domain.placement import Group
 from app.domain.plan import Plan
@@ -40,7 +40,7 @@ class CapacityRepository:
 
     def work(self) -> list[WaitingWork]:
         """Waiting and claimed chunks per running job, for the scheduler."""
-        pending = ChunkRow.status.in_([ChunkStatus.WAITING, ChunkStatus.CLAIMED])
+        pending = ChunkRow.status.in_(PENDING)
         sums = (  # before the join: a job's row is wide, and its chunks are many
             select(ChunkRow.job_id, func.count().label("chunks"), func.sum(ChunkRow.cost).label("cost"))
             .where(ChunkRow.job_id.in_(select(JobRow.id).where(wants_answers())), pending)

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Integer, and_, cast, delete, func, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, Integer, and_, cast, delete, func, insert, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
 from app.db.fence import in_hand
 from app.db.tables import ChunkRow, JobRow, ResponseRow
 from app.db.wishes import has_stopped
-from app.domain.chunk import Chunk, ChunkStatus
+from app.domain.chunk import PENDING, Chunk, ChunkStatus
 from app.domain.failure import Failure
 from app.domain.job import TERMINAL
 from app.domain.lease import Lease
@@ -170,14 +170,12 @@ class ChunkRepository:
     def withdraw(self, job_id: UUID, keys: Collection[bytes]) -> int:
         """Forget the chunks that ask for nothing else, from replicas too, which learn it when they answer; how many."""
         query = select(ChunkRow.id, ChunkRow.keys).where(
-            ChunkRow.job_id == job_id, ChunkRow.status.in_([ChunkStatus.WAITING, ChunkStatus.CLAIMED])
+            ChunkRow.job_id == job_id, ChunkRow.status.in_(PENDING)
         )
         unwanted = set(keys)
         gone = [row.id for row in self._session.execute(query) if unwanted.issuperset(row.keys)]
         done = self._session.execute(
-            delete(ChunkRow)
-            .where(ChunkRow.id == func.any(gone))
-            .where(ChunkRow.status.in_([ChunkStatus.WAITING, ChunkStatus.CLAIMED]))
+            delete(ChunkRow).where(ChunkRow.id == func.any(gone)).where(ChunkRow.status.in_(PENDING))
         )
         return int(done.rowcount)  # type: ignore[attr-defined]
 
@@ -191,15 +189,13 @@ class ChunkRepository:
 
     def pending_keys(self, job_id: UUID) -> set[bytes]:
         """Keys in stored chunks that are still to be answered."""
-        query = select(ChunkRow.keys).where(
-            ChunkRow.job_id == job_id, ChunkRow.status.in_([ChunkStatus.WAITING, ChunkStatus.CLAIMED])
-        )
+        query = select(ChunkRow.keys).where(ChunkRow.job_id == job_id, ChunkRow.status.in_(PENDING))
         return {key for keys in self._session.scalars(query) for key in keys}
 
     def pending_cost(self, job_id: UUID) -> float:
         """Tokens in stored chunks that are still to be answered."""
         query = select(func.coalesce(func.sum(ChunkRow.cost), 0.0)).where(
-            ChunkRow.job_id == job_id, ChunkRow.status.in_([ChunkStatus.WAITING, ChunkStatus.CLAIMED])
+            ChunkRow.job_id == job_id, ChunkRow.status.in_(PENDING)
         )
         return float(self._session.scalar(query) or 0.0)
 
@@ -207,11 +203,7 @@ class ChunkRepository:
         """Chunks that ended since the last look, with their answers; marks them as seen."""
         rows = self._session.execute(
             update(ChunkRow)
-            .where(
-                ChunkRow.job_id == job_id,
-                ChunkRow.status.in_([ChunkStatus.ANSWERED, ChunkStatus.FAILED]),
-                ~ChunkRow.collected,  # as the index says it
-            )
+            .where(uncollected(job_id))
             .values(collected=True, payload=None)
             .returning(ChunkRow.status, ChunkRow.keys, ChunkRow.error, ChunkRow.seconds, ChunkRow.cost)
             .execution_options(synchronize_session=False)
@@ -237,6 +229,15 @@ class ChunkRepository:
             ResponseRow.fingerprint == literal(fingerprint), ResponseRow.key == func.any(list(set(keys)))
         )
         return [(bytes(key), bytes(value)) for key, value in self._session.execute(query)]
+
+
+def uncollected(job_id: UUID) -> ColumnElement[bool]:
+    """Chunks that ended, which the job's coordinator has not seen; said as their index says it."""
+    return and_(
+        ChunkRow.job_id == job_id,
+        ChunkRow.status.in_([ChunkStatus.ANSWERED, ChunkStatus.FAILED]),
+        ~ChunkRow.collected,
+    )
 
 
 def to_chunk(row: ChunkRow) -> Chunk:

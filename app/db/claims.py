@@ -13,7 +13,7 @@ from app.db.chunks import to_chunk
 from app.db.fence import replica_is_held, replica_lost
 from app.db.tables import ChunkRow, JobRow, ReplicaRow
 from app.db.wishes import may_be_answered_in, replicas_wish, wants_answers
-from app.domain.chunk import Chunk, ChunkStatus, Room
+from app.domain.chunk import PENDING, Chunk, ChunkStatus, Room
 from app.domain.lease import Lease
 from app.domain.replica import ReplicaStatus
 
@@ -61,7 +61,7 @@ class ClaimRepository:
             JobRow.engine_key == engine_key, wants_answers(), may_be_answered_in(_group(lease))
         )
         pending = select(func.coalesce(func.sum(ChunkRow.cost), 0.0)).where(
-            ChunkRow.job_id.in_(jobs), ChunkRow.status.in_([ChunkStatus.WAITING, ChunkStatus.CLAIMED])
+            ChunkRow.job_id.in_(jobs), ChunkRow.status.in_(PENDING)
         )
         replicas = select(func.count()).where(
             ReplicaRow.engine_key == engine_key,

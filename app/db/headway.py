@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, Double, Uuid, column, func, literal, select, union_all, update, values
 from sqlalchemy.orm import Session
 
+from app.db.chunks import uncollected
 from app.db.fence import in_hand
 from app.db.tables import ChunkRow
 from app.domain.chunk import ChunkStatus
@@ -50,15 +51,13 @@ class HeadwayRepository:
             ChunkRow.job_id == job_id,
         )
         ended = select(literal(None, Uuid), func.cardinality(ChunkRow.keys), literal(0.0)).where(
-            ChunkRow.job_id == job_id,
-            ChunkRow.status.in_([ChunkStatus.ANSWERED, ChunkStatus.FAILED]),
-            ~ChunkRow.collected,
+            uncollected(job_id)
         )
         found: dict[UUID, Headway] = {}
-        uncollected = 0
+        not_collected = 0
         for replica_id, requests, cost in self._session.execute(union_all(hands, ended)):
             if replica_id is None:
-                uncollected += requests
+                not_collected += requests
             else:
                 found[replica_id] = found.get(replica_id, Headway()) + Headway(requests, cost)
-        return found, uncollected
+        return found, not_collected

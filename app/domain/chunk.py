@@ -31,6 +31,10 @@ class ChunkStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
+PENDING = frozenset({ChunkStatus.WAITING, ChunkStatus.CLAIMED})
+"""Still to be answered."""
+
+
 @dataclass(frozen=True)
 class Chunk:
     """One row of `chunks`; `payload` is packed by workers.protocol.payload, `cost` counts tokens."""
