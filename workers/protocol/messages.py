@@ -20,6 +20,9 @@ Plain = Any
 
 Reader = Callable[[Plain], Any]
 
+_AS_THEY_ARE = frozenset({bytes, str, int, float, bool, NoneType})
+"""Types of which a message may hold thousands of values: they are not looked at further."""
+
 
 def packed(message: object) -> dict[str, Plain]:
     """The message as msgpack carries it; `opened` is its inverse."""
@@ -47,6 +50,10 @@ def _fields(message: object) -> dict[str, Plain]:
 
 
 def _plain(value: object) -> Plain:
+    return value if type(value) in _AS_THEY_ARE else _converted(value)
+
+
+def _converted(value: object) -> Plain:
     match value:
         case Enum():
             return value.value
@@ -54,10 +61,10 @@ def _plain(value: object) -> Plain:
             return str(value)
         case str() | bytes():
             return value
+        case tuple() | list() | Sequence():  # the first two cost little to tell
+            return [_plain(item) for item in value]
         case Mapping():
             return {key: _plain(item) for key, item in value.items()}
-        case Sequence():
-            return [_plain(item) for item in value]
         case _:
             return _fields(value) if is_dataclass(value) else value
 
@@ -103,11 +110,19 @@ def _reader_of(kind: type) -> Reader:
 def _optional(kinds: Sequence[Any]) -> Reader:
     """None, or the one kind; of several plain ones whichever came."""
     read = _reader(kinds[0]) if len(kinds) == 1 else _same
-    return lambda value: None if value is None else read(value)
+    return read if read is _same else lambda value: None if value is None else read(value)
 
 
 def _row(readers: Sequence[Reader]) -> Reader:
+    if all(read is _same for read in readers):
+        return lambda values: _of_length(len(readers), values)
     return lambda values: tuple(read(value) for read, value in zip(readers, values, strict=True))
+
+
+def _of_length(length: int, values: Sequence[Plain]) -> tuple[Plain, ...]:
+    if len(values) != length:
+        raise ValueError(f"{len(values)} values where {length} belong")
+    return tuple(values)
 
 
 def _row_of(read: Reader) -> Reader:

@@ -37,6 +37,7 @@ class Outer:
     size: int | str
     anything: Any = None
     keys: tuple[bytes, ...] = ()
+    pairs: tuple[tuple[bytes, float | None], ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -71,7 +72,7 @@ def outer(**changes: Any) -> Outer:
     [
         Stop(),
         outer(),
-        outer(maybe=Inner("m"), size="auto", keys=(b"1", b"2")),
+        outer(maybe=Inner("m"), size="auto", keys=(b"1", b"2"), pairs=((b"1", 0.5), (b"2", None))),
         outer(anything={"deep": [1, {"er": None}], 5: "number"}, facts={"type": "Stop"}),
         outer(several=(), rows=(), by_name={}),
     ],
@@ -89,6 +90,21 @@ def test_kinds_that_nobody_reads_are_refused() -> None:
 def test_what_is_no_message_is_a_value_error(carried: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"kind|no Outer|badly formed"):
         KINDS.opened(carried)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"pairs": [[b"1"]]},
+        {"pairs": [[b"1", 0.5, 1]]},
+        {"pairs": [1]},
+        {"rows": [[b"1"]]},
+        {"rows": [[b"1", {"name": "a"}, 1]]},
+    ],
+)
+def test_a_row_of_another_length_is_a_value_error(field: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"belong|no Outer|longer|shorter"):
+        KINDS.opened(packed(outer()) | field)
 
 
 def test_a_field_of_a_later_version_does_no_harm() -> None:
