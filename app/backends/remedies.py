@@ -43,8 +43,8 @@ def shorter(engine: EngineSpec, failure: Failure) -> Remedy | None:
     """As long as the engine says it can; under the name that the job uses, since backends take only one."""
     name = "max_length" if engine.args.get("max_length") else "max_model_len"
     before = engine.args.get(name)
-    length = int(failure.facts.get("longest", 0))
-    if length < 1 or (before is not None and length >= int(before)):
+    length = failure.facts.get("longest")
+    if not isinstance(length, int) or length < 1 or (before is not None and length >= int(before)):
         return None
     change = f"{name} {before or 'of the model'} -> {length}"
     return Remedy(changed(engine, **{name: length}), change, changes_answers=True)
@@ -52,7 +52,7 @@ def shorter(engine: EngineSpec, failure: Failure) -> Remedy | None:
 
 def less_at_once(engine: EngineSpec, limits: Mapping[str, Limit]) -> Remedy | None:
     """Halve what the engine runs at once, down to what is worth it: half as much needs less."""
-    now = {name: int(engine.args.get(name, limit.default)) for name, limit in limits.items()}
+    now = {name: int(engine.args.get(name) or limit.default) for name, limit in limits.items()}
     less = {name: value // 2 for name, value in now.items() if value // 2 >= limits[name].least}
     if not less:
         return None
@@ -62,12 +62,12 @@ def less_at_once(engine: EngineSpec, limits: Mapping[str, Limit]) -> Remedy | No
 
 def less_utilization(engine: EngineSpec, failure: Failure) -> Remedy | None:
     """What others leave free, where the engine says how much that is; else a tenth less."""
-    share = float(engine.args.get("gpu_memory_utilization", 0.9))
+    share = float(engine.args.get("gpu_memory_utilization") or 0.9)
     less = round(share - 0.1, 2)
-    if "free_gib" in failure.facts:
-        free = float(failure.facts["free_gib"]) / float(failure.facts["total_gib"])
-        left = int(100 * free - 1) / 100
-        less = left if left < share else less
+    match failure.facts:
+        case {"free_gib": int() | float() as free, "total_gib": int() | float() as total} if total > 0:
+            left = int(100 * (free / total) - 1) / 100
+            less = left if left < share else less
     if less < LEAST_UTILIZATION:
         return None
     change = f"gpu_memory_utilization {share} -> {less}"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from app.backends import BACKENDS
 from app.backends.remedies import Limit, server_remedies
 from app.domain.engine_spec import EngineSpec
-from app.domain.failure import Failure, FailureCode
+from app.domain.failure import Fact, Failure, FailureCode
 from app.domain.remedy import Circumstances
 
 SERVERS = server_remedies({"max_num_batched_tokens": Limit(8192, 2048), "max_num_seqs": Limit(256, 32)})
@@ -91,6 +93,20 @@ def test_a_device_in_use_gets_a_smaller_share_where_nobody_says_how_much_is_free
     failure = replace(IN_USE, facts={"in_use": True})
     shares = [change.rpartition(" ")[2] for change in changes(SERVER, failure, widest=1)]
     assert shares == ["0.8", "0.7", "0.6", "0.5"]
+
+
+@pytest.mark.parametrize(("free", "total"), [(0.0, 0.0), (52, "1.2.3"), (".", 80.0)])
+def test_numbers_that_an_engine_garbles_are_as_good_as_not_said(free: Fact, total: Fact) -> None:
+    failure = replace(IN_USE, facts={"in_use": True, "free_gib": free, "total_gib": total})
+    assert changes(SERVER, failure, widest=1)[0] == "gpu_memory_utilization 0.9 -> 0.8"
+    garbled = Failure(FailureCode.KV_CACHE_TOO_SMALL, "it is too small", facts={"longest": ","})
+    assert changes(SERVER, garbled, widest=1) == []
+
+
+def test_a_setting_that_is_null_is_as_good_as_not_given() -> None:
+    engine = replace(SERVER, args=dict.fromkeys(("gpu_memory_utilization", "max_length", "max_num_seqs")))
+    for failure in (IN_USE, too_small(4096), OUT_OF_MEMORY):
+        assert changes(engine, failure, widest=1) == changes(replace(engine, args={}), failure, widest=1)
 
 
 def test_what_no_other_setting_mends_has_no_remedy() -> None:
