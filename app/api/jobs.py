@@ -94,9 +94,10 @@ def list_jobs(
 )
 def read_job(job_id: JobId, services: ServicesDep, request: Request) -> Response:
     """JSON; with `Accept: text/plain` a short table for people."""
-    out = job_out(services.jobs.view(job_id))
+    view = services.jobs.view(job_id)
+    out = job_out(view)
     if preferred(request.headers.get("accept", ""), "application/json", "text/plain") == "text/plain":
-        return PlainTextResponse(job_text(out))
+        return PlainTextResponse(job_text(out, view.spec.model_name))
     return answer(out)
 
 

@@ -6,17 +6,16 @@ from datetime import timedelta
 
 from app.api.schemas.job import JobOut, TaskOut
 from app.domain.visible import hanging, one_line
-from app.workloads.lm_eval.spec import LmEvalSpec
 
 
-def job_text(job: JobOut) -> str:
+def job_text(job: JobOut, model: str) -> str:
     """A short table: where the job stands and what its tasks are at; nothing in it drives a terminal."""
     rows = [
         ("job", str(job.id)),
         ("name", job.name or "-"),
         ("status", f"{job.status} ({job.phase})" if job.phase else str(job.status)),
         ("reason", job.reason or "-"),
-        ("model", LmEvalSpec.from_json(job.spec).model_name),
+        ("model", model),
         ("progress", _progress(job)),
     ]
     if job.error:
