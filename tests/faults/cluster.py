@@ -71,7 +71,7 @@ class Cluster:
             **self.settings,
             "HF_HUB_OFFLINE": "1",
             "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": str(HERE / "hooks"),
+            "PYTHONPATH": os.pathsep.join(map(str, (HERE / "hooks", HERE.parents[1]))),
             MARK: self.run_id,
         } | ({"FAULTS_JOURNAL": str(journal)} if journal else {})
 
