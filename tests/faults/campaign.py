@@ -15,7 +15,16 @@ from itertools import count
 from pathlib import Path
 
 from tests.faults.checker import Checker, Outcome, outcome, unfinished
-from tests.faults.clients import Client, Engines, History, Variant, deadly, running_clients, variants
+from tests.faults.clients import (
+    Client,
+    Engines,
+    History,
+    Variant,
+    deadly,
+    one_chunk,
+    running_clients,
+    variants,
+)
 from tests.faults.cluster import Cluster
 from tests.faults.disk import small_disk
 from tests.faults.faults import Fault, Saboteur
@@ -140,9 +149,10 @@ class _Campaign:
         self._plan = plan
         self._service = service
         self._cluster, self._database = service.cluster, service.database
-        self._kinds = variants(str(service.model), plan.engines)
+        model = str(service.model)
+        self._kinds = [one_chunk(model, plan.engines), *variants(model, plan.engines)]
         if plan.deadly:
-            self._kinds.append(deadly(str(service.model), plan.engines))
+            self._kinds.append(deadly(model, plan.engines))
         self._say = say
         self._rng = random.Random(plan.seed)
         self._saboteur = Saboteur(

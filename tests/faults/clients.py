@@ -72,6 +72,13 @@ def deadly(model: str, engines: Engines) -> Variant:
     return Variant("deadly", body | {"tasks": ["e2e_generate"], "limit": 12})
 
 
+def one_chunk(model: str, engines: Engines) -> Variant:
+    """One chunk that takes seconds, for one replica: much of it is told as done before any of it is stored."""
+    args = {"pretrained": model, "delay_seconds": 0.2} | engine_args(engines, usual=False)
+    body = {"model": "echo", "batch_size": 4, "reuse_responses": False, "model_args": args}
+    return Variant("one chunk", body | {"tasks": ["faults_long"], "limit": 12})
+
+
 @dataclass
 class Posted:
     """What a client knows of a job that was accepted."""
@@ -189,9 +196,14 @@ class Client(threading.Thread):
 def running_clients(
     cluster: Cluster, kinds: list[Variant], history: History, seed: int, count: int
 ) -> Iterator[None]:
-    """Some clients at work; at the end they post no more, and a request that hangs is not waited for long."""
+    """Some clients at work, the first one always at jobs of the first kind.
+
+    At the end they post no more, and a request that hangs is not waited for long.
+    """
     stop = threading.Event()
-    clients = [Client(cluster, kinds, history, seed * 100 + i, stop) for i in range(count)]
+    clients = [
+        Client(cluster, kinds if i else kinds[:1], history, seed * 100 + i, stop) for i in range(count)
+    ]
     for client in clients:
         client.start()
     try:

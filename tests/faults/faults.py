@@ -16,13 +16,17 @@ from redis.exceptions import RedisError
 
 from app.broker import CeleryDoorbell
 from app.settings import Settings
-from tests.faults.cluster import CHILDREN, PARTS, Cluster, send
+from tests.faults.cluster import CHILDREN, PARTS, Cluster, environment, send
 from tests.faults.disk import fill
 from tests.faults.failpoints import all_points
 from tests.faults.servers import Broker, Database
 
 FAILPOINT_SECONDS = 12.0
 """A part has so long to start and to reach its fail point."""
+
+AHEAD = """SELECT c.replica_id FROM chunks c JOIN jobs j ON j.id = c.job_id
+ WHERE c.status = 'claimed' AND c.requests_done > 0 AND j.requests_done > 0"""
+"""Replicas with requests of a chunk that nobody stored, told as done."""
 
 Undo = Callable[[], object]
 
@@ -62,6 +66,7 @@ class Saboteur:
             "kill a part": (6, self._kill_part),
             "freeze a part": (5, self._freeze_part),
             "kill a child": (6, self._kill_child),
+            "kill an engine ahead": (3, self._kill_ahead),
             "freeze a child": (4, self._freeze_child),
             "fail point": (8, self._failpoint),
             "broker restart": (2, self._restart_broker),
@@ -165,6 +170,23 @@ class Saboteur:
         kind, process = found
         send(process, signal.SIGKILL)
         return Fault(f"SIGKILL a {kind} ({process.pid})", 0.0, lambda: None)
+
+    def _kill_ahead(self) -> Fault | None:
+        """SIGKILL an engine inside a chunk that counts as done in part; now and then its job's coordinator with it."""
+        if "database" in self._busy:
+            return None
+        with self._database.connect() as connection:
+            ahead = {str(replica_id) for (replica_id,) in connection.execute(AHEAD)}
+        engines = [each for each in self._cluster.children("engine") if _replica(each) in ahead]
+        if not engines:
+            return None
+        engine = self._rng.choice(sorted(engines, key=lambda process: process.pid))
+        with_it = self._rng.random() < 0.5 and self._take(["coordinator"])
+        if with_it:
+            self._cluster.kill(with_it)
+        send(engine, signal.SIGKILL)
+        what = f"SIGKILL an engine ahead{' and the coordinator' if with_it else ''} ({engine.pid})"
+        return Fault(what, 0.0, lambda: self._start(with_it) if with_it else None)
 
     def _freeze_child(self) -> Fault | None:
         found = self._child()
@@ -296,3 +318,7 @@ class Saboteur:
         """Fill the file system of the workers' data folder."""
         ballast = Path(self._cluster.settings["EVALQ_DATA_DIR"]) / "ballast"
         return self._server("disk", "full disk", self._seconds(), lambda: fill(ballast), ballast.unlink)
+
+
+def _replica(engine: psutil.Process) -> str | None:
+    return environment(engine).get("EVALQ_REPLICA")

@@ -14,7 +14,7 @@ SHORT = Plan(
     kinds=(
         *("fail point", "kill a child", "freeze a part", "terminated backends", "kill a part"),
         *("broker restart", "database restart", "doubled messages", "freeze a child", "starved broker"),
-        *("database freeze", "kill a child"),
+        *("database freeze", "kill an engine ahead"),
     ),
 )
 
