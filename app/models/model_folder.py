@@ -19,6 +19,8 @@ DEFAULT_MAX_LENGTH = 2048
 _LENGTH_NAMES = ("n_positions", "max_position_embeddings", "n_ctx")
 _UNSET_TOKENIZER_LENGTH = 10**9
 """Tokenizers write 10**30 for "no limit"; no real limit is near this."""
+_MOST_OF_ANYTHING = 2**53
+"""Bytes, parameters, layers: what a file says beyond this is no model's, and no arithmetic is done with it."""
 _LFS_POINTER = b"version https://git-lfs"
 _MAX_HEADER_BYTES = 100_000_000
 MOST_NAMED = 10
@@ -135,7 +137,7 @@ def _facts_of(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     hidden = _first(text, ("hidden_size", "n_embd", "d_model", "dim"))
     return {
         "config_names": frozenset(config),
-        "architecture": next(iter(config.get("architectures") or []), None) or config.get("model_type"),
+        "architecture": _architecture(config),
         "num_attention_heads": heads,
         "num_key_value_heads": _key_value_heads(text, heads),
         "num_layers": _first(text, ("num_hidden_layers", "n_layer", "num_layers", "n_layers")),
@@ -148,8 +150,19 @@ def _facts_of(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     }
 
 
+def _architecture(config: Mapping[str, Any]) -> str | None:
+    named = config.get("architectures")
+    said = [*(named[:1] if isinstance(named, list) else ()), config.get("model_type")]
+    return next((name for name in said if isinstance(name, str) and name), None)
+
+
 def _first(config: Mapping[str, Any], names: Sequence[str]) -> int | None:
-    return next((config[name] for name in names if isinstance(config.get(name), int)), None)
+    return next((config[name] for name in names if _is_count(config.get(name))), None)
+
+
+def _is_count(value: object) -> bool:
+    """A number of things that a model can have; any other is as good as not said."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _MOST_OF_ANYTHING
 
 
 def _key_value_heads(config: Mapping[str, Any], heads: int | None) -> int | None:
@@ -165,11 +178,9 @@ def _max_positions(text: Mapping[str, Any], folder: Path) -> int:
         return said
     tokenizer = _read_or_say(folder / "tokenizer_config.json", []) or {}
     limit = tokenizer.get("model_max_length")
-    return (
-        int(limit)
-        if isinstance(limit, int | float) and limit < _UNSET_TOKENIZER_LENGTH
-        else DEFAULT_MAX_LENGTH
-    )
+    if isinstance(limit, int | float) and 1 <= limit < _UNSET_TOKENIZER_LENGTH:
+        return int(limit)
+    return DEFAULT_MAX_LENGTH
 
 
 def _dtype(config: Mapping[str, Any]) -> str | None:
@@ -248,9 +259,18 @@ def _tensor_sizes(path: Path) -> list[tuple[int, int]]:
     header = _safetensors_header(path)
     try:
         tensors = [tensor for name, tensor in header.items() if name != "__metadata__"]
-        return [(prod(t["shape"]), t["data_offsets"][1] - t["data_offsets"][0]) for t in tensors]
-    except (KeyError, TypeError, IndexError) as error:
+        return [_size(tensor["shape"], *tensor["data_offsets"]) for tensor in tensors]
+    except (KeyError, TypeError, ValueError) as error:
         raise _ModelFolderError(f"{path.name} is no safetensors file: {error!r} in its header") from None
+
+
+def _size(shape: Any, begin: Any, end: Any) -> tuple[int, int]:
+    """Numbers and bytes of one tensor; ValueError where none has them."""
+    told = isinstance(shape, list) and all(side == 0 or _is_count(side) for side in shape)
+    parameters, size = (prod(shape), end - begin) if told else (-1, -1)
+    if not all(number == 0 or _is_count(number) for number in (parameters, size)):
+        raise ValueError("a tensor of an impossible size")
+    return parameters, size
 
 
 def _safetensors_header(path: Path) -> dict[str, Any]:

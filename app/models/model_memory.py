@@ -9,6 +9,8 @@ from app.errors import FaultyField as Fault
 from app.models.model_folder import DEFAULT_MAX_LENGTH, ModelFacts
 
 GIB = 2**30
+WIDEST = 1024
+"""GPUs that a model is shared out to, at most: more than any group has."""
 OVERHEAD = 1.2
 """The rule of thumb of evaluation guides: parameters x bytes x 1.2, the rest being activations and the runtime."""
 
@@ -40,9 +42,10 @@ def head_faults(facts: ModelFacts, tp: int, path: str = "model_args.tensor_paral
     heads, shared = facts.num_attention_heads, facts.num_key_value_heads
     if not heads or tp <= 1:
         return []
-    allowed = tuple(str(size) for size in range(1, heads + 1) if _divides(size, heads, shared))
     if _divides(tp, heads, shared):
         return []
+    widths = range(1, min(heads, WIDEST) + 1)
+    allowed = tuple(str(size) for size in widths if _divides(size, heads, shared))
     kind = f"{heads} attention heads" if heads % tp else f"{shared} key-value heads"
     return [Fault(path, f"{kind} cannot be shared out to {tp} GPUs", allowed)]
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from app.models.model_folder import inspect_model, is_local, within
+from app.models.model_memory import head_faults, memory_per_gpu_gib
 
 _LLAMA = {
     "architectures": ["LlamaForCausalLM"], "num_attention_heads": 9, "num_key_value_heads": 3, "hidden_size": 576,
@@ -184,3 +185,52 @@ def test_roots_are_checked_after_links_and_dots(tmp_path: Path) -> None:
     assert not within(root / ".." / "secret", [root])
     assert not within(tmp_path / "models-2", [root])
     assert not within(root / "a", [])
+
+
+ODD = [None, 0, -1, True, 1.5, "x", [], {}, [1], {"a": 1}, 10**400, -(10**400), float("inf"), float("nan")]
+_SAID = (
+    *_LLAMA,
+    "model_type",
+    "text_config",
+    "quantization_config",
+    "torch_dtype",
+    "head_dim",
+    "multi_query",
+)
+
+
+def _judged(folder: Path) -> None:
+    """What is done with a model's files when a job is posted."""
+    facts = inspect_model(folder)
+    if not facts.faults:
+        for width in (1, 2):
+            memory_per_gpu_gib(facts, None, width)
+            head_faults(facts, width)
+
+
+@pytest.mark.parametrize("value", ODD, ids=str)
+def test_no_value_of_a_models_files_is_more_than_a_fault(folder: Path, value: object) -> None:
+    for name in _SAID:
+        _write_json(folder / "config.json", {**_LLAMA, name: value})
+        _judged(folder)
+    _write_json(folder / "config.json", {k: v for k, v in _LLAMA.items() if k != "max_position_embeddings"})
+    _write_json(folder / "tokenizer_config.json", {"model_max_length": value})
+    _judged(folder)
+
+
+@pytest.mark.parametrize("value", [odd for odd in ODD if odd != 0], ids=str)
+@pytest.mark.parametrize("place", ["shape", "side", "data_offsets", "begin", "end"])
+def test_a_tensor_of_an_impossible_size_is_a_fault(folder: Path, place: str, value: object) -> None:
+    sizes = {
+        "shape": (value, [0, 64]),
+        "side": ([value], [0, 64]),
+        "data_offsets": ([4, 8], value),
+        "begin": ([4, 8], [value, 64]),
+        "end": ([4, 8], [0, value]),
+    }
+    shape, offsets = sizes[place]
+    text = json.dumps({"w": {"dtype": "BF16", "shape": shape, "data_offsets": offsets}}).encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text)
+    found = _messages(folder)
+    assert all(message.startswith("model.safetensors is no safetensors file") for message in found)
+    _judged(folder)
