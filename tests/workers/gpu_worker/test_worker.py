@@ -125,6 +125,7 @@ def test_a_replica_whose_lease_is_lost_kills_its_engine_though_its_supervisor_ha
     assert engines(placed)
     with world.sessions.begin() as session:
         session.execute(text("LOCK TABLE chunks IN ACCESS EXCLUSIVE MODE"))
+        until(lambda: waits_for_a_lock(world))
         with world.sessions.begin() as other:
             other.execute(text("UPDATE replicas SET lease_token = gen_random_uuid()"))
         until(lambda: not engines(placed))
@@ -132,6 +133,12 @@ def test_a_replica_whose_lease_is_lost_kills_its_engine_though_its_supervisor_ha
     assert over.wait(60)
     assert ended(world)[0] == "serving", "nothing was written"
     assert chunk_rows(world, "status", "failures", "interruptions") == [("claimed", 0, 0)]
+
+
+def waits_for_a_lock(world: World) -> bool:
+    """Whether somebody does."""
+    with world.sessions.begin() as session:
+        return bool(session.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
 
 
 def engines(replica_id: UUID) -> list[psutil.Process]:
