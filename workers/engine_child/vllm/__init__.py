@@ -1,0 +1,1 @@
+"""The engine of vLLM: requests in flight, refilled from chunk after chunk."""

@@ -1,0 +1,37 @@
+"""Which vLLM request a log-likelihood needs, and its response from what vLLM gave. Pure; as lm-eval 0.4.13's VLLM."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+STOCK: Mapping[str, Any] = {"temperature": 0, "prompt_logprobs": 1, "max_tokens": 1, "detokenize": False}
+"""Sampling parameters: log-probabilities of the whole prompt; vLLM has to generate a token to give them."""
+
+
+class Logprob(Protocol):
+    """vLLM's own: the log-probability of a token in its place."""
+
+    @property
+    def logprob(self) -> float:
+        """Natural."""
+
+
+Row = Mapping[int, Logprob] | None
+"""What a place of the prompt may hold: its own token and the likeliest; None in the first place."""
+
+
+def cut_left(context: Sequence[int], continuation: Sequence[int], max_length: int) -> tuple[list[int], int]:
+    """The last tokens that leave room for the one that vLLM generates, and where the continuation begins in them."""
+    tokens, most = [*context, *continuation], max_length - 1
+    return tokens[-most:], len(context) - max(0, len(tokens) - most)
+
+
+def scored(tokens: Sequence[int], rows: Sequence[Row], start: int) -> tuple[float, bool]:
+    """The sum over the tokens from `start` on, and whether each of them is a likeliest one."""
+    total, greedy = 0.0, True
+    for token, row in zip(tokens[start:], rows[start:], strict=True):
+        own = (row or {})[token].logprob
+        total += own
+        greedy = greedy and own >= max(each.logprob for each in (row or {}).values())
+    return total, greedy

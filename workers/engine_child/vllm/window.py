@@ -1,0 +1,148 @@
+"""Requests in flight on a vLLM engine: refilled from chunk after chunk, dropped by abort, told apart by chunk."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from uuid import UUID
+
+from workers.engine_child.contract import ChunkResponses, Done, Outcome, Reports, Unanswered
+
+
+class VLLMOutput(Protocol):
+    """What vLLM tells of a request."""
+
+    @property
+    def request_id(self) -> str:
+        """The name that it was added with."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether this is all."""
+
+
+class Flight(Protocol):
+    """What is used of vLLM's engine."""
+
+    def add(self, name: str, tokens: Sequence[int], params: Mapping[str, Any]) -> Exception | None:
+        """Begin to answer; why not, where this request cannot be. Raises where the engine is dead."""
+
+    def step(self) -> Iterable[VLLMOutput]:
+        """Work for a moment; raises where the engine is dead."""
+
+    def abort(self, names: Sequence[str]) -> None:
+        """Forget these requests."""
+
+    def generated(self, name: str) -> int:
+        """Tokens that were generated for a request in flight."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One vLLM request, and what makes a response of its output: the value, and the tokens read and generated."""
+
+    tokens: Sequence[int]
+    params: Mapping[str, Any]
+    read: Callable[[Any], tuple[Any, int]]
+
+
+@dataclass
+class _Work:
+    """A chunk in hand."""
+
+    values: list[Any]
+    open: int
+    tokens: int = 0
+    begun_at: float | None = None
+    names: set[str] = field(default_factory=set)
+
+
+class Window:
+    """Keeps so many requests in flight; chunks are answered in any order."""
+
+    def __init__(self, flight: Flight, size: int, reports: Reports) -> None:
+        self._flight = flight
+        self._size = size
+        self._reports = reports
+        self._works: dict[UUID, _Work] = {}
+        self._waiting: deque[tuple[UUID, int, Ask]] = deque()
+        self._flying: dict[str, tuple[UUID, int, Ask]] = {}
+        self._told: dict[str, int] = {}
+        self._count = 0
+
+    def add(self, chunk: UUID, asks: Sequence[Ask]) -> None:
+        """Take a chunk in hand: a request for each of its own."""
+        self._works[chunk] = _Work([None] * len(asks), len(asks))
+        self._waiting.extend((chunk, place, ask) for place, ask in enumerate(asks))
+
+    def step(self) -> list[Outcome]:
+        """Fill the window, work for a moment, and tell which chunks ended."""
+        ended = self._fill()
+        if self._flying:
+            for output in self._flight.step():
+                ended += self._take(output)
+            self._tell_generated()
+        return ended
+
+    def drop(self, chunks: Collection[UUID]) -> None:
+        """Forget these chunks; what is in flight for them is aborted, and the others go on."""
+        gone = [self._works.pop(chunk) for chunk in chunks if chunk in self._works]
+        self._waiting = deque(item for item in self._waiting if item[0] in self._works)
+        names = [name for work in gone for name in work.names]
+        for name in names:
+            self._forget(name)
+        if names:
+            self._flight.abort(names)
+
+    def _fill(self) -> list[Outcome]:
+        refused: list[Outcome] = []
+        while self._waiting and len(self._flying) < self._size:
+            chunk, place, ask = self._waiting.popleft()
+            name = str(self._count)
+            self._count += 1
+            work = self._works[chunk]
+            work.begun_at = work.begun_at or time.monotonic()
+            if refusal := self._flight.add(name, ask.tokens, ask.params):
+                self.drop([chunk])
+                refused.append(Unanswered(chunk, refusal))
+                continue
+            work.names.add(name)
+            self._flying[name] = (chunk, place, ask)
+        return refused
+
+    def _take(self, output: VLLMOutput) -> list[Outcome]:
+        if not output.finished or output.request_id not in self._flying:
+            return []
+        chunk, place, ask = self._flying[output.request_id]
+        self._forget(output.request_id)
+        work = self._works[chunk]
+        work.names.discard(output.request_id)
+        work.values[place], tokens = ask.read(output)
+        work.tokens += tokens
+        work.open -= 1
+        self._reports.answered(chunk)
+        return [] if work.open else [self._done(chunk)]
+
+    def _done(self, chunk: UUID) -> Done:
+        work = self._works.pop(chunk)
+        seconds = time.monotonic() - (work.begun_at or 0.0)
+        return Done(
+            chunk, ChunkResponses(work.values, min(self._size, len(work.values)), work.tokens), seconds
+        )
+
+    def _forget(self, name: str) -> None:
+        self._flying.pop(name, None)
+        self._told.pop(name, None)
+
+    def _tell_generated(self) -> None:
+        """Tokens of requests that still run: one long generation is no stall."""
+        more = 0
+        for name in self._flying:
+            now = self._flight.generated(name)
+            more += now - self._told.get(name, 0)
+            self._told[name] = now
+        if more:
+            self._reports.generated(more)
