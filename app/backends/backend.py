@@ -40,6 +40,8 @@ class Shapes(StrEnum):
 
     HFLM = "hflm"
     """Those of lm-eval's class of that name."""
+    VLLM = "vllm"
+    """Those of lm-eval's class of that name."""
     UNBOUNDED = "unbounded"
     """The same, but a prompt of a generation needs no room: the engine takes or refuses it."""
 
@@ -98,6 +100,10 @@ class Backend:
     """What lm-eval's `--model` may say for it."""
     lock: str | None = None
     """The file of pins beside this one; without it engines run in the control plane's own environment."""
+    lock_is_whole: bool = False
+    """Whether nothing beside the pins may be installed, though they ask for it."""
+    stands_in_for: str | None = None
+    """The backend whose jobs it serves where no worker has that one."""
     devices: frozenset[str] = frozenset({"cpu", "cuda"})
     """Kinds of devices that its engines run on."""
     allowed: Callable[[Settings], bool] = _always

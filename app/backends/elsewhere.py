@@ -53,7 +53,6 @@ NEMO = ArgumentNames(
 )
 
 ELSEWHERE: Mapping[str, ArgumentNames] = {
-    "vllm": VLLM,
     "vllm-vlm": VLLM,
     "sglang": SGLANG,
     "nemo_lm": NEMO,

@@ -33,22 +33,25 @@ def install(name: str, cache_dir: Path, progress: Progress = lambda _: None) -> 
     Raises BackendInstallError with pip's last lines.
     """
     environment = environment_path(name, cache_dir)
-    lock_file = BACKENDS[name].lock_file
-    if lock_file is None:
+    backend = BACKENDS[name]
+    if backend.lock_file is None:
         return environment
     with _locked(environment.with_name(f"{environment.name}.lock")):
         if not is_installed(name, cache_dir):
-            _build(environment, lock_file, progress)
+            _build(environment, backend.lock_file, progress, whole=backend.lock_is_whole)
     return environment
 
 
-def _build(environment: Path, lock_file: Path, progress: Progress) -> None:
+def _build(environment: Path, lock_file: Path, progress: Progress, *, whole: bool) -> None:
     # A venv's scripts name its path, so it is built in place and the marker makes it whole.
     shutil.rmtree(environment, ignore_errors=True)
     progress(f"making {environment}")
     _run([sys.executable, "-P", "-m", "venv", str(environment)], progress)
     pip = [str(environment / "bin" / "python"), "-P", "-m", "pip", "--disable-pip-version-check"]
-    _run([*pip, "install", "--progress-bar", "off", "-r", str(lock_file)], progress)
+    _run(
+        [*pip, "install", "--progress-bar", "off", *(["--no-deps"] if whole else []), "-r", str(lock_file)],
+        progress,
+    )
     (environment / MARKER).write_text(lock_file.read_text(encoding="utf-8"), encoding="utf-8")
 
 

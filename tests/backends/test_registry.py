@@ -49,8 +49,10 @@ def test_a_lock_file_pins_plain_versions_that_suit_every_machine(backend: Backen
     lines = backend.lock_file.read_text().splitlines()
     pins = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
     assert all(re.fullmatch(r"[a-z0-9.-]+==[0-9a-z.]+", pin) for pin in pins)
-    assert not [pin for pin in pins if pin.startswith(("nvidia-", "triton"))]
-    assert {"lm-eval==0.4.13", "torch==2.13.0"} < set(pins)
+    assert "lm-eval==0.4.13" in pins
+    if "cpu" in backend.devices:
+        assert "torch==2.13.0" in pins
+        assert not [pin for pin in pins if pin.startswith("nvidia-")]
 
 
 @pytest.mark.parametrize("backend", BACKENDS.values())
@@ -76,7 +78,7 @@ def test_finding_the_backends_again_finds_the_same() -> None:
     assert before == BACKENDS
 
 
-@pytest.mark.parametrize("model", ["vllm", "sglang", "nemo_lm", "megatron_lm"])
+@pytest.mark.parametrize("model", ["sglang", "nemo_lm", "megatron_lm"])
 def test_engines_that_evalq_does_not_run_are_known_by_their_widths_alone(model: str) -> None:
     assert backend_of_model(model) is None
     assert argument_names(model).tensor

@@ -118,17 +118,19 @@ class Engine(Protocol):
 
 def engines() -> list[str]:
     """The backends that there is an engine for."""
-    return [module.name for module in iter_modules([str(Path(__file__).parent)]) if module.ispkg]
+    return [
+        module.name.replace("_", "-") for module in iter_modules([str(Path(__file__).parent)]) if module.ispkg
+    ]
 
 
 def load_engine(order: Load, reports: Reports) -> Engine:
     """Load the model; raises whatever its backend does where it cannot be.
 
-    A backend is a folder of its name beside this module, whose `engine` has a `load`.
+    A backend is a folder of its name beside this module, `_` for `-`, whose `engine` has a `load`.
     """
     backend, known = order.engine.backend, engines()
     if backend not in known:
         raise ValueError(f"no engine for backend {backend!r}; there are {', '.join(known)}")
-    module = import_module(f"{__package__}.{backend}.engine")
+    module = import_module(f"{__package__}.{backend.replace('-', '_')}.engine")
     engine: Engine = module.load(order, reports)
     return engine

@@ -41,6 +41,8 @@ class PromptShapes(StrEnum):
 
     HFLM = "hflm"
     """Those of lm-eval's class of that name."""
+    VLLM = "vllm"
+    """Those of lm-eval's class of that name."""
     UNBOUNDED = "unbounded"
     """The same, but a prompt of a generation needs no room."""
 

@@ -15,6 +15,7 @@ from workers.harness_child.lm_eval.cutting import (
     Cut,
     Pair,
     Prompt,
+    Tokens,
     cut_loglikelihoods,
     cut_missing,
     cut_prompts,
@@ -93,7 +94,7 @@ class Chunking:
         requests, prompts = self._possible(requests, prompts, self._fault_of_prompt)
         return _Sheet(
             requests,
-            lambda position: prompts[position].text,
+            lambda position: _sent(prompts[position]),
             lambda positions: cut_prompts([prompts[p] for p in positions], self._rows),
         )
 
@@ -116,10 +117,12 @@ class Chunking:
 
     def _prompts(self, requests: list[Request]) -> list[Prompt]:
         tokens = encode(self._lm, [request.args[0] for request in requests])
-        return [self._prompt(len(tokens[request.args[0]]), *request.args) for request in requests]
+        return [self._prompt(tokens[request.args[0]], *request.args) for request in requests]
 
-    def _prompt(self, length: int, text: str, settings: dict[str, Any]) -> Prompt:
-        return Prompt(text, length, settings, float(length + self._generated(settings)))
+    def _prompt(self, tokens: Tokens, text: str, settings: dict[str, Any]) -> Prompt:
+        cost = float(len(tokens) + self._generated(settings))
+        sent = tokens.tolist() if self._order.rules.shapes is PromptShapes.VLLM else None
+        return Prompt(text, len(tokens), settings, cost, sent)
 
     def _generated(self, settings: dict[str, Any]) -> int:
         return int(normalize_gen_kwargs(settings, self._lm.max_gen_toks)["max_gen_toks"])
@@ -194,3 +197,7 @@ def _batch_size(given: int | str, most: int | None) -> int | str:
 
 def _as_lists(pair: Pair) -> list[list[int]]:
     return [pair.context.tolist(), pair.continuation.tolist()]
+
+
+def _sent(prompt: Prompt) -> object:
+    return prompt.text if prompt.tokens is None else list(prompt.tokens)

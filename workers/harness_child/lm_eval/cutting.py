@@ -43,6 +43,8 @@ class Prompt:
     length: int
     settings: Mapping[str, Any]
     cost: float
+    tokens: Sequence[int] | None = None
+    """What is sent in its place, where the engine is given tokens."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.arguments.kinds import shown
-from app.backends import Backend, backend_of_model, known_model_names
+from app.backends import BACKENDS, Backend, backend_of_model, known_model_names
 from app.domain.engine_spec import EngineSpec
 from app.domain.group import GroupView
 from app.domain.plan import Plan
@@ -45,7 +45,7 @@ def read(posted: Mapping[str, Any], groups: Sequence[GroupView], settings: Setti
     refuse_unsafe(reader, settings)
     tasks = read_tasks(reader, settings)
     backend = _backend(reader, settings, asked="model" in given)
-    engine = _engine(reader, backend, groups, settings) if backend else None
+    engine = _engine(reader, _serving(backend, groups), groups, settings) if backend else None
     if reader.faults or engine is None:
         raise InvalidJobError(reader.faults)
     return _submission(reader.spec, engine, tasks, _first(reader.notes))
@@ -75,6 +75,14 @@ def _backend(reader: FieldReader, settings: Settings, *, asked: bool) -> Backend
         reader.fault("model", f"there is no backend {shown(model)}", known)
         return None
     return backend
+
+
+def _serving(backend: Backend, groups: Sequence[GroupView]) -> Backend:
+    """The backend itself, or where no worker has it the one that stands in for it on some worker."""
+    offered = {name for group in groups for name in group.backends}
+    others = (BACKENDS[name] for name in sorted(offered) if name in BACKENDS)
+    standing_in = (other for other in others if other.stands_in_for == backend.name)
+    return backend if backend.name in offered else next(standing_in, backend)
 
 
 def _engine(

@@ -1,0 +1,1 @@
+"""vLLM on machines without a GPU."""
