@@ -69,7 +69,7 @@ def test_an_engine_child_knows_nothing_of_a_job() -> None:
 
 
 def test_an_engine_child_needs_only_its_backend() -> None:
-    backend = ("torch", "transformers", "accelerate", "lm_eval")
+    backend = ("torch", "transformers", "accelerate", "lm_eval", "vllm")
     assert (
         outsiders("workers/engine_child", "workers.engine_child", "workers.protocol", "msgpack", *backend)
         == set()
