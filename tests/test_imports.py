@@ -41,9 +41,10 @@ def outsiders(path: str, *allowed: str) -> set[str]:
         ("app/workloads/lm_eval/spec.py", ()),  # what a harness child imports of app
         (
             "workers/supervision/shim.py",
-            ("workers.containment.bounds",),
-        ),  # for its types; it runs the file by its path
+            ("workers.containment.bounds", "workers.containment.shared_memory"),
+        ),  # for its types; it runs the files by their paths
         ("workers/containment/bounds.py", ()),
+        ("workers/containment/shared_memory.py", ()),
     ],
 )
 def test_it_needs_only_the_standard_library(path: str, allowed: tuple[str, ...]) -> None:

@@ -1,4 +1,5 @@
-"""An empty folder for a child to run in, so that no name a job gives is taken for a file that lies there."""
+"""A folder for a child: an empty one to run in, so that no name a job gives is taken for a file that lies there, and
+one for its temporary files."""
 
 from __future__ import annotations
 
@@ -16,18 +17,21 @@ SETTLED_SECONDS = 60.0
 
 
 class OwnFolder:
-    """Made empty in the folder for temporary files, where those that nobody holds any more go; OSError."""
+    """Made in the folder for temporary files, where those that nobody holds any more go; OSError."""
 
     def __init__(self) -> None:
         _forget_left_ones()
-        self.path = Path(mkdtemp(prefix=PREFIX)).resolve()
-        self._hold: int | None = _opened(self.path)
+        self.root = Path(mkdtemp(prefix=PREFIX)).resolve()
+        self._hold: int | None = _opened(self.root)
         fcntl.flock(self._hold, fcntl.LOCK_EX)
+        self.path, self.temporary = self.root / "work", self.root / "tmp"
+        for folder in (self.path, self.temporary):
+            folder.mkdir()
 
     def remove(self) -> None:
         """With all that is in it, and let go; safe to repeat."""
         if self._hold is not None:
-            shutil.rmtree(self.path, ignore_errors=True)
+            shutil.rmtree(self.root, ignore_errors=True)
             os.close(self._hold)
             self._hold = None
 

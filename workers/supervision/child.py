@@ -70,8 +70,8 @@ class Child:
     ) -> Child:
         """Start a command that finds its socket's number in EVALQ_FD and writes stdout and stderr to the log.
 
-        It runs in an empty folder of its own, which goes with it.
-        `env` is its whole environment, but for EVALQ_FD and the mark. `orphan_grace_seconds` is what it has
+        It runs in an empty folder of its own, which goes with it, as do its temporary files.
+        `env` is its whole environment, but for EVALQ_FD, TMPDIR and the mark. `orphan_grace_seconds` is what it has
         between SIGTERM and SIGKILL when this process dies. What passes `bounds` is killed. Raises ChildStartError.
         """
         control, shim_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -80,10 +80,10 @@ class Child:
         try:
             with shim_control, command_socket:
                 fds = (shim_control.fileno(), command_socket.fileno())
-                command = [str(fds[0]), str(fds[1]), str(orphan_grace_seconds), str(folder.path)]
+                command = [str(fds[0]), str(fds[1]), str(orphan_grace_seconds), str(folder.root)]
                 command += [",".join(map(str, bounds)), *argv]
-                marked = {**env, mark.name: mark.owner, "EVALQ_FD": str(fds[1])}
-                shim = _start_shim(command, marked, log_path, fds)
+                ours = {mark.name: mark.owner, "EVALQ_FD": str(fds[1]), "TMPDIR": str(folder.temporary)}
+                shim = _start_shim(command, {**env, **ours}, log_path, fds, folder.path)
             return cls(shim, control, connection, mark, folder)
         except BaseException:
             control.close()
@@ -183,13 +183,14 @@ class Child:
 
 
 def _start_shim(
-    command: list[str], env: Mapping[str, str], log_path: Path, fds: tuple[int, int]
+    command: list[str], env: Mapping[str, str], log_path: Path, fds: tuple[int, int], folder: Path
 ) -> subprocess.Popen[bytes]:
     output = open_log(log_path)
     try:
         return subprocess.Popen(
             [sys.executable, "-I", "-S", str(_SHIM), *command],
             env=env,
+            cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

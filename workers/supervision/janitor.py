@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from workers.containment.shared_memory import Segments
+
 log = logging.getLogger(__name__)
 
 REPLICA = "EVALQ_REPLICA"
@@ -42,8 +44,9 @@ class Mark:
 def kill_strays(is_live: Callable[[str], bool], *, patience_seconds: float = 10.0) -> list[int]:
     """Kill own processes whose replica or job is not live, and return their ids once they are gone.
 
-    `is_live` says True also of ids it does not know: this user may run another evalq on this host.
-    Safe to repeat. Raises TimeoutError if one survives SIGKILL that long (it hangs in the kernel).
+    Shared memory that they had mapped goes, too. `is_live` says True also of ids it does not know: this user may
+    run another evalq on this host. Safe to repeat. Raises TimeoutError if one survives SIGKILL that long (it hangs
+    in the kernel).
     """
     return _kill_until_gone(lambda mark: not is_live(mark.owner), patience_seconds)
 
@@ -55,12 +58,14 @@ def kill_marked(mark: Mark, *, patience_seconds: float = 10.0) -> list[int]:
 
 def _kill_until_gone(is_stray: Callable[[Mark], bool], patience_seconds: float) -> list[int]:
     killed: dict[int, Mark] = {}
+    segments = Segments()
     deadline = time.monotonic() + patience_seconds
-    while strays := {pid: mark for pid in _own_pids() if (mark := _kill_if(pid, is_stray))}:
+    while strays := {pid: mark for pid in _own_pids() if (mark := _kill_if(pid, is_stray, segments))}:
         killed |= strays
         if time.monotonic() > deadline:
             raise TimeoutError(f"processes {sorted(strays)} survived SIGKILL for {patience_seconds:g} s")
         time.sleep(_POLL_SECONDS)
+    segments.remove()
     for pid, mark in killed.items():
         log.warning("killed process %d left over from %s=%s", pid, mark.name, mark.owner)
     return sorted(killed)
@@ -72,7 +77,7 @@ def _own_pids() -> Iterator[int]:
             yield int(entry.name)
 
 
-def _kill_if(pid: int, is_stray: Callable[[Mark], bool]) -> Mark | None:
+def _kill_if(pid: int, is_stray: Callable[[Mark], bool], segments: Segments) -> Mark | None:
     """Kill the process if it is a stray. The descriptor pins it: a process id used again is never hit."""
     try:
         pinned = os.pidfd_open(pid)
@@ -82,6 +87,7 @@ def _kill_if(pid: int, is_stray: Callable[[Mark], bool]) -> Mark | None:
         mark = _mark_of(pid)
         if mark is None or not is_stray(mark):
             return None
+        segments.note([pid])
         signal.pidfd_send_signal(pinned, signal.SIGKILL)
     except OSError:
         return None

@@ -11,8 +11,8 @@ reports `started PID`, `ended STATUS` (a signal is negative), `failed WORDS`, an
 command that passed its bounds. End of the stream from the
 supervisor is `stop GRACE_SECONDS`; end of the stream from the shim means that no descendant is left.
 FRAME_FD is the command's own socket, closed here so that its end of stream follows the command's death.
-FOLDER is where the command runs; it goes with the last of its descendants. BOUNDS are the numbers of
-`workers/containment/bounds.py`, with commas between.
+FOLDER goes with the last of its descendants, and so does the shared memory that they had mapped. The command runs
+where the shim was started. BOUNDS are the numbers of `workers/containment/bounds.py`, with commas between.
 """
 
 from __future__ import annotations
@@ -33,19 +33,29 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from workers.containment.bounds import Watch
+    from workers.containment.shared_memory import Segments
 
-BOUNDS: dict[str, Any] = run_path(str(Path(__file__).resolve().parents[1] / "containment" / "bounds.py"))
+CONTAINMENT = Path(__file__).resolve().parents[1] / "containment"
+BOUNDS: dict[str, Any] = run_path(str(CONTAINMENT / "bounds.py"))
+SHARED_MEMORY: dict[str, Any] = run_path(str(CONTAINMENT / "shared_memory.py"))
 PR_SET_CHILD_SUBREAPER = 36
 KILL_INTERVAL_SECONDS = 0.02
+LOOK_SECONDS = 1.0
+"""How often is noted what has shared memory mapped; once it is killed, nobody can tell."""
+
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Shim:
     """One command, its descendants, and the orders that end them."""
 
-    def __init__(self, control: socket.socket, grace_seconds: float, watch: Watch) -> None:
+    def __init__(
+        self, control: socket.socket, grace_seconds: float, watch: Watch, segments: Segments
+    ) -> None:
         self._control = control
         self._watch = watch
+        self._segments = segments
+        self._look_at = 0.0
         self._grace_seconds = grace_seconds
         self._wakeup = wakeup_fd()
         self._main = 0
@@ -61,14 +71,22 @@ class Shim:
         self._poll.register(self._wakeup, select.POLLIN)
         while self._reap():
             self._listen()
+            self._look()
             if words := self._watch.look(descendants):
                 self._report(f"outgrew {words}")
                 self._kill_at = 0.0
             if time.monotonic() >= min(self._kill_at, self._fence_at):
                 self._kill()
+        self._segments.remove()
+
+    def _look(self) -> None:
+        if time.monotonic() >= self._look_at:
+            self._segments.look(descendants())
+            self._look_at = time.monotonic() + LOOK_SECONDS
 
     def _kill(self) -> None:
         """First the command's group, at one blow: what forks for ever would outrun a walk from one to the next."""
+        self._segments.look(descendants())
         if self._main:
             with suppress(ProcessLookupError):
                 os.killpg(self._main, signal.SIGKILL)
@@ -112,10 +130,8 @@ class Shim:
             else:
                 self._obey(receive(self._control))
 
-    def _patience_ms(self) -> float | None:
-        deadline = min(self._kill_at, self._fence_at, self._watch.look_at)
-        if deadline == math.inf:
-            return None
+    def _patience_ms(self) -> float:
+        deadline = min(self._kill_at, self._fence_at, self._watch.look_at, self._look_at)
         return 1000 * max(deadline - time.monotonic(), KILL_INTERVAL_SECONDS)
 
     def _obey(self, order: str) -> None:
@@ -130,6 +146,7 @@ class Shim:
 
     def _stop(self, grace_seconds: float) -> None:
         if self._main and self._kill_at == math.inf:
+            self._segments.look(descendants())
             os.killpg(self._main, signal.SIGTERM)
         self._kill_at = min(self._kill_at, time.monotonic() + grace_seconds)
 
@@ -190,11 +207,11 @@ def main() -> None:
     control_fd, frame_fd, grace_seconds, folder, numbers, *command = sys.argv[1:]
     os.set_inheritable(int(control_fd), False)
     become_subreaper()
-    os.chdir(folder)
     bounds = BOUNDS["Bounds"](*map(int, numbers.split(",")))
     BOUNDS["limit_files"](bounds.files)
     control = socket.socket(fileno=int(control_fd))
-    Shim(control, float(grace_seconds), BOUNDS["Watch"](bounds)).run(command, int(frame_fd))
+    segments = SHARED_MEMORY["Segments"](others=SHARED_MEMORY["inodes"]())
+    Shim(control, float(grace_seconds), BOUNDS["Watch"](bounds), segments).run(command, int(frame_fd))
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -19,11 +19,12 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_folder_is_empty_and_goes_with_all_that_is_in_it() -> None:
     folder = OwnFolder()
-    assert list(folder.path.iterdir()) == []
-    (folder.path / "some" / "where").mkdir(parents=True)
+    assert list(folder.path.iterdir()) == list(folder.temporary.iterdir()) == []
+    for part in (folder.path, folder.temporary):
+        (part / "some" / "where").mkdir(parents=True)
     for _ in range(2):
         folder.remove()
-        assert not folder.path.exists()
+        assert not folder.root.exists()
 
 
 def test_what_killed_processes_left_goes_with_the_next_one(room: Path) -> None:

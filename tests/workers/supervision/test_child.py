@@ -7,6 +7,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
+from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,6 +16,7 @@ import pytest
 
 from app.errors import ChildStartError
 from workers.containment.bounds import Bounds
+from workers.containment.shared_memory import ROOM
 from workers.supervision.child import Child
 from workers.supervision.janitor import Mark, kill_strays
 
@@ -157,6 +160,41 @@ def test_a_child_runs_in_an_empty_folder_of_its_own(start: Callable[..., Child])
     assert Path.cwd() not in folders
     assert all(child.stop(0) for child in children)
     assert not any(map(Path.exists, folders))
+
+
+def test_a_childs_temporary_files_go_with_it(start: Callable[..., Child]) -> None:
+    code = "import os, tempfile; from workers.protocol.frames import Connection\n"
+    code += "c = Connection.from_fd(int(os.environ['EVALQ_FD']))\n"
+    code += "c.send({'has': tempfile.mkdtemp()}); c.receive()"
+    child = start(sys.executable, "-c", code)
+    left = Path((child.connection.receive(20) or {})["has"])
+    assert left.is_relative_to(Path(f"/proc/{child.pid}/cwd").readlink().parent)
+    assert child.kill()
+    assert not left.exists()
+
+
+SHARER = (
+    "import os, signal\n"
+    "from multiprocessing import resource_tracker, shared_memory\n"
+    "from workers.protocol.frames import Connection\n"
+    "resource_tracker.register = lambda *_: None\n"
+    "held = [shared_memory.SharedMemory(create=True, size=4096) for _ in range(2)]\n"
+    "c = Connection.from_fd(int(os.environ['EVALQ_FD']))\n"
+    "c.send({'names': [each.name for each in held]}); c.receive()"
+)
+
+
+@pytest.mark.parametrize("killed", ["child", "shim"])
+def test_a_killed_childs_shared_memory_goes_with_it(start: Callable[..., Child], killed: str) -> None:
+    with closing(SharedMemory(create=True, size=4096)) as others:
+        child = start(sys.executable, "-c", SHARER)
+        left = [ROOM / name for name in (child.connection.receive(20) or {})["names"]]
+        assert all(map(Path.exists, left))
+        if killed == "shim":
+            os.kill(os.getsid(child.pid), signal.SIGKILL)
+        assert child.kill()
+        assert not any(map(Path.exists, left))
+        others.unlink()
 
 
 def test_a_killed_supervisors_folders_go_with_its_child(
