@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
+from app.domain.model_facts import DEFAULT_MAX_LENGTH, ModelFacts
 from app.errors import FaultyField as Fault
-from app.models.model_folder import DEFAULT_MAX_LENGTH, ModelFacts
 
 GIB = 2**30
 WIDEST = 1024

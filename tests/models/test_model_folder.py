@@ -196,6 +196,12 @@ _SAID = (
     "torch_dtype",
     "head_dim",
     "multi_query",
+    "model_type",
+    "tie_word_embeddings",
+    "intermediate_size",
+    "kv_lora_rank",
+    "mlp_only_layers",
+    "sliding_window",
 )
 
 
@@ -211,8 +217,9 @@ def _judged(folder: Path) -> None:
 @pytest.mark.parametrize("value", ODD, ids=str)
 def test_no_value_of_a_models_files_is_more_than_a_fault(folder: Path, value: object) -> None:
     for name in _SAID:
-        _write_json(folder / "config.json", {**_LLAMA, name: value})
-        _judged(folder)
+        for family in ({}, {"model_type": "deepseek_v3"}):
+            _write_json(folder / "config.json", {**_LLAMA, **family, name: value})
+            _judged(folder)
     _write_json(folder / "config.json", {k: v for k, v in _LLAMA.items() if k != "max_position_embeddings"})
     _write_json(folder / "tokenizer_config.json", {"model_max_length": value})
     _judged(folder)
@@ -234,3 +241,46 @@ def test_a_tensor_of_an_impossible_size_is_a_fault(folder: Path, place: str, val
     found = _messages(folder)
     assert all(message.startswith("model.safetensors is no safetensors file") for message in found)
     _judged(folder)
+
+
+def test_what_is_stored_is_told_by_type(folder: Path) -> None:
+    facts = inspect_model(folder)
+    assert facts.bytes_by_dtype == {"BF16": 440}
+    assert facts.source == "the headers of its safetensors files"
+    assert facts.certain
+
+
+def test_a_matrix_that_is_tied_counts_once(folder: Path) -> None:
+    _write_json(folder / "config.json", _LLAMA | {"tie_word_embeddings": True})
+    _write_weights(
+        folder / "model.safetensors", **{"model.embed_tokens.weight": [9, 9], "lm_head.weight": [9, 9]}
+    )
+    assert inspect_model(folder).parameters == 81
+    _write_json(folder / "config.json", _LLAMA)
+    assert inspect_model(folder).parameters == 162
+
+
+def test_packed_weights_are_counted_from_the_configuration(folder: Path) -> None:
+    counts = {"model_type": "llama", "intermediate_size": 1536, "tie_word_embeddings": True}
+    _write_json(folder / "config.json", _LLAMA | counts)
+    text = json.dumps({"w": {"dtype": "I32", "shape": [4], "data_offsets": [0, 16]}}).encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text)
+    facts = inspect_model(folder)
+    assert (facts.parameters, facts.weight_bytes) == (134_515_008, 16)
+
+
+def test_a_shape_of_experts_and_of_latent_attention_is_read(folder: Path) -> None:
+    more = {"kv_lora_rank": 512, "qk_rope_head_dim": 64, "n_routed_experts": 64, "intermediate_size": 10_944}
+    _write_json(folder / "config.json", _LLAMA | more | {"sliding_window": 4096})
+    facts = inspect_model(folder)
+    assert (facts.latent_width, facts.num_experts, facts.intermediate_size) == (576, 64, 10_944)
+    assert facts.sliding_window == 4096
+    _write_json(folder / "config.json", _LLAMA | {"sliding_window": 4096, "use_sliding_window": False})
+    assert inspect_model(folder).sliding_window is None
+
+
+def test_nesting_without_end_is_a_fault(folder: Path) -> None:
+    deep = "[" * 100_000
+    (folder / "config.json").write_text(deep)
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(deep)) + deep.encode())
+    assert len(_messages(folder)) == 2

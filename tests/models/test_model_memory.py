@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from app.models.model_folder import ModelFacts
+from app.domain.model_facts import ModelFacts
 from app.models.model_memory import head_faults, memory_per_gpu_gib
 
 _LLAMA_70B = ModelFacts(

@@ -15,8 +15,9 @@ from app.backends.parallelism import Parallelism
 from app.backends.registry import read_parallelism
 from app.domain.engine_spec import EngineSpec
 from app.domain.group import GroupView
+from app.domain.model_facts import ModelFacts
 from app.models.hub_names import is_hub_name
-from app.models.model_folder import ModelFacts, inspect_gguf, inspect_model, is_local
+from app.models.model_folder import inspect_gguf, inspect_model, is_local
 from app.models.model_memory import MemoryEstimate, head_faults, memory_per_gpu_gib
 from app.settings import Settings
 from app.workloads.lm_eval.reading.fields import FieldReader

@@ -1,0 +1,86 @@
+"""What a model's `config.json` says of its shape: under any of the names that architectures have used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+MOST_OF_ANYTHING = 2**53
+"""Bytes, parameters, layers: what a file says beyond this is no model's, and no arithmetic is done with it."""
+
+LENGTH_NAMES = ("n_positions", "max_position_embeddings", "n_ctx")
+_INTERMEDIATE = ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size")
+_EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
+
+
+def facts_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of `ModelFacts`, but for the longest input: a tokenizer has a say in that."""
+    text = text_config(config)
+    heads = first(text, ("num_attention_heads", "n_head", "num_heads", "n_heads"))
+    hidden = first(text, ("hidden_size", "n_embd", "d_model", "dim"))
+    windowed = text.get("use_sliding_window") is not False
+    return {
+        "config_names": frozenset(config),
+        "architecture": _architecture(config),
+        "num_attention_heads": heads,
+        "num_key_value_heads": _key_value_heads(text, heads),
+        "num_layers": first(text, ("num_hidden_layers", "n_layer", "num_layers", "n_layers")),
+        "hidden_size": hidden,
+        "intermediate_size": first(text, _INTERMEDIATE) or (4 * hidden if hidden else None),
+        "head_dim": first(text, ("head_dim",)) or (hidden // heads if hidden and heads else None),
+        "vocab_size": first(text, ("vocab_size", "padded_vocab_size")),
+        "sliding_window": first(text, ("sliding_window",)) if windowed else None,
+        "num_experts": first(text, _EXPERTS),
+        "latent_width": _latent_width(text),
+        "dtype": _dtype(text) or _dtype(config),
+        "quantization": quantization(config.get("quantization_config") or text.get("quantization_config")),
+    }
+
+
+def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The part that tells of the language model: the whole, unless the model also sees or hears."""
+    text = config.get("text_config")
+    return text if isinstance(text, dict) and text else config
+
+
+def first(config: Mapping[str, Any], names: Sequence[str]) -> int | None:
+    """What the first of these names says that says a number of things."""
+    return next((config[name] for name in names if is_count(config.get(name))), None)
+
+
+def is_count(value: object) -> bool:
+    """A number of things that a model can have; any other is as good as not said."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_OF_ANYTHING
+
+
+def _architecture(config: Mapping[str, Any]) -> str | None:
+    named = config.get("architectures")
+    said = [*(named[:1] if isinstance(named, list) else ()), config.get("model_type")]
+    return next((name for name in said if isinstance(name, str) and name), None)
+
+
+def _key_value_heads(config: Mapping[str, Any], heads: int | None) -> int | None:
+    if config.get("multi_query") is True and not config.get("new_decoder_architecture"):
+        return 1
+    return first(config, ("num_key_value_heads", "num_kv_heads", "n_head_kv")) or heads
+
+
+def _latent_width(config: Mapping[str, Any]) -> int | None:
+    latent = first(config, ("kv_lora_rank",))
+    return latent + (first(config, ("qk_rope_head_dim",)) or 0) if latent else None
+
+
+def _dtype(config: Mapping[str, Any]) -> str | None:
+    dtype = config.get("dtype") or config.get("torch_dtype")
+    return dtype.removeprefix("torch.") if isinstance(dtype, str) else None
+
+
+def quantization(config: object) -> str | None:
+    """Such as `gptq 4-bit`; None for full weights."""
+    if not isinstance(config, dict):
+        return None
+    bits = config.get("bits") or (
+        8 if config.get("load_in_8bit") else 4 if config.get("load_in_4bit") else None
+    )
+    method = str(config.get("quant_method") or "quantized")
+    return f"{method} {bits}-bit" if bits else method
