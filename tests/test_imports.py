@@ -70,11 +70,9 @@ def test_an_engine_child_knows_nothing_of_a_job() -> None:
 
 
 def test_an_engine_child_needs_only_its_backend() -> None:
+    ours = ("workers.engine_child", "workers.protocol", "workers.containment", "msgpack")
     backend = ("torch", "transformers", "accelerate", "lm_eval", "vllm")
-    assert (
-        outsiders("workers/engine_child", "workers.engine_child", "workers.protocol", "msgpack", *backend)
-        == set()
-    )
+    assert outsiders("workers/engine_child", *ours, *backend) == set()
 
 
 def of_sqlalchemy(file: Path) -> Iterator[str]:

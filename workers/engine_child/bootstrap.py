@@ -6,6 +6,7 @@ environment pins its own versions.
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
@@ -28,4 +29,7 @@ if __name__ == "__main__":
     if not sys.flags.safe_path:
         del sys.path[0]  # this file's own folder
     load_workers()
-    sys.exit(import_module("workers.engine_child.main").main())
+    status = import_module("workers.engine_child.main").main()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(status)  # a backend would wait for processes of its own, which may be dead or frozen

@@ -115,14 +115,23 @@ class Feed:
         return self._fenced() if self._held.lost else ending
 
     def _run(self) -> Ending:
-        command, ending = self._engine.command, None
-        most = self._settings.max_batch_size
-        self._line.tell(Load(_recipe(self._held.replica.engine), command.device, most))
+        ending = None
+        self._line.tell(self._load())
         while ending is None and not self._loaded:
             ending = self._listen(self._take_loading, busy=True)
         while ending is None:
             ending = self._turn()
         return ending
+
+    def _load(self) -> Load:
+        command, settings = self._engine.command, self._settings
+        return Load(
+            engine=_recipe(self._held.replica.engine),
+            device=command.device,
+            max_batch_size=settings.max_batch_size,
+            memory_bytes=command.memory_bytes,
+            cache=str(settings.cache_dir),
+        )
 
     def _fenced(self) -> Fenced:
         return Fenced(f"the lease on replica {self._held.replica.id} was lost")

@@ -29,6 +29,7 @@ from workers.gpu_worker.gpus import (
     parse_devices,
     visible_devices,
 )
+from workers.supervision.child_bounds import memory_bytes
 from workers.supervision.janitor import kill_strays
 
 CLEAN_BYTES = 512 << 20
@@ -56,6 +57,8 @@ class EngineCommand:
     device: str
     driver: Mapping[str, str]
     """What drives the GPUs, for the provenance of their answers; nothing on CPU slots."""
+    memory_bytes: int = 0
+    """Its share of the host's memory: that of its block in the group's devices."""
 
 
 class GroupDevices:
@@ -112,7 +115,8 @@ class GroupDevices:
         if self.kind == "cpu":
             env.setdefault("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
             env["CPU_SLOTS"] = ",".join(device.name.removeprefix("cpu-") for device in block)
-        return EngineCommand((str(python), "-E", "-P", str(BOOTSTRAP)), env, self.kind, self._driver())
+        share = memory_bytes() * len(block) // len(self._owned)
+        return EngineCommand((str(python), "-E", "-P", str(BOOTSTRAP)), env, self.kind, self._driver(), share)
 
     def _driver(self) -> dict[str, str]:
         found = driver_versions() if self.kind == "cuda" else None

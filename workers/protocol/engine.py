@@ -36,6 +36,10 @@ class Load:
     """`cpu` or `cuda`."""
     max_batch_size: int
     """What an automatic batch size may reach."""
+    memory_bytes: int = 0
+    """This engine's share of its host's memory."""
+    cache: str | None = None
+    """A folder that lasts, for what would be compiled anew at every start."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -10,6 +11,11 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from workers.engine_child.contract import ChunkResponses, Done, Outcome, Reports, Unanswered
+
+log = logging.getLogger("engine")
+
+WAIT_SECONDS = 0.1
+"""So long a message may wait while vLLM reads a long prompt."""
 
 
 class VLLMOutput(Protocol):
@@ -30,8 +36,11 @@ class Flight(Protocol):
     def add(self, name: str, tokens: Sequence[int], params: Mapping[str, Any]) -> Exception | None:
         """Begin to answer; why not, where this request cannot be. Raises where the engine is dead."""
 
+    def ready(self, seconds: float) -> bool:
+        """Whether a step would tell something, within this time."""
+
     def step(self) -> Iterable[VLLMOutput]:
-        """Work for a moment; raises where the engine is dead."""
+        """What vLLM tells next; raises where the engine is dead."""
 
     def abort(self, names: Sequence[str]) -> None:
         """Forget these requests."""
@@ -42,7 +51,10 @@ class Flight(Protocol):
 
 @dataclass(frozen=True)
 class Ask:
-    """One vLLM request, and what makes a response of its output: the value, and the tokens read and generated."""
+    """One vLLM request, and what makes a response of its output: the value, and the tokens read and generated.
+
+    What that raises fails its chunk.
+    """
 
     tokens: Sequence[int]
     params: Mapping[str, Any]
@@ -79,9 +91,9 @@ class Window:
         self._waiting.extend((chunk, place, ask) for place, ask in enumerate(asks))
 
     def step(self) -> list[Outcome]:
-        """Fill the window, work for a moment, and tell which chunks ended."""
+        """Fill the window, wait for a moment for what vLLM tells, and tell which chunks ended."""
         ended = self._fill()
-        if self._flying:
+        if self._flying and self._flight.ready(WAIT_SECONDS):
             for output in self._flight.step():
                 ended += self._take(output)
             self._tell_generated()
@@ -120,7 +132,12 @@ class Window:
         self._forget(output.request_id)
         work = self._works[chunk]
         work.names.discard(output.request_id)
-        work.values[place], tokens = ask.read(output)
+        try:
+            work.values[place], tokens = ask.read(output)
+        except Exception as error:
+            log.exception("request %d of chunk %s has no answer", place, chunk)
+            self.drop([chunk])
+            return [Unanswered(chunk, error)]
         work.tokens += tokens
         work.open -= 1
         self._reports.answered(chunk)

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
-OURS = {
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "VLLM_CPU_CI_ENV": "1",
-}
-"""Unless the job or the worker's own environment says otherwise: GiB of cache, and no claim on all cores."""
+from workers.engine_child.contract import Engine, Reports
+from workers.engine_child.vllm.engine import load as load_vllm
+from workers.protocol.engine import Load
+
+CACHE_SHARE = 0.25
+"""Of the memory that an engine may hold, for what it remembers of its prompts; the rest is for weights and work."""
+
+SIZED_BY = frozenset({"gpu_memory_utilization", "kv_cache_memory_bytes"})
+"""Arguments that say how large this cache is; the variable would go before them."""
 
 
-def load(order: Any, reports: Any) -> Any:
-    """As vllm's; it reads its environment when it is imported."""
-    for name, value in OURS.items():
+def load(order: Load, reports: Reports) -> Engine:
+    """As vllm's."""
+    for name, value in surroundings(order).items():
         os.environ.setdefault(name, value)
-    from workers.engine_child.vllm.engine import load as load_vllm
-
     return load_vllm(order, reports)
+
+
+def surroundings(order: Load) -> dict[str, str]:
+    """Variables that it is started with, unless the job or the worker's own environment has others.
+
+    vLLM would take nearly all of the host's memory, and bind its threads to the same cores as its neighbours.
+    """
+    threads = {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    if not SIZED_BY.isdisjoint(order.engine.args):
+        return threads
+    ranks = order.engine.tensor_parallel_size * order.engine.pipeline_parallel_size
+    gib = int(CACHE_SHARE * order.memory_bytes / ranks) >> 30
+    return {**threads, "VLLM_CPU_KVCACHE_SPACE": str(max(gib, 1))}

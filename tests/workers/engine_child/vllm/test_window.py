@@ -31,6 +31,7 @@ class Invented:
     most: int = 0
     aborted: list[str] = field(default_factory=list)
     dead: bool = False
+    reading: bool = False
     steps: int = 0
 
     def add(self, name: str, tokens: Sequence[int], params: Mapping[str, Any]) -> Exception | None:
@@ -41,7 +42,12 @@ class Invented:
         self.most = max(self.most, len(self.flying))
         return None
 
+    def ready(self, seconds: float) -> bool:
+        assert seconds < 1
+        return not self.reading
+
     def step(self) -> Iterable[VLLMOutput]:
+        assert not self.reading, "it would wait"
         if self.dead:
             raise RuntimeError("dead")
         self.steps += 1
@@ -179,3 +185,26 @@ def test_a_dead_engine_says_so_itself() -> None:
     window.add(ONE, asks([1]))
     with pytest.raises(RuntimeError, match="dead"):
         window.step()
+
+
+def test_a_long_prompt_keeps_nobody_waiting() -> None:
+    flight = Invented(at_once=0, reading=True)
+    window = Window(flight, 3, Heard())
+    window.add(ONE, asks([1]))
+    assert window.step() == []
+    window.drop([ONE])
+    assert flight.aborted == ["0"]
+
+
+def test_an_output_that_holds_no_answer_fails_its_chunk_alone() -> None:
+    def unread(output: object) -> tuple[int, int]:
+        raise KeyError(output)
+
+    flight = Invented()
+    window = Window(flight, 10, Heard())
+    window.add(ONE, [Ask([1], {}, unread), *asks([2])])
+    window.add(TWO, asks([3]))
+    ended = {outcome.chunk: outcome for outcome in run(window)}
+    assert isinstance(ended[ONE], Unanswered)
+    assert isinstance(ended[TWO], Done)
+    assert (flight.flying, flight.aborted) == ({}, [])
