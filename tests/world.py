@@ -74,6 +74,12 @@ class World:
             self.mark(report.id)
         return [report.id for report in reports]
 
+    def silence(self, group: str) -> None:
+        """The worker of the group has not been heard of for long."""
+        with self.sessions.begin() as session:
+            statement = "UPDATE gpu_groups SET heartbeat_at = now() - interval '1 day' WHERE name = :name"
+            session.execute(text(statement), {"name": group})
+
     def mark(self, device: str, state: DeviceState = DeviceState.FREE) -> None:
         """The worker of the device's group has looked at it."""
         query = (

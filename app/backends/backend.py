@@ -134,6 +134,16 @@ class Backend:
         return FOLDER / self.lock if self.lock else None
 
     @property
+    def version(self) -> str | None:
+        """Of the package that bears its name, as pinned; None where no package does."""
+        return next((pin.partition("==")[2] for pin in self.pins if pin.startswith(f"{self.name}==")), None)
+
+    @property
+    def title(self) -> str:
+        """Its name, with the version that is pinned where there is one."""
+        return f"{self.name} {self.version}" if self.version else self.name
+
+    @property
     def packages(self) -> frozenset[str]:
         """What its environment holds."""
         return frozenset(pin.partition("==")[0] for pin in self.pins)

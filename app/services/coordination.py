@@ -30,6 +30,7 @@ from app.domain.job import PAUSED, SCORED, Job, JobStatus, Phase, outcome
 from app.domain.lease import Lease, Order
 from app.domain.replica import Replica
 from app.domain.whereabouts import Engines
+from app.services.binding import BindingService
 from app.services.remedies import RemedyService
 
 
@@ -54,6 +55,7 @@ class CoordinationService:
         self._wake = wake
         self._ttl = ttl
         self.remedies = RemedyService(sessions=sessions, wake=wake, ttl=ttl)
+        self.binding = BindingService(sessions=sessions, wake=wake)
 
     def claim(self, rung_for: UUID, holder: str) -> tuple[Lease, Job] | None:
         """Take the first job in line under a new lease; None if nothing waits that nobody else is writing.

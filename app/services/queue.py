@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from app.backends.standing_in import that_serve
 from app.db.capacity import CapacityRepository
 from app.db.jobs import JobRepository
 from app.db.session import Sessions
 from app.domain.job import Job, JobStatus, Phase
 from app.domain.placement import Group
 from app.domain.replica import DeviceState
+from app.workloads.lm_eval.spec import LmEvalSpec
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,17 @@ def _devices(job: Job, groups: Sequence[Group]) -> str:
         return f"{named}, {_absence(groups)}"
     offering = [group for group in running if job.engine.backend in group.backends]
     if not offering:
-        return f"the backend {job.engine.backend} in {named or 'a running group'}"
+        return f"the backend {_missing(job, running)} in {named or 'a running group'}"
     most = max(sum(device.state is not DeviceState.DRAINED for device in g.devices) for g in offering)
     devices = f"{job.engine.gpus} free device{'s' if job.engine.gpus > 1 else ''} in {named or 'one group'}"
     return devices if most >= job.engine.gpus else f"{devices}, where there are {most} at most"
+
+
+def _missing(job: Job, running: Sequence[Group]) -> str:
+    """The backends that would do, but for those that are there: such a one would serve the job if it could."""
+    offered = {name for group in running for name in group.backends}
+    others = [name for name in that_serve(LmEvalSpec.from_json(job.spec).model) if name not in offered]
+    return " or ".join(dict.fromkeys((job.engine.backend, *others)))
 
 
 def _absence(groups: Sequence[Group]) -> str:

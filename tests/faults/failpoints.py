@@ -75,6 +75,7 @@ EMPTY_TOO = frozenset(
 READS = frozenset(
     {
         *("coordination.held", "coordination.order", "coordination.engines", "remedies.troubles"),
+        "binding.groups",
         *("coordination.engine_facts", "coordination.pending_cost"),
         *("coordination.holders", "serving.holders", "serving.is_over", "groups.all", "queue.waiting"),
         *("jobs.known", "jobs.check_seen", "jobs.view", "jobs.page", "jobs.events", "jobs.news"),
@@ -92,8 +93,8 @@ READS = frozenset(
 )
 """Methods that change nothing: to die there is to die between two of the others."""
 
-ELSEWHERE = frozenset({"keys.create", "keys.revoke"})
-"""Methods that no part runs: operators' commands."""
+ELSEWHERE = frozenset({"keys.create", "keys.revoke", "binding.rebind"})
+"""Methods that no part runs: operators' commands, and what no engine of a campaign has a stand-in for."""
 
 
 @dataclass(frozen=True)

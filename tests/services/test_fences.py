@@ -25,10 +25,12 @@ from app.domain.lease import Lease
 from app.domain.remedy import Remedy
 from app.domain.replica import DeviceState, ReplicaStatus
 from app.errors import ChunkLostError, LeaseLostError
+from app.services.binding import BindingService
 from app.services.coordination import CoordinationService, Progress
 from app.services.groups import GroupService
 from app.services.remedies import RemedyService
 from app.services.serving import Answer, Claimed, ServingService
+from tests.jobs import submission
 from tests.world import ENGINE, FINGERPRINT, World, chunk
 
 FAILURE = Failure(FailureCode.TASK_ERROR, "the engine cannot answer this")
@@ -57,6 +59,7 @@ OF_JOBS: Mapping[str, Call] = {
     "fail": lambda w, job: w.coordination.fail(job, FAILURE),
     "stop": lambda w, job: w.coordination.stop(job, JobStatus.QUEUED, "leaving"),
     "pause": lambda w, job: w.coordination.pause(job),
+    "rebind": lambda w, job: w.coordination.binding.rebind(job, submission()),
     "take": lambda w, job: w.coordination.remedies.take(job, Remedy(ENGINE, "again", True), uuid7(), FAILURE),
 }
 """What a coordinator calls under the lease of a job."""
@@ -81,7 +84,16 @@ SAY_NOTHING: Mapping[str, object] = {"engine_facts": None, "advance": 0}
 WITHOUT_A_LEASE = {
     *("claim", "release_holders"),  # it begins a lease, or ends those of holders known dead
     "add_log",  # why a lease was lost stands at the end of the log; only its owner writes there
-    *("lookup", "pending_keys", "pending_cost", "engines", "holders", "is_over", "troubles"),  # these read
+    *(
+        "lookup",
+        "pending_keys",
+        "pending_cost",
+        "engines",
+        "holders",
+        "is_over",
+        "troubles",
+        "groups",
+    ),  # these read
 }
 """Methods of the same services that no lease guards."""
 
@@ -180,7 +192,7 @@ def public(service: type) -> Iterator[tuple[str, set[str]]]:
 
 def test_every_method_is_listed_as_guarded_or_as_needing_no_guard() -> None:
     for services, calls in (
-        ((CoordinationService, RemedyService), OF_JOBS),
+        ((CoordinationService, RemedyService, BindingService), OF_JOBS),
         ((ServingService,), OF_REPLICAS),
     ):
         methods = {name: takes for service in services for name, takes in public(service)}

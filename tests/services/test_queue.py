@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from app.domain.chunk import Room
 from app.domain.job import JobStatus, Phase
 from app.domain.placement import Group
@@ -43,6 +45,27 @@ def test_a_job_without_devices_says_what_must_be_there(world: World) -> None:
         )
         (lined,) = line_up([waiting], [], groups)
         assert lined.waiting_for == says
+
+
+@pytest.mark.parametrize(
+    ("model", "offered", "says"),
+    [
+        ("vllm", "hf", "the backend vllm or vllm-cpu in a running group"),
+        ("vllm", "vllm-cpu", "the backend vllm in a running group"),
+        ("vllm-cpu", "vllm", "the backend vllm-cpu in a running group"),
+    ],
+)
+def test_whatever_could_serve_a_job_is_named(world: World, model: str, offered: str, says: str) -> None:
+    job = world.jobs.view(world.submit()).job
+    waiting = replace(
+        job,
+        spec={**job.spec, "model": model},
+        status=JobStatus.RUNNING,
+        phase=Phase.WAITING_FOR_GPU,
+        engine=replace(job.engine, backend=model),
+    )
+    (lined,) = line_up([waiting], [], [replace(GROUP, backends=frozenset({offered}))])
+    assert lined.waiting_for == says
 
 
 def test_the_next_job_starts_when_the_first_running_one_ends(world: World) -> None:

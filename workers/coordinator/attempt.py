@@ -51,7 +51,7 @@ class AttemptLog:
         return tuple(self._tail.tail(TAIL_LINES))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Attempt:
     """A job under a coordinator's lease."""
 
@@ -61,6 +61,8 @@ class Attempt:
     """Set when the lease is."""
     given_up: dict[str, Failure] = field(default_factory=dict)
     """Tasks that ended harness children, each with its failure."""
+    refused: frozenset[tuple[str, tuple[str, ...], int]] | None = None
+    """The groups, with backends and devices, none of which would take it in place of what it was planned for."""
 
 
 def task_failure(task: str, fault: FailureTold) -> Failure:

@@ -20,6 +20,7 @@ from app.errors import DatabaseRefusedError, DatabaseUnreachableError, LeaseLost
 from app.services.coordination import CoordinationService
 from app.settings import Settings
 from workers.coordinator.attempt import Attempt, AttemptLog
+from workers.coordinator.binding import rebound
 from workers.coordinator.endings import DatabaseAway, Ended, Ending, HarnessDied
 from workers.coordinator.harness_server import HarnessServer
 from workers.coordinator.relay import Relay
@@ -83,7 +84,7 @@ class Coordinator:
         lease, job = claim
         try:
             with self._held(lease, claimed_at) as lost:
-                self._evaluate(Attempt(lease, self._log_of(job), lost), job)
+                self._evaluate(Attempt(lease, self._log_of(job), lost))
         except LeaseLostError as error:
             log.warning("job %s: %s", job.id, error)
         except DatabaseUnreachableError as error:
@@ -115,10 +116,10 @@ class Coordinator:
         path = self._settings.data_dir / "logs" / "jobs" / f"{job.id}-{job.attempt}.log"
         return AttemptLog(path, self._settings.log_bytes, partial(self._coordination.add_log, job.id))
 
-    def _evaluate(self, attempt: Attempt, job: Job) -> None:
+    def _evaluate(self, attempt: Attempt) -> None:
         """Try until the job has ended: a try begins anew, and finds what was answered in the store."""
         deaths, outages = Deaths(), 0
-        while not isinstance(ending := self._try(attempt, job), Ended):
+        while not isinstance(ending := self._try(attempt, self._job_now(attempt)), Ended):
             outages = outages + 1 if isinstance(ending, DatabaseAway) else 0
             if outages == OUTAGES:
                 ending, outages = HarnessDied(Death("the database fails whenever this job runs")), 0
@@ -128,7 +129,15 @@ class Coordinator:
                     self._coordination.fail(attempt.lease, _failure(attempt, ending.death))
                     return
                 self._go_on_after(attempt, ending.death, verdict)
-            job = patiently(lambda: self._coordination.held(attempt.lease), attempt.lost.is_set)
+
+    def _job_now(self, attempt: Attempt) -> Job:
+        """The job as it is, on a backend that some worker has before its prompts are built for one that none has."""
+
+        def look() -> Job:
+            job = self._coordination.held(attempt.lease)
+            return rebound(self._coordination, self._settings, attempt, job) or job
+
+        return patiently(look, attempt.lost.is_set)
 
     def _go_on_after(self, attempt: Attempt, death: Death, verdict: Verdict) -> None:
         """Tell of a harness child's death, and of the task that is given up for it."""

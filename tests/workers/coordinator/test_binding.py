@@ -1,0 +1,74 @@
+"""A job for vllm meets workers that have only what stands in for it: before its prompts are built, and after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from app.settings import Settings
+from tests.workers.coordinator.peers import PLAN, Try, an_attempt
+from tests.workloads.lm_eval.reading.desk import Desk
+from tests.world import World
+from workers.coordinator.binding import rebound
+from workers.coordinator.endings import EngineChanged
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+@pytest.fixture
+def early(world: World, there: Desk, settings: Settings, tmp_path: Path) -> Iterator[Try]:
+    """A try at a job that was posted before any worker ran."""
+    job, _ = world.jobs.submit(there.submit(model="vllm", replicas=1), "alice")
+    roots = {"model_paths": there.settings.model_paths, "task_paths": there.settings.task_paths}
+    found = settings.model_copy(update={"stall_seconds": 60.0, "poll_seconds": 0.02, **roots})
+    with ExitStack() as opened:
+        yield Try(world, found, an_attempt(world, job.id, tmp_path), opened)
+
+
+def test_a_job_goes_to_the_stand_in_that_has_come(early: Try) -> None:
+    before, coordination = early.job, early.world.coordination
+    early.world.devices(1, backend="vllm-cpu")
+    after = rebound(coordination, early.settings, early.attempt, before)
+
+    assert after is not None
+    assert (before.engine.backend, after.engine.backend, after.plan.backend) == (
+        "vllm",
+        "vllm-cpu",
+        "vllm-cpu",
+    )
+    assert (after.spec, after.plan.replicas) == (before.spec, 1)
+    assert "--model vllm " in after.plan.command
+    assert early.told("job.retrying") == [
+        {"reason": "vllm-cpu serves it now: no worker has what it was planned for"}
+    ]
+    assert rebound(coordination, early.settings, early.attempt, after) is None
+
+
+def test_what_was_cut_for_another_backend_is_forgotten(early: Try) -> None:
+    early.world.devices(1, backend="vllm-cpu")
+    assert early.ends(*PLAN) == EngineChanged()
+    assert early.job.engine.backend == "vllm-cpu"
+    assert early.world.coordination.pending_keys(early.lease.id) == set()
+
+
+def test_a_worker_that_is_started_again_loses_no_job_to_another(early: Try) -> None:
+    early.world.devices(1, backend="vllm")
+    early.world.devices(1, "b", backend="vllm-cpu")
+    early.world.silence("a")
+    assert rebound(early.world.coordination, early.settings, early.attempt, early.job) is None
+
+
+def test_a_stand_in_that_refuses_the_job_is_told_once(early: Try, there: Desk) -> None:
+    early.world.devices(1, backend="vllm-cpu")
+    (there.model / "config.json").unlink()
+    for _ in range(3):
+        assert rebound(early.world.coordination, early.settings, early.attempt, early.job) is None
+    (told,) = early.told("job.warning")
+    assert "what a worker has in place of vllm refuses it: model_args.pretrained" in str(told["reason"])
+    assert early.job.engine.backend == "vllm"
