@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.settings import Settings
-from tests.e2e.stack import TASKS, Stack, settings
-from tests.reference import Reference, written
+from tests.e2e.lm_eval_side import lm_eval_runs, vllm_runs, vllm_words
+from tests.e2e.stack import Stack, settings
+from tests.reference import Reference
 from tests.servers import Postgres
-from tests.tiny_models import hf_python, tiny_gguf, tiny_llama
+from tests.tiny_models import hf_python, tiny_gguf, tiny_llama, tiny_vllm_llama, vllm_python
 
 JOB_TASKS = ["e2e_group", "e2e_generate"]
 BATCH_SIZE = 4
 NARROW_LIMIT = 25
+VLLM_TASKS = ["e2e_choice", "e2e_generate"]
+VLLM_ARGS: Mapping[str, Any] = {
+    "dtype": "float32",
+    "enforce_eager": True,
+    "block_size": 32,
+    "max_num_seqs": 16,
+    "max_model_len": 128,
+}
+"""Of the engine that all tests share. Some prompts are longer."""
+VLLM_RUNS: Mapping[str, Sequence[str]] = {
+    "plain": [",".join(VLLM_TASKS)],
+    "cut": [",".join(VLLM_TASKS), "--limit", "20", "--num_fewshot", "6", "--gen_kwargs", "max_gen_toks=120"],
+    "chat": [
+        ",".join(VLLM_TASKS),
+        "--limit",
+        "20",
+        "--apply_chat_template",
+        "--system_instruction",
+        "Be brief.",
+    ],
+    "repeats": ["e2e_repeats", "--limit", "10", "--gen_kwargs", "do_sample=False,temperature=0.0"],
+    "long": ["e2e_long"],
+}
+"""Tasks and flags; of the last one, where the task says nothing, evalq is greedy by itself."""
 
 
 @pytest.fixture(scope="session")
@@ -41,26 +63,18 @@ def references(model: Path, gguf: Path, tmp_path_factory: pytest.TempPathFactory
         "bfloat16": [f"pretrained={model},dtype=bfloat16", "--limit", str(NARROW_LIMIT)],
         "gguf": [f"pretrained={gguf.parent},gguf_file={gguf.name}", "--limit", str(NARROW_LIMIT)],
     }
-    outputs = {name: tmp_path_factory.mktemp(f"reference-{name}") for name in loaded}
-    commands = [
-        [
-            *("run", "--model", "hf", "--device", "cpu", "--tasks", ",".join(JOB_TASKS)),
-            *("--include_path", str(TASKS), "--batch_size", str(BATCH_SIZE)),
-            *("--log_samples", "--output_path", str(output), "--model_args", *loaded[name]),
-        ]
-        for name, output in outputs.items()
-    ]
-    done = subprocess.run(
-        [str(hf_python(Settings().cache_dir)), str(Path(__file__).with_name("lm_eval_runs.py"))],
-        input=json.dumps(commands),
-        env=os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-        cwd=tmp_path_factory.mktemp("elsewhere"),
-        capture_output=True,
-        text=True,
-        check=False,
+    words = (
+        "--model",
+        "hf",
+        "--device",
+        "cpu",
+        "--tasks",
+        ",".join(JOB_TASKS),
+        "--batch_size",
+        str(BATCH_SIZE),
     )
-    assert done.returncode == 0, done.stderr
-    return {name: written(output) for name, output in outputs.items()}
+    runs = {name: [*words, "--model_args", *args] for name, args in loaded.items()}
+    return lm_eval_runs(hf_python(Settings().cache_dir), runs, tmp_path_factory.mktemp("references"))
 
 
 @pytest.fixture
@@ -90,3 +104,44 @@ def body(model: Path) -> dict[str, Any]:
         "replicas": 2,
         "reuse_responses": False,
     }
+
+
+@pytest.fixture(scope="package")
+def vllm_stack(
+    postgres: Postgres, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    """The same with vLLM, whose engine takes so long to load that all tests use one: it stays warm between them."""
+    vllm_python(Settings().cache_dir)
+    folder = tmp_path_factory.mktemp("vllm-stack")
+    with postgres.database() as database_url:
+        env = settings(database_url, redis_url, folder, Settings().cache_dir / "models")
+        with Stack(env | {"EVALQ_LEASE_SECONDS": "8", "EVALQ_RESEND_SECONDS": "2"}, folder) as running:
+            yield running
+
+
+@pytest.fixture(scope="session")
+def vllm_model() -> Path:
+    return tiny_vllm_llama(Settings().cache_dir)
+
+
+@pytest.fixture
+def vllm_body(vllm_model: Path) -> dict[str, Any]:
+    """A job for the engine that stays warm; it reuses nothing."""
+    return {
+        "model": "vllm",
+        "model_args": {"pretrained": str(vllm_model), **VLLM_ARGS},
+        "tasks": VLLM_TASKS,
+        "replicas": 1,
+        "reuse_responses": False,
+    }
+
+
+@pytest.fixture(scope="session")
+def vllm_references(vllm_model: Path) -> dict[str, Reference]:
+    """Jobs as `lm_eval run --model vllm` does them."""
+    return vllm_runs(
+        {
+            name: vllm_words(vllm_model, VLLM_ARGS, "--tasks", tasks, *flags)
+            for name, (tasks, *flags) in VLLM_RUNS.items()
+        }
+    )
