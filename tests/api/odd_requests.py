@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 from typing import Any
 from urllib.parse import quote, quote_from_bytes
@@ -16,8 +15,9 @@ from urllib.parse import quote, quote_from_bytes
 from app.api.schemas.submission import JobIn, JobPatch
 from app.workloads.lm_eval.command.flags import FLAGS
 from tests.api.odd_values import WORDS, Raw, name, text, value
+from tests.documents.commands import blocks
 
-COMMANDS = Path("tests/workloads/lm_eval/command/commands.txt").read_text().split("\n")
+COMMANDS = [line for block in blocks() for line in block.text.split("\n")]
 ENCODINGS = (*["utf-8"] * 20, "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "utf-7", "latin-1")
 
 

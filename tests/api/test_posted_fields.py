@@ -92,7 +92,7 @@ def told() -> Iterator[tuple[str, str, int]]:
 
 
 def test_a_body_has_the_fields_of_a_spec_and_the_command() -> None:
-    assert list(SCHEMA) == ["command", *FIELDS]
+    assert list(SCHEMA) == ["command", "variables", "files", *FIELDS]
     assert JobPatch.model_fields.keys() < set(FIELDS)
     assert ALSO.keys() < set(FIELDS)
 

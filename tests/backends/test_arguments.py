@@ -21,10 +21,10 @@ from app.workloads.lm_eval.command.command_line import parse_command
 from app.workloads.lm_eval.reading.generation_settings import task_faults
 from app.workloads.lm_eval.tasks.packaged_index import installed_tasks_dir
 from app.workloads.lm_eval.tasks.task_yaml import read_config, yaml_files
+from tests.documents.commands import evaluations
 from tests.tiny_models import hf_python
 
 PRINTS = Path(__file__).with_name("hf_names.py")
-COMMANDS = Path(__file__).parents[1] / "workloads/lm_eval/command/commands.txt"
 ENGINE = EngineSpec("hf", "/models/tiny")
 HF = BACKENDS["hf"]
 
@@ -61,8 +61,8 @@ def test_the_settings_of_all_of_lm_evals_own_tasks_are_taken() -> None:
 
 def test_the_arguments_of_documented_commands_are_taken() -> None:
     refused: set[Wrong] = set()
-    for entry in COMMANDS.read_text(encoding="utf-8").split("=== ")[1:]:
-        fields = parse_command(entry.partition("\n")[2], {}).fields
+    for command in evaluations():
+        fields = parse_command(command.pasted, {}).fields
         if fields.get("model") in HF.model_names:
             args = read_parallelism(fields["model"], fields.get("model_args", {})).engine_args
             refused.update(HF.arguments.model_faults(args, HF.packages))

@@ -81,7 +81,7 @@ def _shape(hint: Any, told: Told) -> Any:
 
 def _limits(kind: Any, within: Within, told: Told) -> list[Any]:
     if get_origin(kind) is Mapping:
-        return [BeforeValidator(_few(within.most))]
+        return [BeforeValidator(few(within.most))]
     if kind is str or get_origin(kind) is tuple:
         return [Field(min_length=within.least, max_length=within.most)]
     says = told.says if within == told.number else None
@@ -90,7 +90,9 @@ def _limits(kind: Any, within: Within, told: Told) -> list[Any]:
     return [Field(ge=within.least, le=within.most, description=says)]
 
 
-def _few(most: int | None) -> Callable[[Any], Any]:
+def few(most: int | None) -> Callable[[Any], Any]:
+    """A check that an object has few names."""
+
     def checked(value: Any) -> Any:
         """Refused before its parts are looked at: each of ten thousands would be a fault of its own."""
         if isinstance(value, dict) and most is not None and len(value) > most:

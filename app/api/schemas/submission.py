@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictStr, create_model
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StrictStr, create_model
 
 from app.api.schemas.job import PlanOut
-from app.api.schemas.posted import posted_fields, stated
+from app.api.schemas.posted import few, posted_fields, stated
 from app.api.schemas.problem import Fault
-from app.workloads.lm_eval.spec import LmEvalSpec
+from app.workloads.lm_eval.reading.pasted import MOST_FILES
+from app.workloads.lm_eval.spec import MOST_VARIABLES, LmEvalSpec
 
 EXAMPLE: JsonValue = {
     "model": "hf",
@@ -27,7 +30,15 @@ class _Posted(BaseModel):
     )
 
     command: StrictStr | None = Field(
-        None, description="A pasted `lm_eval` command line; fields beside it win."
+        None,
+        description="A pasted `lm_eval` command line, or a script with one in it; fields beside it win.",
+    )
+    variables: Annotated[dict[str, StrictStr], BeforeValidator(few(MOST_VARIABLES))] | None = Field(
+        None, description="Values of `$NAME` and `<name>` in the command, by name."
+    )
+    files: Annotated[dict[str, dict[str, Any]], BeforeValidator(few(MOST_FILES))] | None = Field(
+        None,
+        description="What files hold that the command names: lm-eval's `--config`, accelerate's `--config_file`.",
     )
 
 

@@ -40,12 +40,12 @@ def fields_of(given: Given) -> Fields:
             fields.notes.append(f"--{name} is {flag.says}")
         elif flag.fate is Fate.REFUSED:
             fields.faults.append(Fault("command", f"--{name} {flag.says}"))
-        elif name in _PAIRS:
+        elif name in PAIRS:
             _read_pairs(name, times, fields)
         else:
             _read_value(name, times, fields)
     for name in ("wandb_args", "trackio_args", "hf_hub_log_args"):
-        _refuse_credentials(parse_cli_pairs(_flat(given.get(name, [])), name).values, name, fields)
+        refuse_credentials(parse_cli_pairs(_flat(given.get(name, [])), name).values, name, fields)
     _settle(fields)
     return fields
 
@@ -54,12 +54,12 @@ def _read_pairs(name: str, times: list[list[str]], fields: Fields) -> None:
     pairs = parse_cli_pairs(_flat(times), name)
     fields.notes += pairs.notes
     fields.faults += pairs.faults
-    fields.values[name] = _refuse_credentials(pairs.values, name, fields)
+    fields.values[name] = refuse_credentials(pairs.values, name, fields)
 
 
 def _read_value(name: str, times: list[list[str]], fields: Fields) -> None:
     try:
-        fields.values[name] = _READERS[name](_flat(times) if name == "tasks" else times[-1])
+        fields.values[name] = READERS[name](_flat(times) if name == "tasks" else times[-1])
     except ValueError as error:
         fields.faults.append(Fault(name, str(error)))
 
@@ -84,7 +84,7 @@ def _refuse_placeholders(value: object, path: str, fields: Fields) -> None:
     fields.faults += [Fault(path, placeholder_message(name)) for name in names]
 
 
-def _refuse_credentials(values: Mapping[str, Any], path: str, fields: Fields) -> dict[str, Any]:
+def refuse_credentials(values: Mapping[str, Any], path: str, fields: Fields) -> dict[str, Any]:
     """Drop credentials and say so without repeating them."""
     secret = [key for key, value in values.items() if _CREDENTIAL.search(key) and isinstance(value, str)]
     message = "credentials are never taken from a command; the operator gives them to the workers"
@@ -178,8 +178,9 @@ def _seed(words: list[str]) -> list[int | None]:
     return seeds
 
 
-_PAIRS = frozenset({"model_args", "gen_kwargs", "metadata"})
-_READERS: dict[str, Callable[[list[str]], Any]] = {
+PAIRS = frozenset({"model_args", "gen_kwargs", "metadata"})
+"""Flags that take `key=value`."""
+READERS: dict[str, Callable[[list[str]], Any]] = {
     "config": _text,
     "tasks": _tasks,
     "model": _text,
@@ -196,3 +197,4 @@ _READERS: dict[str, Callable[[list[str]], Any]] = {
     "trust_remote_code": _switch,
     "confirm_run_unsafe_code": _switch,
 }
+"""Each other flag: its words as the value of its field; ValueError says why not."""

@@ -1,4 +1,4 @@
-"""What stands before lm-eval's own flags: assignments, wrappers, `accelerate launch`, `torchrun`, `srun`."""
+"""What stands before lm-eval's own flags: assignments, wrappers, containers, `srun`, and what starts processes."""
 
 from __future__ import annotations
 
@@ -8,22 +8,26 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from app.errors import FaultyField as Fault
+from app.workloads.lm_eval.command.sbatch import Allocation, read_srun
+from app.workloads.lm_eval.command.variables import ASSIGNMENT, SECRET
 
-_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
-_SECRET = re.compile(r"(^|_)(TOKEN|API_?KEY|KEY|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_|$)", re.IGNORECASE)
-_LM_EVAL = frozenset({"lm_eval", "lm-eval", "lm_eval.__main__", "main.py"})
+LM_EVAL = frozenset({"lm_eval", "lm-eval", "lm_eval.__main__", "main.py"})
+OWN_LAUNCHERS = frozenset({"accelerate", "torchrun", "torch.distributed.run", "accelerate.commands.launch"})
 _WRAPPERS = frozenset(
-    {"time", "nohup", "exec", "command", "env", "sudo", "uvx", "uv", "poetry", "pdm", "pipx", "run"}
-)
-_CLUSTER = {
-    "srun": "SLURM",
-    "sbatch": "SLURM",
-    "mpirun": "MPI",
-    "mpiexec": "MPI",
+    {"time", "nohup", "exec", "command", "env", "sudo", "nice", "ionice", "timeout", "stdbuf", "taskset"}
+) | {"numactl", "uvx", "srun"}
+_RUNNERS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("uv", "poetry", "pdm", "pipx", "hatch", "conda", "mamba", "micromamba"), ("run",)),
+    **dict.fromkeys(("docker", "podman", "singularity", "apptainer"), ("run", "exec")),
 }
-_OWN_LAUNCHERS = frozenset({"accelerate", "torchrun", "torch.distributed.run", "accelerate.commands.launch"})
-_VALUED = frozenset({"num_processes", "num_machines", "nproc_per_node", "nnodes", "gpu_ids", "config_file"})
-_WITHOUT_EFFECT = frozenset({"mixed_precision", "config_file", "use_fsdp", "use_deepspeed"})
+"""Programs that start another one with these subcommands only."""
+_CONTAINERS = frozenset({"docker", "podman", "singularity", "apptainer"})
+_CLUSTER = {"mpirun": "MPI", "mpiexec": "MPI", "deepspeed": "DeepSpeed", "ssh": "remote", "pdsh": "remote"}
+_NAMED_BEFORE = frozenset({"-n", "--name", "-p", "--prefix", "-w", "--workdir", "-u", "--user", "--network"})
+"""Options whose value may be called as lm-eval is."""
+_LAUNCHERS_OWN = re.compile(
+    r"ACCELERATE_\w+|MASTER_(?:ADDR|IP|PORT)|(?:NODE_|LOCAL_|GROUP_)?RANK|(?:LOCAL_)?WORLD_SIZE|(?:SLURM|SBATCH|SRUN)_\w+"
+)
 
 
 @dataclass
@@ -31,9 +35,12 @@ class Launch:
     """How lm-eval was to be started; `arguments` is None where the words do not start it at all."""
 
     arguments: list[str] | None = None
-    processes: int | None = None
-    every_gpu: bool = False
-    """One process per visible GPU."""
+    launcher: str | None = None
+    """The program that starts its processes, and the words behind it."""
+    options: list[str] = field(default_factory=list)
+    allocation: Allocation = field(default_factory=Allocation)
+    """Of `srun`, before it."""
+    on_every_node: bool = False
     visible_gpus: int | None = None
     env: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -46,34 +53,29 @@ def read_launch(words: Sequence[str]) -> Launch:
     if words and words[0].startswith("-"):
         launch.arguments = list(words)
         return launch
-    rest = list(words)
-    while rest and (_ASSIGNMENT.fullmatch(rest[0]) or _base(rest[0]) in _WRAPPERS):
-        rest.pop(0)
-    program = next((index for index, word in enumerate(rest) if _base(word) in _LM_EVAL), None)
-    if program is not None and (program == 0 or _is_starter(rest[0])):
-        _read_assignments(words[: len(words) - len(rest)], launch)
-        launch.arguments = rest[program + 1 :]
-        _read_launcher(rest[:program], launch)
+    at = _program_at(words)
+    if at is not None:
+        launch.arguments = list(words[at + 1 :])
+        if launch.arguments[:1] and base(launch.arguments[0]) in LM_EVAL:  # an image of that name
+            del launch.arguments[0]
+        _read_before(words[:at], launch)
     return launch
-
-
-def exported(words: Sequence[str]) -> dict[str, str] | None:
-    """The assignments of `export A=1 B=2` or `A=1`, or None where the words are another command."""
-    if words and words[0] == "export":
-        words = words[1:]
-    found = [_ASSIGNMENT.fullmatch(word) for word in words]
-    return {each[1]: each[2] for each in found if each} if all(found) and found else None
 
 
 def program_of(words: Sequence[str]) -> str:
     """The program a command starts, without assignments before it (they may hold credentials)."""
-    return next((word for word in words if not _ASSIGNMENT.fullmatch(word)), "")
+    return next((word for word in words if not ASSIGNMENT.fullmatch(word)), "")
+
+
+def base(word: str) -> str:
+    """The name of a program without its folder."""
+    return PurePosixPath(word).name
 
 
 def set_environment(variables: Mapping[str, str], launch: Launch) -> None:
     """Take assignments over; refuse credentials without repeating them, read device lists as numbers."""
     for name, value in variables.items():
-        if _SECRET.search(name):
+        if SECRET.search(name):
             message = (
                 f"{name}: credentials are never taken from a command; the operator gives them to the workers"
             )
@@ -85,76 +87,77 @@ def set_environment(variables: Mapping[str, str], launch: Launch) -> None:
             )
         elif name == "LMEVAL_LOG_LEVEL":
             launch.notes.append("LMEVAL_LOG_LEVEL is not needed: every log is kept with the job")
+        elif _LAUNCHERS_OWN.fullmatch(name):
+            launch.notes.append(
+                f"{name} is left out: it is for a launcher, and evalq starts the engines itself"
+            )
         else:
             launch.env[name] = value
 
 
-def _read_assignments(words: Sequence[str], launch: Launch) -> None:
-    found = [_ASSIGNMENT.fullmatch(word) for word in words]
-    set_environment({each[1]: each[2] for each in found if each}, launch)
+def _program_at(words: Sequence[str]) -> int | None:
+    """Where lm-eval is named as a program, or None where something else is started."""
+    first = next((index for index, word in enumerate(words) if not ASSIGNMENT.fullmatch(word)), len(words))
+    starters = _starters(words[first:])
+    for index in range(first, len(words)):
+        named_so = index > first and words[index - 1] in _NAMED_BEFORE
+        if base(words[index]) in LM_EVAL and not named_so:
+            return index if index == first or starters else None
+    return None
 
 
-def _read_launcher(words: list[str], launch: Launch) -> None:
+def _starters(words: Sequence[str]) -> bool:
+    """Whether a program that starts another one leads, and nothing among the first words makes it another task."""
+    name = base(words[0]) if words else ""
+    if name in _RUNNERS:
+        return any(word in _RUNNERS[name] for word in words[1:3])
+    inner = [base(word) for word in words[1:] if base(word) in _RUNNERS or base(word) in ("pip", "pip3")]
+    if name in _WRAPPERS and inner:
+        return _starters(words[[base(word) for word in words].index(inner[0]) :])
+    is_python = re.fullmatch(r"python[\d.]*", name) is not None
+    return name in _WRAPPERS | OWN_LAUNCHERS | _CLUSTER.keys() or (is_python and not inner)
+
+
+def _read_before(words: Sequence[str], launch: Launch) -> None:
+    """Everything before lm-eval, from left to right, up to the launcher's own options."""
+    assigned: dict[str, str] = {}
     for index, word in enumerate(words):
-        name = _base(word)
-        if name in _CLUSTER:
-            launch.faults.append(Fault("command", _cluster_message(name)))
-        elif name in _OWN_LAUNCHERS:
-            _read_processes(words[index + 1 :], launch, every_gpu=name.startswith("accelerate"))
-            return
+        name, found = base(word), ASSIGNMENT.fullmatch(word)
+        if found and not word.startswith("-"):
+            assigned[found[1]] = found[3]
+        elif name in OWN_LAUNCHERS:
+            launch.launcher, launch.options = name, list(words[index + 1 :])
+            break
+        else:
+            _read_starter(name, words[index + 1 :], launch)
+    set_environment(assigned, launch)
 
 
-def _is_starter(word: str) -> bool:
-    name = _base(word)
-    return name in _OWN_LAUNCHERS or name in _CLUSTER or re.fullmatch(r"python[\d.]*", name) is not None
+def _read_starter(name: str, following: Sequence[str], launch: Launch) -> None:
+    if name == "srun":
+        launch.allocation, launch.on_every_node = read_srun(_own_options(following)), True
+        launch.notes.append("srun is left out: evalq starts the processes itself")
+    elif name in _CLUSTER:
+        launch.faults.append(Fault("command", _cluster_message(name)))
+    elif name in _CONTAINERS:
+        launch.notes.append(
+            f"the container of {name} is left out: engines run in environments of evalq's own"
+        )
+    elif name == "timeout":
+        launch.notes.append("timeout is left out: `deadline_seconds` ends a job")
 
 
-def _read_processes(options: list[str], launch: Launch, *, every_gpu: bool) -> None:
-    given = _options(options)
-    for name in ("num_machines", "nnodes"):
-        if given.get(name, "1") not in ("1", "1:1"):
-            launch.faults.append(Fault("command", _multi_node_message(f"--{name} {given[name]}")))
-    gpus = [gpu for gpu in given.get("gpu_ids", "").split(",") if gpu.strip().isdigit()]
-    count = given.get("num_processes") or given.get("nproc_per_node") or (str(len(gpus)) if gpus else None)
-    launch.notes += [
-        f"--{name} of the launcher has no effect here" for name in sorted(_WITHOUT_EFFECT & given.keys())
-    ]
-    if count is None or count in ("gpu", "auto"):
-        launch.every_gpu = every_gpu or count is not None
-        return
-    try:
-        launch.processes = int(count)
-    except ValueError:
-        if not count.startswith("$"):  # a variable without a value is a fault already
-            launch.faults.append(
-                Fault("command", f"the number of processes, {count!r}, is not a whole number")
-            )
-
-
-def _options(words: list[str]) -> dict[str, str]:
-    options: dict[str, str] = {}
-    for index, word in enumerate(words):
-        if word.startswith("--"):
-            name, equals, value = word[2:].partition("=")
-            name = name.replace("-", "_")
-            following = words[index + 1] if name in _VALUED and index + 1 < len(words) else ""
-            options[name] = value if equals else following
-    return options
-
-
-def _base(word: str) -> str:
-    return PurePosixPath(word).name
+def _own_options(words: Sequence[str]) -> list[str]:
+    """The words up to the next program."""
+    known = OWN_LAUNCHERS | _WRAPPERS | _RUNNERS.keys()
+    ends = (
+        index for index, word in enumerate(words) if base(word) in known or base(word).startswith("python")
+    )
+    return list(words[: next(ends, len(words))])
 
 
 def _cluster_message(name: str) -> str:
     return (
         f"{name} starts processes over a {_CLUSTER[name]} cluster; evalq does that itself: post what follows it, "
         "and set `replicas` for more copies of the model"
-    )
-
-
-def _multi_node_message(option: str) -> str:
-    return (
-        f"{option} starts lm_eval on several machines; evalq spreads a job over machines itself: "
-        "leave the launcher out and set `replicas`"
     )

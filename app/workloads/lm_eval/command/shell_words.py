@@ -1,7 +1,8 @@
 """The words of a pasted shell command, read without a shell.
 
-Quotes, backslashes, comments and variables are understood. What only a shell could do (substitution, globbing of
-`$(...)`) is a fault that names it; nothing is ever run.
+Quotes, backslashes, comments, plain assignments, variables and sums are understood. What only a shell could do
+(substitution, lists) stays as it was written and is named, so that it matters only where its word does. Nothing is
+ever run.
 """
 
 from __future__ import annotations
@@ -9,24 +10,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from app.errors import FaultyField as Fault
+from app.workloads.lm_eval.command.shell_blocks import Blocks, Command
+from app.workloads.lm_eval.command.shell_values import NEEDS_A_SHELL, Values, matching_parenthesis
+from app.workloads.lm_eval.command.variables import Variables, brief, giving
 
+_BLANKS = " \t\r\u00a0\u200b\ufeff"
+"""Also those that come along from web pages."""
 _OPERATOR = re.compile(r"&&|\|\||\|&|;;|[;|&\n]")
 _REDIRECTION = re.compile(r"(?:\d*|&)(?:>>|>\||>&|<<<|<<-?|<&|>|<)(?:&?\d+(?=\s|$)|-(?=\s|$))?")
 _PLACEHOLDER = re.compile(r"<([A-Za-z][^<>\n|&;]*)>")
-_VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)(?::?-([^}]*))?\})")
 _CONTINUATION = re.compile(r"\\[ \t]*(?:\r?\n|$)")
-_SPECIAL_PARAMETER = re.compile(r"\$[@*#?$!0-9]|\$\{[^}]*\}")
-
-
-@dataclass
-class Command:
-    """One simple command: its words, and the operator that ended it."""
-
-    words: list[str] = field(default_factory=list)
-    ended_by: str = ""
-    redirected: bool = False
+_LIST = re.compile(r"[A-Za-z_]\w*\+?=")
 
 
 @dataclass
@@ -36,33 +33,42 @@ class ShellText:
     commands: list[Command] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    unread: dict[str, str] = field(default_factory=dict)
+    """What stands in words as it was written, since it has no value here, and what is to be said where it matters."""
+    used: frozenset[str] = frozenset()
+    """Variables that the text set for itself."""
 
 
-def split_commands(text: str, variables: Mapping[str, str], path: str = "command") -> ShellText:
-    """Split `text` into commands and words, with `variables` filled in.
+def split_commands(
+    text: str, given: Mapping[str, str], preset: Mapping[str, str] = MappingProxyType({})
+) -> ShellText:
+    """Split `text` into commands and words, with variables filled in.
 
-    Faults name every variable without a value, every placeholder and every substitution.
+    `given` stands above what the text assigns, `preset` below it.
     """
-    return _Scanner(text, variables, path).scan()
+    return _Scanner(text, Variables(given, preset)).scan()
 
 
 class _Scanner:
-    def __init__(self, text: str, variables: Mapping[str, str], path: str) -> None:
+    def __init__(self, text: str, variables: Variables) -> None:
         self._text = text
         self._variables = variables
-        self._path = path
+        self._blocks = Blocks(variables)
         self._at = 0
         self._word: str | None = None
         self._command = Command()
+        self._begun_at, self._line = 0, 1
         self._expects_target = False
-        self._result = ShellText()
-        self._said: set[Fault] = set()
-        self._last_brace = text.rfind("}")
+        self._heredoc: str | None = None
+        self._brackets = 0
+        self._result = ShellText(notes=self._blocks.notes)
+        self._values = Values(text, variables, self._result.faults, self._result.unread)
 
     def scan(self) -> ShellText:
         while self._at < len(self._text):
             self._step()
         self._end_command("")
+        self._result.used = frozenset(self._variables.used)
         return self._result
 
     def _step(self) -> None:
@@ -70,21 +76,24 @@ class _Scanner:
         if char == "\\":
             self._backslash()
         elif char == "'":
-            self._single_quoted()
+            self._append(self._quoted_until("'", self._at + 1))
         elif char == '"':
             self._double_quoted()
         elif char in "$`":
-            self._append(self._dollar())
+            self._unquoted_dollar()
         elif char == "#" and self._word is None:
             self._at = self._line_end()
-        elif char in " \t\r":
+        elif char in _BLANKS:
             self._end_word()
             self._at += 1
-        elif not self._placeholder() and not self._redirection() and not self._operator():
+        elif not (self._placeholder() or self._bracket() or self._redirection() or self._operator()):
             self._append(char)
             self._at += 1
 
     def _append(self, text: str) -> None:
+        if self._word is None and not self._command.words:
+            self._line += self._text.count("\n", self._begun_at, self._at)
+            self._begun_at, self._command.line = self._at, self._line
         self._word = (self._word or "") + text
 
     def _end_word(self) -> None:
@@ -92,6 +101,7 @@ class _Scanner:
             return
         if self._expects_target:
             self._expects_target = False
+            self._heredoc = self._word if self._heredoc == "" else self._heredoc
         else:
             self._command.words.append(self._word)
         self._word = None
@@ -99,10 +109,10 @@ class _Scanner:
     def _end_command(self, operator: str) -> None:
         self._end_word()
         self._expects_target = False
-        if self._command.words:
-            self._command.ended_by = operator
+        self._command.ended_by = operator
+        if self._command.words and self._blocks.take(self._command):
             self._result.commands.append(self._command)
-        self._command = Command()
+        self._command = Command(line=self._line)
 
     def _backslash(self) -> None:
         continuation = _CONTINUATION.match(self._text, self._at)
@@ -113,9 +123,6 @@ class _Scanner:
             return
         self._append(self._text[self._at + 1])
         self._at += 2
-
-    def _single_quoted(self) -> None:
-        self._append(self._quoted_until("'", self._at + 1))
 
     def _double_quoted(self) -> None:
         opening = self._at
@@ -130,7 +137,8 @@ class _Scanner:
                 self._append(self._text[self._at + 1].removesuffix("\n"))
                 self._at += 2
             elif char in "$`":
-                self._append(self._dollar())
+                value, self._at = self._values.read(self._at)
+                self._append(value)
             else:
                 self._append(char)
                 self._at += 1
@@ -144,61 +152,50 @@ class _Scanner:
         self._at = end + 1
         return self._text[start:end]
 
-    def _dollar(self) -> str:
-        """What a `$...` or backtick at the present position stands for; moves past it."""
-        variable = None if self._unclosed_brace() else _VARIABLE.match(self._text, self._at)
-        if variable:
-            self._at = variable.end()
-            return self._value_of(variable[1] or variable[2], variable[3])
-        if self._text.startswith("$'", self._at):
-            return self._ansi_quoted()
-        end = self._substitution_end()
-        if end is None:
-            self._at += 1
-            return "$"
-        written = self._text[self._at : end]
-        self._fault(f"{written} would need a shell, which evalq never runs; write the value itself")
-        self._at = end
-        return written
-
-    def _unclosed_brace(self) -> bool:
-        """A `${` that no brace closes; to look for one after each of many would take their number squared."""
-        return self._at > self._last_brace and self._text.startswith("${", self._at)
-
-    def _value_of(self, name: str, default: str | None) -> str:
-        value = self._variables.get(name, default)
-        if value is None:
-            self._fault(f"the variable ${name} has no value here; write it out or give --set {name}=VALUE")
-            return f"${name}"
-        return value
-
-    def _ansi_quoted(self) -> str:
-        r"""A `$'...'` word; the escapes of Python and of bash agree on `\n`, `\t`, `\\`, `\'` and `\xHH`."""
-        closing = re.compile(r"\$'((?:\\.|[^'\\])*)'", re.DOTALL).match(self._text, self._at)
-        if not closing:
-            return self._quoted_until("'", self._at + 2)
-        self._at = closing.end()
-        escapes = {"n": "\n", "t": "\t", "r": "\r"}
-        return re.sub(r"\\(.)", lambda found: escapes.get(found[1], found[1]), closing[1])
-
-    def _substitution_end(self) -> int | None:
-        text, start = self._text, self._at
-        if text[start] == "`":
-            end = text.find("`", start + 1)
-            return end + 1 if end >= 0 else len(text)
-        if text.startswith("$(", start):
-            return _matching_parenthesis(text, start + 1)
-        special = None if self._unclosed_brace() else _SPECIAL_PARAMETER.match(text, start)
-        return special.end() if special else None
+    def _unquoted_dollar(self) -> None:
+        """Outside of quotes a variable is taken apart at its blanks, and an empty one is no word, as in a shell."""
+        is_variable = self._values.is_variable(self._at)
+        value, self._at = self._values.read(self._at)
+        if not is_variable:
+            self._append(value)
+            return
+        for index, part in enumerate(re.split(r"\s+", value)):
+            if index:
+                self._end_word()
+            if part:
+                self._append(part)
 
     def _placeholder(self) -> bool:
         found = _PLACEHOLDER.match(self._text, self._at)
         if not found:
             return False
-        self._append(self._variables.get(found[1], found[0]))
-        if found[1] not in self._variables:
-            self._fault(placeholder_message(found[1]))
+        value = self._variables.value(found[1])
+        if value is None:
+            self._result.unread.setdefault(found[0], placeholder_message(found[1]))
+        self._append(found[0] if value is None else value)
         self._at = found.end()
+        return True
+
+    def _bracket(self) -> bool:
+        """Brackets that are a shell's: lists, groups, substituted files."""
+        text, at = self._text, self._at
+        if text.startswith(("<(", ">("), at) or (text[at] == "(" and _LIST.fullmatch(self._word or "")):
+            end = matching_parenthesis(text, at if text[at] == "(" else at + 1)
+            written = text[at:end]
+            self._append(self._values.unread(written, f"{brief(written)} {NEEDS_A_SHELL}"))
+            self._at = end
+            return True
+        opens = text[at] == "(" and self._word is None and not self._command.words
+        if opens and text.startswith("((", at):
+            self._append(text[at : matching_parenthesis(text, at)])
+            self._at = matching_parenthesis(text, at)
+            return True
+        if not opens and not (text[at] == ")" and self._brackets):
+            return False
+        self._brackets += 1 if opens else -1
+        self._at += 1
+        if not opens:
+            self._end_command(")")
         return True
 
     def _redirection(self) -> bool:
@@ -208,7 +205,9 @@ class _Scanner:
             return False
         self._end_word()
         self._command.redirected = True
-        self._expects_target = found[0][-1] in "<>"
+        self._expects_target = found[0][-1] in "<>" or found[0].endswith("<<-")
+        if found[0].lstrip("0123456789") in ("<<", "<<-"):
+            self._heredoc = ""
         self._at = found.end()
         return True
 
@@ -218,7 +217,19 @@ class _Scanner:
             return False
         self._end_command(found[0])
         self._at = found.end()
+        if found[0] == "\n" and self._heredoc:
+            self._skip_heredoc(self._heredoc)
         return True
+
+    def _skip_heredoc(self, delimiter: str) -> None:
+        """Pass by the text of a heredoc, which is no command."""
+        self._heredoc = None
+        self._fault(
+            f"the text up to {brief(delimiter)} (<<) is for another program, which is not run:"
+            " paste the lm_eval command by itself"
+        )
+        end = re.compile(rf"^\t*{re.escape(delimiter)}$", re.MULTILINE).search(self._text, self._at)
+        self._at = end.end() if end else len(self._text)
 
     def _line_end(self) -> int:
         end = self._text.find("\n", self._at)
@@ -229,21 +240,11 @@ class _Scanner:
             self._result.notes.append(message)
 
     def _fault(self, message: str) -> None:
-        fault = Fault(self._path, message)
-        if fault not in self._said:
-            self._said.add(fault)
+        fault = Fault("command", message)
+        if fault not in self._result.faults:
             self._result.faults.append(fault)
 
 
 def placeholder_message(name: str) -> str:
     """What to say about a `<name>` that nobody filled in."""
-    return f"<{name}> is a placeholder; write the value itself or give --set '{name}=VALUE'"
-
-
-def _matching_parenthesis(text: str, opening: int) -> int:
-    depth = 0
-    for index in range(opening, len(text)):
-        depth += {"(": 1, ")": -1}.get(text[index], 0)
-        if depth == 0:
-            return index + 1
-    return len(text)
+    return f"<{name}> is a placeholder; write the value itself or give {giving(name)}"

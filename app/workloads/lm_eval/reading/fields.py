@@ -39,6 +39,8 @@ class FieldReader:
     notes: list[str] = field(default_factory=list)
     paths: int = 0
     """How many were looked up."""
+    unsure: frozenset[str] = frozenset()
+    """Fields that a fault tells of already, so that nothing is said of what follows from it."""
 
     def put(self, **values: Any) -> None:
         """Go on with other values of some fields."""
@@ -46,7 +48,8 @@ class FieldReader:
 
     def fault(self, path: str, message: str, allowed: tuple[str, ...] | None = None) -> None:
         """Something is wrong with a field."""
-        self.faults.append(FaultyField(path, message, allowed))
+        if path.partition(".")[0] not in self.unsure:
+            self.faults.append(FaultyField(path, message, allowed))
 
     def refuse_unless(self, holds: bool, path: str, message: str) -> None:
         """A fault where something does not hold."""
@@ -54,9 +57,14 @@ class FieldReader:
             self.fault(path, message)
 
 
-def read_fields(given: Mapping[str, Any], settings: Settings, notes: Sequence[str] = ()) -> FieldReader:
+def read_fields(
+    given: Mapping[str, Any],
+    settings: Settings,
+    notes: Sequence[str] = (),
+    unsure: frozenset[str] = frozenset(),
+) -> FieldReader:
     """Everything that was given over the defaults, in the shapes the spec is stored in."""
-    reader = FieldReader(notes=list(notes))
+    reader = FieldReader(notes=list(notes), unsure=unsure)
     for name in given:
         reader.refuse_unless(name in FIELDS, name, "there is no such field")
     if "batch_size" not in given:

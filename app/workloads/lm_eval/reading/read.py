@@ -12,16 +12,16 @@ from app.backends.standing_in import serving, serving_instead, that_serve
 from app.domain.engine_spec import EngineSpec
 from app.domain.group import GroupView
 from app.domain.plan import Plan
-from app.errors import FaultyField, InvalidJobError
+from app.errors import InvalidJobError
 from app.settings import Settings
-from app.workloads.lm_eval.command.command_line import parse_command
 from app.workloads.lm_eval.command.equivalent_command import to_command
 from app.workloads.lm_eval.reading.engine import EngineReader
 from app.workloads.lm_eval.reading.fields import FieldReader, read_fields
+from app.workloads.lm_eval.reading.pasted import pasted
 from app.workloads.lm_eval.reading.safety import refuse_unsafe
 from app.workloads.lm_eval.reading.tasks import read_tasks
 from app.workloads.lm_eval.reading.values import read_values
-from app.workloads.lm_eval.spec import MOST_STRING, LmEvalSpec
+from app.workloads.lm_eval.spec import LmEvalSpec
 
 MOST_NOTES = 50
 
@@ -40,12 +40,13 @@ class Submission:
 
 def read(posted: Mapping[str, Any], groups: Sequence[GroupView], settings: Settings) -> Submission:
     """The complete job, or InvalidJobError with all its faults; `groups` is where engines could run."""
-    given, notes = _with_command(posted)
-    reader = read_fields(given, settings, notes)
+    found = pasted(posted)
+    reader = read_fields(found.given, settings, found.notes, found.unsure)
+    reader.faults[:0] = found.faults
     read_values(reader)
     refuse_unsafe(reader, settings)
     tasks = read_tasks(reader, settings)
-    backend = _backend(reader, settings, asked="model" in given)
+    backend = _backend(reader, settings, asked="model" in found.given)
     engine = _engine(reader, backend, groups, settings) if backend else None
     if reader.faults or engine is None:
         raise InvalidJobError(reader.faults)
@@ -63,20 +64,6 @@ def read_again(
     if serving_instead(spec.model, bound, {name for group in named for name in group.backends}) is None:
         return None
     return read(spec.to_json(), groups, settings)
-
-
-def _with_command(posted: Mapping[str, Any]) -> tuple[dict[str, Any], Sequence[str]]:
-    """Fields of a pasted command, under the fields beside it, and what it leaves to be said."""
-    given = {name: value for name, value in posted.items() if value is not None}
-    text = given.pop("command", None)
-    if text is None:
-        return given, ()
-    if len(text) > MOST_STRING:
-        raise InvalidJobError([FaultyField("command", f"has at most {MOST_STRING} characters")])
-    parsed = parse_command(text, {})
-    if parsed.faults:
-        raise InvalidJobError(parsed.faults)
-    return parsed.fields | given, parsed.notes
 
 
 def _backend(reader: FieldReader, settings: Settings, *, asked: bool) -> Backend | None:

@@ -34,7 +34,8 @@ def read_tasks(reader: FieldReader, settings: Settings) -> list[str]:
         reader.fault("tasks", f"stands for {count} names: a job has at most {MOST_TASKS}")
         return []
     if faults := index.faults(names) or member_faults(index, names):
-        reader.faults += faults
+        for fault in faults:
+            reader.fault(fault.path, fault.message, fault.allowed)
         return []
     _refuse_links(reader, index, names, settings)
     reader.put(tasks=tuple(index.resolve(names)))

@@ -16,8 +16,8 @@ def _messages(parsed: ParsedCommand) -> list[str]:
 def test_a_variable_without_a_value_is_named() -> None:
     parsed = _parse('lm_eval --model_args "pretrained=$MODEL,revision=${REV:-main}" --tasks ${TASK}')
     assert _messages(parsed) == [
-        "the variable $MODEL has no value here; write it out or give --set MODEL=VALUE",
-        "the variable $TASK has no value here; write it out or give --set TASK=VALUE",
+        "the variable $MODEL has no value here; write it out or give --set MODEL=VALUE (over HTTP: `variables`)",
+        "the variable $TASK has no value here; write it out or give --set TASK=VALUE (over HTTP: `variables`)",
     ]
 
 
@@ -36,7 +36,7 @@ def test_a_single_quoted_dollar_is_a_letter() -> None:
     assert _parse("lm_eval --system_instruction 'costs $5 and $X'").faults == []
 
 
-@pytest.mark.parametrize("text", ["`cat tasks.txt`", "$(cat tasks.txt)", '"$(cat tasks.txt)"', "$((2 * 4))"])
+@pytest.mark.parametrize("text", ["`cat tasks.txt`", "$(cat tasks.txt)", '"$(cat tasks.txt)"', "<(cat x)"])
 def test_what_needs_a_shell_is_never_run(text: str) -> None:
     (message,) = _messages(_parse(f"lm_eval --tasks {text}"))
     assert "would need a shell, which evalq never runs" in message
@@ -45,7 +45,7 @@ def test_what_needs_a_shell_is_never_run(text: str) -> None:
 def test_a_placeholder_is_named_and_can_be_filled_in() -> None:
     text = "lm_eval --model_args pretrained=<model> --tasks <task1>,<task2>"
     assert _messages(_parse(text)) == [
-        f"<{name}> is a placeholder; write the value itself or give --set '{name}=VALUE'"
+        f"<{name}> is a placeholder; write the value itself or give --set {name}=VALUE (over HTTP: `variables`)"
         for name in ("model", "task1", "task2")
     ]
     parsed = parse_command(text, {"model": "gpt2", "task1": "a", "task2": "b"})
@@ -59,6 +59,7 @@ def test_a_quoted_placeholder_is_named_but_a_special_token_is_text() -> None:
     )
     assert _messages(parsed) == [
         "<your model> is a placeholder; write the value itself or give --set 'your model=VALUE'"
+        " (over HTTP: `variables`)"
     ]
     assert parsed.fields["gen_kwargs"] == {"until": "<s>"}
 
@@ -99,12 +100,21 @@ def test_commands_around_lm_eval_are_not_run() -> None:
 
 def test_two_commands_are_refused() -> None:
     assert _messages(_parse("lm_eval --tasks a\nlm_eval --tasks b")) == [
-        "more than one lm_eval command is in here; submit them one at a time"
+        "more than one lm_eval command is in here: the one in line 1 is read, the one in line 2 is not;"
+        " submit them one at a time"
     ]
 
 
 @pytest.mark.parametrize(
-    "text", ["", "# nothing", "rm -rf /", "docker run x lm_eval --tasks a", "python train.py --tasks a"]
+    "text",
+    [
+        "",
+        "# nothing",
+        "rm -rf /",
+        "pip install lm_eval",
+        "conda activate lm_eval",
+        "python serve.py --tasks a",
+    ],
 )
 def test_what_is_no_lm_eval_command_is_refused(text: str) -> None:
     parsed = _parse(text)
@@ -172,17 +182,62 @@ def test_the_devices_of_nemo_decide_and_not_torchrun() -> None:
 
 
 @pytest.mark.parametrize(
-    "launcher",
+    ("launcher", "replicas"),
     [
-        "srun accelerate launch",
-        "mpirun -n 4 python",
-        "accelerate launch --num_machines 4",
-        "torchrun --nnodes=2 --nproc-per-node=8",
+        ("srun accelerate launch --num_processes 6", 6),
+        ("accelerate launch --num_machines 4 --num_processes 32", 32),
+        ("accelerate launch --num_machines 4 --num_processes 32 --machine_rank $NODE_RANK", 32),
+        ("torchrun --nnodes=2 --nproc-per-node=4", 8),
+        ("torchrun --nnodes 1:1 --nproc-per-node=4", 4),
+        ("srun -N 3 --gpus-per-node=4 accelerate launch", 12),
+        ("srun -N2 --gres=gpu:a100:4 torchrun --nproc-per-node gpu", 8),
+        ("CUDA_VISIBLE_DEVICES=0,1 srun --nodes=2 accelerate launch", 4),
     ],
 )
-def test_several_machines_are_refused_in_words(launcher: str) -> None:
-    (message,) = _messages(_parse(f"{launcher} -m lm_eval --model hf --tasks a"))
+def test_processes_of_all_machines_become_replicas(launcher: str, replicas: int) -> None:
+    parsed = _parse(f"{launcher} -m lm_eval --model hf --tasks a")
+    assert parsed.faults == []
+    assert parsed.fields["replicas"] == replicas
+    assert any(f"world size {replicas} " in note for note in parsed.notes)
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "x", "99999", "1e3", "", "$N"])
+def test_a_number_of_processes_that_is_none_is_a_fault(number: str) -> None:
+    (fault,) = _parse(f"accelerate launch --num_processes={number} -m lm_eval --model hf --tasks a").faults
+    assert "no whole number" in fault.message or "$N has no value" in fault.message
+
+
+def test_what_starts_processes_in_ways_unknown_is_refused_in_words() -> None:
+    (message,) = _messages(_parse("mpirun -n 4 python -m lm_eval --model hf --tasks a"))
     assert "`replicas`" in message
+
+
+def test_nemo_on_several_machines_is_refused() -> None:
+    text = "torchrun --nnodes=2 --nproc-per-node=4 lm_eval --model nemo_lm --model_args path=m.nemo,devices=8"
+    assert _messages(_parse(text)) == ["nemo_lm runs on one machine only, not on 2; use replicas for more"]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "docker run --gpus all -v /a:/b --name lm_eval image",
+        "conda run -n lm_eval --no-capture-output",
+        "singularity exec --nv image.sif",
+        "timeout 3600",
+        "nice -n 10 sudo -E",
+        "time uv run",
+        "(venv) me@host:~/work$",
+        "cd work &&",
+        "if true; then",
+        "run() {",
+        "(cd work;",
+        "ray start --head --port=6379;",
+    ],
+)
+def test_a_command_is_found_behind_what_starts_it(before: str) -> None:
+    parsed = _parse(f"{before} lm_eval --model hf -b 1 --tasks a")
+    assert parsed.faults == []
+    assert parsed.fields == {"model": "hf", "batch_size": 1, "tasks": ["a"]}
 
 
 def test_a_blank_after_a_backslash_still_continues_the_line() -> None:

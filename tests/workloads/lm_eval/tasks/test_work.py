@@ -11,7 +11,7 @@ import pytest
 
 from app.arguments import syntax as arguments
 from app.arguments.syntax import MOST_LITERAL, parse_cli_pairs, parse_gen_kwargs, parse_model_args
-from app.workloads.lm_eval.command import shell_words
+from app.workloads.lm_eval.command import shell_values, shell_words
 from app.workloads.lm_eval.command.command_line import ParsedCommand, parse_command
 from app.workloads.lm_eval.command.flags import MOST_WORDS
 from app.workloads.lm_eval.tasks.task_index import TaskIndex
@@ -63,8 +63,9 @@ def test_a_quote_that_nothing_closes_is_looked_for_once(
 def test_what_nothing_closes_is_looked_for_once(
     monkeypatch: pytest.MonkeyPatch, name: str, text: str
 ) -> None:
-    counted = Counted(getattr(shell_words, name))
-    monkeypatch.setattr(shell_words, name, counted)
+    module = shell_words if name == "_REDIRECTION" else shell_values
+    counted = Counted(getattr(module, name))
+    monkeypatch.setattr(module, name, counted)
     parsed(COMMAND + text)
     assert counted.characters <= 2 * LONG + 100 * len(COMMAND) * len(COMMAND)
 
