@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from lm_eval.models.utils import normalize_gen_kwargs
 
-from workers.harness_child.lm_eval.requests import is_sampled
+from workers.harness_child.lm_eval.shapes import HFLMRules
 from workers.protocol.harness import (
     AllCut,
     ChunkCut,
@@ -253,8 +253,8 @@ def _drawn(run: Run) -> dict[str, set[bytes]]:
 def test_what_is_sampled_is_what_lm_eval_samples(asked: bool | None, temperature: dict[str, float]) -> None:
     settings = {"do_sample": asked} | temperature
 
-    assert is_sampled(settings) == normalize_gen_kwargs(dict(settings))["do_sample"]
-    assert is_sampled(temperature) == normalize_gen_kwargs(dict(temperature))["do_sample"]
+    assert HFLMRules.is_sampled(settings) == normalize_gen_kwargs(dict(settings))["do_sample"]
+    assert HFLMRules.is_sampled(temperature) == normalize_gen_kwargs(dict(temperature))["do_sample"]
 
 
 def test_a_question_of_two_tasks_is_one_request_of_both(order: Orders) -> None:

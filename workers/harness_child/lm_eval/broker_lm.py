@@ -10,40 +10,46 @@ from typing import Any
 import jinja2
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM, TemplateLM
-from lm_eval.models.utils import configure_pad_token, has_bos_prefix, resolve_max_length
-from transformers import AutoConfig, AutoTokenizer
-from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+from lm_eval.models.utils import configure_pad_token, has_bos_prefix
 
-from workers.harness_child.errors import MODEL_NOT_FOUND, TOKENIZER_ERROR, JobFailedError, unreadable
-from workers.harness_child.lm_eval import hub
+from workers.harness_child.errors import TOKENIZER_ERROR, JobFailedError
 from workers.harness_child.lm_eval.gguf_files import unpacked
+from workers.harness_child.lm_eval.model_files import load_config, load_tokenizer
+from workers.harness_child.lm_eval.shapes import RULES
 from workers.protocol.engine import EngineRecipe
+from workers.protocol.harness import PromptShapes
 
 Answer = Callable[[Instance, int], object]
 """The answer to the n-th repeat of an instance."""
 
 
 class BrokerLM(LM):  # type: ignore[misc]
-    """Resolves everything that shapes a prompt as lm-eval's HFLM does, without weights or torch."""
+    """Resolves everything that shapes a prompt as lm-eval's own class does, without weights or torch."""
 
-    def __init__(self, engine: EngineRecipe, answer: Answer, gguf_python: str | None = None) -> None:
+    def __init__(
+        self,
+        engine: EngineRecipe,
+        answer: Answer,
+        gguf_python: str | None = None,
+        shapes: PromptShapes = PromptShapes.HFLM,
+    ) -> None:
         """`gguf_python` reads GGUF files."""
         super().__init__()
         self._args = engine.args
         self._answer = answer
         in_files = unpacked(engine, gguf_python) if engine.args.get("gguf_file") else nullcontext(engine)
         with in_files as readable:
-            config = _load_config(readable)
-            tokenizer = _load_tokenizer(engine if engine.args.get("tokenizer") else readable)
-        tokenizer.name_or_path = engine.args.get("tokenizer") or engine.model
-        self.backend = _resolve_backend(engine, config)
+            config = load_config(readable)
+            own = engine.args.get("tokenizer")
+            options = RULES[shapes].tokenizer_options(engine if own else readable, config)
+            tokenizer = load_tokenizer(own or readable.model, options)
+        tokenizer.name_or_path = own or engine.model
         self.tokenizer = configure_pad_token(tokenizer, model_config=config)
+        self.rules = RULES[shapes](engine, config, self.tokenizer)
+        self.backend, self.max_length = self.rules.side, self.rules.max_length
         self.add_bos_token: bool | None = engine.args.get("add_bos_token")
         self.prefix_token_id = self._resolve_prefix()
         self._prefix_text = self.tokenizer.decode(self.prefix_token_id)
-        given = engine.args.get("max_length") or engine.args.get("max_model_len")
-        self.max_length = int(given) if given else resolve_max_length(config, self.tokenizer)
-        self.max_gen_toks = int(engine.args.get("max_gen_toks", 256))
         self._template: str | None = None
 
     chat_template = TemplateLM.chat_template
@@ -102,14 +108,16 @@ class BrokerLM(LM):  # type: ignore[misc]
         return False if has_bos_prefix(text, self._prefix_text) else self.add_bos_token
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None) -> list[int]:
-        """As HFLM.tok_encode."""
+        """As lm-eval's class does it."""
+        if not string and not self.rules.empty_has_tokens:
+            return []
         options = encode_options(self.special_tokens(string, add_special_tokens))
         return list(self.tokenizer.encode(string, **options))
 
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
     ) -> str:
-        """As HFLM: a template that knows no system role gets the history without it."""
+        """As lm-eval: a template that knows no system role gets the history without it."""
         try:
             return self._render(chat_history, add_generation_prompt)
         except jinja2.exceptions.TemplateError:
@@ -117,16 +125,13 @@ class BrokerLM(LM):  # type: ignore[misc]
             return self._render(spoken, add_generation_prompt)
 
     def _render(self, history: list[dict[str, str]], add_generation_prompt: bool) -> str:
-        options = dict(self._args.get("chat_template_args") or {})
-        if self._args.get("enable_thinking") is not None:
-            options["enable_thinking"] = self._args["enable_thinking"]
         return self.tokenizer.apply_chat_template(  # type: ignore[no-any-return]
             history,
             chat_template=self._template,
             tokenize=False,
             add_generation_prompt=add_generation_prompt,
             continue_final_message=not add_generation_prompt,
-            **options,
+            **self.rules.chat_options(),
         )
 
     def loglikelihood(self, requests: Sequence[Instance]) -> list[Any]:
@@ -153,42 +158,3 @@ class BrokerLM(LM):  # type: ignore[misc]
 def encode_options(special_tokens: bool | None) -> dict[str, bool]:
     """Arguments for the tokenizer; None keeps its own default."""
     return {} if special_tokens is None else {"add_special_tokens": special_tokens}
-
-
-def _load_config(engine: EngineRecipe) -> Any:
-    try:
-        return AutoConfig.from_pretrained(
-            engine.model,
-            revision=str(engine.revision or "main"),
-            trust_remote_code=bool(engine.args.get("trust_remote_code")),
-            subfolder=engine.args.get("subfolder") or "",
-        )
-    except OSError as error:
-        said = str(error)
-        raise unreadable(MODEL_NOT_FOUND, engine.model, said, unreachable=hub.unreachable(error)) from error
-    except Exception as error:
-        raise JobFailedError(TOKENIZER_ERROR, str(error)) from error
-
-
-def _load_tokenizer(engine: EngineRecipe) -> Any:
-    args = engine.args
-    options: dict[str, Any] = {
-        "revision": str(engine.revision or "main"),
-        "trust_remote_code": bool(args.get("trust_remote_code")),
-        "use_fast": args.get("use_fast_tokenizer", True),
-    }
-    names = ("add_bos_token",) if args.get("gguf_file") else ("add_bos_token", "subfolder")
-    options |= {name: args[name] for name in names if args.get(name) is not None}
-    name = args.get("tokenizer") or engine.model
-    try:
-        return AutoTokenizer.from_pretrained(name, **options)
-    except Exception as error:
-        raise unreadable(TOKENIZER_ERROR, name, str(error), unreachable=hub.unreachable(error)) from error
-
-
-def _resolve_backend(engine: EngineRecipe, config: Any) -> str:
-    asked = engine.args.get("backend", "default")
-    if asked != "default":
-        return str(asked)
-    seq2seq = config.model_type in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
-    return "seq2seq" if seq2seq else "causal"

@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lm_eval.models.utils import normalize_gen_kwargs
-
 from workers.harness_child.errors import TASK_ERROR, said, sayable
 from workers.harness_child.lm_eval.broker_lm import BrokerLM
 from workers.harness_child.lm_eval.cutting import (
@@ -22,9 +20,9 @@ from workers.harness_child.lm_eval.cutting import (
     cut_windows,
 )
 from workers.harness_child.lm_eval.ledger import Ledger
-from workers.harness_child.lm_eval.requests import Request, groups_contexts, is_sampled
+from workers.harness_child.lm_eval.requests import Request, groups_contexts
 from workers.harness_child.lm_eval.tokens import encode, encode_pairs
-from workers.protocol.harness import ChunkCut, EvaluateOrder, FailureTold, PromptShapes
+from workers.protocol.harness import ChunkCut, EvaluateOrder, FailureTold
 from workers.protocol.payload import RequestKind, pack_requests
 
 Cutter = Callable[[Sequence[int]], list[Cut]]
@@ -73,7 +71,7 @@ class Chunking:
         requests, pairs = self._made(
             requests, lambda some: encode_pairs(self._lm, [request.args for request in some])
         )
-        requests, pairs = self._possible(requests, pairs, self._fault_of_pair)
+        requests, pairs = self._possible(requests, pairs, self._lm.rules.fault_of_pair)
         grouped = groups_contexts(self._order, self._lm)
         return _Sheet(
             requests,
@@ -91,7 +89,7 @@ class Chunking:
 
     def _generations(self, requests: list[Request]) -> _Sheet:
         requests, prompts = self._made(requests, self._prompts)
-        requests, prompts = self._possible(requests, prompts, self._fault_of_prompt)
+        requests, prompts = self._possible(requests, prompts, self._lm.rules.fault_of_prompt)
         return _Sheet(
             requests,
             lambda position: _sent(prompts[position]),
@@ -116,46 +114,24 @@ class Chunking:
             return []
 
     def _prompts(self, requests: list[Request]) -> list[Prompt]:
-        tokens = encode(self._lm, [request.args[0] for request in requests])
+        tokens = encode(self._lm, [request.args[0] for request in requests], together=True)
         return [self._prompt(tokens[request.args[0]], *request.args) for request in requests]
 
     def _prompt(self, tokens: Tokens, text: str, settings: dict[str, Any]) -> Prompt:
-        cost = float(len(tokens) + self._generated(settings))
-        sent = tokens.tolist() if self._order.rules.shapes is PromptShapes.VLLM else None
-        return Prompt(text, len(tokens), settings, cost, sent)
-
-    def _generated(self, settings: dict[str, Any]) -> int:
-        return int(normalize_gen_kwargs(settings, self._lm.max_gen_toks)["max_gen_toks"])
+        rules = self._lm.rules
+        cost = float(len(tokens) + rules.generated(settings))
+        return Prompt(text, len(tokens), settings, cost, tokens.tolist() if rules.sends_tokens else None)
 
     def _possible(
         self, requests: list[Request], items: list[Any], fault_of: Callable[[Any], str | None]
     ) -> tuple[list[Request], list[Any]]:
-        """Leave out and fail what HFLM would stop the whole run for."""
+        """Leave out and fail what lm-eval would stop the whole run for."""
         faults = [fault_of(item) for item in items]
         for request, fault in zip(requests, faults, strict=True):
             if fault is not None:
                 self._ledger.fail(request.key, FailureTold(TASK_ERROR, fault))
         kept = [position for position, fault in enumerate(faults) if fault is None]
         return [requests[position] for position in kept], [items[position] for position in kept]
-
-    def _fault_of_pair(self, pair: Pair) -> str | None:
-        if not pair.context or not pair.continuation:
-            return f"the {'continuation' if pair.context else 'context'} has no tokens"
-        if len(pair.continuation) > self._lm.max_length:
-            return (
-                f"a continuation of {len(pair.continuation)} tokens exceeds max_length {self._lm.max_length}"
-            )
-        return None
-
-    def _fault_of_prompt(self, prompt: Prompt) -> str | None:
-        room = self._lm.max_length - self._generated(dict(prompt.settings))
-        bounded = self._order.rules.shapes is PromptShapes.HFLM and self._lm.backend == "causal"
-        if bounded and room <= 0:
-            return f"max_gen_toks leaves no room for a prompt within max_length {self._lm.max_length}"
-        longest = prompt.settings.get("max_length")
-        if longest and self._lm.backend == "causal" and min(prompt.length, room) >= longest:
-            return f"generation_kwargs.max_length {longest} counts the prompt too, which has {prompt.length} tokens"
-        return None
 
     def _chunks_of(self, sheet: _Sheet) -> list[ChunkCut]:
         settled = {
@@ -175,7 +151,7 @@ class Chunking:
             kind=kind,
             batch_size=self._batch_size,
             gen_kwargs=settings,
-            seed=self._seed() if settings is not None and is_sampled(settings) else None,
+            seed=self._seed() if settings is not None and self._lm.rules.is_sampled(settings) else None,
             cost=cut.cost,
             keys=tuple(request.key for request in requests),
             payload=pack_requests([sheet.items(position) for position in cut.positions]),

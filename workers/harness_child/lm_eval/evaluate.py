@@ -115,7 +115,7 @@ class Evaluation:
 
     def _prepare(self) -> None:
         order = self._order
-        self._lm = BrokerLM(order.engine, self._ledger.answer, order.gguf_python)
+        self._lm = BrokerLM(order.engine, self._ledger.answer, order.gguf_python, order.rules.shapes)
         template = self._lm.choose_template(order.spec.apply_chat_template)
         self._report = Report(order, self._lm, chat_template=template)
         scoring.seed(order.spec)

@@ -42,15 +42,6 @@ def settings_of(instances: Iterable[Instance]) -> list[str]:
     return list(dict.fromkeys(json.dumps(instance.args[1]) for instance in asked))
 
 
-def is_sampled(settings: Mapping[str, Any]) -> bool:
-    """Whether an answer is drawn at random, so that it must not serve another job; as lm-eval decides it.
-
-    Its `normalize_gen_kwargs` always says so to the model, whose own generation_config.json is not asked.
-    """
-    asked = settings.get("do_sample")
-    return float(settings.get("temperature") or 0.0) > 0.0 if asked is None else bool(asked)
-
-
 def groups_contexts(order: EvaluateOrder, lm: BrokerLM) -> bool:
     """Whether the engine computes log-likelihoods of equal context + continuation[:-1] only once."""
     switch = order.rules.grouped
@@ -61,7 +52,8 @@ class RequestNames:
     """Turns a task's instances, one task after the other, into requests.
 
     The n-th occurrence of an equal request is a request of its own, because it takes a row of its own in
-    the engine's batches and shifts the rest. Only log-likelihoods that the engine would group are asked once.
+    the engine's batches and shifts the rest. Only log-likelihoods that the engine would group are asked once, and
+    all that is not drawn where an engine answers every request by itself.
     What is drawn goes by the prompt and its occurrence in its own task: no other task of the job changes a sample,
     nor does `temperature: 1` written as `1.0`.
     """
@@ -69,7 +61,7 @@ class RequestNames:
     def __init__(self, order: EvaluateOrder, lm: BrokerLM) -> None:
         self._order = order
         self._lm = lm
-        self._once = groups_contexts(order, lm)
+        self._grouped = groups_contexts(order, lm)
         self._occurrences: Counter[Key] = Counter()
 
     def of(self, instances: Sequence[Instance]) -> list[Asked]:
@@ -111,10 +103,10 @@ class RequestNames:
         kind = RequestKind(instance.request_type)
         for args in parts:
             content = _content(kind, args)
-            sampled = kind is RequestKind.GENERATE and is_sampled(args[1])
+            sampled = kind is RequestKind.GENERATE and self._lm.rules.is_sampled(args[1])
             salt = self._order.job_id if sampled else self._order.salt
             first = _hash(kind, content, 0, salt)
-            if kind is RequestKind.LOGLIKELIHOOD and self._once:
+            if not sampled and self._lm.rules.once(kind, grouped=self._grouped):
                 yield Request(first, kind, args)
                 continue
             occurrence = self._occurrences[first] + _next(new, first)

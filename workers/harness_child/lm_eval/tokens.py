@@ -1,4 +1,4 @@
-"""Tokens, exactly as lm-eval's HFLM makes them, but in batches and each text once.
+"""Tokens, exactly as lm-eval makes them, but in batches and each text once.
 
 lm-eval encodes a multiple-choice context twice for every choice; here a text is encoded once per slab.
 Tokens are kept in arrays: a job may hold tens of millions of them.
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
+from workers.harness_child.errors import TASK_ERROR, TaskFailedError
 from workers.harness_child.lm_eval.broker_lm import BrokerLM, encode_options
 from workers.harness_child.lm_eval.cutting import Pair, Tokens
 
@@ -19,12 +20,16 @@ _SLAB = 512
 """Pairs or texts per call; what a tokenizer returns beside the ids is many times their size."""
 
 
-def encode(lm: BrokerLM, texts: Iterable[str], special_tokens: bool | None = None) -> dict[str, Tokens]:
-    """`lm.tok_encode` of every distinct text."""
+def encode(
+    lm: BrokerLM, texts: Iterable[str], special_tokens: bool | None = None, *, together: bool = False
+) -> dict[str, Tokens]:
+    """`lm.tok_encode` of every distinct text, or of all of them together: an empty text may differ."""
     alike: dict[bool | None, list[str]] = defaultdict(list)
     for text in dict.fromkeys(texts):
+        if not text and not (together or lm.rules.empty_has_tokens):
+            continue
         alike[lm.special_tokens(text, special_tokens)].append(text)
-    encoded: dict[str, Tokens] = {}
+    encoded: dict[str, Tokens] = {"": array("I")}
     for flag, group in alike.items():
         for start in range(0, len(group), _SLAB):
             slab = group[start : start + _SLAB]
@@ -41,9 +46,12 @@ def encode_pairs(lm: BrokerLM, pairs: Sequence[tuple[str, str]]) -> list[Pair]:
 
 
 def rolling_windows(lm: BrokerLM, tokens: Tokens) -> list[Pair]:
-    """The windows in which HFLM.loglikelihood_rolling scores a text of these tokens."""
+    """The windows in which lm-eval scores a text of these tokens."""
+    most = lm.rules.window_length
+    if most < 1:
+        raise TaskFailedError(TASK_ERROR, f"max_length {lm.max_length} holds no window of a rolling text")
     windows = get_rolling_token_windows(
-        token_list=tokens.tolist(), prefix_token=lm.prefix_token_id, max_seq_len=lm.max_length, context_len=1
+        token_list=tokens.tolist(), prefix_token=lm.prefix_token_id, max_seq_len=most, context_len=1
     )
     return [Pair(*(array("I", part) for part in make_disjoint_window(window))) for window in windows]
 

@@ -1,0 +1,226 @@
+"""Whose rules shape a prompt, and say which has no answer: those of lm-eval 0.4.13's class for the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from lm_eval.models.utils import maybe_truncate, normalize_gen_kwargs, resolve_max_length
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+
+from workers.harness_child.lm_eval.cutting import Pair, Prompt
+from workers.harness_child.lm_eval.vllm_length import longest
+from workers.protocol.engine import EngineRecipe
+from workers.protocol.harness import PromptShapes
+from workers.protocol.payload import RequestKind
+
+MOST_GENERATED = 256
+"""Tokens, unless the job or the task says otherwise."""
+
+
+class HFLMRules:
+    """Those of HFLM, which forms its batches of whole texts itself."""
+
+    sends_tokens = False
+    """Whether an engine is given the prompt of a generation as tokens."""
+    empty_has_tokens = True
+    """Whether the tokenizer is asked what an empty text is, where it stands alone."""
+    streams = False
+    """Whether every request is answered by itself, whatever is beside it."""
+
+    def __init__(self, engine: EngineRecipe, config: Any, tokenizer: Any) -> None:
+        self.engine = self._resolved(engine, config, tokenizer)
+        """With all that its prompts are cut for."""
+        self.side = self._side(config)
+        """`causal`, or `seq2seq` for a model that reads the context with an encoder."""
+        self.max_length = self._max_length(config, tokenizer)
+        self.max_gen_toks = int(engine.args.get("max_gen_toks") or MOST_GENERATED)
+
+    @staticmethod
+    def tokenizer_options(engine: EngineRecipe, config: Any) -> dict[str, Any]:
+        """How the tokenizer is loaded: the model's revision is its own."""
+        del config
+        args = engine.args
+        names = ("add_bos_token",) if args.get("gguf_file") else ("add_bos_token", "subfolder")
+        return {
+            "revision": str(engine.revision or "main"),
+            "trust_remote_code": bool(args.get("trust_remote_code")),
+            "use_fast": args.get("use_fast_tokenizer", True),
+            **{name: args[name] for name in names if args.get(name) is not None},
+        }
+
+    def _resolved(self, engine: EngineRecipe, config: Any, tokenizer: Any) -> EngineRecipe:
+        del config, tokenizer
+        return engine
+
+    def _side(self, config: Any) -> str:
+        asked = self.engine.args.get("backend", "default")
+        if asked != "default":
+            return str(asked)
+        seq2seq = config.model_type in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+        return "seq2seq" if seq2seq else "causal"
+
+    def _max_length(self, config: Any, tokenizer: Any) -> int:
+        given = self.engine.args.get("max_length") or self.engine.args.get("max_model_len")
+        return int(given) if given else int(resolve_max_length(config, tokenizer))
+
+    @property
+    def window_length(self) -> int:
+        """Tokens that a window of a rolling log-likelihood scores at most."""
+        return self.max_length
+
+    def chat_options(self) -> dict[str, Any]:
+        """What a chat template is given beside the conversation."""
+        args = self.engine.args
+        thinking = args.get("enable_thinking")
+        own = {} if thinking is None else {"enable_thinking": thinking}
+        return {**(args.get("chat_template_args") or {}), **own}
+
+    def fault_of_pair(self, pair: Pair) -> str | None:
+        """Why lm-eval would end its run instead of answering."""
+        if not pair.context or not pair.continuation:
+            return f"the {'continuation' if pair.context else 'context'} has no tokens"
+        return self._too_long(pair, self.max_length)
+
+    def _too_long(self, pair: Pair, most: int) -> str | None:
+        length = len(pair.continuation)
+        if length <= most:
+            return None
+        return f"a continuation of {length} tokens exceeds max_length {self.max_length}"
+
+    def fault_of_prompt(self, prompt: Prompt) -> str | None:
+        """The same; a prompt is cut to leave room for what is generated, so there must be some."""
+        room = self.max_length - self.generated(prompt.settings)
+        if self.needs_room and room <= 0:
+            return f"max_gen_toks leaves no room for a prompt within max_length {self.max_length}"
+        most = prompt.settings.get("max_length")
+        if most and self.side == "causal" and min(prompt.length, room) >= most:
+            return (
+                f"generation_kwargs.max_length {most} counts the prompt too, which has {prompt.length} tokens"
+            )
+        return None
+
+    @property
+    def needs_room(self) -> bool:
+        """Whether what is generated is held to the same length as its prompt."""
+        return self.side == "causal"
+
+    def generated(self, settings: Mapping[str, Any]) -> int:
+        """Tokens at most."""
+        return int(normalize_gen_kwargs(dict(settings), self.max_gen_toks)["max_gen_toks"])
+
+    @staticmethod
+    def is_sampled(settings: Mapping[str, Any]) -> bool:
+        """Whether an answer is drawn at random, so that it must not serve another job.
+
+        As `normalize_gen_kwargs` always tells the model, whose own generation_config.json is not asked.
+        """
+        asked = settings.get("do_sample")
+        return float(settings.get("temperature") or 0.0) > 0.0 if asked is None else bool(asked)
+
+    @staticmethod
+    def greedy_by_default(settings: Mapping[str, Any]) -> bool:
+        """Whether lm-eval would draw what is answered greedily here, because the settings say neither."""
+        del settings
+        return False
+
+    @staticmethod
+    def once(kind: RequestKind, *, grouped: bool) -> bool:
+        """Whether equal requests are asked once; else each takes a row of its own, and shifts the rest."""
+        return grouped and kind is RequestKind.LOGLIKELIHOOD
+
+
+class UnboundedRules(HFLMRules):
+    """The same, but a prompt of a generation needs no room."""
+
+    needs_room = False
+
+
+class VLLMRules(HFLMRules):
+    """Those of VLLM: prompts are tokens, every request is for itself, and a token is generated after what is scored."""
+
+    sends_tokens = True
+    empty_has_tokens = False
+    streams = True
+
+    @staticmethod
+    def tokenizer_options(engine: EngineRecipe, config: Any) -> dict[str, Any]:
+        """The model's revision is not the tokenizer's."""
+        args = engine.args
+        bos = args.get("add_bos_token")
+        return {
+            "revision": str(args.get("tokenizer_revision") or "main"),
+            "trust_remote_code": bool(args.get("trust_remote_code")),
+            **({} if bos is None else {"add_bos_token": bos}),
+            **({} if args.get("tokenizer") else {"config": config}),
+        }
+
+    def _resolved(self, engine: EngineRecipe, config: Any, tokenizer: Any) -> EngineRecipe:
+        """The length under its one name, so that the engine is made for it; the end of thinking as text."""
+        args = dict(engine.args)
+        given = args.pop("max_length", None) or args.get("max_model_len")
+        args["max_model_len"] = int(given) if given else longest(config, args)
+        if isinstance(end := args.get("think_end_token"), int):
+            args["think_end_token"] = tokenizer.decode([end])
+        return replace(engine, args=args)
+
+    def _side(self, config: Any) -> str:
+        del config
+        return "causal"
+
+    def _max_length(self, config: Any, tokenizer: Any) -> int:
+        del config, tokenizer
+        return int(self.engine.args["max_model_len"])
+
+    @property
+    def window_length(self) -> int:
+        """A token stands before the window, and one is generated after it."""
+        return self.max_length - 2
+
+    def chat_options(self) -> dict[str, Any]:
+        """Thinking is always told, null too; what the template's own arguments say of it is lost."""
+        args = self.engine.args
+        return {**(args.get("chat_template_args") or {}), "enable_thinking": args.get("enable_thinking")}
+
+    def fault_of_pair(self, pair: Pair) -> str | None:
+        """A token of the context has to stay: without it lm-eval ends its run, or its numbers are of other tokens."""
+        return self._too_long(pair, self.window_length) if pair.context else "the context has no tokens"
+
+    def fault_of_prompt(self, prompt: Prompt) -> str | None:
+        """As vLLM judges what is left after the cut."""
+        kept, _ = maybe_truncate(
+            list(prompt.tokens or ()),
+            max_gen_toks=self.generated(prompt.settings),
+            max_model_len=self.max_length,
+            side=self.engine.args.get("truncation_side") or "left",
+            verbose=False,
+        )
+        if not kept:
+            return "the prompt has no tokens"
+        if len(kept) < self.max_length:
+            return None
+        return f"a prompt of {len(kept)} tokens leaves no room to generate within max_model_len {self.max_length}"
+
+    @staticmethod
+    def is_sampled(settings: Mapping[str, Any]) -> bool:
+        """A temperature of 0 is greedy for vLLM, whatever else is said."""
+        return HFLMRules.is_sampled(settings) and settings.get("temperature") != 0
+
+    @staticmethod
+    def greedy_by_default(settings: Mapping[str, Any]) -> bool:
+        """Its settings are noted as greedy, which is then dropped: vLLM's own temperature is 1."""
+        return settings.get("do_sample") is None and "temperature" not in settings
+
+    @staticmethod
+    def once(kind: RequestKind, *, grouped: bool) -> bool:
+        """What is not drawn is always answered alike."""
+        del kind, grouped
+        return True
+
+
+RULES: Mapping[PromptShapes, type[HFLMRules]] = {
+    PromptShapes.HFLM: HFLMRules,
+    PromptShapes.UNBOUNDED: UnboundedRules,
+    PromptShapes.VLLM: VLLMRules,
+}
