@@ -42,7 +42,7 @@ def test_what_is_for_a_command_needs_one(desk: Desk) -> None:
 def test_the_faults_of_a_command_come_with_all_others_and_only_once(desk: Desk) -> None:
     assert desk.faults(**NOTHING, command=f"{COMMAND} --num_fewshot -1").keys() == {"command", "num_fewshot"}
     command = COMMAND.replace("$MODEL", "<model>").replace("<task>", "nowhere")
-    assert desk.faults(**NOTHING, command=f"{command} --limit x").keys() == {"command", "limit", "tasks"}
+    assert desk.faults(**NOTHING, command=f"{command} --limit x").keys() == {"command", "limit", "tasks.0"}
 
 
 def test_a_variable_has_a_bound(desk: Desk) -> None:
