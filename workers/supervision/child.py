@@ -23,6 +23,9 @@ from workers.supervision.janitor import Mark, kill_marked
 
 log = logging.getLogger(__name__)
 
+READABLE = {"SPT_NOENV": "1"}
+"""Has setproctitle keep off the environment: the titles of vLLM's processes would be written over the mark."""
+
 _SHIM = Path(__file__).with_name("shim.py")
 _START_PATIENCE_SECONDS = 60.0
 _KILL_PATIENCE_SECONDS = 30.0
@@ -71,8 +74,9 @@ class Child:
         """Start a command that finds its socket's number in EVALQ_FD and writes stdout and stderr to the log.
 
         It runs in an empty folder of its own, which goes with it, as do its temporary files.
-        `env` is its whole environment, but for EVALQ_FD, TMPDIR and the mark. `orphan_grace_seconds` is what it has
-        between SIGTERM and SIGKILL when this process dies. What passes `bounds` is killed. Raises ChildStartError.
+        `env` is its whole environment, but for EVALQ_FD, TMPDIR, the mark and what keeps that readable.
+        `orphan_grace_seconds` is what it has between SIGTERM and SIGKILL when this process dies. What passes
+        `bounds` is killed. Raises ChildStartError.
         """
         control, shim_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         connection, command_socket = frames.pair()
@@ -83,7 +87,7 @@ class Child:
                 command = [str(fds[0]), str(fds[1]), str(orphan_grace_seconds), str(folder.root)]
                 command += [",".join(map(str, bounds)), *argv]
                 ours = {mark.name: mark.owner, "EVALQ_FD": str(fds[1]), "TMPDIR": str(folder.temporary)}
-                shim = _start_shim(command, {**env, **ours}, log_path, fds, folder.path)
+                shim = _start_shim(command, {**env, **ours, **READABLE}, log_path, fds, folder.path)
             return cls(shim, control, connection, mark, folder)
         except BaseException:
             control.close()

@@ -146,6 +146,7 @@ def test_a_child_knows_its_owner_and_its_socket(start: Callable[..., Child], mar
     seen = child.connection.receive(20)
     assert seen is not None
     assert (seen["EVALQ_REPLICA"], seen["COLOUR"]) == (mark.owner, "blue")
+    assert seen["SPT_NOENV"] == "1", "else a title would be written over the mark"
 
 
 def test_a_child_runs_in_an_empty_folder_of_its_own(start: Callable[..., Child]) -> None:
