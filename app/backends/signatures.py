@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from app.domain.failure import Fact, Failure, FailureCode
 
@@ -228,24 +228,44 @@ OPAQUE = re.compile(
 """An exception that only says that another process failed: the log knows why."""
 
 
+DEATH = re.compile(r"\bdied unexpectedly\b")
+DIED = re.compile(r"died unexpectedly \(exit code: (?P<status>-?\d+)\)")
+"""How an engine tells of a process of its own that has ended: the exit code as Python has it."""
+
+
 @dataclass(frozen=True)
 class FailureTexts:
     """How one backend's engines say why they failed; of signatures that fit, the first counts."""
 
     signatures: tuple[Signature, ...]
     opaque: re.Pattern[str] = OPAQUE
+    quotes: tuple[str, ...] = ()
+    """Texts of a job that an engine may repeat, and that are read as if it had said nothing."""
+
+    def of_job(self, texts: Iterable[str]) -> FailureTexts:
+        """The same, for an engine that was given these texts: a dtype of the name CUDA out of memory is no failure."""
+        known = {shown for text in texts for shown in (text, repr(text)[1:-1])}
+        quotes = {text for text in known if any(each.pattern.search(text) for each in self.signatures)}
+        return replace(self, quotes=tuple(sorted({*self.quotes, *quotes}, key=len, reverse=True)))
 
     def failure_in(self, text: str, message: str, *, loading: bool) -> Failure | None:
         """The failure that the text stands for, in the words of `message`; None for a text that nobody knows."""
-        found = (signature.failure_in(text, message, loading=loading) for signature in self.signatures)
+        own = self._own(text)
+        found = (signature.failure_in(own, message, loading=loading) for signature in self.signatures)
         return next((failure for failure in found if failure), None)
 
     def facts_in(self, text: str) -> dict[str, Fact]:
         """Everything that the text tells, whatever else it is about."""
-        facts: dict[str, Fact] = {}
+        own, facts = self._own(text), dict[str, Fact]()
         for signature in reversed(self.signatures):
-            facts |= signature.facts_in(text) or {}
+            facts |= signature.facts_in(own) or {}
         return facts
+
+    def _own(self, text: str) -> str:
+        """What the engine itself says."""
+        for quote in self.quotes:
+            text = text.replace(quote, "...")
+        return text
 
 
 EVERY_TEXT = FailureTexts((*HOST_SIGNATURES, *SERVER_SIGNATURES, *TORCH_SIGNATURES, *HUB_SIGNATURES))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, TypeAlias, assert_never
+from typing import Any, Literal, Protocol, TypeAlias, assert_never
 from uuid import UUID
 
-from app.backends.signatures import FailureTexts
+from app.backends.signatures import DEATH, FailureTexts
+from app.domain.chunk import Chunk
 from app.domain.failure import Failure, FailureCode
 from workers.gpu_worker.engine_line import Silence
 from workers.gpu_worker.engine_log import EngineLog
@@ -45,6 +46,19 @@ class EngineEnd:
     """From outside: it says little of what the engine was asked."""
 
 
+def texts_in(value: Any) -> Iterator[str]:
+    """Every text that a JSON value holds, names included."""
+    match value:
+        case str():
+            yield value
+        case Mapping():
+            for name, below in value.items():
+                yield from (name, *texts_in(below))
+        case list() | tuple():
+            for below in value:
+                yield from texts_in(below)
+
+
 class Autopsy:
     """Names failures of one engine. `writers` are the jobs that it may have worked for: none while it loads."""
 
@@ -61,19 +75,22 @@ class Autopsy:
         writers: Set[UUID],
         *,
         loading: bool = False,
-        job_id: UUID | None = None,
+        chunk: Chunk | None = None,
         log_end: int | None = None,
     ) -> Failure:
-        """What the child says that it caught, on a chunk of a job or while it loaded."""
-        found = classify(self._texts, None, error.type, error.message, error.traceback, loading=loading)
-        return with_log(found, self._texts, self._log.last_lines(writers, log_end), job_id)
+        """What the child says that it caught, on a chunk or while it loaded."""
+        texts = self._texts.of_job(texts_in(chunk.gen_kwargs)) if chunk else self._texts
+        hidden = loading and texts.opaque.search(error.message)
+        log = self._log.text() if hidden else error.traceback
+        found = classify(texts, None, error.type, error.message, log, loading=loading)
+        return with_log(found, texts, self._log.last_lines(writers, log_end), chunk.job_id if chunk else None)
 
     def of(self, end: EndSign, writers: Set[UUID], *, loading: bool = False) -> EngineEnd:
         """Why the engine is given up: it is gone, silent for too long, or says that a process of its own has ended."""
         match end:
             case Died(process, exit_code):
                 found = self._of(exit_code, writers, loading=loading)
-                return EngineEnd(replace(found, message=f"{process}: {found.message}"))
+                return EngineEnd(replace(found, message=_named(process, exit_code, found.message)))
             case Silence.STALLED:
                 return EngineEnd(self._with_log(self._stalled(loading=loading), writers))
             case Silence.GONE:
@@ -107,3 +124,10 @@ class Autopsy:
             return replace(failure, message="the engine ended with requests of several jobs in hand")
         job_id = next(iter(writers)) if len(writers) == 1 else None
         return with_log(failure, self._texts, self._log.last_lines(writers), job_id)
+
+
+def _named(process: str, exit_code: int | None, message: str) -> str:
+    """A message that says which process it was that ended, and how."""
+    if exit_code is not None and DEATH.search(message):
+        return f"{process} died unexpectedly (exit code: {exit_code})"
+    return message if process in message else f"{process}: {message}"

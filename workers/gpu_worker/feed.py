@@ -20,7 +20,7 @@ from app.domain.lease import Order
 from app.errors import LeaseLostError
 from app.services.serving import Answer, Claimed
 from app.settings import Settings
-from workers.gpu_worker.autopsy import Autopsy, EngineEnd, Patient
+from workers.gpu_worker.autopsy import Autopsy, EngineEnd, Patient, texts_in
 from workers.gpu_worker.backlog import Backlog, Settled
 from workers.gpu_worker.chunk_messages import to_be_answered
 from workers.gpu_worker.endings import Ending, EngineFailed, Fenced, Released
@@ -93,7 +93,8 @@ class Feed:
         self._backlog = Backlog(settings.poll_seconds)
         self._line = EngineLine(engine.child.connection, settings)
         self._log = EngineLog(LogTail(engine.log_path, settings.log_bytes), self._backlog, self._held.add_log)
-        texts = BACKENDS[held.replica.engine.backend].texts
+        spec = held.replica.engine
+        texts = BACKENDS[spec.backend].texts.of_job(texts_in(spec.to_json()))
         self._autopsy = Autopsy(engine.child, self._log, texts, settings.stall_seconds)
         self._headway = HeadwayLog(held.advance)
         self._loaded = False
@@ -259,9 +260,7 @@ class Feed:
         if settled is None:
             return self._ended(self._autopsy.of(Silence.GONE, writers)) if message.fatal else None
         chunk = settled.claimed.chunk
-        failure = self._autopsy.raised(
-            message.error, settled.writers, job_id=chunk.job_id, log_end=message.log_end
-        )
+        failure = self._autopsy.raised(message.error, settled.writers, chunk=chunk, log_end=message.log_end)
         death = self._autopsy.of(Silence.GONE, settled.writers) if message.fatal else None
         self._log.end(chunk.id, settled.writers, message.log_end)
         self._settled_since = self._leaving_since is not None

@@ -6,11 +6,13 @@ import signal
 from dataclasses import replace
 from uuid import UUID
 
-from app.backends.signatures import HUB_BELOW, REACH_THE_HUB, REFUSED, FailureTexts
+from app.backends.plain_words import plain
+from app.backends.signatures import DIED, HUB_BELOW, REACH_THE_HUB, REFUSED, FailureTexts
 from app.domain.failure import Failure, FailureCode
 from app.domain.redaction import redact
 from workers.supervision.log_tail import cause_of, first_error_block
 
+_EXCEPTION_CHARACTERS = 50_000
 _MESSAGE_CHARACTERS = 2000
 
 _SIGNAL_HINTS: dict[int, str] = {
@@ -45,11 +47,12 @@ def classify(
     """
     if exit_status == -signal.SIGKILL and oom_killed:
         return Failure(FailureCode.HOST_OUT_OF_MEMORY, _end_words(exit_status), hint=_OUT_OF_HOST_MEMORY)
-    exception = redact(": ".join(part for part in (exception_type, message) if part))[:_MESSAGE_CHARACTERS]
-    found = texts.failure_in(exception, exception, loading=loading)
+    said = redact(": ".join(part for part in (exception_type, message) if part))[:_EXCEPTION_CHARACTERS]
+    exception = _in_short(said)
+    found = texts.failure_in(said, exception, loading=loading)
     if found is None and (not exception or texts.opaque.search(exception)):
         found = _from_log(texts, exit_status, exception, log_text, loading=loading, oom_killed=oom_killed)
-    return _judged(found or _unknown(exception_type, exception, log_text, loading=loading))
+    return _judged(found or _unknown(exception, log_text, loading=loading))
 
 
 def with_log(failure: Failure, texts: FailureTexts, lines: tuple[str, ...], job_id: UUID | None) -> Failure:
@@ -64,12 +67,16 @@ def _judged(failure: Failure) -> Failure:
     return replace(failure, facts={**failure.facts, "refused": True}) if refused else failure
 
 
-def _unknown(exception_type: str | None, exception: str, log_text: str, *, loading: bool) -> Failure:
+def _in_short(exception: str) -> str:
+    return plain(exception)[:_MESSAGE_CHARACTERS]
+
+
+def _unknown(exception: str, log_text: str, *, loading: bool) -> Failure:
     """The failure of an exception that no signature knows."""
     if loading and HUB_BELOW.search(log_text):
         return Failure(FailureCode.HUB_UNREACHABLE, exception, hint=REACH_THE_HUB)
     code = FailureCode.ENGINE_START_FAILED if loading else FailureCode.INTERNAL
-    refused = loading and exception_type in {"TypeError", "ValueError"}
+    refused = loading and exception.startswith(("TypeError: ", "ValueError: "))
     return Failure(code, exception, hint=_SEE_ARGUMENTS if refused else _READ_THE_LOG)
 
 
@@ -88,15 +95,21 @@ def _from_log(
     oom_killed: bool,
 ) -> Failure:
     block = redact(first_error_block(log_text))
-    cause = cause_of(block)[:_MESSAGE_CHARACTERS]
+    cause = _in_short(cause_of(block))
     found = texts.failure_in(block or log_text, cause, loading=loading)
     if found is not None:
         return found
     if oom_killed and "exit code: -9" in log_text + exception:
         return Failure(FailureCode.HOST_OUT_OF_MEMORY, exception or cause, hint=_OUT_OF_HOST_MEMORY)
     code = FailureCode.ENGINE_START_FAILED if loading else FailureCode.ENGINE_DIED
-    hint = _SIGNAL_HINTS.get(-(exit_status or 0), _READ_THE_LOG)
-    return Failure(code, cause or exception or _end_words(exit_status), hint=hint)
+    message = cause or exception or _end_words(exit_status)
+    return Failure(code, message, hint=_SIGNAL_HINTS.get(-_status(exit_status, message), _READ_THE_LOG))
+
+
+def _status(exit_status: int | None, message: str) -> int:
+    """Of the process that ended first, as far as that is told; otherwise 0."""
+    told = DIED.search(message)
+    return int(told["status"]) if told else exit_status or 0
 
 
 def _end_words(exit_status: int | None) -> str:

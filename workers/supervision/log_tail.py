@@ -9,17 +9,24 @@ from dataclasses import dataclass
 from itertools import dropwhile, takewhile
 from pathlib import Path
 
+from app.backends.signatures import DEATH
 from app.domain.redaction import redact
 
 _TAIL_BYTES = 1 << 18
 _HEAD_BYTES = 1 << 22
 _BLOCK_LINES = 120
 
+_LEVEL = "ERROR|WARNING|INFO|CRITICAL|DEBUG"
 _PREFIX = re.compile(
     r"(?P<process>\([^()]*pid=\d+[^()]*\) |\[rank\d+\]: ?)?"
-    r"((?P<level>ERROR|WARNING|INFO|CRITICAL|DEBUG) \d\d-\d\d \d\d:\d\d:\d\d (?P<origin>\[[^\]]*\]) ?)?"
+    rf"((?P<level>{_LEVEL}) \d\d-\d\d \d\d:\d\d:\d\d (?P<origin>\[[^\]]*\]) ?)?"
 )
+_OWN_PREFIX = re.compile(
+    rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d,\d{{3}} (?P<process>\S+) (?P<level>{_LEVEL})(?P<origin>) "
+)
+"""Of what the child itself logs."""
 _TRACEBACK = "Traceback (most recent call last):"
+_EXPLAINED = "The above exception was the direct cause of the following exception:"
 _ERROR = re.compile(
     r"\b\w*(?:Error|Exception)\b\s*:|^\S*(?:ERROR|CRITICAL)\b|^(?:fatal|error)\b.*:|^Fatal Python error",
     re.IGNORECASE,
@@ -103,17 +110,19 @@ class LogTail:
 
 
 def first_error_block(text: str) -> str:
-    """The first traceback of a log, or without one its first error line and what is indented under it.
+    """The first traceback of a log, or what it says of a process that died before; without either its first error
+    line and what is indented under it.
 
-    Later ones are consequences: an engine's parent only reports that its child failed. Log prefixes are taken
-    off, and lines that other processes wrote in between are left out. Empty where there is no error.
+    Later ones are consequences: an engine's parent only reports that its child failed. An exception that was raised
+    to explain another one stands for both. Log prefixes are taken off, and lines that other processes wrote in between
+    are left out. Empty where there is no error.
     """
     lines = [_Line.parse(line) for line in text.splitlines()]
-    for starts in (_is_traceback, _is_error):
+    for starts in (_is_beginning, _is_error):
         for number, first in enumerate(lines):
             if starts(first):
                 own = [line for line in lines[number:] if line.source == first.source]
-                return "\n".join(line.text for line in _block(own)[-_BLOCK_LINES:])
+                return "\n".join(line.text for line in _explanation(own)[-_BLOCK_LINES:])
     return ""
 
 
@@ -133,7 +142,7 @@ class _Line:
 
     @classmethod
     def parse(cls, line: str) -> _Line:
-        prefix = _PREFIX.match(line)
+        prefix = _OWN_PREFIX.match(line) or _PREFIX.match(line)
         if prefix is None:
             return cls(line, (None, None, None))
         return cls(line[prefix.end() :], (prefix["process"], prefix["level"], prefix["origin"]))
@@ -152,12 +161,26 @@ def _is_traceback(line: _Line) -> bool:
     return line.text.startswith(_TRACEBACK)
 
 
+def _is_beginning(line: _Line) -> bool:
+    return _is_traceback(line) or DEATH.search(line.text) is not None
+
+
 def _is_error(line: _Line) -> bool:
     return line.source[1] in {"ERROR", "CRITICAL"} or _ERROR.search(line.text) is not None
 
 
 def _is_indented(text: str) -> bool:
     return text.startswith((" ", "\t"))
+
+
+def _explanation(lines: list[_Line]) -> list[_Line]:
+    """The last block of the exceptions that explain one another."""
+    block = _block(lines)
+    rest = lines[len(block) :]
+    between = list(takewhile(lambda line: not _is_traceback(line), rest))
+    if not any(line.text.startswith(_EXPLAINED) for line in between) or len(between) == len(rest):
+        return block
+    return _explanation(rest[len(between) :])
 
 
 def _block(lines: list[_Line]) -> list[_Line]:

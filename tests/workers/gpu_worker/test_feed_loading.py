@@ -45,6 +45,20 @@ def test_a_model_that_cannot_be_loaded_is_named(feeding: Feeds) -> None:
     assert failure.log_tail == ("reading gpt9",)
 
 
+def test_a_start_that_hides_its_reason_is_explained_by_its_log(feeding: Feeds) -> None:
+    one = feeding()
+    one.peer.hear(Load)
+    one.peer.write("(EngineCore pid=7) ERROR 11-27 04:05:45 [core.py:1] Traceback (most recent call last):")
+    one.peer.write("(EngineCore pid=7) ERROR 11-27 04:05:45 [core.py:1] ValueError: such a wing is unknown")
+    one.peer.say(LoadFailed(Raised("RuntimeError", "Engine core initialization failed. See root cause", "")))
+    failure = failure_of(one.ending())
+    assert (failure.code, failure.message) == (
+        FailureCode.ENGINE_START_FAILED,
+        "ValueError: such a wing is unknown",
+    )
+    assert failure.facts == {"refused": True}, "another try would fail alike"
+
+
 def test_an_engine_that_ends_while_it_loads_is_explained_by_its_log(world: World, feeding: Feeds) -> None:
     world.running(chunks=1)
     one = feeding()

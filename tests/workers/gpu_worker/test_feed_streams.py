@@ -19,13 +19,14 @@ from tests.workers.gpu_worker.peer import (
     Peer,
     answer_one,
     chunk_rows,
+    failure_of,
     give_payloads,
     is_settled,
 )
 from tests.world import World
 from workers.gpu_worker import feed
 from workers.gpu_worker.endings import EngineFailed, Fenced, Released
-from workers.protocol.engine import AnswerChunk, Died, Drop, Progressed, Warned
+from workers.protocol.engine import AnswerChunk, Died, Drop, Progressed, Raised, Warned
 from workers.protocol.payload import pack_requests, unpack_requests
 
 AWAY = DatabaseUnreachableError("the database does not answer: it is stopped")
@@ -166,6 +167,27 @@ def test_a_process_of_the_engine_that_died_is_named(world: World, feeding: Feeds
     assert ending.failure.message == "EngineCore_DP0: the process was ended by SIGKILL"
     assert (ending.failure.job_id, ending.failure.log_tail) == (job.id, ("the last words",))
     assert len(ending.suspects) == 2
+
+
+def test_a_process_that_the_log_names_is_named_once(world: World, feeding: Feeds) -> None:
+    work(world, 1)
+    one = streaming(feeding)
+    take(one.peer, 1)
+    one.peer.write("2026-11-27 04:01:24,570 engine ERROR a worker died unexpectedly (exit code: None)")
+    one.peer.say(Died("Worker_TP1", -9))
+    assert failure_of(one.ending()).message == "Worker_TP1 died unexpectedly (exit code: -9)"
+
+
+def test_a_device_is_not_broken_by_what_its_job_is_called(world: World, feeding: Feeds) -> None:
+    work(world, 1)
+    called = "uncorrectable ECC error"
+    with world.sessions.begin() as session:
+        session.execute(text("UPDATE chunks SET gen_kwargs = :given"), {"given": f'{{"{called}": 1}}'})
+    one = streaming(feeding)
+    (chunk,) = take(one.peer, 1)
+    one.peer.refuse(chunk, error=Raised("TypeError", f"Unexpected keyword argument '{called}'", ""))
+    until(lambda: chunk_rows(world, "failures") == [(1,)])
+    assert chunk_rows(world, "interruptions") == [(0,)]
 
 
 def test_devices_that_broke_are_no_chunks_fault(world: World, feeding: Feeds) -> None:

@@ -132,12 +132,16 @@ ROWS = [
 classify = partial(classified, EVERY_TEXT)
 
 
+def in_one_line(words: str) -> str:
+    return " ".join(words.split())
+
+
 @pytest.mark.parametrize(("exception_type", "message", "code", "hint"), ROWS)
 def test_an_exception_is_recognised(exception_type: str, message: str, code: FailureCode, hint: str) -> None:
     failure = classify(None, exception_type, message, "")
     assert failure.code is code
     assert hint in (failure.hint or "")
-    assert failure.message == f"{exception_type}: {message}"
+    assert failure.message == in_one_line(f"{exception_type}: {message}")
 
 
 def test_a_hub_out_of_reach_is_found_below_what_a_library_makes_of_it() -> None:
@@ -183,7 +187,7 @@ def test_what_an_engine_hides_is_found_in_its_log(
         1, "RuntimeError", "Engine core initialization failed. See root cause above.", in_vllm_log(cause)
     )
     assert failure.code is code
-    assert failure.message == cause.removeprefix("[rank0]: ")
+    assert failure.message == in_one_line(cause.removeprefix("[rank0]: "))
 
 
 def test_running_out_of_memory_while_loading_asks_for_more_gpus() -> None:

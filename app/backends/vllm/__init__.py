@@ -3,7 +3,7 @@
 from app.backends.backend import Backend, Shapes
 from app.backends.elsewhere import VLLM
 from app.backends.remedies import Limit, server_remedies
-from app.backends.signatures import EVERY_TEXT
+from app.backends.vllm.texts import TEXTS
 
 LIMITS = {"max_num_seqs": Limit(256, 8), "max_num_batched_tokens": Limit(8192, 512)}
 
@@ -14,6 +14,6 @@ BACKEND = Backend(
     devices=frozenset({"cuda"}),
     parallelism=VLLM,
     shapes=Shapes.VLLM,
-    texts=EVERY_TEXT,
+    texts=TEXTS,
     remedy=server_remedies(LIMITS),
 )
