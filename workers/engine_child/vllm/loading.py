@@ -27,6 +27,10 @@ def load(order: Load, reports: Reports) -> Engine:
     try:
         llm = LLM(**arguments(recipe))
         _check_length(llm, recipe.args)
+    except RuntimeError:  # all that vLLM says of a process that was killed while it started
+        guard.explain()
+        guard.stop()
+        raise
     except BaseException:
         guard.stop()
         raise

@@ -43,7 +43,12 @@ class VLLMEngine:
             truncation_side=args.get("truncation_side", "left"),
             think_end_token=args.get("think_end_token"),
         )
-        self._window = Window(LLMFlight(engine, _lora(args)), self.window, reports)
+        lora = _lora(args)
+        if lora:
+            engine.add_lora(
+                lora
+            )  # a wrong one is refused here; the first request with it would end the engine
+        self._window = Window(LLMFlight(engine, lora), self.window, reports)
         self._guard = guard
         self.provenance: Mapping[str, Any] = {**facts(engine.vllm_config), "environment": environment}
 
