@@ -63,6 +63,8 @@ class Arguments:
     model: Names | None = None
     """Which arguments of the model there are; None: any."""
     generation: Names | None = None
+    model_adds: bool = True
+    """Whether a model adds arguments: attributes of its configuration, and with code of its own any."""
     packages: Callable[[str, Any], str | None] = _none_needed
     """The package that an argument of this value needs beyond the ones that are always there."""
     excluded: Callable[[Mapping[str, Any]], Iterator[Wrong]] = _none_excluded

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from app.backends.arguments import Arguments
+from app.backends.arguments import Arguments, Wrong
 from app.backends.parallelism import ArgumentNames
 from app.backends.signatures import EVERY_TEXT, FailureTexts
+from app.domain.model_facts import ModelFacts
 from app.domain.remedy import Remedies, no_remedy
 from app.settings import Settings
 
@@ -77,6 +78,11 @@ class Loading:
     stored_dtype: str | None
     """Of the model's files; None where they are not at hand."""
     batch_size: int | str
+    max_batch_size: int | None = None
+    facts: ModelFacts | None = None
+    """What the model's files say; None where they are not at hand."""
+    tensor_parallel_size: int = 1
+    pipeline_parallel_size: int = 1
 
 
 Settle = Callable[[Loading], tuple[dict[str, Any], list[str]]]
@@ -85,6 +91,10 @@ Settle = Callable[[Loading], tuple[dict[str, Any], list[str]]]
 
 def _as_given(loading: Loading) -> tuple[dict[str, Any], list[str]]:
     return dict(loading.args), []
+
+
+def _nothing_against(_: Loading) -> Iterator[Wrong]:
+    yield from ()
 
 
 def _always(_: Settings) -> bool:
@@ -116,6 +126,8 @@ class Backend:
     """Load-time arguments that no answer depends on."""
     parallelism: ArgumentNames = field(default_factory=ArgumentNames)
     settle: Settle = _as_given
+    files: Callable[[Loading], Iterator[Wrong]] = _nothing_against
+    """What the files of a model in a local folder say against loading it so."""
     model_files: bool = True
     """Whether it loads the model's own files, so that what they say is judged before it does."""
     gguf: GgufFiles | None = None

@@ -9,13 +9,6 @@ from dataclasses import replace
 from app.backends.parallelism import ArgumentNames, Reading, Widths
 
 
-def _vllm(reading: Reading, widths: Widths) -> Widths:
-    for name in [name for name in reading.args if name.startswith("data_parallel_")]:
-        del reading.args[name]
-        reading.notes.append(f"model_args.{name} is left out: replicas do the data parallelism")
-    return widths
-
-
 def _nemo(reading: Reading, widths: Widths) -> Widths:
     """`devices` is TP x PP, or with neither a number of replicas (nemo_lm.py, lines 211 to 235)."""
     if reading.args.get("expert_model_parallel_size", 1) != 1:
@@ -39,9 +32,7 @@ def _megatron(reading: Reading, widths: Widths) -> Widths:
     return _nemo(reading, widths)
 
 
-VLLM = ArgumentNames(
-    ("tensor_parallel_size",), ("pipeline_parallel_size",), ("data_parallel_size",), finish=_vllm
-)
+VLLM_VLM = ArgumentNames(("tensor_parallel_size",), ("pipeline_parallel_size",), ("data_parallel_size",))
 SGLANG = ArgumentNames(("tp_size",), ("pp_size",), ("dp_size",), ("nnodes",))
 NEMO = ArgumentNames(
     ("tensor_model_parallel_size",),
@@ -53,7 +44,7 @@ NEMO = ArgumentNames(
 )
 
 ELSEWHERE: Mapping[str, ArgumentNames] = {
-    "vllm-vlm": VLLM,
+    "vllm-vlm": VLLM_VLM,
     "sglang": SGLANG,
     "nemo_lm": NEMO,
     "megatron_lm": replace(NEMO, finish=_megatron),

@@ -1,8 +1,26 @@
 """The vllm-cpu backend: vLLM on machines without a GPU. It serves what is asked of vllm where no worker has that."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
+from app.backends.arguments import Wrong
+from app.backends.backend import Loading
 from app.backends.vllm import BACKEND as VLLM
+from app.backends.vllm.arguments import arguments
+from app.backends.vllm.files import file_faults
+from app.backends.vllm.names import NOT_ON_CPU
+
+HEADS = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
+"""Sizes of a head that vLLM's attention takes on a CPU (v1/attention/backends/cpu_attn.py)."""
+
+
+def _file_faults(loading: Loading) -> Iterator[Wrong]:
+    yield from file_faults(loading)
+    size = loading.facts.head_dim if loading.facts else None
+    if size and size not in HEADS:
+        sizes = ", ".join(map(str, HEADS))
+        yield Wrong("pretrained", f"has attention heads of size {size}: on a CPU vLLM takes {sizes}")
+
 
 BACKEND = replace(
     VLLM,
@@ -12,4 +30,6 @@ BACKEND = replace(
     lock_is_whole=True,
     devices=frozenset({"cpu"}),
     stands_in_for="vllm",
+    arguments=arguments(NOT_ON_CPU),
+    files=_file_faults,
 )

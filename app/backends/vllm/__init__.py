@@ -1,18 +1,49 @@
 """The vllm backend: models as vLLM loads them on GPUs, asked as lm-eval's VLLM asks them."""
 
-from app.backends.backend import Backend, Shapes
-from app.backends.elsewhere import VLLM
+from app.backends.backend import NEUTRAL, Backend, Shapes
 from app.backends.remedies import Limit, server_remedies
+from app.backends.vllm.arguments import arguments
+from app.backends.vllm.files import file_faults
+from app.backends.vllm.loading import PARALLELISM, settle
 from app.backends.vllm.texts import TEXTS
 
 LIMITS = {"max_num_seqs": Limit(256, 8), "max_num_batched_tokens": Limit(8192, 512)}
+
+# fmt: off
+HOW_ALONE = frozenset({
+    # how the cache is laid out and kept; not in which numbers (kv_cache_dtype), nor how blocks are reduced (block_size)
+    "kv_cache_memory_bytes", "num_gpu_blocks_override", "prefix_caching_hash_algo", "kv_cache_metrics",
+    "kv_cache_metrics_sample",
+    # who goes first, and how often others look
+    "scheduling_policy", "async_scheduling", "stream_interval", "max_num_active_seqs", "max_num_queued_reqs",
+    "max_num_queued_tokens", "scheduler_reserve_full_isl", "watermark",
+    # how weights are read, kept and shared out; not as what (load_format: dummy)
+    "safetensors_load_strategy", "safetensors_prefetch_num_threads", "safetensors_prefetch_block_size",
+    "use_tqdm_on_load", "pt_load_map_location", "offload_backend", "offload_group_size", "offload_num_in_group",
+    "offload_prefetch_step", "offload_params", "cpu_offload_params", "expert_placement_strategy", "numa_bind",
+    "numa_bind_nodes", "numa_bind_cpus",
+    # how long is waited, what is told
+    "distributed_timeout_seconds", "cpu_distributed_timeout_seconds", "shutdown_timeout", "served_model_name",
+    "aggregate_engine_logging", "log_level", "show_hidden_metrics_for_version", "collect_detailed_traces",
+    "cudagraph_metrics", "enable_mfu_metrics", "enable_logging_iteration_details", "jit_monitor_mode",
+    "jit_monitor_verbose", "enable_mm_processor_stats", "custom_histogram_buckets",
+    # what lm-eval ignores
+    "swap_space",
+})
+# fmt: on
+"""Arguments of vLLM that no answer depends on beyond those of all backends. enforce_eager, compilation and the kernels'
+backends choose other kernels, and chunked prefill and prefix caching other shapes for them: last bits may differ."""
 
 BACKEND = Backend(
     name="vllm",
     model_names=("vllm",),
     lock="vllm.txt",
     devices=frozenset({"cuda"}),
-    parallelism=VLLM,
+    arguments=arguments(),
+    neutral=NEUTRAL | HOW_ALONE,
+    parallelism=PARALLELISM,
+    settle=settle,
+    files=file_faults,
     shapes=Shapes.VLLM,
     texts=TEXTS,
     remedy=server_remedies(LIMITS),

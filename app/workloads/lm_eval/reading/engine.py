@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from app.arguments.kinds import shown
 from app.backends import Backend
+from app.backends.arguments import Wrong
 from app.backends.backend import Loading
 from app.backends.parallelism import Parallelism
 from app.backends.registry import read_parallelism
@@ -60,11 +61,19 @@ class EngineReader:
         if reader.spec.trust_remote_code:
             args["trust_remote_code"] = True
         facts = self._facts(model, args) if self._leads_inside(model, args) else None
-        args, notes = self._backend.settle(
-            Loading(args, facts.dtype if facts else None, reader.spec.batch_size)
+        loading = Loading(
+            args,
+            facts.dtype if facts else None,
+            reader.spec.batch_size,
+            max_batch_size=reader.spec.max_batch_size,
+            facts=facts,
+            tensor_parallel_size=found.tensor_parallel_size,
+            pipeline_parallel_size=found.pipeline_parallel_size,
         )
+        args, notes = self._backend.settle(loading)
         reader.notes += notes
         self._check_names(args, facts)
+        self._add(self._backend.files(loading))
         gpus = self._gpus(found, args, facts)
         if facts is not None:
             reader.faults += head_faults(facts, found.tensor_parallel_size)
@@ -89,11 +98,15 @@ class EngineReader:
 
     def _check_names(self, args: Mapping[str, Any], facts: ModelFacts | None) -> None:
         """Names that loading the model would refuse, the first of many; code of the model's own may take any."""
-        if args.get("trust_remote_code"):
+        known = self._backend.arguments
+        if args.get("trust_remote_code") and known.model_adds:
             return
+        own = facts.config_names if facts and known.model_adds else ()
+        self._add(known.model_faults(args, self._backend.packages, own))
+
+    def _add(self, found: Iterator[Wrong]) -> None:
+        """Faults of arguments, the first of many; none twice."""
         told = {fault.path for fault in self._reader.faults}
-        own = facts.config_names if facts else ()
-        found = self._backend.arguments.model_faults(args, self._backend.packages, own)
         for wrong in islice(found, MOST_FAULTS):
             if (path := f"model_args.{wrong.name}") not in told:
                 self._reader.fault(path, wrong.message, wrong.near)

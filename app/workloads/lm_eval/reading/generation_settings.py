@@ -26,7 +26,9 @@ def generation_faults(
 
     `whole` where nothing more is merged into them; code of the model's own may take any name.
     """
-    if backend is None or own_code or settings.get("custom_generate"):
+    if backend is None:
+        return []
+    if backend.arguments.model_adds and (own_code or settings.get("custom_generate")):
         return []
     return list(islice(backend.arguments.generation_faults(settings, whole=whole), MOST_FAULTS))
 

@@ -23,9 +23,15 @@ RUNS_CODE = frozenset(
         "allow_all_kernels",
         "auto_map",
         "custom_generate",
+        "ec_connector_module_path",
+        "inductor_passes",
+        "io_processor_plugin",
         "kernel_config",
         "kv_connector_module_path",
+        "log_config_file",
+        "logging_config",
         "logits_processors",
+        "model_class_overrides",
         "pickle_module",
         "reasoning_parser_plugin",
         "scheduler_cls",
@@ -46,9 +52,9 @@ MOST_PATH = 4096
 MODEL_NAMES = ("pretrained", "path")
 BELOW_MODEL = ("subfolder", "gguf_file")
 """Names below the model, whatever they look like; `EngineReader` follows them there."""
-OTHER_MODELS = ("tokenizer", "peft", "delta")
-NEVER_OPENED = ("revision", "chat_template_args")
-"""A name in the model's repository, and what only its template reads."""
+OTHER_MODELS = ("tokenizer", "peft", "delta", "lora_local_path", "hf_config_path", "model_weights")
+NEVER_OPENED = ("revision", "tokenizer_revision", "code_revision", "chat_template_args", "download_dir")
+"""Names in a model's repository, what only its template reads, and a folder that no engine is given."""
 READ_AS_MODEL = ("tokenizer", "pretrained", "model")
 """What tasks that size their own prompts take a tokenizer from."""
 _LEADS_AWAY = re.compile(r"[/~]|\.\.?(/|$)|.*/\.\.(/|$)")

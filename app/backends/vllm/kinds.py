@@ -1,0 +1,126 @@
+"""What values of vLLM's arguments and generation settings must be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from app.arguments.kinds import SWITCH, TEXT, Kind, either, listed, number, one_of, whole
+from app.backends.known_arguments import GEN_KWARGS, MODEL_ARGS
+from app.backends.vllm import names
+
+_MOST = 1000
+LOADED = ("auto", "hf", "safetensors", "pt", "fastsafetensors", "mistral", "sharded_state", "dummy")
+"""Ways to read weights that write nothing, reach nobody and need no package of their own."""
+WRITES = frozenset({"cache_dir", "compile_cache_save_format", "debug_dump_path", "local_cache_dir"})
+IMPORTS = frozenset({"custom_ops", "inductor_passes", "pass_config", "post_grad_custom_post_pass"})
+_TOKEN_IDS = listed(whole(0), _MOST)
+
+
+def _choice(values: tuple[Any, ...]) -> Kind:
+    """One of these, numbers among them."""
+
+    def read(value: Any) -> Any:
+        found = next((each for each in values if type(each) is type(value) and each == value), None)
+        if found is None:
+            found = next((each for each in values if str(each) == value), None)
+        if found is None:
+            raise ValueError
+        return found
+
+    return Kind("one of those allowed", read, tuple(map(str, values)))
+
+
+def _compilation(value: Any) -> Any:
+    """A level, or an object that neither writes files nor imports what it names."""
+    if not isinstance(value, dict):
+        return whole(0, 3).read(value)
+    if value.keys() & (WRITES | IMPORTS) or value.get("backend") not in (None, "", "eager", "inductor"):
+        raise ValueError
+    return value
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError
+    return value
+
+
+OBJECT = Kind("an object", _object)
+
+MODEL: Mapping[str, Kind] = {
+    **MODEL_ARGS,
+    **dict.fromkeys(names.SWITCHES, SWITCH),
+    **dict.fromkeys(names.WHOLES, whole(-1, 2**53)),
+    **dict.fromkeys(names.NUMBERS, number(0)),
+    **dict.fromkeys(names.TEXTS, TEXT),
+    **{name: _choice(values) for name, values in names.CHOICES.items()},
+    **{
+        name: MODEL_ARGS[name]
+        for name in ("gpu_memory_utilization", "max_model_len", "max_num_seqs", "revision")
+    },
+    "block_size": whole(1, 4096),
+    "code_revision": MODEL_ARGS["revision"],
+    "compilation_config": Kind(
+        "a level from 0 to 3, or an object without passes, paths and backends of its own", _compilation
+    ),
+    "cpu_offload_gb": number(0, 1e6),
+    "decode_context_parallel_size": whole(1, 1024),
+    "distributed_executor_backend": replace(
+        one_of("mp", "uni"), says="mp or uni: a replica is on one host, and no ray runs there"
+    ),
+    "hf_overrides": OBJECT,
+    "kv_cache_dtype": TEXT,
+    "load_format": replace(
+        one_of(*LOADED),
+        says="one of those allowed: others write beside the model, reach hosts or need packages",
+    ),
+    "lora_local_path": TEXT,
+    "max_logprobs": replace(
+        either(whole(1), whole(-1, -1)), says="a whole number of at least 1, or -1 for all"
+    ),
+    "max_num_batched_tokens": whole(1),
+    "model_impl": one_of("auto", "vllm", "transformers"),
+    "override_generation_config": OBJECT,
+    "prefill_context_parallel_size": Kind("1: evalq gives a replica TP x PP devices", whole(1, 1).read),
+    "quantization": one_of(*sorted(names.QUANTIZING)),
+    "runner": one_of("auto", "generate"),
+    "convert": one_of("auto", "none"),
+    "seed": whole(0),
+    "speculative_config": OBJECT,
+    "think_end_token": TEXT,
+    "tokenizer_mode": replace(
+        one_of("auto", "hf", "slow"),
+        says="one of those allowed: prompts are prepared with transformers' tokenizers, not Mistral's own",
+    ),
+    "tokenizer_revision": MODEL_ARGS["revision"],
+    "truncation_side": one_of("left", "right", "middle"),
+}
+"""Null is as good as not given."""
+
+GENERATION: Mapping[str, Kind] = {
+    **GEN_KWARGS,
+    "allowed_token_ids": Kind(
+        f"a list of 1 to {_MOST} whole numbers", lambda value: _some(_TOKEN_IDS, value)
+    ),
+    "bad_words": listed(TEXT, _MOST),
+    "ignore_eos": SWITCH,
+    "include_stop_str_in_output": SWITCH,
+    "min_tokens": whole(0),
+    "n": Kind("1: lm-eval's repeats ask more than once", whole(1, 1).read),
+    "skip_reading_prefix_cache": SWITCH,
+    "skip_special_tokens": SWITCH,
+    "spaces_between_special_tokens": SWITCH,
+    "stop_token_ids": _TOKEN_IDS,
+    "thinking_token_budget": whole(0),
+    "top_p": number(0, 1, above=True),
+    "watermarking": SWITCH,
+}
+
+
+def _some(kind: Kind, value: Any) -> Any:
+    found = kind.read(value)
+    if not found:
+        raise ValueError
+    return found
