@@ -13,7 +13,8 @@ import click
 VERBS = {
     "up": ("local", "Run the whole service on this machine until Ctrl-C."),
     "demo": ("demo", "Evaluate a small real model here and show the results."),
-    "submit": ("submit", "Post a job from a JSON file, or - for stdin."),
+    "submit": ("submit", "Post a job: a file, a pasted command or script, YAML, or JSON."),
+    "plan": ("submit", "Show how a job would run and why; nothing is stored."),
     "watch": ("watch", "Follow a job live until it ends."),
     "wait": ("watch", "Wait for jobs to end; a gate for CI."),
     "jobs": ("jobs", "List jobs, newest first."),
@@ -76,7 +77,7 @@ class LazyVerbs(click.Group):
 def cli() -> None:
     """Queue LLM evaluations and run them on GPUs.
 
-    Start with `evalq demo`, or `evalq up` and then `evalq submit FILE.json --watch`.
+    Start with `evalq demo`, or `evalq up` and then `evalq submit FILE --watch`.
 
     Exit codes: 0 done, 1 error, 2 wrong usage, 4 not allowed, 100 job failed, 101 not finished, 102 not found,
     103 cancelled, 104 partially failed, 105 gate not met.

@@ -1,24 +1,81 @@
-"""Posting a job."""
+"""Posting a job, and planning one."""
 
 from __future__ import annotations
 
-import json
-import shlex
+import functools
 import sys
-from typing import IO
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import click
 
 from app.cli.output import Output, short, talks
+from app.cli.pasting import SAFE_WAY, Given, PastingCommand, body_of
+from app.cli.plan_table import plan_lines
+from app.cli.settings_files import read_settings
 from app.cli.terminal import CliError
 from app.cli.watch import follow_to_end
 from app.client.calls import Api, Json, faults
-from app.client.exit_codes import Exit
-from app.domain.visible import hanging
+from app.client.exit_codes import CallError, Exit
+
+_NO_COMMAND = "no lm_eval command is in here"
 
 
-@click.command(name="submit")
-@click.argument("words", nargs=-1, required=True, metavar="FILE | -- lm_eval ...")
+def takes_a_job(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a verb the `body` to post, out of its words and the options behind them."""
+
+    @click.argument("words", nargs=-1, metavar="FILE | - | 'TEXT' | lm_eval ...")
+    @click.option(
+        "--config",
+        "configs",
+        multiple=True,
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="YAML as `lm_eval run --config` reads it, or accelerate's; the command wins.",
+    )
+    @click.option(
+        "--set",
+        "values",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="The value of $NAME or <NAME> in the command.",
+    )
+    @functools.wraps(verb)
+    def with_body(
+        out: Output,
+        words: tuple[str, ...],
+        configs: tuple[Path, ...],
+        values: tuple[str, ...],
+        **options: Any,
+    ) -> Any:
+        if not words and not configs:
+            raise CliError(f"name a file, - for standard input, or a command; {SAFE_WAY}", Exit.USAGE)
+        given = Given(dict(map(_pair, values)), {str(path): read_settings(path) for path in configs})
+        body = body_of(words, given)
+        for name in given.read_along:
+            out.say(f"{name} is read on this machine and sent along")
+        try:
+            return verb(out=out, body=body, **options)
+        except CallError as error:
+            raise CliError(_with_way(str(error), words), error.exit_code) from None
+
+    return with_body
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise CliError(f"--set {text}: expected NAME=VALUE", Exit.USAGE)
+    return name, value
+
+
+def _with_way(message: str, words: tuple[str, ...]) -> str:
+    """A shell takes the first line of a pasted block for itself and runs the others: where that shows, say so."""
+    return f"{message}\n  {SAFE_WAY}" if _NO_COMMAND in message and len(words) > 1 else message
+
+
+@click.command(name="submit", cls=PastingCommand)
 @click.option("--watch", is_flag=True, help="Follow the job live; exit with its code.")
 @click.option("--wait", is_flag=True, help="Wait for the job in silence; exit with its code.")
 @click.option("--dry-run", is_flag=True, help="Check and plan, store nothing.")
@@ -26,25 +83,31 @@ from app.domain.visible import hanging
     "--idempotency-key", metavar="TEXT", help="The same key with the same job gives the first job again."
 )
 @talks
+@takes_a_job
 def submit(
     *,
     api: Api,
     out: Output,
-    words: tuple[str, ...],
+    body: Json,
     watch: bool,
     wait: bool,
     dry_run: bool,
     idempotency_key: str | None,
 ) -> None:
-    """Post the job in FILE (JSON; - is stdin), or the one that an lm_eval command says. Prints its id.
+    """Post a job, and print its id.
 
-    FILE holds what `lm_eval run` takes: {"model": "hf", "model_args": {"pretrained": "..."}, "tasks": ["gsm8k"]}
+    It is a file, - for standard input, or one quoted text: an lm_eval command, a script with one in it (also one
+    for SLURM), lm-eval's YAML, or JSON as the API takes it. Nothing in it is run. Safe for whatever you paste:
 
-    evalq submit -- lm_eval run --model hf --model_args pretrained=... --tasks gsm8k
+    \b
+    evalq submit - <<'END'
+    ...
+    END
+
+    A command of one line may stand as it is: evalq submit lm_eval run --model hf --model_args pretrained=...
     """
-    body = {"command": shlex.join(words)} if len(words) > 1 else _read_file(words[0])
     if dry_run:
-        _plan(api, out, body)
+        show_plan(api, out, body)
         return
     headers = {"Idempotency-Key": idempotency_key} if idempotency_key else None
     job = api.post("/v1/jobs", body, headers=headers)
@@ -57,31 +120,21 @@ def submit(
     out.say(f"{job['status']}: {job.get('reason') or ''}; follow it with `evalq watch {short(job['id'])}`")
 
 
-def _read_file(name: str) -> Json:
-    try:
-        with click.open_file(name, encoding="utf-8") as file:
-            return _read(file)
-    except OSError as error:
-        raise CliError(f"{name} cannot be read: {error.strerror}", Exit.USAGE) from None
+@click.command(name="plan", cls=PastingCommand)
+@talks
+@takes_a_job
+def plan(*, api: Api, out: Output, body: Json) -> None:
+    """Show how a job would run and why; nothing is stored. It takes what `evalq submit` takes."""
+    show_plan(api, out, body)
 
 
-def _read(file: IO[str]) -> Json:
-    try:
-        body = json.load(file)
-    except ValueError as error:
-        raise CliError(f"{file.name} is not JSON: {error}", Exit.USAGE) from None
-    if not isinstance(body, dict):
-        raise CliError(f"{file.name} must hold one JSON object", Exit.USAGE)
-    return body
-
-
-def _plan(api: Api, out: Output, body: Json) -> None:
+def show_plan(api: Api, out: Output, body: Json) -> None:
+    """The plan of a job as a table; wrong usage where the job could not run, the plan beside its faults."""
     answer = api.post("/v1/jobs", body, dry_run="true")
     if out.as_json:
         out.json(answer)
-    elif answer["valid"]:
-        for line in answer["plan"]["explanation"]:
-            out.data(hanging(line))
-        out.data(hanging(answer["plan"]["command"]))
+    else:
+        for line in plan_lines(answer):
+            out.data(line)
     if not answer["valid"]:
-        raise CliError("\n".join(["this job cannot run:", *faults(answer["errors"])]), Exit.USAGE)
+        raise CallError("\n".join(["this job cannot run:", *faults(answer["errors"])]), Exit.USAGE)

@@ -49,10 +49,26 @@ DOCUMENT = {
     "warnings": [poisoned("a warning")],
     "versions": {poisoned("toy"): poisoned("1")},
 }
+PLANNED = {
+    "backend": "hf",
+    "tensor_parallel_size": 1,
+    "pipeline_parallel_size": 1,
+    "gpus_per_replica": 1,
+    "replicas": "auto",
+    "group": "node",
+    "memory_per_gpu_gib": 1.5,
+    "fit": "no",
+    "memory": {"rule_gb": 1.2, "source": "a file"},
+    "ways_out": [{"change": {"group": "other"}, "fits": True, "note": "larger"}],
+    "command": "lm_eval",
+    "explanation": ["one CPU slot"],
+}
 PLAN = {
     "valid": True,
     "errors": [],
-    "plan": poisoned({"command": "lm_eval", "explanation": ["one CPU slot"]}),
+    "plan": poisoned(PLANNED) | {"replicas": "auto"},
+    "tasks": [poisoned("toy")],
+    "notes": [poisoned("a note")],
 }
 
 
@@ -94,6 +110,7 @@ WITHOUT_A_JOBS_TEXT = {
     "scheduler",
     "worker",
     "migrate",
+    "plan",  # as `submit --dry-run` below
 }
 """They print through the same function, as every verb must: ruff refuses `click.echo` anywhere else."""
 
@@ -129,9 +146,10 @@ def test_a_refusal_prints_none_either(evalq: Evalq, service: FakeApi, arguments:
         assert not any(line.startswith(FORGED) for line in answer.output.splitlines())
 
 
-def test_a_dry_run_prints_none_either(evalq: Evalq, service: FakeApi) -> None:
+@pytest.mark.parametrize("words", [("submit", "-", "--dry-run"), ("plan", "-")])
+def test_a_dry_run_prints_none_either(evalq: Evalq, service: FakeApi, words: tuple[str, ...]) -> None:
     service.answers["POST /v1/jobs"] = (200, PLAN)
-    answer = evalq("submit", "-", "--dry-run", stdin=SPEC)
+    answer = evalq(*words, stdin=SPEC)
     assert (answer.exit_code, drives_nothing(answer.output)) == (0, True)
     assert not any(line.startswith(FORGED) for line in answer.output.splitlines())
 

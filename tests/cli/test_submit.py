@@ -60,14 +60,6 @@ def test_what_is_not_json_is_wrong_usage(evalq: Evalq, api: FakeApi) -> None:
     assert api.seen == []
 
 
-def test_a_dry_run_prints_the_plan_and_stores_nothing(evalq: Evalq, api: FakeApi) -> None:
-    plan = {"explanation": ["one CPU slot"], "command": "lm_eval run --model hf"}
-    api.answers["POST /v1/jobs"] = (200, {"valid": True, "plan": plan, "errors": []})
-    answer = evalq("submit", "-", "--dry-run", stdin=json.dumps(SPEC))
-    assert answer.stdout.splitlines() == ["one CPU slot", "lm_eval run --model hf"]
-    assert api.seen[0].query == {"dry_run": "true"}
-
-
 def test_a_dry_run_of_an_impossible_job_is_wrong_usage(evalq: Evalq, api: FakeApi) -> None:
     errors = [{"path": "model", "message": "is unknown", "allowed": ["hf"]}]
     api.answers["POST /v1/jobs"] = (200, {"valid": False, "plan": None, "errors": errors})
