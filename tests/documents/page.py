@@ -19,6 +19,7 @@ does otherwise than the command. Where a command leaves a number open, the plann
 model, and as many replicas as are free and worth their loading. A model or a task that does not exist is told beside
 it.
 
+To see the plan of any of them: `evalq plan - <<'END'`, the command, and `END` in a line of its own.
 `python -m tests.documents.page` writes this page from the table that the tests hold the reading against.
 """
 _DATA = ("data_parallel_size", "dp_size")
