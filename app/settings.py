@@ -133,7 +133,7 @@ class Settings(BaseSettings):
     )
     worker_role: str = Field("", description="Set by `evalq worker`: coordinator or gpu.")
     worker_group: str = Field("", description="Set by `evalq worker`: name of the GPU group.")
-    worker_devices: str = Field("", description="Set by `evalq worker`: `cpu:2` or GPU indices `0,1`.")
+    worker_devices: str = Field("", description="Set by `evalq worker`: `cpu:2`, GPU indices `0,1`, `all`.")
 
     @field_validator("task_paths", "model_paths", mode="before")
     @classmethod

@@ -11,8 +11,10 @@ import pytest
 
 from app.db.session import Sessions, make_sessions
 from app.settings import Settings
+from tests.gpus.machine import Machine, load_anew, made
 from tests.quick import is_slow, needs_server, refuse_servers
 from tests.servers import Postgres, running_postgres, running_valkey
+from tests.workers.fake_nvml import nvml_library
 from tests.world import World, make_world
 
 
@@ -83,3 +85,16 @@ def sessions(settings: Settings) -> Iterator[Sessions]:
 def world(sessions: Sessions, settings: Settings) -> World:
     """Every service over the test's database."""
     return make_world(sessions, settings)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """Puts a machine with these GPUs, and these failing functions, in place of this one."""
+    return made(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def no_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without NVML in place of this one."""
+    monkeypatch.delenv(nvml_library.STATE_VARIABLE, raising=False)
+    load_anew(monkeypatch)

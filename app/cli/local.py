@@ -23,7 +23,7 @@ from app.cli.terminal import echo
     "groups",
     metavar="NAME=DEVICES",
     multiple=True,
-    help="A GPU group: NAME=0,1,2,3 or NAME=cpu:2. Repeatable. Without it: all GPUs, else one CPU slot.",
+    help="A GPU group: NAME=0,1,2,3, NAME=all or NAME=cpu:2. Repeatable. Without it: all GPUs, else one CPU slot.",
 )
 def up(host: str, port: int, data: Path | None, groups: Sequence[str]) -> None:
     """Run the whole service on this machine until Ctrl-C; a second Ctrl-C stops at once.
@@ -32,11 +32,10 @@ def up(host: str, port: int, data: Path | None, groups: Sequence[str]) -> None:
     What is there when it starts goes on where it stopped.
     """
     from app.settings import current
-    from app.single_host.parts import check_gpus, found_groups, parse_groups
+    from app.single_host.parts import found_groups, parse_groups
     from app.single_host.up import LocalService, run
 
     named = parse_groups(groups)
-    check_gpus(named)
     service = LocalService(
         host=host,
         port=port,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import delete, func, select, update
@@ -14,6 +15,9 @@ from app.db.tables import DeviceRow, GroupRow
 from app.domain.group import DeviceReport, DeviceView, GroupView
 from app.domain.replica import DeviceState
 from app.errors import LeaseLostError, UnknownGroupError
+
+TRAITS = ("capability", "island", "numa_node", "warnings", "broken")
+"""Of a report: what is kept together, since nothing is asked for by it."""
 
 NOBODY = UUID(int=0)
 """Holds a group whose worker has left: it gets no new replica."""
@@ -49,6 +53,7 @@ class GroupRepository:
                 "index": report.index,
                 "name": report.name,
                 "memory_bytes": report.memory_bytes,
+                "traits": _traits(report),
             }
             statement = upsert(DeviceRow).values(
                 id=report.id, state=DeviceState.DIRTY, reason="not seen clean yet", **values
@@ -79,6 +84,7 @@ class GroupRepository:
                     memory_used_bytes=report.memory_used_bytes,
                     utilization_percent=report.utilization_percent,
                     temperature_celsius=report.temperature_celsius,
+                    traits=_traits(report),
                 )
             )
 
@@ -113,10 +119,14 @@ class GroupRepository:
         return bool(done.rowcount)  # type: ignore[attr-defined]
 
     def condemn(self, device_ids: Sequence[str], reason: str) -> None:
-        """Drain devices that no replica holds until an operator gives them back, whatever their memory shows."""
+        """Drain devices that no replica holds until an operator gives them back, whatever their memory shows.
+
+        What they were drained for first stays. Safe to repeat.
+        """
+        held_by_nobody = DeviceRow.id.in_(device_ids) & DeviceRow.replica_id.is_(None)
         self._session.execute(
             update(DeviceRow)
-            .where(DeviceRow.id.in_(device_ids), DeviceRow.replica_id.is_(None))
+            .where(held_by_nobody, DeviceRow.faulty_at.is_(None))
             .values(state=DeviceState.DRAINED, reason=reason, faulty_at=func.now())
         )
 
@@ -163,7 +173,12 @@ class GroupRepository:
         ]
 
 
+def _traits(report: DeviceReport) -> dict[str, Any]:
+    return {name: getattr(report, name) for name in TRAITS}
+
+
 def _to_view(row: DeviceRow) -> DeviceView:
+    traits = {name: value for name, value in (row.traits or {}).items() if name in TRAITS}
     return DeviceView(
         id=row.id,
         index=row.index,
@@ -175,4 +190,5 @@ def _to_view(row: DeviceRow) -> DeviceView:
         state=DeviceState(row.state),
         reason=row.reason,
         replica_id=row.replica_id,
+        **(traits | {"warnings": tuple(traits.get("warnings", ()))}),
     )

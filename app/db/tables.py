@@ -252,6 +252,7 @@ class DeviceRow(Base):
     memory_used_bytes: Mapped[int | None]
     utilization_percent: Mapped[float | None]
     temperature_celsius: Mapped[float | None]
+    traits: Mapped[dict[str, Any] | None]  # what else its worker reports of it
     state: Mapped[str]
     reason: Mapped[str | None]
     faulty_at: Mapped[datetime | None]

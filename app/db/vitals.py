@@ -43,7 +43,7 @@ class GroupVitals:
 
 @dataclass(frozen=True)
 class DeviceVitals:
-    """A device that cannot be given out."""
+    """A device that cannot be given out, or that an operator should look at."""
 
     id: str
     group: str
@@ -51,6 +51,7 @@ class DeviceVitals:
     reason: str | None
     faulty: bool = False
     """Its hardware failed: only an operator gives it back."""
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -114,13 +115,20 @@ class VitalsRepository:
             for row, since in rows
         ]
 
-    def unusable(self) -> list[DeviceVitals]:
-        """Devices that are neither free nor held."""
-        query = select(DeviceRow).where(DeviceRow.state.in_([DeviceState.DIRTY, DeviceState.DRAINED]))
+    def troubled(self) -> list[DeviceVitals]:
+        """Devices that are neither free nor held, and those with warnings."""
+        unusable = DeviceRow.state.in_([DeviceState.DIRTY, DeviceState.DRAINED])
+        warned = func.jsonb_array_length(DeviceRow.traits["warnings"]) > 0
+        query = select(DeviceRow).where(unusable | warned)
         rows = self._session.scalars(query.order_by(DeviceRow.group_name, DeviceRow.index))
         return [
             DeviceVitals(
-                row.id, row.group_name, DeviceState(row.state), row.reason, row.faulty_at is not None
+                row.id,
+                row.group_name,
+                DeviceState(row.state),
+                row.reason,
+                row.faulty_at is not None,
+                tuple((row.traits or {}).get("warnings", ())),
             )
             for row in rows
         ]

@@ -20,6 +20,15 @@ class DeviceReport:
     memory_used_bytes: int | None = None
     utilization_percent: float | None = None
     temperature_celsius: float | None = None
+    capability: str | None = None
+    """CUDA's compute capability."""
+    island: int | None = None
+    """GPUs of one number reach each other over NVLink."""
+    numa_node: int | None = None
+    warnings: tuple[str, ...] = ()
+    """What an operator should look at, in words."""
+    broken: str | None = None
+    """Why nothing may run on it, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)

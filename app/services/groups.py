@@ -68,6 +68,9 @@ class GroupService:
         with self._sessions.begin() as session:
             groups = GroupRepository(session)
             groups.beat(name, token, backends, reports)
+            for report in reports:
+                if report.broken:
+                    groups.condemn([report.id], report.broken)
             return groups.dirty(name)
 
     def leave(self, name: str, token: UUID) -> UUID:

@@ -49,6 +49,10 @@ def test_groups_show_devices(api: TestClient, group: UUID) -> None:
         "memory_used_bytes": GIB,
         "utilization_percent": 3.0,
         "temperature_celsius": 40.0,
+        "capability": None,
+        "island": None,
+        "numa_node": None,
+        "warnings": [],
     }
     assert found["devices"][1]["state"] == "dirty"
 

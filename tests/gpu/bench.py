@@ -13,11 +13,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from app.gpus.nvml import Gpu
 from tests.gpu.service import Service
 from tests.gpu.watch import Watch
 from tests.reference import Reference, written
 from tests.tiny_models import tiny_llama
-from workers.gpu_worker.gpus import Gpu
 
 HERE = Path(__file__).parent
 TASKS = HERE / "tasks"

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 from app.backends import install, python_of
+from app.gpus.nvml import Gpu, discover, driver_versions
 from app.settings import Settings
 from tests.gpu.bench import EXACT, ON_CPU, ON_GPU, TASKS, Bench, Figures, make_model
 from tests.gpu.checks.inventory import inventory
@@ -24,7 +25,6 @@ from tests.gpu.checks.offload import offload
 from tests.gpu.checks.parity import parity
 from tests.gpu.checks.speed import speed
 from tests.gpu.service import Service
-from workers.gpu_worker.gpus import Gpu, discover, driver_versions
 from workers.gpu_worker.group import CLEAN_BYTES
 
 NO_GPU = "no NVIDIA GPU"

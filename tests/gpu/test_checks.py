@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from app.backends import is_installed, python_of
+from app.gpus.nvml import Gpu
 from tests.gpu import run as checks
 from tests.gpu.__main__ import NAMES
 from tests.gpu.bench import ON_CPU, Bench
 from tests.gpu.difference import difference
 from tests.gpu.stand_in import prepare
-from workers.gpu_worker.gpus import Gpu
 
 NEED_CUDA = {"inventory", "memory", "offload"}
 

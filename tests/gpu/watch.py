@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from workers.gpu_worker.gpus import discover
+from app.gpus.nvml import discover
 
 INTERVAL_SECONDS = 0.03
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from app.domain.group import DeviceReport
@@ -59,3 +61,18 @@ def test_draining_is_remembered_from_the_first_time(world: World) -> None:
 def test_an_unknown_group_cannot_be_drained(world: World) -> None:
     with pytest.raises(UnknownGroupError):
         world.groups.drain("nope")
+
+
+def test_a_device_that_is_reported_as_broken_is_drained_until_an_operator_resumes(world: World) -> None:
+    lost = replace(REPORT, broken="it fell off the bus", warnings=("hot",), island=1)
+    token = world.groups.register(
+        name="a", host="node1", kind="gpu", backends=["hf"], version="0", reports=[REPORT]
+    )
+    assert world.groups.beat("a", token, ["hf"], [lost]) == []
+    [device] = world.groups.all()[0].group.devices
+    assert (device.state, device.reason) == (DeviceState.DRAINED, "it fell off the bus")
+    assert (device.warnings, device.island) == (("hot",), 1)
+    world.groups.resume("a")
+    assert world.groups.beat("a", token, ["hf"], [lost]) == [], "it is still broken"
+    world.groups.resume("a")
+    assert world.groups.beat("a", token, ["hf"], [REPORT]) == ["GPU-0"]

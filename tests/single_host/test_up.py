@@ -132,7 +132,7 @@ def test_a_taken_port_is_named_before_anything_starts(tmp_path: Path) -> None:
 
 def test_a_gpu_that_is_not_there_is_named_before_anything_starts(tmp_path: Path) -> None:
     line = failing("--group", "gone=99", "--data", str(tmp_path / "data"))
-    assert line.startswith("evalq: group gone: there is no GPU 99 on this host: ")
+    assert line.startswith("evalq: group gone: there is no GPU 99: this host ")
     assert not (tmp_path / "data").exists()
 
 

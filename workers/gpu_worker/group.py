@@ -18,17 +18,11 @@ from app.backends import BACKENDS, installed, python_of
 from app.domain.group import DeviceReport
 from app.domain.replica import DeviceState, Replica
 from app.errors import DatabaseError, GpuUnavailableError, LeaseLostError
+from app.gpus.naming import OwnedDevice, parse_devices, visible_devices
+from app.gpus.nvml import Gpu, discover, driver_versions, islands, memory_is_free
 from app.services.groups import GroupService
 from app.services.serving import ServingService
 from app.settings import Settings
-from workers.gpu_worker.gpus import (
-    OwnedDevice,
-    discover,
-    driver_versions,
-    memory_is_free,
-    parse_devices,
-    visible_devices,
-)
 from workers.supervision.child_bounds import memory_bytes
 from workers.supervision.janitor import kill_strays
 
@@ -70,6 +64,8 @@ class GroupDevices:
         host = socket.gethostname()
         owned = parse_devices(settings.worker_devices)
         self._owned: dict[str, OwnedDevice] = {device.identity(host, self.group): device for device in owned}
+        gpus = [device.gpu for device in owned if device.gpu]
+        self._islands = {gpu.uuid: n for n, island in enumerate(islands(gpus)) for gpu in island}
 
     @property
     def kind(self) -> str:
@@ -88,24 +84,31 @@ class GroupDevices:
     def reports(self) -> list[DeviceReport]:
         """The devices as they are now."""
         now = {gpu.uuid: gpu for gpu in discover()} if self.kind == "cuda" else {}
-        reports = []
-        for position, (identity, device) in enumerate(self._owned.items()):
-            gpu = now.get(device.name) or device.gpu
-            if gpu is None:
-                reports.append(DeviceReport(identity, position, "CPU slot"))
-                continue
-            reports.append(
-                DeviceReport(
-                    identity,
-                    gpu.index,
-                    gpu.name,
-                    gpu.memory_total_bytes,
-                    gpu.memory_used_bytes,
-                    gpu.utilization_percent,
-                    gpu.temperature_celsius,
-                )
-            )
-        return reports
+        return [
+            self._report(identity, position, device, now.get(device.name))
+            for position, (identity, device) in enumerate(self._owned.items())
+        ]
+
+    def _report(self, identity: str, position: int, device: OwnedDevice, now: Gpu | None) -> DeviceReport:
+        gpu = now or device.gpu
+        if gpu is None:
+            return DeviceReport(identity, position, "CPU slot")
+        return DeviceReport(
+            identity,
+            gpu.index if gpu.slice is None else position,
+            gpu.name,
+            gpu.memory_total_bytes,
+            gpu.memory_used_bytes,
+            gpu.utilization_percent,
+            gpu.temperature_celsius,
+            gpu.capability,
+            self._islands.get(gpu.uuid),
+            gpu.numa_node,
+            gpu.warnings,
+            gpu.broken
+            if now
+            else "the driver shows it no more: it fell off the bus, or its slices were changed",
+        )
 
     def engine_command(self, replica: Replica) -> EngineCommand:
         """The engine child of a replica, seeing only its block. GpuUnavailableError where NVML does not answer."""

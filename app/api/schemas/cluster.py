@@ -25,6 +25,10 @@ class DeviceOut(Out):
     memory_used_bytes: int | None
     utilization_percent: float | None
     temperature_celsius: float | None
+    capability: str | None = Field(description="CUDA's compute capability, such as 9.0.")
+    island: int | None = Field(description="GPUs of one number reach each other over NVLink.")
+    numa_node: int | None
+    warnings: list[str] = Field(description="What an operator should look at: heat, memory errors.")
 
 
 class EngineOut(Out):

@@ -22,7 +22,7 @@ def look_at_cluster(settings: Settings, version: str) -> list[Finding]:
     """Scheduler, workers, coordinators, devices and jobs; `version` is this host's."""
     with one_session(settings) as session:
         vitals = VitalsRepository(session)
-        leads, groups, devices = vitals.leads(), vitals.groups(), vitals.unusable()
+        leads, groups, devices = vitals.leads(), vitals.groups(), vitals.troubled()
         queued = vitals.jobs(JobStatus.QUEUED, JOBS_AT_MOST)
         running = vitals.jobs(JobStatus.RUNNING, JOBS_AT_MOST)
     stall = timedelta(seconds=settings.stall_seconds)
@@ -85,13 +85,16 @@ def judge_coordinators(queued: Sequence[JobVitals], running: Sequence[JobVitals]
 
 
 def judge_devices(devices: Sequence[DeviceVitals]) -> list[Finding]:
-    """A finding for each device that cannot be given out."""
+    """A finding for each device that cannot be given out, or that its worker warns of."""
     if not devices:
         return [ok("devices", "all are free or in use")]
     return [_judge_device(device) for device in devices]
 
 
 def _judge_device(device: DeviceVitals) -> Finding:
+    if device.state in (DeviceState.FREE, DeviceState.HELD):
+        advice = f"see `nvidia-smi -q`; `POST /v1/groups/{device.group}/drain` before you mend it"
+        return warning(f"device {device.id}", "; ".join(device.warnings), advice)
     says = f"{device.state}: {device.reason or 'no reason given'}"
     if device.state is DeviceState.DIRTY:
         advice = (

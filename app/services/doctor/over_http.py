@@ -58,10 +58,16 @@ def judge_told_groups(groups: Sequence[Json], version: str) -> list[Finding]:
         for group in groups
     ]
     devices = [
-        DeviceVitals(device["id"], group["name"], DeviceState(device["state"]), device["reason"])
+        DeviceVitals(
+            device["id"],
+            group["name"],
+            DeviceState(device["state"]),
+            device["reason"],
+            warnings=tuple(device.get("warnings", ())),
+        )
         for group in groups
         for device in group["devices"]
-        if device["state"] in UNUSABLE
+        if device["state"] in UNUSABLE or device.get("warnings")
     ]
     return [*judge_groups(told, timedelta(), version), *judge_devices(devices)]
 

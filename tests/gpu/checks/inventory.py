@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import subprocess
 
+from app.gpus.nvml import driver_versions
 from tests.gpu.bench import Bench, Figures
-from workers.gpu_worker.gpus import driver_versions
 
 QUERY = ("index", "uuid", "name", "memory.total", "driver_version")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from app.gpus.nvml import driver_versions
 from tests.gpu.bench import ALL_TASKS, Bench, Figures
 from tests.gpu.difference import difference, outcome
-from workers.gpu_worker.gpus import driver_versions
 
 
 def parity(bench: Bench) -> Figures:

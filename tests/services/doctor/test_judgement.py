@@ -123,6 +123,12 @@ def test_devices_that_cannot_be_given_out_come_with_their_reason() -> None:
     assert worst(judge_devices([])) is State.OK
 
 
+def test_a_device_in_use_is_warned_of_in_its_own_words() -> None:
+    hot = DeviceVitals("GPU-1", "a", DeviceState.HELD, None, warnings=("slowed down by heat",))
+    [found] = judge_devices([hot])
+    assert (found.state, found.says) == (State.WARNING, "slowed down by heat")
+
+
 def test_a_broken_device_waits_for_an_operator() -> None:
     broken = DeviceVitals("GPU-1", "a", DeviceState.DRAINED, "uncorrectable ECC error", faulty=True)
     [found] = judge_devices([broken])

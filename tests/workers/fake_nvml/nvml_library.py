@@ -8,7 +8,9 @@ with its own structures; no compiler is needed. A process sees it that starts wi
         {"uuid": "GPU-0", "name": "NVIDIA H100", "total": 85899345920, "used": 0,
          "utilization": 0, "temperature": 40, "processes": [[4711, 1024]]}]}
 
-`fails` names functions and their return codes; utilization and temperature may be null (not supported).
+`fails` names functions and their return codes; utilization and temperature may be null (not supported). A device may
+also have `lost` (true), `capability` ([9, 0]), `node` (its NUMA node), `slowed` (clocks event reasons), `ecc`, `rows`
+(four numbers of remapped rows), `links` (indices that NVLink joins it with) and `slices`, devices of their own.
 """
 
 from __future__ import annotations
@@ -76,9 +78,16 @@ def put_text(address: int, text: str, size: int) -> None:
     ctypes.memmove(address, raw, len(raw))
 
 
+SLICES = 100
+
+
 def device_of(state: dict[str, Any], handle: int) -> dict[str, Any]:
-    """A handle is an index and one, so that it is no null pointer."""
-    return state["devices"][handle - 1]
+    """A handle is an index and one, so that it is no null pointer; and 100 for each slice and one."""
+    number, index = divmod(handle, SLICES)
+    device = state["devices"][index - 1]
+    if device.get("lost"):
+        raise NvmlError(pynvml.NVML_ERROR_GPU_IS_LOST)
+    return device["slices"][number - 1] if number else device
 
 
 def put_handle(state: dict[str, Any], address: int, index: int) -> None:
@@ -87,12 +96,53 @@ def put_handle(state: dict[str, Any], address: int, index: int) -> None:
     put(address, ctypes.c_void_p, index + 1)
 
 
+def put_slice(state: dict[str, Any], handle: int, number: int, address: int) -> None:
+    if number >= len(device_of(state, handle).get("slices", ())):
+        raise NvmlError(pynvml.NVML_ERROR_NOT_FOUND)
+    put(address, ctypes.c_void_p, handle + SLICES * (number + 1))
+
+
 def find(state: dict[str, Any], uuid: int, address: int) -> None:
     wanted = ctypes.string_at(uuid).decode()
-    uuids = [device["uuid"] for device in state["devices"]]
-    if wanted not in uuids:
+    handles = {
+        device["uuid"]: SLICES * number + index
+        for index, whole in enumerate(state["devices"], 1)
+        for number, device in enumerate([whole, *whole.get("slices", ())])
+    }
+    if wanted not in handles:
         raise NvmlError(pynvml.NVML_ERROR_NOT_FOUND)
-    put_handle(state, address, uuids.index(wanted))
+    put(address, ctypes.c_void_p, handles[wanted])
+
+
+def put_mode(state: dict[str, Any], handle: int, current: int, pending: int) -> None:
+    for address in (current, pending):
+        put(address, UNSIGNED, int("slices" in device_of(state, handle)))
+
+
+def put_capability(state: dict[str, Any], handle: int, major: int, minor: int) -> None:
+    for address, number in zip((major, minor), told(state, handle, "capability"), strict=True):
+        put(address, ctypes.c_int, number)
+
+
+def put_node(state: dict[str, Any], handle: int, words: int, address: int, scope: int) -> None:
+    word, bit = divmod(told(state, handle, "node"), 64)
+    assert word < words
+    put(address + 8 * word, ctypes.c_ulonglong, 1 << bit)
+
+
+def put_rows(state: dict[str, Any], handle: int, *addresses: int) -> None:
+    for address, number in zip(addresses, told(state, handle, "rows"), strict=True):
+        put(address, UNSIGNED, number)
+
+
+def put_link(state: dict[str, Any], one: int, other: int, index: int, address: int) -> None:
+    joined = other - 1 in told(state, one, "links")
+    put(address, UNSIGNED, pynvml.NVML_P2P_STATUS_OK if joined else pynvml.NVML_P2P_STATUS_NOT_SUPPORTED)
+
+
+def told(state: dict[str, Any], handle: int, name: str) -> Any:
+    """What a device says under this name, or that it does not."""
+    return known(device_of(state, handle).get(name))
 
 
 def put_memory(state: dict[str, Any], handle: int, address: int) -> None:
@@ -110,7 +160,7 @@ def put_temperature(state: dict[str, Any], handle: int, sensor: int, address: in
     put(address, ctypes.c_uint, known(device_of(state, handle)["temperature"]))
 
 
-def known(value: int | None) -> int:
+def known(value: Any) -> Any:
     if value is None:
         raise NvmlError(pynvml.NVML_ERROR_NOT_SUPPORTED)
     return value
@@ -160,5 +210,23 @@ FUNCTIONS: dict[str, tuple[Callable[..., None], tuple[Any, ...]]] = {
     "nvmlDeviceGetMemoryInfo_v2": (put_memory, (POINTER, POINTER)),
     "nvmlDeviceGetUtilizationRates": (put_utilization, (POINTER, POINTER)),
     "nvmlDeviceGetTemperature": (put_temperature, (POINTER, UNSIGNED, POINTER)),
+    "nvmlDeviceGetMigMode": (put_mode, (POINTER, POINTER, POINTER)),
+    "nvmlDeviceGetMaxMigDeviceCount": (
+        lambda state, handle, number: put(number, UNSIGNED, 7),
+        (POINTER, POINTER),
+    ),
+    "nvmlDeviceGetMigDeviceHandleByIndex": (put_slice, (POINTER, UNSIGNED, POINTER)),
+    "nvmlDeviceGetCudaComputeCapability": (put_capability, (POINTER, POINTER, POINTER)),
+    "nvmlDeviceGetMemoryAffinity": (put_node, (POINTER, UNSIGNED, POINTER, UNSIGNED)),
+    "nvmlDeviceGetCurrentClocksEventReasons": (
+        lambda state, handle, reasons: put(reasons, ctypes.c_ulonglong, told(state, handle, "slowed")),
+        (POINTER, POINTER),
+    ),
+    "nvmlDeviceGetTotalEccErrors": (
+        lambda state, handle, kind, since, count: put(count, ctypes.c_ulonglong, told(state, handle, "ecc")),
+        (POINTER, UNSIGNED, UNSIGNED, POINTER),
+    ),
+    "nvmlDeviceGetRemappedRows": (put_rows, (POINTER,) * 5),
+    "nvmlDeviceGetP2PStatus": (put_link, (POINTER, POINTER, UNSIGNED, POINTER)),
     "nvmlDeviceGetComputeRunningProcesses_v3": (put_processes, (POINTER, POINTER, POINTER)),
 }
