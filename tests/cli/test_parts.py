@@ -93,7 +93,7 @@ def test_a_worker_is_either_a_coordinator_or_of_a_group(arguments: Sequence[str]
 def test_a_group_needs_devices() -> None:
     answer = run("worker", "--group", "a")
     assert answer.returncode == 1
-    assert "expected NAME=cpu:2 or NAME=0,1,2,3" in answer.stderr
+    assert "expected NAME=DEVICES, and as devices cpu:2" in answer.stderr
 
 
 def test_an_unknown_backend_is_wrong_usage() -> None:
