@@ -52,7 +52,7 @@ def names() -> Iterator[tuple[int, str]]:
         with suppress(OSError):
             words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
             if words.startswith(TITLE):
-                yield pid, words.removeprefix(TITLE).rstrip("\0 ")
+                yield pid, words.removeprefix(TITLE).partition("\0")[0].rstrip()
 
 
 def hold(pid: int, name: str) -> Process:

@@ -46,14 +46,14 @@ class Guard:
         """Since when, by process id."""
         self._poll = select.poll()
         self._loading = True
+        self._loaded = threading.Event()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="guard", daemon=True)
         self._thread.start()
 
     def loaded(self) -> None:
         """Every process there is has to live from now on."""
-        self._find()
-        self._loading = False
+        self._loaded.set()
 
     def stop(self) -> None:
         """Look no more: vLLM has said by itself what is wrong."""
@@ -66,7 +66,9 @@ class Guard:
     def _run(self) -> None:
         while not self._over.is_set():
             if self._loading:
+                loaded = self._loaded.is_set()
                 self._find()
+                self._loading = not loaded
             for descriptor, _ in self._poll.poll(1000 * LOOK_SECONDS):
                 self._judge(self._processes[descriptor])
                 return
