@@ -90,7 +90,8 @@ class Autopsy:
         match end:
             case Died(process, exit_code):
                 found = self._of(exit_code, writers, loading=loading)
-                return EngineEnd(replace(found, message=_named(process, exit_code, found.message)))
+                said = _named(process, exit_code, found.message)
+                return EngineEnd(replace(found, message=said), exit_code in FROM_OUTSIDE)
             case Silence.STALLED:
                 return EngineEnd(self._with_log(self._stalled(loading=loading), writers))
             case Silence.GONE:

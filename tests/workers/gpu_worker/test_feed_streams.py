@@ -178,6 +178,18 @@ def test_a_process_that_the_log_names_is_named_once(world: World, feeding: Feeds
     assert failure_of(one.ending()).message == "Worker_TP1 died unexpectedly (exit code: -9)"
 
 
+@pytest.mark.parametrize(("exit_code", "counts"), [(-9, (0, 1)), (-11, (1, 0)), (None, (1, 0))])
+def test_a_process_that_somebody_killed_says_little_of_the_chunk(
+    world: World, feeding: Feeds, exit_code: int | None, counts: tuple[int, int]
+) -> None:
+    work(world, 1)
+    one = streaming(feeding)
+    take(one.peer, 1)
+    one.peer.say(Died("EngineCore", exit_code))
+    assert isinstance(one.ending(), EngineFailed)
+    assert chunk_rows(world, "failures", "interruptions") == [counts]
+
+
 def test_a_device_is_not_broken_by_what_its_job_is_called(world: World, feeding: Feeds) -> None:
     work(world, 1)
     called = "uncorrectable ECC error"
