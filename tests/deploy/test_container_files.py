@@ -86,13 +86,13 @@ def test_a_broken_compose_file_is_found(tmp_path: Path, name: str, good: str, ba
 
 
 def test_what_runs_waits_for_the_schema_and_the_broker() -> None:
-    for name in ("api", "scheduler", "coordinator", "worker"):
+    for name in ("api", "scheduler", "coordinator", "worker", "worker-vllm"):
         conditions = {on: how["condition"] for on, how in services()[name]["depends_on"].items()}
         assert conditions == {"migrate": "service_completed_successfully", "redis": "service_healthy"}
 
 
 def test_a_worker_has_longer_to_stop_than_docker_gives() -> None:
-    for name in ("api", "scheduler", "coordinator", "worker", "postgres"):
+    for name in ("api", "scheduler", "coordinator", "worker", "worker-vllm", "postgres"):
         assert int(services()[name]["stop_grace_period"].removesuffix("s")) > 10
 
 
@@ -115,8 +115,9 @@ def test_a_gpu_worker_names_its_devices() -> None:
 
 
 def test_compose_builds_every_image_that_it_does_not_pull() -> None:
-    targets = {service["build"]["target"] for service in services().values() if "build" in service}
-    assert targets == {"control", "hf"}
+    all_of_them = [service for name in COMPOSE_FILES for service in services(name).values()]
+    targets = {service["build"]["target"] for service in all_of_them if "build" in service}
+    assert targets == {"control", "hf", "vllm", "vllm-cpu"}
     assert targets <= stages().keys()
 
 
@@ -124,8 +125,24 @@ def test_the_coordinator_can_read_gguf_files() -> None:
     assert services()["coordinator"]["image"] == services()["worker"]["image"]
 
 
+def test_each_backends_image_holds_that_backend() -> None:
+    for name in ("hf", "vllm", "vllm-cpu"):
+        assert f"RUN evalq backends install {name}" in stages()[f"build-{name}"]
+        assert [line for line in stages()[name] if f"--from=build-{name} " in line]
+
+
+def test_engines_on_gpus_have_shared_memory_of_their_own() -> None:
+    for name in ("worker", "worker-vllm"):
+        assert services("docker-compose.gpu.yml")[name]["shm_size"] == "16gb"
+        assert "ipc" not in services("docker-compose.gpu.yml")[name]
+
+
+def test_vllm_is_started_by_its_profile_alone() -> None:
+    assert [name for name, service in services().items() if "profiles" in service] == ["worker-vllm"]
+
+
 def test_what_is_shipped_installs_nothing_by_itself() -> None:
-    for name in ("base", "control", "hf"):
+    for name in ("base", "control", "hf", "vllm", "vllm-cpu"):
         assert not [line for line in stages()[name] if "pip install" in line or "apt-get" in line]
 
 
