@@ -220,9 +220,15 @@ class UnauthenticatedApiError(EvalqError):
 
 
 class BackendInstallError(EvalqError):
-    """A backend's environment could not be built; the message ends with pip's last lines."""
+    """A backend's environment could not be built; the message says why and ends with pip's last lines."""
 
     code = "backend_install_failed"
+
+
+class BackendInUseError(EvalqError):
+    """A backend's environment is not removed while a process of this host runs from it."""
+
+    code = "backend_in_use"
 
 
 class ChildStartError(EvalqError):

@@ -112,6 +112,10 @@ class Backend:
     """The file of pins beside this one; without it engines run in the control plane's own environment."""
     lock_is_whole: bool = False
     """Whether nothing beside the pins may be installed, though they ask for it."""
+    imports: tuple[str, ...] = ()
+    """Modules that its environment must be able to import."""
+    versions: tuple[str, ...] = ("torch", "transformers", "lm_eval")
+    """Distributions in its environment whose versions are told."""
     stands_in_for: str | None = None
     """The backend whose jobs it serves where no worker has that one."""
     devices: frozenset[str] = frozenset({"cpu", "cuda"})

