@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -108,8 +108,13 @@ class CoordinationService:
         fingerprint: bytes,
         totals: Sequence[tuple[str, int]],
         provenance: Mapping[str, Any],
-    ) -> None:
-        """All requests are built: how many per task, and what their answers depend on."""
+        engine_args: Mapping[str, Any] | None = None,
+    ) -> Job:
+        """All requests are built: how many per task, and what their answers depend on.
+
+        `engine_args` are those that the prompts were cut for. No engine was asked for with others: until all chunks
+        are stored, none is wanted.
+        """
         with self._sessions.begin() as session:
             leases = JobLeaseRepository(session)
             total = sum(count for _, count in totals)
@@ -117,6 +122,12 @@ class CoordinationService:
                 ChunkRepository(session).drop(lease.id, claimed=True)
             leases.add_provenance(lease, provenance)
             JobTaskRepository(session).replace(lease.id, totals)
+            job = JobRepository(session).get(lease.id)
+            if engine_args is None:
+                return job
+            engine = replace(job.engine, args=engine_args)
+            leases.write(lease, engine=engine.to_json(), engine_key=engine.key)
+            return JobRepository(session).get(lease.id)
 
     def lookup(self, fingerprint: bytes, keys: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
         """Answers that are stored already."""

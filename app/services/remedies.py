@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -92,7 +93,8 @@ def replanned(job: Job, remedy: Remedy, failure: Failure) -> Plan:
     wider = engine.gpus != job.engine.gpus
     asked = LmEvalSpec.from_json(job.spec)
     gpus = engine.gpus if wider or asked.asks_width else asked.gpus_per_replica
-    spec = replace(asked, model_args={**asked.model_args, **changed}, gpus_per_replica=gpus)
+    own = {name: value for name, value in asked.model_args.items() if name not in _other_names(changed)}
+    spec = replace(asked, model_args={**own, **changed}, gpus_per_replica=gpus)
     return replace(
         plan,
         tensor_parallel_size=engine.tensor_parallel_size,
@@ -101,3 +103,8 @@ def replanned(job: Job, remedy: Remedy, failure: Failure) -> Plan:
         explanation=(*plan.explanation, f"{remedy.change}, after {failure.code}"),
         command=to_command(spec),
     )
+
+
+def _other_names(changed: Mapping[str, Any]) -> frozenset[str]:
+    """What a job may have called an argument that engines know by one name; both together are refused."""
+    return frozenset({"max_length"} if "max_model_len" in changed else ())

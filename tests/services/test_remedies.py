@@ -20,7 +20,7 @@ from app.domain.replica import DeviceState, ReplicaStatus
 from app.errors import ChunkLostError, LeaseLostError
 from app.services.coordination import Progress
 from app.services.serving import Answer
-from tests.world import ENGINE, World
+from tests.world import ENGINE, World, chunk
 
 OUT_OF_MEMORY = Failure(FailureCode.GPU_OUT_OF_MEMORY, "CUDA out of memory", log_tail=("the end",))
 DEAD = uuid7()
@@ -61,6 +61,34 @@ def test_waiting_chunks_go_to_the_new_engine_alone(world: World) -> None:
     replica = world.replica(device)
     assert not world.serving.next(replica, ENGINE.key, Room(1e9, 64)).chunks
     assert len(world.serving.next(replica, WIDER.engine.key, Room(1e9, 64)).chunks) == 2
+
+
+def test_a_shorter_length_stands_in_the_command_once(world: World) -> None:
+    """Both names of it together are refused."""
+    model_args = {"pretrained": ENGINE.model, "max_length": 128}
+    job = world.running(model_args=model_args)
+    shorter = Remedy(
+        replace(ENGINE, args={"max_model_len": 64}), "max_model_len 128 -> 64", changes_answers=True
+    )
+    world.coordination.remedies.take(job, shorter, DEAD, TOO_SMALL)
+
+    command = job_of(world, job).plan.command
+    assert "max_model_len=64" in command
+    assert "max_length" not in command
+
+
+def test_what_prompts_were_cut_for_names_the_engine(world: World) -> None:
+    """A replica of the engine as it was posted gets nothing; one of the engine that was prepared for does."""
+    job, (device,) = world.running(), world.devices(1)
+    args = {**ENGINE.args, "max_model_len": 2048}
+    prepared = world.coordination.prepared(job, b"f" * 32, [("toy", 2)], {}, args)
+    again = world.coordination.prepared(job, b"f" * 32, [("toy", 2)], {})
+    assert prepared.engine == again.engine == job_of(world, job).engine == replace(ENGINE, args=args)
+
+    world.coordination.store_plan(job, [chunk(job.id, 0)], 0)
+    replica = world.replica(device)
+    assert not world.serving.next(replica, ENGINE.key, Room(1e9, 64)).chunks
+    assert len(world.serving.next(replica, prepared.engine.key, Room(1e9, 64)).chunks) == 1
 
 
 def test_a_remedy_moves_plan_and_command_and_is_told(world: World) -> None:

@@ -244,7 +244,7 @@ class Relay:
             case JudgeSettings(settings):
                 self._say(SettingsJudged(tuple(task_faults(json.loads(settings), self._job.engine))))
             case Prepared():
-                self._requests.prepared(message)
+                self._job = self._requests.prepared(message)
                 self._tally.prepare(dict(message.totals))
             case LookUp(keys):
                 found = self._requests.look_up(keys)

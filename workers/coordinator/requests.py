@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from app.domain.chunk import Chunk
 from app.domain.ids import uuid7
+from app.domain.job import Job
 from app.domain.lease import Lease
 from app.services.coordination import CoordinationService
 from workers.protocol.harness import ChunkCut, Found, Prepared
@@ -29,10 +30,12 @@ class Requests:
         self.all_cut = False
         """Whether every request is answered or in a stored chunk."""
 
-    def prepared(self, message: Prepared) -> None:
-        """All requests are built."""
+    def prepared(self, message: Prepared) -> Job:
+        """All requests are built, for the engine that the job has from now on."""
         self.fingerprint = message.fingerprint
-        self._coordination.prepared(self._lease, self.fingerprint, message.totals, message.provenance)
+        return self._coordination.prepared(
+            self._lease, self.fingerprint, message.totals, message.provenance, message.engine_args
+        )
 
     def look_up(self, keys: tuple[bytes, ...]) -> Found:
         """What is known of these requests."""

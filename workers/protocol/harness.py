@@ -155,6 +155,8 @@ class Prepared:
     """Requests of each task, in the order of the tasks."""
     provenance: Mapping[str, Any]
     """What the numbers will rest on, as plain JSON values."""
+    engine_args: Mapping[str, Any] | None = None
+    """The engine's arguments that the prompts were cut for, where more is known of them than was ordered."""
 
 
 @dataclass(frozen=True)

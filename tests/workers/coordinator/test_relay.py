@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import msgpack
 import pytest
 
+from app.db.capacity import CapacityRepository
 from app.domain.chunk import Room
 from app.domain.failure import Failure, FailureCode
 from app.domain.job import JobStatus, JobTask, Phase
 from app.domain.output import SampleFilter
 from app.domain.whereabouts import where
 from tests.waiting import until
-from tests.workers.coordinator.peers import KEYS, PREPARED, TOTALS, Engine, Try, chunk
+from tests.workers.coordinator.peers import KEYS, PLAN, PREPARED, TOTALS, Engine, Try, chunk
 from tests.world import ENGINE, FINGERPRINT, World
 from tests.world import chunk as stored_chunk
 from workers.coordinator import requests
@@ -64,6 +66,17 @@ def test_what_was_prepared_is_stored(one: Try) -> None:
 
     assert [(found.name, found.total) for found in one.job.tasks] == list(TOTALS)
     assert one.world.results.document(one.lease.id)["evalq"]["versions"] == {"lm_eval": "0"}
+
+
+def test_the_job_goes_on_with_the_engine_that_its_prompts_were_cut_for(one: Try) -> None:
+    before, args = one.job.engine, {"dtype": "float32", "max_model_len": 2048}
+    with one.running(replace(PREPARED, engine_args=args), *PLAN[1:]):
+        until(lambda: one.job.phase != Phase.PREPARING)
+        with one.world.sessions.begin() as session:
+            (work,) = CapacityRepository(session).work()
+
+    assert one.job.engine == replace(before, args=args) != before
+    assert work.engine == one.job.engine
 
 
 def test_stored_answers_are_handed_on_shut(one: Try, engine: Engine) -> None:
