@@ -6,19 +6,34 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
 
 from workers.protocol.engine import EngineRecipe
-from workers.protocol.harness import EngineRules
+from workers.protocol.harness import EngineRules, PromptShapes
 
 _MODELS = ("tokenizer", "peft", "lora_local_path", "delta")
 """Arguments that name another folder or repository, which counts by its content."""
 
 CONFIG = "config.json"
+TOKENIZER = "tokenizer_config.json"
+
+VLLM_DEFAULTS: Mapping[str, object] = {
+    "dtype": "auto",
+    "max_gen_toks": 256,
+    "trust_remote_code": False,
+    "truncation_side": "left",
+}
+"""Of lm-eval's VLLM: to say them is to say nothing."""
+
+VLLM_IN_PROMPTS = frozenset(
+    {"chat_template_args", "enable_thinking", "tokenizer", "tokenizer_mode", "tokenizer_revision"}
+)
+"""What the requests themselves tell, or the tokenizer's content."""
+
 _READ_WHOLE = 16 << 20
 _BLOCK = 64 << 10
 _BLOCKS = 16
@@ -31,12 +46,33 @@ def fingerprint(engine: EngineRecipe, rules: EngineRules) -> bytes:
         "backend_key": rules.key,
         "lm_eval": version("lm_eval"),
         "model": content(engine.model, engine.revision, config_file(engine)),
-        "args": {name: _value(engine, name) for name in engine.args.keys() - set(rules.neutral)},
+        "args": {name: _value(engine, name) for name in _counting(engine, rules)},
         "env": {name: value for name, value in engine.env.items() if not name.startswith("NCCL_")},
     }
     if rules.answers is not None:
         parts["engine"] = rules.answers
+    if rules.shapes is PromptShapes.VLLM:
+        parts["tokenizer"] = tokenizer_content(engine, rules)
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).digest()
+
+
+def _counting(engine: EngineRecipe, rules: EngineRules) -> set[str]:
+    """Arguments that an answer may depend on, beside its request."""
+    names = engine.args.keys() - set(rules.neutral)
+    if rules.shapes is not PromptShapes.VLLM:
+        return names
+    given = {name for name in names if engine.args[name] not in (None, VLLM_DEFAULTS.get(name))}
+    return given - VLLM_IN_PROMPTS
+
+
+def tokenizer_content(engine: EngineRecipe, rules: EngineRules) -> str:
+    """That of the tokenizer, which may be of another model, or of another revision of this one."""
+    own = engine.args.get("tokenizer")
+    if rules.shapes is PromptShapes.VLLM:
+        return content(own or engine.model, engine.args.get("tokenizer_revision"), TOKENIZER)
+    if own:
+        return content(own, engine.revision)
+    return content(engine.model, engine.revision, config_file(engine))
 
 
 def config_file(engine: EngineRecipe) -> str:

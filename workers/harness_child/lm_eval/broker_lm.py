@@ -50,19 +50,24 @@ class BrokerLM(LM):  # type: ignore[misc]
         self.add_bos_token: bool | None = engine.args.get("add_bos_token")
         self.prefix_token_id = self._resolve_prefix()
         self._prefix_text = self.tokenizer.decode(self.prefix_token_id)
-        self._template: str | None = None
+        self.template: str | None = None
+        """What writes conversations."""
 
     chat_template = TemplateLM.chat_template
 
     def choose_template(self, asked: bool | str) -> str | None:
-        """Write prompts with this chat template from now on, if one is asked for, and return it."""
+        """Write prompts with a chat template from now on, if one is asked for; return the one that lm-eval names."""
+        if not asked:
+            self.template = None
+            return None
         try:
-            self._template = self.chat_template(asked) if asked else None
+            named: str | None = self.chat_template(asked)
+            self.template = self.rules.written_with(named, self.tokenizer)
         except ValueError as error:  # the tokenizer has no template of that name
             raise JobFailedError(TOKENIZER_ERROR, str(error)) from error
-        if asked and not self._template:
+        if not self.template:
             raise JobFailedError(TOKENIZER_ERROR, "the tokenizer has no chat template to apply")
-        return self._template
+        return named
 
     def template_notes(self, asked: bool | str) -> list[str]:
         """Where a template asked for by name is not what lm_eval 0.4.13 would have written the prompts with."""
@@ -71,8 +76,10 @@ class BrokerLM(LM):  # type: ignore[misc]
         templates = self.tokenizer.chat_template
         if not isinstance(templates, dict):
             return [f"the tokenizer has one chat template, which wrote the prompts; none is called {asked!r}"]
-        if templates.get("default") == self._template:
+        if templates.get("default") == templates.get(asked):
             return []
+        if templates.get(asked) != self.template:
+            return [f"the default chat template wrote the prompts, as in lm_eval 0.4.13, not {asked!r}"]
         return [
             f"the chat template called {asked!r} wrote the prompts; lm_eval 0.4.13 would have named it, and"
             " written them with the default one"
@@ -127,7 +134,7 @@ class BrokerLM(LM):  # type: ignore[misc]
     def _render(self, history: list[dict[str, str]], add_generation_prompt: bool) -> str:
         return self.tokenizer.apply_chat_template(  # type: ignore[no-any-return]
             history,
-            chat_template=self._template,
+            chat_template=self.template,
             tokenize=False,
             add_generation_prompt=add_generation_prompt,
             continue_final_message=not add_generation_prompt,

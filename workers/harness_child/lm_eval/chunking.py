@@ -10,10 +10,12 @@ from typing import Any
 from workers.harness_child.errors import TASK_ERROR, said, sayable
 from workers.harness_child.lm_eval.broker_lm import BrokerLM
 from workers.harness_child.lm_eval.cutting import (
+    STREAMED,
     Cut,
     Pair,
     Prompt,
     Tokens,
+    cut_contexts,
     cut_loglikelihoods,
     cut_missing,
     cut_prompts,
@@ -23,7 +25,7 @@ from workers.harness_child.lm_eval.ledger import Ledger
 from workers.harness_child.lm_eval.requests import Request, groups_contexts
 from workers.harness_child.lm_eval.tokens import encode, encode_pairs
 from workers.protocol.harness import ChunkCut, EvaluateOrder, FailureTold
-from workers.protocol.payload import RequestKind, pack_requests
+from workers.protocol.payload import RequestKind, pack_requests, pack_response
 
 Cutter = Callable[[Sequence[int]], list[Cut]]
 
@@ -46,6 +48,7 @@ class Chunking:
         self._ledger = ledger
         self._batch_size = _batch_size(order.spec.batch_size, order.spec.max_batch_size)
         whole_batches = order.rules.whole_batches and isinstance(self._batch_size, int)
+        self._most = STREAMED if lm.rules.streams else None
         self._rows = self._batch_size if whole_batches and isinstance(self._batch_size, int) else 1
 
     def chunks(self) -> list[ChunkCut]:
@@ -72,19 +75,25 @@ class Chunking:
             requests, lambda some: encode_pairs(self._lm, [request.args for request in some])
         )
         requests, pairs = self._possible(requests, pairs, self._lm.rules.fault_of_pair)
+        for request, pair in zip(requests, pairs, strict=True):
+            if (known := self._lm.rules.known(pair)) is not None:
+                self._ledger.resolve(request.key, pack_response(known))
         grouped = groups_contexts(self._order, self._lm)
-        return _Sheet(
-            requests,
-            lambda position: _as_lists(pairs[position]),
-            lambda positions: cut_loglikelihoods([pairs[p] for p in positions], self._rows, grouped=grouped),
-        )
+
+        def cut(positions: Sequence[int]) -> list[Cut]:
+            some = [pairs[position] for position in positions]
+            if self._lm.rules.streams:
+                return cut_contexts(some)
+            return cut_loglikelihoods(some, self._rows, grouped=grouped)
+
+        return _Sheet(requests, lambda position: _as_lists(pairs[position]), cut)
 
     def _windows(self, requests: list[Request]) -> _Sheet:
         windows = [Pair(*request.args) for request in requests]
         return _Sheet(
             requests,
             lambda position: _as_lists(windows[position]),
-            lambda positions: cut_windows([windows[p] for p in positions], self._rows),
+            lambda positions: cut_windows([windows[p] for p in positions], self._rows, self._most),
         )
 
     def _generations(self, requests: list[Request]) -> _Sheet:
@@ -93,7 +102,7 @@ class Chunking:
         return _Sheet(
             requests,
             lambda position: _sent(prompts[position]),
-            lambda positions: cut_prompts([prompts[p] for p in positions], self._rows),
+            lambda positions: cut_prompts([prompts[p] for p in positions], self._rows, self._most),
         )
 
     def _made(

@@ -25,6 +25,10 @@ SPREAD = 32
 LEAST_COST = 2_048
 """Below this a chunk is too small to fill a batch of short prompts."""
 
+STREAMED = 256
+"""Requests of a chunk at most, for engines that answer each by itself: half of what vLLM has in hand by default. What
+an engine dies with is answered again by whole chunks, so they are no larger than what it was at anyway."""
+
 Tokens: TypeAlias = "array[int]"
 
 
@@ -69,13 +73,22 @@ def cut_loglikelihoods(pairs: Sequence[Pair], batch_size: int, *, grouped: bool)
     return _cut(rows, batch_size)
 
 
-def cut_windows(windows: Sequence[Pair], batch_size: int) -> list[Cut]:
+def cut_contexts(pairs: Sequence[Pair]) -> list[Cut]:
+    """For engines that answer each by itself: longest first, those of one context together and in one chunk."""
+    groups: dict[bytes, list[int]] = defaultdict(list)
+    for position, pair in enumerate(pairs):
+        groups[pair.context.tobytes()].append(position)
+    ordered = sorted(groups.values(), key=lambda group: min(_longest_first(pairs[place]) for place in group))
+    return _cut([Row(group, sum(_length(pairs[place]) for place in group)) for group in ordered], 1, STREAMED)
+
+
+def cut_windows(windows: Sequence[Pair], batch_size: int, most: int | None = None) -> list[Cut]:
     """In the given order, as HFLM runs the windows of rolling log-likelihoods."""
     rows = [Row([position], len(w.context) + len(w.continuation)) for position, w in enumerate(windows)]
-    return _cut(rows, batch_size)
+    return _cut(rows, batch_size, most)
 
 
-def cut_prompts(prompts: Sequence[Prompt], batch_size: int) -> list[Cut]:
+def cut_prompts(prompts: Sequence[Prompt], batch_size: int, most: int | None = None) -> list[Cut]:
     """Settings apart, each longest first; a chunk has one setting."""
     by_settings: dict[Hashable, list[int]] = defaultdict(list)
     for position, prompt in enumerate(prompts):
@@ -83,7 +96,7 @@ def cut_prompts(prompts: Sequence[Prompt], batch_size: int) -> list[Cut]:
     cuts: list[Cut] = []
     for positions in by_settings.values():
         positions.sort(key=lambda position: (-prompts[position].length, prompts[position].text))
-        cuts += _cut([Row([position], prompts[position].cost) for position in positions], batch_size)
+        cuts += _cut([Row([position], prompts[position].cost) for position in positions], batch_size, most)
     return cuts
 
 
@@ -134,8 +147,8 @@ def _length(pair: Pair) -> int:
     return len(pair.context) + len(pair.continuation)
 
 
-def _cut(rows: Sequence[Row], batch_size: int) -> list[Cut]:
-    """Runs of whole batches, each ended by the batch that reaches the aim."""
+def _cut(rows: Sequence[Row], batch_size: int, most: int | None = None) -> list[Cut]:
+    """Runs of whole batches, each ended by the batch that reaches the aim, or so many requests."""
     aim = min(CHUNK_COST, max(LEAST_COST, sum(row.cost for row in rows) / SPREAD))
     cuts: list[Cut] = []
     positions: list[int] = []
@@ -144,7 +157,7 @@ def _cut(rows: Sequence[Row], batch_size: int) -> list[Cut]:
         for row in rows[start : start + batch_size]:
             positions += row.positions
             cost += row.cost
-        if cost >= aim:
+        if cost >= aim or (most is not None and len(positions) >= most):
             cuts.append(Cut(positions, cost))
             positions, cost = [], 0.0
     return [*cuts, Cut(positions, cost)] if positions else cuts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections import defaultdict
@@ -13,6 +14,7 @@ from lm_eval.api.task import Task
 
 from workers.harness_child.errors import (
     INTERNAL,
+    NAMED_TASKS,
     TASK_ERROR,
     CoordinatorGoneError,
     JobFailedError,
@@ -61,6 +63,11 @@ from workers.protocol.harness import (
 )
 
 PROGRESS_SECONDS = 1.0
+
+GREEDY = (
+    "neither do_sample nor temperature is set: generated greedily, as lm-eval means it, where its vllm model samples at"
+    " temperature 1"
+)
 
 _log = logging.getLogger(__name__)
 
@@ -122,11 +129,15 @@ class Evaluation:
         self._load()
         self._build()
         self._scorer = scoring.Scorer(self._lm, order.spec)
+        engine = self._lm.rules.engine
         self._link.tell(
             Prepared(
-                fingerprint=fingerprint(order.engine, order.rules),
+                fingerprint=fingerprint(engine, order.rules),
                 totals=tuple((name, self._ledger.totals[name]) for name in self._tasks),
-                provenance=provenance(order, {name: self._known[name] for name in self._tasks}, template),
+                provenance=provenance(
+                    order, {name: self._known[name] for name in self._tasks}, self._lm.template
+                ),
+                engine_args=engine.args if engine != order.engine else None,
             )
         )
 
@@ -151,11 +162,15 @@ class Evaluation:
                 self._chosen[name] = loading.chosen(name, self._order.spec)
                 self._limits[name] = loading.build(name, task, self._order.spec, self._lm)
                 check(task.instances, self._chosen[name])
-                self._known[name] = of_task(task)
+                self._known[name] = of_task(task) | self._noted(task)
                 self._judge(task)
                 self._ledger.enter(name, names.of(task.instances))
         if not self._tasks:
             raise all_failed(self._faults)
+
+    def _noted(self, task: Task) -> dict[str, Any]:
+        settings = map(json.loads, settings_of(task.instances))
+        return {"greedy_by_default": True} if any(map(self._lm.rules.greedy_by_default, settings)) else {}
 
     def _judge(self, task: Task) -> None:
         """Let the coordinator, which knows the backend, look at settings that no task had yet; TaskFailedError."""
@@ -247,8 +262,15 @@ class Evaluation:
         lost = loading.lost_groups(self._groups, self._faults)
         warnings = [gaps.warning for gaps in self._gaps.values() if gaps.task in self._tasks]
         warnings += self._lm.template_notes(self._order.spec.apply_chat_template)
+        warnings += self._greedy_notes()
         document = self._report.document(self._names, self._groups, lost=lost, warnings=warnings, facts=facts)
         self._link.tell(Results(document, self._report.model_name_sanitized, file_date()))
+
+    def _greedy_notes(self) -> list[str]:
+        """Where lm-eval 0.4.13 draws, though it notes the opposite."""
+        greedy = [name for name in self._tasks if self._known[name].get("greedy_by_default")]
+        more = f" and {len(greedy) - NAMED_TASKS} more" if len(greedy) > NAMED_TASKS else ""
+        return [f"{', '.join(greedy[:NAMED_TASKS])}{more}: {GREEDY}"] if greedy else []
 
     def _touched_by(self, message: ToHarness) -> set[str]:
         """Tasks that a message brought answers for."""

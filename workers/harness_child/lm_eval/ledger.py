@@ -107,7 +107,7 @@ class Ledger:
         values = [self._answers[key] for key in self._asked[id(instance)][repeat]]
         match instance.request_type:
             case "loglikelihood":
-                return float(values[0][0]), bool(values[0][1])
+                return values[0][0], bool(values[0][1])
             case "loglikelihood_rolling":
                 return sum(logprob for logprob, _ in values)
             case _:

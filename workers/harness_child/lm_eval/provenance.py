@@ -11,7 +11,7 @@ from typing import Any
 from lm_eval.api.task import Task
 
 from workers.harness_child.errors import sayable
-from workers.harness_child.fingerprint import config_file, content
+from workers.harness_child.fingerprint import config_file, content, tokenizer_content
 from workers.harness_child.lm_eval.writing import written
 from workers.protocol.harness import EvaluateOrder
 
@@ -21,13 +21,12 @@ def provenance(
 ) -> dict[str, Any]:
     """Versions, content hashes and settings, as plain JSON values; of each task what `of_task` says."""
     spec, engine = order.spec, order.engine
-    tokenizer = engine.args.get("tokenizer")
     return {
         "versions": {name: version(name) for name in ("lm_eval", "transformers", "datasets", "tokenizers")},
         "backend": engine.backend,
         "backend_key": order.rules.key,
-        "model": (model := content(engine.model, engine.revision, config_file(engine))),
-        "tokenizer": content(tokenizer, engine.revision) if tokenizer else model,
+        "model": content(engine.model, engine.revision, config_file(engine)),
+        "tokenizer": tokenizer_content(engine, order.rules),
         "chat_template_sha256": _sha(chat_template),
         "system_instruction_sha256": _sha(spec.system_instruction),
         "seeds": list(spec.seed),

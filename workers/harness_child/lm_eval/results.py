@@ -121,11 +121,10 @@ class Report:
 
     def _config(self, facts: Mapping[str, Any]) -> dict[str, Any]:
         """As the command line types it; `model_args` with what the engine was given beyond what was asked."""
-        spec, engine = self._order.spec, self._order.engine
-        given = {name: value for name, value in engine.args.items() if value is not None}
+        spec = self._order.spec
         return {
             "model": spec.model,
-            "model_args": {**spec.model_args, **given},
+            "model_args": self._lm.rules.told(spec.model_args),
             **(self._model_info(facts) if self._order.rules.shapes is PromptShapes.HFLM else {}),
             "batch_size": str(spec.batch_size),
             "batch_sizes": [],

@@ -10,6 +10,7 @@ from lm_eval.models.utils import maybe_truncate, normalize_gen_kwargs, resolve_m
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
 
 from workers.harness_child.lm_eval.cutting import Pair, Prompt
+from workers.harness_child.lm_eval.vllm_files import processor_template, refuse_own_tokenizer
 from workers.harness_child.lm_eval.vllm_length import longest
 from workers.protocol.engine import EngineRecipe
 from workers.protocol.harness import PromptShapes
@@ -36,6 +37,11 @@ class HFLMRules:
         """`causal`, or `seq2seq` for a model that reads the context with an encoder."""
         self.max_length = self._max_length(config, tokenizer)
         self.max_gen_toks = int(engine.args.get("max_gen_toks") or MOST_GENERATED)
+
+    def told(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """The model's arguments as a document tells them: as they were asked for, and what the engine has beyond."""
+        given = {name: value for name, value in self.engine.args.items() if value is not None}
+        return {**asked, **given}
 
     @staticmethod
     def tokenizer_options(engine: EngineRecipe, config: Any) -> dict[str, Any]:
@@ -65,6 +71,11 @@ class HFLMRules:
         given = self.engine.args.get("max_length") or self.engine.args.get("max_model_len")
         return int(given) if given else int(resolve_max_length(config, tokenizer))
 
+    def written_with(self, named: str | None, tokenizer: Any) -> str | None:
+        """The chat template that prompts are written with, where the tokenizer has one of the name asked for."""
+        del tokenizer
+        return named
+
     @property
     def window_length(self) -> int:
         """Tokens that a window of a rolling log-likelihood scores at most."""
@@ -82,6 +93,11 @@ class HFLMRules:
         if not pair.context or not pair.continuation:
             return f"the {'continuation' if pair.context else 'context'} has no tokens"
         return self._too_long(pair, self.max_length)
+
+    def known(self, pair: Pair) -> tuple[float, bool] | None:
+        """The response that no engine is asked for."""
+        del pair
+        return None
 
     def _too_long(self, pair: Pair, most: int) -> str | None:
         length = len(pair.continuation)
@@ -148,6 +164,7 @@ class VLLMRules(HFLMRules):
     def tokenizer_options(engine: EngineRecipe, config: Any) -> dict[str, Any]:
         """The model's revision is not the tokenizer's."""
         args = engine.args
+        refuse_own_tokenizer(args.get("tokenizer") or engine.model, args)
         bos = args.get("add_bos_token")
         return {
             "revision": str(args.get("tokenizer_revision") or "main"),
@@ -160,10 +177,20 @@ class VLLMRules(HFLMRules):
         """The length under its one name, so that the engine is made for it; the end of thinking as text."""
         args = dict(engine.args)
         given = args.pop("max_length", None) or args.get("max_model_len")
-        args["max_model_len"] = int(given) if given else longest(config, args)
+        self._own_length = longest(config, args)
+        args["max_model_len"] = int(given) if given else self._own_length
         if isinstance(end := args.get("think_end_token"), int):
             args["think_end_token"] = tokenizer.decode([end])
         return replace(engine, args=args)
+
+    def told(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """A length under the name that was asked for; the model's own is told by nobody."""
+        told = super().told(asked)
+        length = told.pop("max_model_len")
+        if asked.get("max_length"):
+            return told | {"max_length": length}
+        own = length == self._own_length and not asked.get("max_model_len")
+        return told if own else told | {"max_model_len": length}
 
     def _side(self, config: Any) -> str:
         del config
@@ -172,6 +199,14 @@ class VLLMRules(HFLMRules):
     def _max_length(self, config: Any, tokenizer: Any) -> int:
         del config, tokenizer
         return int(self.engine.args["max_model_len"])
+
+    def written_with(self, named: str | None, tokenizer: Any) -> str | None:
+        """A processor's, else the default one: a name is passed over. ValueError where there is none."""
+        del named
+        args = self.engine.args
+        name, revision = args.get("tokenizer") or self.engine.model, args.get("tokenizer_revision")
+        own = processor_template(name, revision or self.engine.revision)
+        return own or str(tokenizer.get_chat_template())
 
     @property
     def window_length(self) -> int:
@@ -186,6 +221,10 @@ class VLLMRules(HFLMRules):
     def fault_of_pair(self, pair: Pair) -> str | None:
         """A token of the context has to stay: without it lm-eval ends its run, or its numbers are of other tokens."""
         return self._too_long(pair, self.window_length) if pair.context else "the context has no tokens"
+
+    def known(self, pair: Pair) -> tuple[float, bool] | None:
+        """Of no tokens: the sum of nothing, which lm-eval writes as a whole number."""
+        return None if pair.continuation else (0, True)
 
     def fault_of_prompt(self, prompt: Prompt) -> str | None:
         """As vLLM judges what is left after the cut."""
