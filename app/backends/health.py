@@ -89,11 +89,11 @@ def _ask(backend: Backend, python: Path) -> dict[str, Any]:
 
 
 def _answer(done: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:
-    last_line = (done.stdout.splitlines() or [b""])[-1]
-    with suppress(ValueError):
-        found = json.loads(last_line)
-        if done.returncode == 0 and isinstance(found, dict):
-            return found
+    for line in reversed(done.stdout.splitlines() if done.returncode == 0 else []):
+        with suppress(ValueError):  # some packages have a last word at exit
+            found = json.loads(line)
+            if isinstance(found, dict) and "no_gpu" in found:
+                return found
     said = (done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
     return {"problem": f"{_ended(done.returncode)}: {said[:300]}"}
 

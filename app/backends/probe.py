@@ -18,7 +18,11 @@ from typing import Any
 def main(seconds: str, distributions: str, modules: str) -> None:
     """Ends by itself when its time is over, whatever an import hangs in, also where nobody waits for it."""
     signal.alarm(int(seconds))
-    found: dict[str, Any] = {"versions": _versions(filter(None, distributions.split(","))), "problem": None}
+    found: dict[str, Any] = {
+        "versions": _versions(filter(None, distributions.split(","))),
+        "problem": None,
+        "no_gpu": None,
+    }
     try:
         for module in filter(None, modules.split(",")):
             import_module(module)

@@ -11,8 +11,9 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
 from app.db.fence import group_owned
+from app.db.installed import installed_in, to_document
 from app.db.tables import DeviceRow, GroupRow
-from app.domain.group import DeviceReport, DeviceView, GroupView
+from app.domain.group import BackendReport, DeviceReport, DeviceView, GroupView
 from app.domain.replica import DeviceState
 from app.errors import LeaseLostError, UnknownGroupError
 
@@ -30,13 +31,22 @@ class GroupRepository:
         self._session = session
 
     def register(
-        self, name: str, *, host: str, kind: str, backends: Sequence[str], version: str, token: UUID
+        self,
+        name: str,
+        *,
+        host: str,
+        kind: str,
+        backends: Sequence[str],
+        version: str,
+        token: UUID,
+        installed: Sequence[BackendReport] = (),
     ) -> None:
         """Take over the group; an older worker's heartbeats are refused from now on."""
         values = {
             "host": host,
             "kind": kind,
             "backends": list(backends),
+            "installed": to_document(installed),
             "version": version,
             "worker_token": token,
             "worker_started_at": func.now(),
@@ -67,12 +77,19 @@ class GroupRepository:
             )
         )
 
-    def beat(self, name: str, token: UUID, backends: Sequence[str], reports: Sequence[DeviceReport]) -> None:
+    def beat(
+        self,
+        name: str,
+        token: UUID,
+        backends: Sequence[str],
+        reports: Sequence[DeviceReport],
+        installed: Sequence[BackendReport] = (),
+    ) -> None:
         """The worker lives; its devices look like this. LeaseLostError if another worker took the group."""
         done = self._session.execute(
             update(GroupRow)
             .where(GroupRow.name == name, group_owned(token))
-            .values(heartbeat_at=func.now(), backends=list(backends))
+            .values(heartbeat_at=func.now(), backends=list(backends), installed=to_document(installed))
         )
         if not done.rowcount:  # type: ignore[attr-defined]
             raise LeaseLostError(f"another worker has taken group {name}")
@@ -168,6 +185,7 @@ class GroupRepository:
                 heartbeat_at=row.heartbeat_at,
                 drain_requested_at=row.drain_requested_at,
                 devices=tuple(devices.get(row.name, ())),
+                installed=installed_in(row),
             )
             for row in self._session.scalars(select(GroupRow).order_by(GroupRow.name))
         ]

@@ -228,6 +228,7 @@ class GroupRow(Base):
     host: Mapped[str]
     kind: Mapped[str]
     backends: Mapped[list[str]]
+    installed: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     version: Mapped[str]
     worker_token: Mapped[UUID]
     worker_started_at: Mapped[datetime]

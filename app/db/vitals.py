@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,8 +11,10 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Interval, func, select, text, type_coerce
 from sqlalchemy.orm import Session
 
+from app.db.installed import installed_in
 from app.db.leader import LEADER_LOCK
 from app.db.tables import DeviceRow, GroupRow, JobRow, ReplicaRow
+from app.domain.group import unusable
 from app.domain.job import TERMINAL, JobStatus, Phase
 from app.domain.replica import LIVE, DeviceState
 
@@ -39,6 +41,8 @@ class GroupVitals:
     backends: tuple[str, ...]
     silent: timedelta
     draining: bool
+    unusable: Mapping[str, str] = field(default_factory=dict)
+    """Backends that are installed there and do not work, each with why."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,7 @@ class VitalsRepository:
                 tuple(row.backends),
                 since,
                 row.drain_requested_at is not None,
+                unusable(installed_in(row)),
             )
             for row, since in rows
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -44,6 +44,11 @@ class BackendReport:
     """Why it cannot be used, in words; such a backend is not offered."""
 
 
+def unusable(reports: Iterable[BackendReport]) -> dict[str, str]:
+    """The backends that cannot be used, each with why."""
+    return {report.name: report.problem for report in reports if report.problem is not None}
+
+
 @dataclass(frozen=True, kw_only=True)
 class DeviceView(DeviceReport):
     """One device as it was reported last, and whether it may be given out."""
@@ -66,5 +71,5 @@ class GroupView:
     heartbeat_at: datetime
     drain_requested_at: datetime | None
     devices: tuple[DeviceView, ...]
-    reports: tuple[BackendReport, ...] = ()
-    """What is installed on its host, offered or not."""
+    installed: tuple[BackendReport, ...] = ()
+    """What is there on its host for its kind of devices, offered or not."""

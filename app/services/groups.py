@@ -10,7 +10,7 @@ from app.db.groups import NOBODY, GroupRepository
 from app.db.jobs import JobRepository
 from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
-from app.domain.group import DeviceReport, GroupView
+from app.domain.group import BackendReport, DeviceReport, GroupView
 from app.domain.ids import uuid7
 from app.domain.replica import DeviceState, Replica, ReplicaStatus
 
@@ -52,22 +52,39 @@ class GroupService:
         backends: Sequence[str],
         version: str,
         reports: Sequence[DeviceReport],
+        installed: Sequence[BackendReport] = (),
     ) -> UUID:
-        """A worker takes the group over; returns the token of its heartbeats. Safe to repeat."""
+        """A worker takes the group over; returns the token of its heartbeats. Safe to repeat.
+
+        It offers `backends`; `installed` tells of them, and of those that it cannot offer.
+        """
         token = uuid7()
         with self._sessions.begin() as session:
             groups = GroupRepository(session)
-            groups.register(name, host=host, kind=kind, backends=backends, version=version, token=token)
+            groups.register(
+                name,
+                host=host,
+                kind=kind,
+                backends=backends,
+                version=version,
+                token=token,
+                installed=installed,
+            )
             groups.set_devices(name, reports)
         return token
 
     def beat(
-        self, name: str, token: UUID, backends: Sequence[str], reports: Sequence[DeviceReport]
+        self,
+        name: str,
+        token: UUID,
+        backends: Sequence[str],
+        reports: Sequence[DeviceReport],
+        installed: Sequence[BackendReport] = (),
     ) -> list[str]:
         """The worker lives; returns the devices it should look at. LeaseLostError if the group was taken over."""
         with self._sessions.begin() as session:
             groups = GroupRepository(session)
-            groups.beat(name, token, backends, reports)
+            groups.beat(name, token, backends, reports, installed)
             for report in reports:
                 if report.broken:
                     groups.condemn([report.id], report.broken)

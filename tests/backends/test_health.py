@@ -101,5 +101,9 @@ def test_an_environment_that_is_gone_or_not_to_be_written_is_no_error(
 
 
 def test_what_an_import_prints_is_no_answer(environment: Path, tmp_path: Path) -> None:
-    put(environment, "grain", f"print({json.dumps(json.dumps({'problem': 'loud'}))}, end='')")
+    put(
+        environment,
+        "grain",
+        f"import atexit; atexit.register(print, '{{}}'); print({json.dumps(json.dumps({'problem': 'loud'}))}, end='')",
+    )
     assert look_at("small", tmp_path).problem is None

@@ -8,14 +8,14 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from uuid import UUID
 
-from app.backends import BACKENDS, installed, python_of
-from app.domain.group import DeviceReport
+from app.backends import python_of
+from app.domain.group import BackendReport, DeviceReport
 from app.domain.replica import DeviceState, Replica
 from app.errors import DatabaseError, GpuUnavailableError, LeaseLostError
 from app.gpus.naming import OwnedDevice, parse_devices, visible_devices
@@ -23,6 +23,7 @@ from app.gpus.nvml import Gpu, discover, driver_versions, islands, memory_is_fre
 from app.services.groups import GroupService
 from app.services.serving import ServingService
 from app.settings import Settings
+from workers.gpu_worker.installed import InstalledBackends
 from workers.supervision.child_bounds import memory_bytes
 from workers.supervision.janitor import kill_strays
 
@@ -64,6 +65,7 @@ class GroupDevices:
         host = socket.gethostname()
         owned = parse_devices(settings.worker_devices)
         self._owned: dict[str, OwnedDevice] = {device.identity(host, self.group): device for device in owned}
+        self._backends = InstalledBackends(settings, self.kind)
         gpus = [device.gpu for device in owned if device.gpu]
         self._islands = {gpu.uuid: n for n, island in enumerate(islands(gpus)) for gpu in island}
 
@@ -72,14 +74,9 @@ class GroupDevices:
         """`cuda` or `cpu`."""
         return "cuda" if any(device.gpu for device in self._owned.values()) else "cpu"
 
-    def backends(self) -> list[str]:
-        """Backends that engines can be started with here."""
-        found = installed(self._settings.cache_dir)
-        return sorted(
-            name
-            for name in found
-            if self.kind in BACKENDS[name].devices and BACKENDS[name].allowed(self._settings)
-        )
+    def installed(self) -> list[BackendReport]:
+        """Backends for these devices that are there on this host, those that do not work included."""
+        return self._backends.reports()
 
     def reports(self) -> list[DeviceReport]:
         """The devices as they are now."""
@@ -133,6 +130,10 @@ class GroupDevices:
         return memory_is_free(device.gpu.uuid, CLEAN_BYTES)
 
 
+def _offered(installed: Sequence[BackendReport]) -> list[str]:
+    return [report.name for report in installed if report.problem is None]
+
+
 class GroupKeeper:
     """Takes the group over, beats for it, and gives dirty devices back once they are clean."""
 
@@ -158,13 +159,15 @@ class GroupKeeper:
 
     def _register(self) -> UUID:
         devices = self._devices
+        installed = devices.installed()
         return self._groups.register(
             name=devices.group,
             host=socket.gethostname(),
             kind=devices.kind,
-            backends=devices.backends(),
+            backends=_offered(installed),
             version=version("evalq"),
             reports=devices.reports(),
+            installed=installed,
         )
 
     def settle(self) -> None:
@@ -181,7 +184,10 @@ class GroupKeeper:
                 self._leaving.is_set() and not self._left
             ):  # before its devices come free, to be given out again
                 self._token, self._left = self._groups.leave(devices.group, self._token), True
-            dirty = self._groups.beat(devices.group, self._token, devices.backends(), devices.reports())
+            installed = devices.installed()
+            dirty = self._groups.beat(
+                devices.group, self._token, _offered(installed), devices.reports(), installed
+            )
             if dirty:
                 kill_strays(lambda owner: not self._serving.is_over(owner))
             return sum(not self._look_at(identity) for identity in dirty) > 0

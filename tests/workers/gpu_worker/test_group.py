@@ -9,6 +9,7 @@ import pytest
 
 from app.backends import BACKENDS, Backend
 from app.db.capacity import CapacityRepository
+from app.domain.group import BackendReport
 from app.domain.replica import DeviceState
 from app.errors import (
     DatabaseError,
@@ -110,13 +111,13 @@ def test_a_keeper_survives_whatever_happens_to_a_turn(
 ) -> None:
     turns: list[str] = []
 
-    def backends() -> list[str]:
+    def installed() -> list[BackendReport]:
         turns.append("asked")
         if len(turns) == 1:
             raise trouble
-        return ["hf"]
+        return [BackendReport("hf")]
 
-    monkeypatch.setattr(devices, "backends", backends)
+    monkeypatch.setattr(devices, "installed", installed)
     stop = threading.Event()
     keeping = threading.Thread(target=keeper.run, args=(stop, 0.01))
     keeping.start()
@@ -153,6 +154,10 @@ def test_a_replica_is_given_an_engine_that_sees_its_slot_alone(
     assert command.argv[-1].endswith("bootstrap.py")
 
 
+def offered(settings: Settings) -> set[str]:
+    return {report.name for report in GroupDevices(settings).installed()}
+
+
 def test_a_group_offers_what_runs_on_its_devices_and_may_be_used(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,6 +165,6 @@ def test_a_group_offers_what_runs_on_its_devices_and_may_be_used(
         monkeypatch.setitem(BACKENDS, name, Backend(name, (name,), devices=frozenset({kind})))
     owned = settings.model_copy(update={"worker_devices": "cpu:1", "echo_engine": False})
     allowing = owned.model_copy(update={"echo_engine": True})
-    assert {"for-slots"} == {"for-gpus", "for-slots"} & set(GroupDevices(owned).backends())
-    assert "echo" not in GroupDevices(owned).backends()
-    assert "echo" in GroupDevices(allowing).backends()
+    assert {"for-slots"} == {"for-gpus", "for-slots"} & offered(owned)
+    assert "echo" not in offered(owned)
+    assert "echo" in offered(allowing)
