@@ -16,7 +16,7 @@ from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import RedirectResponse
 
-from app.api import events, groups, health, jobs, logs, queue, results, submission, tasks
+from app.api import backends, events, groups, health, jobs, logs, queue, results, submission, tasks
 from app.api.problems import as_json
 from app.api.schemas.problem import ProblemOut
 from app.broker import CeleryDoorbell
@@ -41,7 +41,7 @@ from app.web.urls import NoKeysInUrls
 from app.web.wakeups import WakeUps
 from app.workloads.lm_eval.tasks.packaged_index import load_packaged
 
-ROUTERS = (submission, jobs, events, results, logs, tasks, groups, queue, health)
+ROUTERS = (submission, jobs, events, results, logs, tasks, groups, backends, queue, health)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

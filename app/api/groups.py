@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends
 from app.api.problems import problems
 from app.api.rendering import failure_out
 from app.api.schemas.cluster import DeviceOut, EngineOut, GroupList, GroupOut, GroupReplicaOut
+from app.domain.group import unusable
 from app.domain.replica import Replica
 from app.errors import UnknownGroupError
 from app.services.groups import GroupState
@@ -52,6 +53,7 @@ def _group(services: Services, state: GroupState) -> GroupOut:
         host=group.host,
         kind=group.kind,
         backends=list(group.backends),
+        unusable_backends=unusable(group.installed),
         version=group.version,
         worker_started_at=group.worker_started_at,
         heartbeat_at=group.heartbeat_at,

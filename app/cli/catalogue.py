@@ -114,12 +114,17 @@ def _group_lines(group: Json) -> list[str]:
     lines = [
         f"{group['name']} on {group['host']}: {state}, {heard}, backends {', '.join(group['backends']) or 'none'}"
     ]
+    lines += [f"  backend {name} does not work: {why}" for name, why in _unusable(group).items()]
     lines += [f"  {device['index']}  {_device(device)}" for device in group["devices"]]
     for replica in group["replicas"]:
         kept = "warm" if replica["idle_since"] else replica["status"]
         model = replica["engine"]["model"] or "a model of another team"
         lines.append(f"  {kept}: {model} on {len(replica['devices'])} devices")
     return lines
+
+
+def _unusable(group: Json) -> dict[str, str]:
+    return dict(group.get("unusable_backends") or {})  # a service of an earlier version tells none
 
 
 def _device(device: Json) -> str:

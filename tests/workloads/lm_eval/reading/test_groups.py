@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from app.domain.group import DeviceView, GroupView
+from app.domain.group import BackendReport, DeviceView, GroupView
 from app.domain.replica import DeviceState
 from app.workloads.lm_eval.reading.read import read_again
 from tests.models.gguf_bytes import LLAMA, TENSORS, gguf_bytes
@@ -35,6 +36,9 @@ def group(name: str, *backends: str, devices: int = 2, gib: float | None = 16) -
     return GroupView(name, "host", "gpu", backends, "1", NOW, NOW, None, views)
 
 
+BROKEN = replace(group("a"), installed=(BackendReport("hf", problem="its torch finds no GPU"),))
+
+
 def desk(root: Path, *groups: GroupView) -> Desk:
     return Desk(root, groups)
 
@@ -52,6 +56,19 @@ def test_a_job_that_no_group_may_run_is_refused(
 ) -> None:
     taken = desk(tmp_path, group("a", "hf"), group("b", "vllm", devices=8))
     assert says in taken.faults(**fields)[path]
+
+
+def test_a_job_waits_for_a_backend_that_does_not_work_now(tmp_path: Path) -> None:
+    taken = desk(tmp_path, BROKEN, group("b", "vllm"))
+    assert (
+        "backend hf: on group a it does not work now (its torch finds no GPU): the job waits until it does"
+        in taken.submit().notes
+    )
+
+
+def test_a_backend_that_works_elsewhere_is_not_waited_for(tmp_path: Path) -> None:
+    working = desk(tmp_path, BROKEN, group("b", "hf"))
+    assert not [note for note in working.submit().notes if "does not work" in note]
 
 
 def measured(taken: Desk) -> dict[str, Any]:
