@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from app.arguments.kinds import Kind
-from app.backends.known_arguments import GEN_KWARGS, MODEL_ARGS
+from app.backends.known_arguments import GEN_KWARGS, MODEL_ARGS, NEVER_NULL
 
 NEAR = 3
 ALIKE = 0.75
@@ -63,6 +63,10 @@ class Arguments:
     model: Names | None = None
     """Which arguments of the model there are; None: any."""
     generation: Names | None = None
+    never_null: frozenset[str] = NEVER_NULL
+    """Generation settings for which null is not as good as not given."""
+    null_is_named: bool = False
+    """Whether a setting that there is not is refused with null, too."""
     model_adds: bool = True
     """Whether a model adds arguments: attributes of its configuration, and with code of its own any."""
     packages: Callable[[str, Any], str | None] = _none_needed
@@ -85,8 +89,9 @@ class Arguments:
         yield from self.excluded(args)
 
     def generation_faults(self, settings: Mapping[str, Any], *, whole: bool) -> Iterator[Wrong]:
-        """Names that generation refuses, and values that contradict each other; null is as good as not given."""
+        """Names that generation refuses, and values that contradict each other."""
         given = {name: value for name, value in settings.items() if value is not None}
         if self.generation:
-            yield from filter(None, map(self.generation.fault, given))
+            named = settings if self.null_is_named else given
+            yield from filter(None, map(self.generation.fault, named))
         yield from self.contradictions(given, whole)

@@ -77,6 +77,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"quantization": "awq"}, "awq loads what was quantized before"),
     ({"distributed_executor_backend": "ray"}, "must be mp or uni: a replica is on one host"),
     ({"tokenizer_mode": "mistral"}, "must be one of those allowed: prompts are prepared with transformers'"),
+    ({"tokenizer_mode": "slow"}, "must be one of those allowed: prompts are prepared with transformers'"),
     ({"load_format": "tensorizer"}, "must be one of those allowed: others write beside the model"),
     ({"enable_thinking": True}, "is needed where enable_thinking is true"),
     ({"peft": "owner/adapter"}, "it is lora_local_path here"),
@@ -84,6 +85,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"model_weights": 5}, "must be a line of text"),
     ({"data_parallel_address": "10.0.0.1"}, "replicas do the data parallelism"),
     ({"max_lora_rank": 7}, "must be one of those allowed"),
+    ({"attention_config": "auto"}, "must be an object, not 'auto'"),
+    ({"mm_processor_kwargs": ["a"]}, "must be an object, not ['a']"),
+    ({"numa_bind_nodes": {}}, "must be a list of at most 1000"),
+    ({"prefix_match_unit": 0}, "must be a whole number from 1"),
+    ({"optimization_level": 4}, "must be a whole number from 0 to 3"),
 ]
 
 
@@ -249,6 +255,10 @@ SETTINGS: list[tuple[dict[str, Any], str | None]] = [
     ({"do_sample": True}, None),
     ({"ignore_eos": True, "min_tokens": 2, "stop_token_ids": [5], "bad_words": ["no"]}, None),
     ({"top_p": 0}, "must be a number above 0 and at most 1"),
+    ({"top_p": None}, "must be a number above 0"),
+    ({"its_own": None}, "is no generation setting of vllm"),
+    ({"stop_token_ids": None, "max_new_tokens": None, "do_sample": None}, None),
+    ({"temperature": 2.5}, "must be a number of at least 0 and at most 2"),
     ({"n": 2}, "must be 1: lm-eval's repeats ask more than once"),
     ({"num_beams": 2}, "vllm has no beam search"),
     ({"temprature": 1}, "is no generation setting of vllm; did you mean temperature?"),

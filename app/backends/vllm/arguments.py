@@ -7,7 +7,7 @@ from typing import Any
 
 from app.backends.arguments import Arguments, Names, Wrong
 from app.backends.vllm import names
-from app.backends.vllm.kinds import GENERATION, MODEL
+from app.backends.vllm.kinds import GENERATION, MODEL, NEVER_NULL
 
 _OURS = "is set by evalq"
 _JOBS_SEED = "is not taken: what is drawn follows the job's own `seed`"
@@ -126,5 +126,7 @@ def arguments(lacking: frozenset[str] = frozenset()) -> Arguments:
         generation=Names("generation setting of vllm", frozenset(_TAKEN), GENERATION_TOLD),
         excluded=_excluded,
         contradictions=_contradictions,
+        never_null=NEVER_NULL,
+        null_is_named=True,
         model_adds=False,
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from app.arguments.kinds import SWITCH, TEXT, Kind, either, listed, number, one_of, whole
 from app.backends.known_arguments import GEN_KWARGS, MODEL_ARGS
+from app.backends.known_arguments import NEVER_NULL as GENERIC_NEVER_NULL
 from app.backends.vllm import names
 
 _MOST = 1000
@@ -47,13 +48,36 @@ def _object(value: Any) -> dict[str, Any]:
     return value
 
 
+def _any(value: Any) -> Any:
+    return value
+
+
 OBJECT = Kind("an object", _object)
+LIST = listed(Kind("anything", _any), _MOST)
+_OBJECTS = {
+    *(name for name in names.OTHERS if name.endswith(("_config", "_kwargs", "_overrides"))),
+    *("custom_histogram_buckets", "limit_mm_per_prompt", "ir_op_priority", "default_mm_loras"),
+}
+_LISTS = (
+    *("collect_detailed_traces", "cpu_offload_params", "offload_params", "kv_cache_dtype_skip_layers"),
+    *("numa_bind_cpus", "numa_bind_nodes", "sleep_preserve_parameter_names", "cudagraph_capture_sizes"),
+    "lora_target_modules",
+)
+_FROM_ONE = (
+    *("dp_sync_interval", "mamba_block_size", "max_num_active_seqs", "max_num_scheduled_tokens"),
+    *("max_parallel_loading_workers", "offload_num_in_group", "prefill_schedule_interval", "spec_tokens"),
+    *("prefix_match_unit", "replayssm_buffer_len", "stream_interval", "safetensors_prefetch_block_size"),
+    "safetensors_prefetch_num_threads",
+)
 
 MODEL: Mapping[str, Kind] = {
     **MODEL_ARGS,
     **dict.fromkeys(names.SWITCHES, SWITCH),
     **dict.fromkeys(names.WHOLES, whole(-1, 2**53)),
+    **dict.fromkeys(_FROM_ONE, whole(1)),
     **dict.fromkeys(names.NUMBERS, number(0)),
+    **dict.fromkeys(_OBJECTS, OBJECT),
+    **dict.fromkeys(_LISTS, LIST),
     **dict.fromkeys(names.TEXTS, TEXT),
     **{name: _choice(values) for name, values in names.CHOICES.items()},
     **{
@@ -70,8 +94,8 @@ MODEL: Mapping[str, Kind] = {
     "distributed_executor_backend": replace(
         one_of("mp", "uni"), says="mp or uni: a replica is on one host, and no ray runs there"
     ),
-    "hf_overrides": OBJECT,
     "kv_cache_dtype": TEXT,
+    "kv_cache_metrics_sample": number(0, 1, above=True),
     "load_format": replace(
         one_of(*LOADED),
         says="one of those allowed: others write beside the model, reach hosts or need packages",
@@ -82,20 +106,20 @@ MODEL: Mapping[str, Kind] = {
     ),
     "max_num_batched_tokens": whole(1),
     "model_impl": one_of("auto", "vllm", "transformers"),
-    "override_generation_config": OBJECT,
+    "optimization_level": whole(0, 3),
     "prefill_context_parallel_size": Kind("1: evalq gives a replica TP x PP devices", whole(1, 1).read),
     "quantization": one_of(*sorted(names.QUANTIZING)),
     "runner": one_of("auto", "generate"),
     "convert": one_of("auto", "none"),
     "seed": whole(0),
-    "speculative_config": OBJECT,
     "think_end_token": TEXT,
     "tokenizer_mode": replace(
-        one_of("auto", "hf", "slow"),
+        one_of("auto", "hf"),
         says="one of those allowed: prompts are prepared with transformers' tokenizers, not Mistral's own",
     ),
     "tokenizer_revision": MODEL_ARGS["revision"],
     "truncation_side": one_of("left", "right", "middle"),
+    "watermark": number(0, 0.999),
 }
 """Null is as good as not given."""
 
@@ -113,10 +137,25 @@ GENERATION: Mapping[str, Kind] = {
     "skip_special_tokens": SWITCH,
     "spaces_between_special_tokens": SWITCH,
     "stop_token_ids": _TOKEN_IDS,
-    "thinking_token_budget": whole(0),
+    "temperature": number(0, 2),
+    "thinking_token_budget": whole(-1),
     "top_p": number(0, 1, above=True),
     "watermarking": SWITCH,
 }
+
+NEVER_NULL = GENERIC_NEVER_NULL | {
+    *(
+        "frequency_penalty",
+        "min_p",
+        "min_tokens",
+        "n",
+        "presence_penalty",
+        "repetition_penalty",
+        "top_k",
+        "top_p",
+    ),
+}
+"""Generation settings that vLLM compares with numbers, whatever is given."""
 
 
 def _some(kind: Kind, value: Any) -> Any:

@@ -9,7 +9,6 @@ from typing import Any
 from app.arguments.kinds import MOST_SHOWN, reading, shown
 from app.backends import BACKENDS, Backend
 from app.backends.arguments import Wrong
-from app.backends.known_arguments import NEVER_NULL
 from app.domain.engine_spec import EngineSpec
 
 COUNTS = frozenset({"max_completion_tokens", "max_gen_toks", "max_new_tokens", "max_tokens"})
@@ -55,7 +54,7 @@ def _wrong_values(backend: Backend, settings: Mapping[str, Any]) -> Iterator[Wro
     """Values of a wrong kind. YAML has types: a text in the place of a number or a switch is one."""
     for name, value in settings.items():
         kind = backend.arguments.generation_kinds.get(name)
-        if kind is None or (value is None and name not in NEVER_NULL):
+        if kind is None or (value is None and name not in backend.arguments.never_null):
             continue
         read, message = reading(kind, value)
         if isinstance(value, str) and not isinstance(read, str) and name not in COUNTS:

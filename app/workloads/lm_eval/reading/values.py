@@ -10,7 +10,6 @@ from typing import Any
 from app.arguments.kinds import Kind, reading, shown
 from app.backends import backend_of_model
 from app.backends.arguments import Arguments
-from app.backends.known_arguments import NEVER_NULL
 from app.domain.visible import visible
 from app.errors import MOST_FAULTS, FaultyField
 from app.workloads.lm_eval.reading.fields import FieldReader
@@ -30,7 +29,7 @@ def read_values(reader: FieldReader) -> None:
     known = backend.arguments if backend else Arguments()
     reader.put(model_args=_read(reader, "model_args", reader.spec.model_args, known.kinds))
     if (settings := reader.spec.gen_kwargs) is not None:
-        kept = _read(reader, "gen_kwargs", settings, known.generation_kinds, NEVER_NULL)
+        kept = _read(reader, "gen_kwargs", settings, known.generation_kinds, known.never_null)
         reader.put(gen_kwargs=kept)
         _judge_generation(reader, kept)
     for path, text in _lines(reader.spec):
