@@ -11,10 +11,12 @@ from app.domain.failure import Failure, FailureCode
 from app.domain.remedy import Circumstances, Remedies, Remedy
 
 LEAST_UTILIZATION = 0.5
+DEFAULT_UTILIZATION = 0.92
+"""Of vLLM since 0.32."""
 
 
 class Limit(NamedTuple):
-    """How much an engine does at once unless told otherwise, and the least that is worth trying."""
+    """How much an engine does at once unless told otherwise, on the smallest device, and the least worth trying."""
 
     default: int
     least: int
@@ -56,13 +58,14 @@ def less_at_once(engine: EngineSpec, limits: Mapping[str, Limit]) -> Remedy | No
     less = {name: value // 2 for name, value in now.items() if value // 2 >= limits[name].least}
     if not less:
         return None
-    change = ", ".join(f"{name} {now[name]} -> {value}" for name, value in less.items())
+    said = {name: engine.args.get(name) or "of the engine" for name in less}
+    change = ", ".join(f"{name} {said[name]} -> {value}" for name, value in less.items())
     return Remedy(changed(engine, **less), change)
 
 
 def less_utilization(engine: EngineSpec, failure: Failure) -> Remedy | None:
     """What others leave free, where the engine says how much that is; else a tenth less."""
-    share = float(engine.args.get("gpu_memory_utilization") or 0.9)
+    share = float(engine.args.get("gpu_memory_utilization") or _told_share(failure))
     less = round(share - 0.1, 2)
     match failure.facts:
         case {"free_gib": int() | float() as free, "total_gib": int() | float() as total} if total > 0:
@@ -72,6 +75,12 @@ def less_utilization(engine: EngineSpec, failure: Failure) -> Remedy | None:
         return None
     change = f"gpu_memory_utilization {share} -> {less}"
     return Remedy(changed(engine, gpu_memory_utilization=less), change)
+
+
+def _told_share(failure: Failure) -> float:
+    """What the engine wanted of a device, where it says so."""
+    share = failure.facts.get("share")
+    return share if isinstance(share, float) and 0 < share <= 1 else DEFAULT_UTILIZATION
 
 
 def wider(engine: EngineSpec, now: Circumstances, switch: str | None = None) -> Remedy | None:

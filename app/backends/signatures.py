@@ -97,7 +97,7 @@ SERVER_SIGNATURES = (
     ),
     sign(
         r"(?s)Free memory on device(?:.*?\((?P<free_gib>[\d.]+)/(?P<total_gib>[\d.]+) GiB\))?.*"
-        r"is less than desired GPU memory utilization",
+        r"is less than desired GPU memory utilization(?: \((?P<share>[\d.]+))?",
         FailureCode.ENGINE_START_FAILED,
         "another process holds memory on this GPU: wait for it or end it, or lower gpu_memory_utilization",
         facts={"in_use": True},

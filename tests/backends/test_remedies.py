@@ -63,7 +63,7 @@ def test_a_length_that_is_no_shorter_is_not_tried() -> None:
 
 def test_a_server_runs_fewer_at_once_then_takes_more_devices() -> None:
     assert changes(SERVER, OUT_OF_MEMORY, widest=4) == [
-        "max_num_batched_tokens 8192 -> 4096, max_num_seqs 64 -> 32",
+        "max_num_batched_tokens of the engine -> 4096, max_num_seqs 64 -> 32",
         "max_num_batched_tokens 4096 -> 2048",
         "devices of one replica 1 -> 2",
         "devices of one replica 2 -> 4",
@@ -84,21 +84,26 @@ def test_hf_is_spread_over_twice_the_devices() -> None:
 
 
 def test_what_others_leave_free_of_a_device_is_taken() -> None:
-    assert changes(SERVER, IN_USE, widest=1)[0] == "gpu_memory_utilization 0.9 -> 0.64"
+    assert changes(SERVER, IN_USE, widest=1)[0] == "gpu_memory_utilization 0.92 -> 0.64"
     crowded = replace(IN_USE, facts={**IN_USE.facts, "free_gib": 30.0})
     assert changes(SERVER, crowded, widest=1) == []
+
+
+def test_the_share_that_an_engine_wanted_is_what_is_lowered() -> None:
+    failure = replace(IN_USE, facts={**IN_USE.facts, "share": 0.8})
+    assert changes(SERVER, failure, widest=1)[0] == "gpu_memory_utilization 0.8 -> 0.64"
 
 
 def test_a_device_in_use_gets_a_smaller_share_where_nobody_says_how_much_is_free() -> None:
     failure = replace(IN_USE, facts={"in_use": True})
     shares = [change.rpartition(" ")[2] for change in changes(SERVER, failure, widest=1)]
-    assert shares == ["0.8", "0.7", "0.6", "0.5"]
+    assert shares == ["0.82", "0.72", "0.62", "0.52"]
 
 
 @pytest.mark.parametrize(("free", "total"), [(0.0, 0.0), (52, "1.2.3"), (".", 80.0)])
 def test_numbers_that_an_engine_garbles_are_as_good_as_not_said(free: Fact, total: Fact) -> None:
-    failure = replace(IN_USE, facts={"in_use": True, "free_gib": free, "total_gib": total})
-    assert changes(SERVER, failure, widest=1)[0] == "gpu_memory_utilization 0.9 -> 0.8"
+    failure = replace(IN_USE, facts={"in_use": True, "free_gib": free, "total_gib": total, "share": total})
+    assert changes(SERVER, failure, widest=1)[0] == "gpu_memory_utilization 0.92 -> 0.82"
     garbled = Failure(FailureCode.KV_CACHE_TOO_SMALL, "it is too small", facts={"longest": ","})
     assert changes(SERVER, garbled, widest=1) == []
 

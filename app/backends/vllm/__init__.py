@@ -7,6 +7,7 @@ from app.backends.vllm.files import file_faults
 from app.backends.vllm.loading import PARALLELISM, settle
 from app.backends.vllm.texts import TEXTS
 
+# More on devices of 70 GiB and more: 1024 and 16384. Half of these is less there, too.
 LIMITS = {"max_num_seqs": Limit(256, 8), "max_num_batched_tokens": Limit(8192, 512)}
 
 # fmt: off
