@@ -54,6 +54,12 @@ HIDDEN = {
         "VLLM_CPU_KVCACHE_SPACE",
         {"in_use": True, "free_gib": 12.1, "total_gib": 23.54, "refused": True},
     ),
+    "ValueError: Available memory on node 0 (15.2/23.54 GiB) on kv cache allocation is less than requested memory for "
+    "kv (-0.41/1.95 GiB). Reduce CPU memory used by other processes.": (
+        FailureCode.KV_CACHE_TOO_SMALL,
+        "give it more devices",
+        {},
+    ),
     "safetensors._safetensors_rust.SafetensorError: Error while deserializing header: header too large": (
         START,
         "fetch them again",

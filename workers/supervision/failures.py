@@ -57,8 +57,9 @@ def classify(
 
 def with_log(failure: Failure, texts: FailureTexts, lines: tuple[str, ...], job_id: UUID | None) -> Failure:
     """The failure with the last lines of the log, and the facts that they tell of it."""
-    facts = {**texts.facts_in("\n".join(lines)), **failure.facts}
-    return replace(failure, log_tail=lines, job_id=job_id, facts=facts)
+    told = texts.facts_in("\n".join(lines))
+    told.pop("refused", None)  # whether it is, its own words say
+    return replace(failure, log_tail=lines, job_id=job_id, facts={**told, **failure.facts})
 
 
 def _judged(failure: Failure) -> Failure:

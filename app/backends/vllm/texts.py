@@ -94,7 +94,13 @@ ARGUMENT_SIGNATURES = (
 
 HOST_SIGNATURES_OF_VLLM = (
     sign(
+        r"requested memory for kv \((?:-[\d.]+|0\.0+)/",
+        FailureCode.KV_CACHE_TOO_SMALL,
+        "the model fills its share of the memory alone: raise gpu_memory_utilization, or give it more devices",
+    ),
+    sign(
         r"(?s)Available memory on node \d+ \((?P<free_gib>[\d.]+)/(?P<total_gib>[\d.]+) GiB\).*is less than"
+        r"(?! requested memory for kv \((?:-|0\.0+/))"
         r"(?: desired CPU memory utilization \((?P<share>[\d.]+))?",
         _START,
         "others hold memory of this host: wait for them or end them, or lower gpu_memory_utilization (on CPU, the"
