@@ -73,3 +73,8 @@ class GroupView:
     devices: tuple[DeviceView, ...]
     installed: tuple[BackendReport, ...] = ()
     """What is there on its host for its kind of devices, offered or not."""
+
+    @property
+    def there(self) -> frozenset[str]:
+        """The backends that it has, whether or not they work now."""
+        return frozenset((*self.backends, *(report.name for report in self.installed)))

@@ -61,7 +61,7 @@ class Attempt:
     """Set when the lease is."""
     given_up: dict[str, Failure] = field(default_factory=dict)
     """Tasks that ended harness children, each with its failure."""
-    refused: frozenset[tuple[str, tuple[str, ...], int]] | None = None
+    refused: frozenset[tuple[str, frozenset[str], int]] | None = None
     """The groups, with backends and devices, none of which would take it in place of what it was planned for."""
 
 

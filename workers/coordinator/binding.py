@@ -18,7 +18,7 @@ def rebound(coordination: CoordinationService, settings: Settings, attempt: Atte
     if len(that_serve(spec.model)) < 2:
         return None
     groups = coordination.binding.groups()
-    there = frozenset((group.name, group.backends, len(group.devices)) for group in groups)
+    there = frozenset((group.name, group.there, len(group.devices)) for group in groups)
     if there == attempt.refused:
         return None
     try:

@@ -61,7 +61,7 @@ def read_again(
     InvalidJobError where what serves it now does not take it.
     """
     named = named_groups(groups, spec.group)
-    if serving_instead(spec.model, bound, {name for group in named for name in group.backends}) is None:
+    if serving_instead(spec.model, bound, {name for group in named for name in group.there}) is None:
         return None
     return read(spec.to_json(), groups, settings)
 
@@ -82,7 +82,7 @@ def _engine(
     reader: FieldReader, backend: Backend, groups: Sequence[GroupView], settings: Settings
 ) -> EngineReader | None:
     named = named_groups(groups, reader.spec.group)
-    found = serving(backend, {name for group in named for name in group.backends})
+    found = serving(backend, {name for group in named for name in group.there})
     if found is not backend:
         reader.notes.append(f"{found.title} serves it, since no worker that it may use has {backend.name}")
     usable = usable_groups(reader, found.name, groups)

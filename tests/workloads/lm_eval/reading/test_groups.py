@@ -158,3 +158,11 @@ def test_a_stored_job_moves_only_where_what_it_is_bound_to_is_not_to_be_had(
     if found:
         assert found.spec == stored
         assert found.tasks == ("ours",)
+
+
+def test_a_backend_that_does_not_work_now_is_waited_for(tmp_path: Path) -> None:
+    broken = replace(group("a", "hf"), installed=(BackendReport("vllm", problem="no driver"),))
+    there = desk(tmp_path, broken, group("b", "vllm-cpu"))
+    taken = there.submit(**ON_VLLM)
+    assert taken.engine.backend == "vllm"
+    assert read_again(taken.spec, "vllm", there.groups, there.settings) is None
