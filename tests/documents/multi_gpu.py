@@ -185,10 +185,7 @@ EXPECTED = (
     Expected(
         330,
         None,
-        notes=(
-            "`accelerate` is not run",
-            "`accelerate` is not run",
-        ),
+        notes=("`accelerate` is not run",),
         refusal=LEFT_OUT,
     ),
     Expected(

@@ -54,7 +54,7 @@ def parse_command(text: str, variables: Mapping[str, str], files: Files = NO_FIL
     launch, command, others = _find_lm_eval(shell)
     if command is None:
         faults = [*shell.faults, *launch.faults, refusal(shell.commands)]
-        return ParsedCommand({}, [*allocation.notes(), *shell.notes], faults)
+        return ParsedCommand({}, list(dict.fromkeys([*allocation.notes(), *shell.notes])), faults)
     words, refusals = _without_subcommand(launch.arguments or [])
     flags = read_flags(words)
     fields = fields_of(flags.given)
@@ -66,7 +66,13 @@ def parse_command(text: str, variables: Mapping[str, str], files: Files = NO_FIL
     found = [*launch.faults, *processes.faults, *refusals, *flags.faults, *fields.faults]
     faults = [*shell.faults, *unread.values(), *_beside(unread, found), *others]
     values = _with_defaults(fields.values, command, notes)
-    return ParsedCommand(values, notes, faults, _file_names(fields, launch), _unsure(flags, unread, faults))
+    return ParsedCommand(
+        values,
+        list(dict.fromkeys(notes)),
+        faults,
+        _file_names(fields, launch),
+        _unsure(flags, unread, faults),
+    )
 
 
 def _find_lm_eval(shell: ShellText) -> tuple[Launch, Command | None, list[Fault]]:

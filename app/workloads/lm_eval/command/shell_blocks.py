@@ -48,7 +48,10 @@ class Blocks:
         if words:
             self._assign(command, sure=not conditional)
         asking = bool(words) and words[0] in _ASKING
+        self._variables.sure = not any(word != "{" for word in self._open)
         self._asked = command.ended_by == "||" or (command.ended_by == "&&" and (asking or self._asked))
+        self._variables.sure &= not self._asked
+        self._variables.asked.clear()
         return bool(words)
 
     def _peel(self, words: list[str]) -> None:
@@ -65,10 +68,13 @@ class Blocks:
             elif words[0] == "{":
                 self._open += [] if self._open[-1:] == ["function"] else ["{"]
                 words.pop(0)
-            elif words[0] in _INSIDE:
+            elif words[0] in _INSIDE or self._is_pattern(words[0]):
                 words.pop(0)
             else:
                 return
+
+    def _is_pattern(self, word: str) -> bool:
+        return word.endswith(")") and not word.startswith("((") and self._open[-1:] == ["case"]
 
     def _enter(self, words: list[str]) -> None:
         opening = words.pop(0)
@@ -77,8 +83,11 @@ class Blocks:
         self.notes += [note] if note not in self.notes else []
         if opening in ("for", "select") and words:
             self._doubt_each(words)
-        if opening in ("for", "select", "case"):
+        if opening in ("for", "select"):
             words.clear()
+        elif opening == "case":
+            pattern = (index for index, word in enumerate(words) if word.endswith(")"))
+            del words[: next(pattern, len(words))]
 
     def _doubt_each(self, words: list[str]) -> None:
         name, values = words[0], words[2:]
@@ -98,10 +107,15 @@ class Blocks:
         found = [ASSIGNMENT.fullmatch(word) for word in parts]
         if not all(found) and not declares:
             return
-        for each in found:
-            if each:
-                self._set(each[1], each[3], added=bool(each[2]), sure=sure)
         names = [each[1] if each else word for each, word in zip(found, parts, strict=True)]
+        entangled = len(names) > 1 and not self._variables.asked.isdisjoint(names)
+        for each in found:
+            if each and entangled:
+                self._variables.doubt(
+                    each[1], f"${each[1]} is set beside others in one line that use each other"
+                )
+            elif each:
+                self._set(each[1], each[3], added=bool(each[2]), sure=sure)
         command.exported = words[0] == "export"
         command.assigned = {
             name: value for name in names if (value := self._variables.peek(name)) is not None

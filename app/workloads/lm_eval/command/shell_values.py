@@ -9,7 +9,7 @@ from app.workloads.lm_eval.command.arithmetic import NoNumberError, reckoned
 from app.workloads.lm_eval.command.variables import Variables, brief
 
 NEEDS_A_SHELL = "would need a shell, which evalq never runs"
-_VARIABLE = re.compile(r"\$(?:(\d|[A-Za-z_]\w*)|\{(\d+|[A-Za-z_]\w*)(?::?[-=]([^}$`]*))?\})")
+_VARIABLE = re.compile(r"\$(?:(\d|[A-Za-z_]\w*)|\{(\d+|[A-Za-z_]\w*)(?:(:?)([-=])([^}$`]*))?\})")
 _SPECIAL_PARAMETER = re.compile(r"\$[@*#?$!]|\$\{[^}]*\}")
 _ANSI_QUOTED = re.compile(r"\$'((?:\\.|[^'\\])*)'", re.DOTALL)
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
@@ -32,7 +32,11 @@ class Values:
         """The value of what begins at `at`, and where it ends."""
         variable = None if self._unclosed_brace(at) else _VARIABLE.match(self._text, at)
         if variable:
-            return self._value_of(variable[1] or variable[2], variable[3]), variable.end()
+            name, default = variable[1] or variable[2], variable[5]
+            value = self._value_of(name, default, for_empty=bool(variable[3]))
+            if variable[4] == "=":
+                self._variables.keep(name, value)
+            return value, variable.end()
         if self._text.startswith("$'", at):
             return self._ansi_quoted(at)
         end = self._substitution_end(at)
@@ -62,9 +66,10 @@ class Values:
         """A `${` that no brace closes; to look for one after each of many would take their number squared."""
         return at > self._last_brace and self._text.startswith("${", at)
 
-    def _value_of(self, name: str, default: str | None) -> str:
+    def _value_of(self, name: str, default: str | None, *, for_empty: bool) -> str:
         value = self._variables.value(name)
-        value = default if value is None else value
+        if (value is None and not self._variables.is_doubtful(name)) or (value == "" and for_empty):
+            value = default
         if value is None:
             written = f"${{{name}}}"
             self._unread.setdefault(written, self._variables.why_none(name))

@@ -20,7 +20,7 @@ from app.workloads.lm_eval.command.variables import Variables, brief, giving
 _BLANKS = " \t\r\u00a0\u200b\ufeff"
 """Also those that come along from web pages."""
 _OPERATOR = re.compile(r"&&|\|\||\|&|;;|[;|&\n]")
-_REDIRECTION = re.compile(r"(?:\d*|&)(?:>>|>\||>&|<<<|<<-?|<&|>|<)(?:&?\d+(?=\s|$)|-(?=\s|$))?")
+_REDIRECTION = re.compile(r"(?:\d*|&)(?:>>|>\||>&|<<<|<<-?|<&|>|<)(?:&?\d+(?=[\s;|&)]|$)|-(?=[\s;|&)]|$))?")
 _PLACEHOLDER = re.compile(r"<([A-Za-z][^<>\n|&;]*)>")
 _CONTINUATION = re.compile(r"\\[ \t]*(?:\r?\n|$)")
 _LIST = re.compile(r"[A-Za-z_]\w*\+?=")
@@ -154,6 +154,9 @@ class _Scanner:
 
     def _unquoted_dollar(self) -> None:
         """Outside of quotes a variable is taken apart at its blanks, and an empty one is no word, as in a shell."""
+        if self._text.startswith('$"', self._at):  # a text to be translated, where somebody would
+            self._at += 1
+            return
         is_variable = self._values.is_variable(self._at)
         value, self._at = self._values.read(self._at)
         if not is_variable:

@@ -21,9 +21,14 @@ class Variables:
         self._doubts: dict[str, str] = {}
         self.used: set[str] = set()
         """Names whose value the text set and asked for."""
+        self.asked: set[str] = set()
+        """Names that the present command asked for."""
+        self.sure = True
+        """Whether the present place in the text is reached whatever happens before it."""
 
     def value(self, name: str) -> str | None:
         """The value at the present place in the text, or None where nobody can tell."""
+        self.asked.add(name)
         if name in self._given:
             return self._given[name]
         if name in self._set:
@@ -34,9 +39,9 @@ class Variables:
         """The value, for one who does not use it."""
         return self._given.get(name, self._set.get(name))
 
-    def is_given(self, name: str) -> bool:
-        """Whether it was given beside the text, so that nothing in the text changes it."""
-        return name in self._given
+    def is_doubtful(self, name: str) -> bool:
+        """Whether the text sets it to what nobody can tell, so that no default stands for it."""
+        return name in self._doubts and name not in self._given
 
     def why_none(self, name: str) -> str:
         """Why a name has no value, and what to do."""
@@ -57,6 +62,13 @@ class Variables:
         else:
             self._set[name] = before + value
             self._doubts.pop(name, None)
+
+    def keep(self, name: str, value: str) -> None:
+        """Let a default be the value from now on, as `${NAME:=default}` does."""
+        if self.sure and self.peek(name) in (None, "") and not self.is_doubtful(name):
+            self.assign(name, value)
+        elif not self.sure:
+            self.doubt(name, f"what ${name} is depends on a condition or a loop")
 
     def doubt(self, name: str, why: str) -> None:
         """Know a name's value no longer, for a reason that is told where it is asked for."""

@@ -29,6 +29,9 @@ def test_plain_assignments_of_the_text_are_used() -> None:
     assert _model("BASE=/models\nexport M=$BASE/llama") == "/models/llama"
     assert _model("M=a\nM+=b") == "ab"
     assert _model("M=${1:-gpt2}") == "gpt2"
+    assert _model("M=\nM=${M:-b}") == "b", "empty counts as not set"
+    assert _model(': "${M:=gpt2}"') == "gpt2"
+    assert _model('M=$"gpt2"') == "gpt2"
     assert _model("M=gpt2", M="mine") == "mine", "what is given beside the text stands"
     assert _model("declare -r M=x; readonly N=1") == "x"
     assert "env" not in _parse(f"M=gpt2\n{RUN}").fields
@@ -50,6 +53,10 @@ def test_a_variable_of_several_words_is_several_words_outside_of_quotes() -> Non
         ("M=a\nwhile true; do M=b; done", "depends on a condition or a loop"),
         ("f() { M=a; }", "depends on a condition or a loop"),
         ("for M in a b c; do", "$M is each of a b c in turn: submit one job for each"),
+        ("for M in a b; do true; done; M=${M-x}", "each of a b in turn"),
+        ("if true; then : ${M:=a}; fi", "depends on a condition or a loop"),
+        ("case x in a) M=a ;; b|c) M=b ;; esac", "depends on a condition or a loop"),
+        ("N=a M=$N", "is set beside others in one line that use each other"),
         ("M=(a b)", "is a list, which only a shell takes apart"),
         ("M=4; ((M*=2))", "is not known here"),
         ("M=4; let M=5", "is not known here"),
@@ -141,6 +148,12 @@ def test_the_text_of_a_heredoc_is_no_command(marker: str) -> None:
         "the text up to EOF (<<) is for another program, which is not run: paste the lm_eval command by itself"
     ]
     assert parsed.fields == PLAIN, "what follows it is read"
+
+
+@pytest.mark.parametrize("rest", ["2>&1; true", "> /dev/null 2>&1 && true", "2>&1|cat", "< /dev/null 3>&-;"])
+def test_a_redirection_leaves_no_word_behind(rest: str) -> None:
+    parsed = _parse(f"{RUN} {rest}")
+    assert (parsed.fields, parsed.faults) == (PLAIN, [])
 
 
 def test_a_line_that_lost_its_backslash_is_told_so() -> None:
