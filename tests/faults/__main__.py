@@ -7,7 +7,7 @@ import secrets
 import sys
 from pathlib import Path
 
-from tests.faults import hf_kills, recovery, walk
+from tests.faults import real_kills, recovery, walk
 from tests.faults.campaign import Plan, run
 from tests.faults.clients import Engines
 from tests.faults.failpoints import PLAYERS, walk_points
@@ -25,6 +25,7 @@ def main() -> int:
     )
     parser.add_argument("--keep", type=Path, help="keep logs in this (short, new) folder")
     parser.add_argument("--hf", action="store_true", help="twenty SIGKILLs over one job of the HF engine")
+    parser.add_argument("--vllm", action="store_true", help="the same over one of vLLM, as it runs on a CPU")
     parser.add_argument("--recovery", action="store_true", help="measure the table of docs/operations.md")
     parser.add_argument("--points", action="store_true", help="visit every fail point once")
     parser.add_argument(
@@ -49,8 +50,9 @@ def main() -> int:
         return 0
     seed = secrets.randbelow(10**6) if given.seed is None else given.seed
     print(f"seed {seed}", flush=True)  # noqa: T201
-    if given.hf:
-        wrong = hf_kills.run(seed, lambda line: print(line, flush=True), given.keep)  # noqa: T201
+    if given.hf or given.vllm:
+        subject = real_kills.VLLM if given.vllm else real_kills.HF
+        wrong = real_kills.run(subject, seed, lambda line: print(line, flush=True), given.keep)  # noqa: T201
         print("\n".join(f"VIOLATION {words}" for words in wrong))  # noqa: T201
         return 1 if wrong else 0
     kinds = tuple(given.only[i % len(given.only)] for i in range(given.faults)) if given.only else ()

@@ -1,26 +1,29 @@
-"""One job on the HF engine and a real (tiny) model, and twenty SIGKILLs over it: `python -m tests.faults --hf`."""
+"""One job on a real engine and a (tiny) model, and twenty SIGKILLs over it: `python -m tests.faults --hf`, `--vllm`."""
 
 from __future__ import annotations
 
 import random
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from app.settings import Settings
 from tests.client import TERMINAL
 from tests.faults.campaign import campaign_folder
 from tests.faults.checker import Outcome, outcome
 from tests.faults.clients import Client, History, Variant
-from tests.faults.cluster import CHILDREN, Cluster, send
+from tests.faults.cluster import CHILDREN, PARTS, Cluster, send
 from tests.faults.servers import Database, running_servers
-from tests.tiny_models import tiny_llama
+from tests.tiny_models import tiny_llama, tiny_vllm_llama, vllm_python
 from tests.waiting import until
 
-VICTIMS = (
-    *("engine",) * 6,
+AROUND = (
     *("shim",) * 2,
     *("worker-a",) * 2,
     *("worker-b",) * 2,
@@ -28,38 +31,86 @@ VICTIMS = (
     *("harness",) * 2,
     *("api", "scheduler-1", "scheduler-2"),
 )
-JOB_SECONDS = 600.0
 TOTAL = 6000
 """About what the job asks."""
 
 
-def run(seed: int, say: Callable[[str], None], folder: Path | None = None) -> list[str]:
+@dataclass(frozen=True)
+class Subject:
+    """An engine under fire."""
+
+    backend: str
+    model: Callable[[Path], Path]
+    args: Mapping[str, Any]
+    victims: tuple[str, ...]
+    replicas: int
+    window: int
+    """Requests that an engine has in hand before it is given another chunk."""
+    lease_seconds: float
+    job_seconds: float
+
+
+HF = Subject(
+    backend="hf",
+    model=tiny_llama,
+    args={"dtype": "float32"},
+    victims=(*("engine",) * 6, *AROUND),
+    replicas=3,
+    window=0,
+    lease_seconds=4,
+    job_seconds=600,
+)
+VLLM = Subject(
+    backend="vllm",
+    model=tiny_vllm_llama,
+    args={"dtype": "float32", "enforce_eager": True, "block_size": 32, "max_num_seqs": 16},
+    victims=(*("engine",) * 3, *("core",) * 3, *AROUND),
+    replicas=2,
+    window=32,
+    lease_seconds=8,
+    job_seconds=2400,
+)
+
+
+def run(subject: Subject, seed: int, say: Callable[[str], None], folder: Path | None = None) -> list[str]:
     """Do it; returns what did not hold."""
-    model = tiny_llama(Settings().cache_dir)
+    cache = Settings().cache_dir
+    if subject is VLLM:
+        vllm_python(cache)
+    model = subject.model(cache)
     body = {
-        "model": "hf",
-        "model_args": {"pretrained": str(model), "dtype": "float32"},
+        "model": subject.backend,
+        "model_args": {"pretrained": str(model), **subject.args},
         "tasks": ["faults_long", "e2e_rolling", "e2e_generate"],
         "batch_size": 1,
         "reuse_responses": False,
-        "replicas": 3,
+        "replicas": subject.replicas,
     }
     with campaign_folder(folder) as place, running_servers(place) as (database, broker):
         journal = place / "answered"
-        settings = {"EVALQ_LEASE_SECONDS": "4"}
+        settings = {"EVALQ_LEASE_SECONDS": f"{subject.lease_seconds:g}"}
         cluster = Cluster(database, broker, place, model=model, settings=settings, journal=journal)
         try:
             cluster.start_all()
             cluster.await_ready()
-            return _Kills(cluster, database, Variant("hf", body), journal, say).run(random.Random(seed))
+            kind = Variant(subject.backend, body)
+            return _Kills(subject, kind, cluster, database, journal=journal, say=say).run(random.Random(seed))
         finally:
             cluster.stop()
 
 
 class _Kills:
     def __init__(
-        self, cluster: Cluster, database: Database, kind: Variant, journal: Path, say: Callable[[str], None]
+        self,
+        subject: Subject,
+        kind: Variant,
+        cluster: Cluster,
+        database: Database,
+        *,
+        journal: Path,
+        say: Callable[[str], None],
     ) -> None:
+        self._subject = subject
         self._cluster = cluster
         self._database = database
         self._kind = kind
@@ -79,18 +130,18 @@ class _Kills:
         job = Client(self._cluster, [self._kind], history, number, threading.Event()).post(self._kind)
         assert job, history.faults
         meanwhile(job.id)
-        until(lambda: self._row(job.id)["status"] in TERMINAL, JOB_SECONDS)
+        until(lambda: self._row(job.id)["status"] in TERMINAL, self._subject.job_seconds)
         self._row_now = self._row(job.id)
         return outcome(self._database, job.id)
 
     def _fire(self, job_id: str, rng: random.Random) -> list[str]:
         """Kill all along the job, the next one after another share of it is answered; parts start again at once."""
-        victims = rng.sample(VICTIMS, len(VICTIMS))
+        victims = rng.sample(self._subject.victims, len(self._subject.victims))
         before = self._stored()
         for number, victim in enumerate(victims):
             due = before + number * TOTAL // len(victims)
-            until(lambda due=due: self._stored() > due or self._over(job_id), JOB_SECONDS)  # type: ignore[misc]
-            until(lambda victim=victim: self._is_there(victim) or self._over(job_id), 60)  # type: ignore[misc]
+            until(lambda due=due: self._stored() > due or self._over(job_id), self._subject.job_seconds)  # type: ignore[misc]
+            until(lambda victim=victim: self._is_there(victim) or self._over(job_id), 120)  # type: ignore[misc]
             if self._over(job_id):
                 return victims[:number]
             self._kill(victim, rng)
@@ -104,15 +155,21 @@ class _Kills:
             return int(str(found))
 
     def _is_there(self, victim: str) -> bool:
-        return victim not in CHILDREN or bool(self._cluster.children(victim))
+        return victim in PARTS or bool(self._processes(victim))
 
     def _kill(self, victim: str, rng: random.Random) -> None:
-        if victim in CHILDREN:
-            for process in rng.sample(self._cluster.children(victim), 1):
+        if victim not in PARTS:
+            for process in rng.sample(self._processes(victim), 1):
                 send(process, signal.SIGKILL)
             return
         self._cluster.kill(victim)
         self._cluster.start(victim)
+
+    def _processes(self, victim: str) -> list[psutil.Process]:
+        """Children of a kind; `core` is an engine's own child, which vLLM names so that its environment is lost."""
+        if victim in CHILDREN:
+            return self._cluster.children(victim)
+        return [core for engine in self._cluster.children("engine") for core in cores(engine)]
 
     def _over(self, job_id: str) -> bool:
         return self._row(job_id)["status"] in TERMINAL
@@ -126,14 +183,21 @@ class _Kills:
 
     def _compare(self, undisturbed: Outcome, found: Outcome, kills: int) -> list[str]:
         self._say(f"{kills} kills, the job {found.status}; undisturbed it {undisturbed.status}")
-        if kills < len(VICTIMS):
+        if kills < len(self._subject.victims):
             return [f"the job was over after {kills} kills"]
         return [] if found == undisturbed else [f"another result: {self._row_now}"]
 
     def _count(self, kills: int) -> list[str]:
-        """Requests answered twice: at most one chunk for each kill."""
+        """Requests answered twice: at most what an engine has in hand for each kill, which may be a chunk more."""
         sizes = [int(line.split()[1]) for line in self._journal.read_text().splitlines()] or [0]
         total, answered = int(self._row_now["requests_total"]), sum(sizes)
-        twice, bound = answered - total, kills * max(sizes)
+        twice, bound = answered - total, kills * (self._subject.window + max(sizes))
         self._say(f"{answered} requests answered for {total} asked: {twice} twice, at most {bound} allowed")
         return [] if twice <= bound else [f"{twice} requests were answered twice, more than {bound}"]
+
+
+def cores(engine: psutil.Process) -> list[psutil.Process]:
+    """What vLLM runs its model in."""
+    with suppress(psutil.NoSuchProcess):
+        return [child for child in engine.children() if "EngineCore" in "".join(child.cmdline())]
+    return []
