@@ -109,6 +109,15 @@ def test_a_tokenizer_folder_counts_by_its_content(
     assert len(prints) == 1
 
 
+def test_vllm_reads_a_tokenizer_of_its_own_revision() -> None:
+    rules = replace(engine_rules("vllm"), key="k")
+    revisions: list[dict[str, str]] = [{}, {"tokenizer_revision": "main"}, {"tokenizer_revision": "v2"}]
+    plain, main, other = (
+        fingerprint(EngineRecipe("vllm", "nobody/nothing", "v2", args=args), rules) for args in revisions
+    )
+    assert plain == main != other
+
+
 def test_a_repository_that_is_not_cached_goes_by_its_revision() -> None:
     assert content("nobody/nothing", "v1") == "nobody/nothing@v1"
     assert content("nobody/nothing", "a" * 40) == f"nobody/nothing@{'a' * 40}"

@@ -14,6 +14,7 @@ import pytest
 from app.domain.engine_spec import EngineSpec
 from workers.harness_child.lm_eval import cutting
 from workers.harness_child.lm_eval.broker_lm import BrokerLM
+from workers.harness_child.lm_eval.shapes import VLLMRules
 from workers.protocol.engine import EngineRecipe
 from workers.protocol.harness import ChunkCut, LookUp, Prepared, PromptShapes
 from workers.protocol.payload import RequestKind, unpack_requests
@@ -291,6 +292,11 @@ class TestFiles:
         path = folder / file
         kept = json.loads(path.read_text()) if path.exists() else {}
         path.write_text(json.dumps(kept | values))
+
+    @pytest.mark.parametrize("asked", [None, "v2"])
+    def test_the_models_revision_is_not_the_tokenizers(self, variant: Path, asked: str | None) -> None:
+        recipe = EngineRecipe("vllm", str(variant), "a-branch", args={"tokenizer_revision": asked})
+        assert VLLMRules.tokenizer_options(recipe, None)["revision"] == (asked or "main")
 
     def test_a_processors_template_goes_before_the_tokenizers(self, variant: Path) -> None:
         for file, template in (("chat_template.json", "OLD"), ("processor_config.json", "NEW")):
