@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.backends import BACKENDS, backend_key
-from app.backends.backend import NEUTRAL, Shapes
+from app.backends.backend import Shapes
 from workers.coordinator.orders import engine_rules
 from workers.protocol.harness import EngineRules, PromptShapes
 
@@ -23,7 +23,7 @@ def test_the_harness_is_told_what_the_backend_says(name: str) -> None:
         whole_batches=backend.batching.whole,
         grouped=backend.batching.grouped,
         answers=backend.answers,
-        neutral=tuple(sorted(NEUTRAL)),
+        neutral=tuple(sorted(backend.neutral)),
     )
 
 
