@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from vllm import LLM
@@ -48,12 +50,26 @@ def arguments(recipe: EngineRecipe) -> dict[str, Any]:
         args.setdefault("max_num_seqs", recipe.args["max_batch_size"])
     if recipe.args.get("lora_local_path"):
         args |= {"enable_lora": True, "max_lora_rank": int(args.get("max_lora_rank", 16))}
+        args.setdefault("lora_target_modules", _targets(Path(recipe.args["lora_local_path"])))
     defaults = {"dtype": "auto", "seed": 1234, "disable_log_stats": True}
     shape = {
         "tensor_parallel_size": recipe.tensor_parallel_size,
         "pipeline_parallel_size": recipe.pipeline_parallel_size,
     }
     return {**defaults, **args, **shape, "model": recipe.model, "revision": recipe.revision}
+
+
+def _targets(adapter: Path) -> list[str] | None:
+    """What the adapter changes, where it is a list of names; None leaves it to vLLM, which makes ready for anything.
+
+    With an output layer made ready vLLM on CPU cannot tell log-likelihoods: its engine ends.
+    """
+    try:
+        targets = json.loads((adapter / "adapter_config.json").read_text()).get("target_modules")
+    except (OSError, ValueError, AttributeError):
+        return None  # vLLM says what is wrong with it
+    listed = isinstance(targets, list) and all(isinstance(name, str) for name in targets)
+    return sorted(targets) if listed and targets else None
 
 
 def _check_length(llm: Any, args: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import ge
 from typing import Any, Protocol
 
 STOCK: Mapping[str, Any] = {"temperature": 0, "prompt_logprobs": 1, "max_tokens": 1, "detokenize": False}
@@ -28,10 +29,11 @@ def cut_left(context: Sequence[int], continuation: Sequence[int], max_length: in
 
 
 def scored(tokens: Sequence[int], rows: Sequence[Row], start: int) -> tuple[float, bool]:
-    """The sum over the tokens from `start` on, and whether each of them is a likeliest one."""
-    total, greedy = 0.0, True
-    for token, row in zip(tokens[start:], rows[start:], strict=True):
-        own = (row or {})[token].logprob
-        total += own
-        greedy = greedy and own >= max(each.logprob for each in (row or {}).values())
-    return total, greedy
+    """The sum over the tokens from `start` on, and whether each of them is a likeliest one.
+
+    Python's `sum`, since lm-eval has it: from 3.12 on its last bits are others than those of a loop.
+    """
+    places = [(token, row or {}) for token, row in zip(tokens[start:], rows[start:], strict=True)]
+    own = [row[token].logprob for token, row in places]
+    likeliest = [max(each.logprob for each in row.values()) for _, row in places]
+    return float(sum(own)), all(map(ge, own, likeliest))
