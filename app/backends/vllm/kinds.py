@@ -15,7 +15,6 @@ _MOST = 1000
 LOADED = ("auto", "hf", "safetensors", "pt", "fastsafetensors", "mistral", "sharded_state", "dummy")
 """Ways to read weights that write nothing, reach nobody and need no package of their own."""
 WRITES = frozenset({"cache_dir", "compile_cache_save_format", "debug_dump_path", "local_cache_dir"})
-IMPORTS = frozenset({"custom_ops", "inductor_passes", "pass_config", "post_grad_custom_post_pass"})
 _TOKEN_IDS = listed(whole(0), _MOST)
 
 
@@ -34,10 +33,10 @@ def _choice(values: tuple[Any, ...]) -> Kind:
 
 
 def _compilation(value: Any) -> Any:
-    """A level, or an object that neither writes files nor imports what it names."""
+    """A level, or an object that neither writes files nor names a backend to import."""
     if not isinstance(value, dict):
         return whole(0, 3).read(value)
-    if value.keys() & (WRITES | IMPORTS) or value.get("backend") not in (None, "", "eager", "inductor"):
+    if value.keys() & WRITES or value.get("backend") not in (None, "", "eager", "inductor"):
         raise ValueError
     return value
 
@@ -87,7 +86,7 @@ MODEL: Mapping[str, Kind] = {
     "block_size": whole(1, 4096),
     "code_revision": MODEL_ARGS["revision"],
     "compilation_config": Kind(
-        "a level from 0 to 3, or an object without passes, paths and backends of its own", _compilation
+        "a level from 0 to 3, or an object without paths and backends of its own", _compilation
     ),
     "cpu_offload_gb": number(0, 1e6),
     "decode_context_parallel_size": whole(1, 1024),
