@@ -89,7 +89,8 @@ class Autopsy:
         """Why the engine is given up: it is gone, silent for too long, or says that a process of its own has ended."""
         match end:
             case Died(process, exit_code):
-                found = self._of(exit_code, writers, loading=loading)
+                said_why = "" if exit_code == -signal.SIGKILL else self._log.text()
+                found = self._of(exit_code, writers, said_why, loading=loading)
                 said = _named(process, exit_code, found.message)
                 return EngineEnd(replace(found, message=said), exit_code in FROM_OUTSIDE)
             case Silence.STALLED:
@@ -103,7 +104,8 @@ class Autopsy:
         status = self._child.wait(END_SECONDS)
         if outgrew := self._child.outgrew:
             return EngineEnd(self._with_log(outgrown(f"the engine {outgrew}"), writers))
-        return EngineEnd(self._of(status, writers, loading=loading), status in FROM_OUTSIDE)
+        found = self._of(status, writers, self._log.text(), loading=loading)
+        return EngineEnd(found, status in FROM_OUTSIDE)
 
     def _stalled(self, *, loading: bool) -> Failure:
         what = "load its model" if loading else "answer a chunk"
@@ -111,12 +113,10 @@ class Autopsy:
         said = f"the engine did not {what} in {self._stall_seconds:g} s"
         return Failure(FailureCode.STALLED, said, hint=hint)
 
-    def _of(self, status: int | None, writers: Set[UUID], *, loading: bool) -> Failure:
-        """What the log says of an end."""
+    def _of(self, status: int | None, writers: Set[UUID], log_text: str, *, loading: bool) -> Failure:
+        """What the log says of an end; of a process that was killed it has only what others made of that."""
         killed = oom_kills() > self._oom_kills
-        found = classify(
-            self._texts, status, None, None, self._log.text(), loading=loading, oom_killed=killed
-        )
+        found = classify(self._texts, status, None, None, log_text, loading=loading, oom_killed=killed)
         return self._with_log(found, writers)
 
     def _with_log(self, failure: Failure, writers: Set[UUID]) -> Failure:

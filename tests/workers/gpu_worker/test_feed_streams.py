@@ -174,8 +174,21 @@ def test_a_process_that_the_log_names_is_named_once(world: World, feeding: Feeds
     one = streaming(feeding)
     take(one.peer, 1)
     one.peer.write("2026-11-27 04:01:24,570 engine ERROR a worker died unexpectedly (exit code: None)")
-    one.peer.say(Died("Worker_TP1", -9))
-    assert failure_of(one.ending()).message == "Worker_TP1 died unexpectedly (exit code: -9)"
+    one.peer.say(Died("Worker_TP1", -11))
+    assert failure_of(one.ending()).message == "Worker_TP1 died unexpectedly (exit code: -11)"
+
+
+def test_what_others_make_of_a_killed_process_is_not_the_cause(world: World, feeding: Feeds) -> None:
+    work(world, 1)
+    one = streaming(feeding)
+    take(one.peer, 1)
+    one.peer.write("Traceback (most recent call last):\n  x\nEOFError: Ran out of input")
+    one.peer.say(Died("EngineCore", -9))
+    failure = failure_of(one.ending())
+    assert (failure.code, failure.message) == (
+        FailureCode.ENGINE_DIED,
+        "EngineCore: the process was ended by SIGKILL",
+    )
 
 
 @pytest.mark.parametrize(("exit_code", "counts"), [(-9, (0, 1)), (-11, (1, 0)), (None, (1, 0))])
