@@ -78,12 +78,13 @@ def test_a_seed_gives_the_same_samples_whatever_is_answered_beside_them(
     assert len({text for texts in drawn[0] for text in texts}) > 4
 
 
+@pytest.mark.slow
 def test_jobs_share_a_warm_engine_and_one_is_cancelled_without_harm_to_the_other(
     vllm_stack: Stack, vllm_body: Body, vllm_references: References
 ) -> None:
     stays = vllm_stack.submit(vllm_body | LONG)
     goes = vllm_stack.submit(vllm_body | LONG | {"gen_kwargs": {"max_gen_toks": 100}, "priority": 1})
-    eventually(lambda: claimed_of(vllm_stack, stays) and claimed_of(vllm_stack, goes), 60, "both in hand")
+    eventually(lambda: claimed_of(vllm_stack, stays) and claimed_of(vllm_stack, goes), 240, "both in hand")
     assert vllm_stack.http.post(f"/jobs/{goes}/cancel").status_code == 200
     eventually(lambda: not claimed_of(vllm_stack, goes), 5, "the cancelled job's chunks given back")
     jobs = [vllm_stack.finished(job_id) for job_id in (stays, goes)]
