@@ -213,12 +213,11 @@ HUB_SIGNATURES = (
 HUB_BELOW = re.compile(r"\b(LocalEntryNotFoundError|OfflineModeIsEnabled)\b")
 """In the traceback of an exception that says something else: libraries take an absent answer for an absent file."""
 
-# Names that tracebacks give. NotImplementedError is one: torch, transformers and vLLM raise it for a model, a dtype or
-# a device that they do not support.
-REFUSED = re.compile(
-    r"(TypeError|ValueError|ImportError|ModuleNotFoundError|AttributeError|NotImplementedError)\b"
-)
-"""How a start fails that would fail the same way again: by what it was given, or by what its environment has not."""
+REFUSED = re.compile(r"(Type|Value|Import|ModuleNotFound|Attribute|NotImplemented)Error\b")
+"""How a start fails that would fail the same way again: by what it was given, or by what its environment has not.
+
+The last is what torch, transformers and vLLM raise for a model, a dtype or a device that they do not support.
+"""
 
 OPAQUE = re.compile(
     r"Engine core initialization failed|EngineDeadError|died unexpectedly|EngineCore encountered an issue"
