@@ -97,8 +97,8 @@ def test_an_engine_that_dies_says_which_process_did(tmp_path: Path, mode: dict[s
         said = []
         while (message := child.wire.receive(PATIENCE_SECONDS)) is not None:
             said.append(message)
-        assert said[-1] == Died("EchoCore", -9)
-        assert "EchoCore process died unexpectedly (exit code: -9)" in log.read_text()
+        assert said[-1] == Died("EchoCore", -11)
+        assert "EchoCore process died unexpectedly (exit code: -11)" in log.read_text()
         assert child.process.wait(PATIENCE_SECONDS) == 70
         settled = [message for message in said if isinstance(message, Answered)]
         assert len(settled) == (0 if mode else 1), "one that streams has several in its hands"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -51,8 +52,8 @@ def check_answering(args: Mapping[str, Any]) -> None:
 def check_request(args: Mapping[str, Any], request: Any, died: Callable[[str, int], None]) -> None:
     """Raise where the request is marked to fail; end the process where it is marked to, as an engine's core would."""
     if _is_marked(args.get("dies_on"), request):
-        died(PROCESS, -9)
-        log.error("%s process died unexpectedly (exit code: -9)", PROCESS)
+        died(PROCESS, -signal.SIGSEGV)
+        log.error("%s process died unexpectedly (exit code: %s)", PROCESS, -signal.SIGSEGV)
         os._exit(DEATH)
     if _is_marked(args.get("fail_on"), request):
         raise EchoError(f"asked to fail on {args['fail_on']!r}")
