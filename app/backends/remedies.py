@@ -22,8 +22,11 @@ class Limit(NamedTuple):
     least: int
 
 
-def server_remedies(limits: Mapping[str, Limit]) -> Remedies:
-    """Of engines that reserve a device's memory before they answer; `limits`: what bounds what they do at once."""
+def server_remedies(limits: Mapping[str, Limit], least_utilization: float = LEAST_UTILIZATION) -> Remedies:
+    """Of engines that reserve a device's memory before they answer.
+
+    `limits`: what bounds what they do at once; `least_utilization`: the share of a device that is worth trying.
+    """
 
     def remedy(engine: EngineSpec, failure: Failure, now: Circumstances) -> Remedy | None:
         match failure.code:
@@ -34,7 +37,7 @@ def server_remedies(limits: Mapping[str, Limit]) -> Remedies:
             case FailureCode.GPU_OUT_OF_MEMORY:
                 return less_at_once(engine, limits) or wider(engine, now)
             case FailureCode.ENGINE_START_FAILED if failure.facts.get("in_use"):
-                return less_utilization(engine, failure)
+                return less_utilization(engine, failure, least_utilization)
             case _:
                 return None
 
@@ -63,7 +66,7 @@ def less_at_once(engine: EngineSpec, limits: Mapping[str, Limit]) -> Remedy | No
     return Remedy(changed(engine, **less), change)
 
 
-def less_utilization(engine: EngineSpec, failure: Failure) -> Remedy | None:
+def less_utilization(engine: EngineSpec, failure: Failure, least: float) -> Remedy | None:
     """What others leave free, where the engine says how much that is; else a tenth less."""
     share = float(engine.args.get("gpu_memory_utilization") or _told_share(failure))
     less = round(share - 0.1, 2)
@@ -71,7 +74,7 @@ def less_utilization(engine: EngineSpec, failure: Failure) -> Remedy | None:
         case {"free_gib": int() | float() as free, "total_gib": int() | float() as total} if total > 0:
             left = int(100 * (free / total) - 1) / 100
             less = left if left < share else less
-    if less < LEAST_UTILIZATION:
+    if less < least:
         return None
     change = f"gpu_memory_utilization {share} -> {less}"
     return Remedy(changed(engine, gpu_memory_utilization=less), change)

@@ -5,13 +5,18 @@ from dataclasses import replace
 
 from app.backends.arguments import Wrong
 from app.backends.backend import Loading
+from app.backends.remedies import Limit, server_remedies
 from app.backends.vllm import BACKEND as VLLM
+from app.backends.vllm import LIMITS
 from app.backends.vllm.arguments import arguments
 from app.backends.vllm.files import file_faults
 from app.backends.vllm.names import NOT_ON_CPU
 
 HEADS = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 """Sizes of a head that vLLM's attention takes on a CPU (v1/attention/backends/cpu_attn.py)."""
+
+LEAST_SHARE = 0.05
+"""Of the host's memory, which is much: what is left of that may be enough to remember prompts in."""
 
 
 def _file_faults(loading: Loading) -> Iterator[Wrong]:
@@ -33,4 +38,7 @@ BACKEND = replace(
     stands_in_for="vllm",
     arguments=arguments(NOT_ON_CPU),
     files=_file_faults,
+    remedy=server_remedies(
+        LIMITS | {"max_num_batched_tokens": Limit(4096, 512)}, least_utilization=LEAST_SHARE
+    ),
 )

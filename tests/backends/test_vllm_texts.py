@@ -124,6 +124,10 @@ TOLD = {
         START,
         "again",
     ),
+    (
+        "RuntimeError",
+        "Insufficient space in /dev/shm for shared-memory allocation: 160 MiB required, 0 MiB free. Increase /dev/shm",
+    ): (START, "160 MiB of shared memory and more"),
     ("OSError", "[Errno 98] Address already in use"): (START, "VLLM_PORT"),
     ("OSError", "[Errno 28] No space left on device: '/psm_1'"): (START, "a disk of this host is full"),
 }

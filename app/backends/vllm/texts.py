@@ -24,7 +24,7 @@ _OTHERS_SHAPE = (
 MODEL_SIGNATURES = (
     sign(
         r"SafetensorError|Error while deserializing header|is not a valid JSON file|JSONDecodeError"
-        r"|(?:EOFError|UnpicklingError): |PytorchStreamReader failed",
+        r"|UnpicklingError: |PytorchStreamReader failed",
         _START,
         _DAMAGED,
         facts=_REFUSED,
@@ -106,6 +106,12 @@ HOST_SIGNATURES_OF_VLLM = (
         "others hold memory of this host: wait for them or end them, or lower gpu_memory_utilization (on CPU, the"
         " share of the host's memory) or VLLM_CPU_KVCACHE_SPACE",
         facts={"in_use": True},
+    ),
+    sign(
+        r"Insufficient space in /dev/shm for shared-memory allocation: (?P<needed_mib>\d+) MiB required",
+        _START,
+        "give the container {needed_mib} MiB of shared memory and more (shm_size, --shm-size), or free what lies in"
+        " /dev/shm",
     ),
     sign(
         r"Address already in use|EADDRINUSE",
