@@ -128,6 +128,10 @@ TOLD = {
         "RuntimeError",
         "Insufficient space in /dev/shm for shared-memory allocation: 160 MiB required, 0 MiB free. Increase /dev/shm",
     ): (START, "160 MiB of shared memory and more"),
+    (
+        "zmq.error.ZMQError",
+        'ipc path "/srv/long/tmp/28497798-61c6" is longer than 107 characters (sizeof(sockaddr_un.sun_path)).',
+    ): (START, "name a shorter one"),
     ("OSError", "[Errno 98] Address already in use"): (START, "VLLM_PORT"),
     ("OSError", "[Errno 28] No space left on device: '/psm_1'"): (START, "a disk of this host is full"),
 }

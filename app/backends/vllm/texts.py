@@ -114,6 +114,11 @@ HOST_SIGNATURES_OF_VLLM = (
         " /dev/shm",
     ),
     sign(
+        r"ipc path .* is longer than \d+ characters|AF_UNIX path too long",
+        _START,
+        "the gpu worker's folder for temporary files (TMPDIR) has too long a name for sockets: name a shorter one",
+    ),
+    sign(
         r"Address already in use|EADDRINUSE",
         _START,
         "another process listens on the port: leave VLLM_PORT and MASTER_PORT out of `env`, and vLLM takes a free one",
