@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from uuid import UUID
 
-from app.db.chunks import ChunkRepository
 from app.db.events import EventRepository
 from app.db.groups import GroupRepository
 from app.db.job_leases import JobLeaseRepository
 from app.db.jobs import JobRepository
-from app.db.outputs import SampleRepository
 from app.db.session import Sessions
 from app.domain.group import GroupView
 from app.domain.job import Job
 from app.domain.lease import Lease
+from app.services.remedies import begin_anew
 from app.workloads.lm_eval.reading.read import Submission
 
 
@@ -40,11 +39,9 @@ class BindingService:
                 engine=submission.engine.to_json(),
                 engine_key=submission.engine.key,
                 plan=submission.plan.to_json(),
-                requests_done=0,
             )
-            ChunkRepository(session).drop(lease.id, claimed=True)
-            SampleRepository(session).clear(lease.id)
             EventRepository(session).append(lease.id, "job.retrying", {"reason": reason})
+            begin_anew(session, lease, f"{submission.engine.backend} serves it now")
             job = JobRepository(session).get(lease.id)
         self._wake(lease.id)
         return job

@@ -72,18 +72,19 @@ class RemedyService:
             )
             EventRepository(session).append(lease.id, "job.retrying", change | {"replica": str(replica_id)})
             if remedy.changes_answers:
-                self._begin_anew(session, lease, remedy)
+                begin_anew(session, lease, remedy.change)
             job = JobRepository(session).get(lease.id)
         self._wake(lease.id)
         return job
 
-    def _begin_anew(self, session: Session, lease: Lease, remedy: Remedy) -> None:
-        """Forget what was cut and scored for the engine before; its stored answers stay, under its fingerprint."""
-        reason = f"preparing prompts anew: {remedy.change}"
-        ChunkRepository(session).drop(lease.id, claimed=True)
-        SampleRepository(session).clear(lease.id)
-        JobLeaseRepository(session).write(lease, phase=Phase.PREPARING, reason=reason, requests_done=0)
-        EventRepository(session).append(lease.id, "job.phase", {"phase": Phase.PREPARING, "reason": reason})
+
+def begin_anew(session: Session, lease: Lease, why: str) -> None:
+    """Forget what was cut and scored for the engine before; its stored answers stay, under its fingerprint."""
+    reason = f"preparing prompts anew: {why}"
+    ChunkRepository(session).drop(lease.id, claimed=True)
+    SampleRepository(session).clear(lease.id)
+    JobLeaseRepository(session).write(lease, phase=Phase.PREPARING, reason=reason, requests_done=0)
+    EventRepository(session).append(lease.id, "job.phase", {"phase": Phase.PREPARING, "reason": reason})
 
 
 def replanned(job: Job, remedy: Remedy, failure: Failure) -> Plan:

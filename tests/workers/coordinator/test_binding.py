@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from app.domain.job import Phase
 from app.settings import Settings
 from tests.workers.coordinator.peers import PLAN, Try, an_attempt
 from tests.workloads.lm_eval.reading.desk import Desk
@@ -55,6 +56,7 @@ def test_what_was_cut_for_another_backend_is_forgotten(early: Try) -> None:
     assert early.ends(*PLAN) == EngineChanged()
     assert early.job.engine.backend == "vllm-cpu"
     assert early.world.coordination.pending_keys(early.lease.id) == set()
+    assert (early.job.phase, early.told("job.phase")[-1]["phase"]) == (Phase.PREPARING, Phase.PREPARING)
 
 
 def test_a_worker_that_is_started_again_loses_no_job_to_another(early: Try) -> None:
