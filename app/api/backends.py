@@ -38,7 +38,7 @@ def _backend(services: Services, backend: Backend, groups: list[GroupView]) -> B
 
 
 def _installed(services: Services, backend: Backend, group: GroupView) -> list[InstalledOut]:
-    alive = datetime.now(UTC) - group.heartbeat_at < services.settings.lease
+    alive = group.alive(datetime.now(UTC), services.settings.lease)
     return [
         InstalledOut(
             group=group.name,

@@ -47,7 +47,6 @@ def _named(services: Services, name: str) -> GroupOut:
 
 def _group(services: Services, state: GroupState) -> GroupOut:
     group = state.group
-    silent = datetime.now(UTC) - group.heartbeat_at
     return GroupOut(
         name=group.name,
         host=group.host,
@@ -57,7 +56,7 @@ def _group(services: Services, state: GroupState) -> GroupOut:
         version=group.version,
         worker_started_at=group.worker_started_at,
         heartbeat_at=group.heartbeat_at,
-        alive=silent < services.settings.lease,
+        alive=group.alive(datetime.now(UTC), services.settings.lease),
         draining=group.drain_requested_at is not None,
         devices=[DeviceOut.model_validate(device) for device in group.devices],
         replicas=[

@@ -208,5 +208,6 @@ def _to_view(row: DeviceRow) -> DeviceView:
         state=DeviceState(row.state),
         reason=row.reason,
         replica_id=row.replica_id,
+        faulty=row.faulty_at is not None,
         **(traits | {"warnings": tuple(traits.get("warnings", ()))}),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from app.domain.replica import DeviceState
@@ -56,6 +56,8 @@ class DeviceView(DeviceReport):
     state: DeviceState
     reason: str | None
     replica_id: UUID | None
+    faulty: bool = False
+    """Its hardware failed: only an operator gives it back."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,10 @@ class GroupView:
     devices: tuple[DeviceView, ...]
     installed: tuple[BackendReport, ...] = ()
     """What is there on its host for its kind of devices, offered or not."""
+
+    def alive(self, now: datetime, ttl: timedelta) -> bool:
+        """Whether its worker was heard of within the time to live of a lease."""
+        return now - self.heartbeat_at < ttl
 
     @property
     def there(self) -> frozenset[str]:

@@ -165,6 +165,7 @@ def _describe(handle: Any, index: int, whole: Any, number: int | None = None) ->
     memory = _memory(handle)
     utilization = _reported(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle))
     capability = _reported(lambda: pynvml.nvmlDeviceGetCudaComputeCapability(whole))
+    remapped = _remapped(whole)
     return Gpu(
         index=index,
         uuid=pynvml.nvmlDeviceGetUUID(handle),
@@ -179,8 +180,8 @@ def _describe(handle: Any, index: int, whole: Any, number: int | None = None) ->
         slice=number,
         capability=capability and "{}.{}".format(*capability),
         numa_node=_numa_node(whole),
-        warnings=tuple(_warnings(whole)),
-        broken=_broken(whole),
+        warnings=tuple(_warnings(whole, remapped)),
+        broken="rows of its memory failed and cannot be replaced" if remapped[3] else None,
     )
 
 
@@ -202,18 +203,14 @@ def _numa_node(handle: object) -> int | None:
     return (bits & -bits).bit_length() - 1 if bits else None
 
 
-def _warnings(handle: object) -> Iterator[str]:
+def _warnings(handle: object, remapped: Sequence[int]) -> Iterator[str]:
     slowed = _reported(lambda: pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle)) or 0
     yield from dict.fromkeys(words for reason, words in SLOWED.items() if slowed & reason)
     kind, since = pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC
     if errors := _reported(lambda: pynvml.nvmlDeviceGetTotalEccErrors(handle, kind, since)):
         yield f"{errors} uncorrectable memory errors since its last reset"
-    if _remapped(handle)[2]:
+    if remapped[2]:
         yield "rows of its memory wait for a reset to be replaced"
-
-
-def _broken(handle: object) -> str | None:
-    return "rows of its memory failed and cannot be replaced" if _remapped(handle)[3] else None
 
 
 def _remapped(handle: object) -> tuple[int, int, int, int]:

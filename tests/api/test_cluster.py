@@ -46,6 +46,7 @@ def test_groups_show_devices(api: TestClient, group: UUID) -> None:
         "state": "free",
         "reason": None,
         "replica_id": None,
+        "faulty": False,
         "memory_bytes": 80 * GIB,
         "memory_used_bytes": GIB,
         "utilization_percent": 3.0,

@@ -71,7 +71,7 @@ def test_a_device_that_is_reported_as_broken_is_drained_until_an_operator_resume
     assert world.groups.beat("a", token, ["hf"], [lost]) == []
     [device] = world.groups.all()[0].group.devices
     assert (device.state, device.reason) == (DeviceState.DRAINED, "it fell off the bus")
-    assert (device.warnings, device.island) == (("hot",), 1)
+    assert (device.warnings, device.island, device.faulty) == (("hot",), 1, True)
     world.groups.resume("a")
     assert world.groups.beat("a", token, ["hf"], [lost]) == [], "it is still broken"
     world.groups.resume("a")

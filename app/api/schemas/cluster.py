@@ -21,6 +21,9 @@ class DeviceOut(Out):
     state: DeviceState
     reason: str | None
     replica_id: UUID | None
+    faulty: bool = Field(
+        description="Its hardware failed: only an operator gives it back, by resuming its group."
+    )
     memory_bytes: int | None
     memory_used_bytes: int | None
     utilization_percent: float | None

@@ -99,7 +99,7 @@ def _judge_device(device: DeviceVitals) -> Finding:
     if device.state in (DeviceState.FREE, DeviceState.HELD):
         advice = f"see `nvidia-smi -q`; `POST /v1/groups/{device.group}/drain` before you mend it"
         return warning(f"device {device.id}", "; ".join(device.warnings), advice)
-    says = f"{device.state}: {device.reason or 'no reason given'}"
+    says = "; ".join((f"{device.state}: {device.reason or 'no reason given'}", *device.warnings))
     if device.state is DeviceState.DIRTY:
         advice = (
             f"its worker (group {device.group}) gives it back once its memory is seen free, within seconds"

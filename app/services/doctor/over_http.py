@@ -64,6 +64,7 @@ def judge_told_groups(groups: Sequence[Json], version: str) -> list[Finding]:
             group["name"],
             DeviceState(device["state"]),
             device["reason"],
+            faulty=device.get("faulty", False),
             warnings=tuple(device.get("warnings", ())),
         )
         for group in groups
