@@ -6,7 +6,7 @@ Standard library only: the shim, which runs without packages, loads this file by
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,14 +25,14 @@ class Segments:
         self._theirs: set[int] = set()
         self._new: set[int] = set()
 
-    def look(self, pids: Iterable[int]) -> None:
-        """Note what they, who are all of them, have mapped while they live; costs little while no segment is new.
+    def look(self, pids: Callable[[], Iterable[int]]) -> None:
+        """Note what they, who are all of them, have mapped while they live; asks for them only where one is new.
 
         One that none of them has mapped at two looks is not theirs.
         """
         unknown = inodes(self._room).keys() - self._others - self._theirs
         if unknown:
-            self.note(pids)
+            self.note(pids())
             left = unknown - self._theirs
             self._others |= self._new & left
             self._new = left

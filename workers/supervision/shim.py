@@ -81,12 +81,12 @@ class Shim:
 
     def _look(self) -> None:
         if time.monotonic() >= self._look_at:
-            self._segments.look(descendants())
+            self._segments.look(descendants)
             self._look_at = time.monotonic() + LOOK_SECONDS
 
     def _kill(self) -> None:
         """First the command's group, at one blow: what forks for ever would outrun a walk from one to the next."""
-        self._segments.look(descendants())
+        self._segments.look(descendants)
         if self._main:
             with suppress(ProcessLookupError):
                 os.killpg(self._main, signal.SIGKILL)
@@ -146,7 +146,7 @@ class Shim:
 
     def _stop(self, grace_seconds: float) -> None:
         if self._main and self._kill_at == math.inf:
-            self._segments.look(descendants())
+            self._segments.look(descendants)
             os.killpg(self._main, signal.SIGTERM)
         self._kill_at = min(self._kill_at, time.monotonic() + grace_seconds)
 
