@@ -67,6 +67,7 @@ class GroupDevices:
         self._owned: dict[str, OwnedDevice] = {device.identity(host, self.group): device for device in owned}
         self._backends = InstalledBackends(settings, self.kind)
         gpus = [device.gpu for device in owned if device.gpu]
+        self._sliced = any(gpu.slice is not None for gpu in gpus)
         self._islands = {gpu.uuid: n for n, island in enumerate(islands(gpus)) for gpu in island}
 
     @property
@@ -92,7 +93,7 @@ class GroupDevices:
             return DeviceReport(identity, position, "CPU slot")
         return DeviceReport(
             identity,
-            gpu.index if gpu.slice is None else position,
+            position if self._sliced else gpu.index,
             gpu.name,
             gpu.memory_total_bytes,
             gpu.memory_used_bytes,

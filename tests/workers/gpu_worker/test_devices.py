@@ -8,7 +8,7 @@ from app.domain.engine_spec import EngineSpec
 from app.domain.ids import uuid7
 from app.domain.replica import Replica, ReplicaStatus
 from app.settings import Settings
-from tests.gpus.machine import Machine, gpu
+from tests.gpus.machine import Machine, gpu, mig
 from workers.gpu_worker.group import GroupDevices
 
 
@@ -28,6 +28,14 @@ def test_reports_say_what_a_device_is_and_how_it_stands(machine: Machine) -> Non
     assert [report.island for report in reports] == [0, 0, 1, 1]
     assert [report.numa_node for report in reports] == [0, 0, 1, 1]
     assert (reports[0].capability, reports[0].warnings) == ("9.0", ("slowed down by heat",))
+
+
+def test_devices_of_a_group_with_slices_are_numbered_in_order(machine: Machine) -> None:
+    machine(mig(0, 40, 20), gpu(1), gpu(2))
+    reports = GroupDevices(Settings(worker_group="a", worker_devices="2,0:0,1")).reports()
+    assert [report.index for report in reports] == [0, 1, 2]
+    reports = GroupDevices(Settings(worker_group="a", worker_devices="2,1")).reports()
+    assert [report.index for report in reports] == [2, 1]
 
 
 def test_a_gpu_that_falls_off_the_bus_is_reported_as_broken(machine: Machine) -> None:
