@@ -29,11 +29,6 @@ VLLM_DEFAULTS: Mapping[str, object] = {
 }
 """Of lm-eval's VLLM: to say them is to say nothing."""
 
-VLLM_IN_PROMPTS = frozenset(
-    {"chat_template_args", "enable_thinking", "tokenizer", "tokenizer_mode", "tokenizer_revision"}
-)
-"""What the requests themselves tell, or the tokenizer's content."""
-
 _READ_WHOLE = 16 << 20
 _BLOCK = 64 << 10
 _BLOCKS = 16
@@ -61,8 +56,7 @@ def _counting(engine: EngineRecipe, rules: EngineRules) -> set[str]:
     names = engine.args.keys() - set(rules.neutral)
     if rules.shapes is not PromptShapes.VLLM:
         return names
-    given = {name for name in names if engine.args[name] not in (None, VLLM_DEFAULTS.get(name))}
-    return given - VLLM_IN_PROMPTS
+    return {name for name in names if engine.args[name] not in (None, VLLM_DEFAULTS.get(name))}
 
 
 def tokenizer_content(engine: EngineRecipe, rules: EngineRules) -> str:

@@ -30,6 +30,8 @@ HOW_ALONE = frozenset({
     "jit_monitor_verbose", "enable_mm_processor_stats", "custom_histogram_buckets",
     # what lm-eval ignores
     "swap_space",
+    # what the requests themselves tell, or the tokenizer's content, which counts by itself
+    "chat_template_args", "enable_thinking", "tokenizer", "tokenizer_mode", "tokenizer_revision",
 })
 # fmt: on
 """Arguments of vLLM that no answer depends on beyond those of all backends. enforce_eager, compilation and the kernels'

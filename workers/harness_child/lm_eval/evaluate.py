@@ -162,19 +162,20 @@ class Evaluation:
                 self._chosen[name] = loading.chosen(name, self._order.spec)
                 self._limits[name] = loading.build(name, task, self._order.spec, self._lm)
                 check(task.instances, self._chosen[name])
-                self._known[name] = of_task(task) | self._noted(task)
-                self._judge(task)
+                settings = settings_of(task.instances)
+                self._known[name] = of_task(task) | self._noted(settings)
+                self._judge(settings)
                 self._ledger.enter(name, names.of(task.instances))
         if not self._tasks:
             raise all_failed(self._faults)
 
-    def _noted(self, task: Task) -> dict[str, Any]:
-        settings = map(json.loads, settings_of(task.instances))
-        return {"greedy_by_default": True} if any(map(self._lm.rules.greedy_by_default, settings)) else {}
+    def _noted(self, settings: list[str]) -> dict[str, Any]:
+        greedy = any(self._lm.rules.greedy_by_default(json.loads(text)) for text in settings)
+        return {"greedy_by_default": True} if greedy else {}
 
-    def _judge(self, task: Task) -> None:
+    def _judge(self, settings: list[str]) -> None:
         """Let the coordinator, which knows the backend, look at settings that no task had yet; TaskFailedError."""
-        for text in settings_of(task.instances):
+        for text in settings:
             if text not in self._judged:
                 self._link.tell(JudgeSettings(text))
                 self._judged[text] = self._intake.wait_for(SettingsJudged).faults

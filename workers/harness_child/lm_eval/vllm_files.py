@@ -21,8 +21,9 @@ def refuse_own_tokenizer(name: str, args: Mapping[str, Any]) -> None:
     mode, revision = args.get("tokenizer_mode") or "auto", args.get("tokenizer_revision")
     if mode not in MODES:
         raise JobFailedError(TOKENIZER_ERROR, f"tokenizer_mode {mode!r} is none of {', '.join(MODES)}")
-    mistral = has_file(name, revision, "consolidated*.safetensors")
-    if mode == "auto" and mistral and has_file(name, revision, "tekken.json", "tokenizer.model.v*"):
+    if mode != "auto" or not has_file(name, revision, "consolidated*.safetensors"):
+        return
+    if has_file(name, revision, "tekken.json", "tokenizer.model.v*"):
         raise JobFailedError(
             TOKENIZER_ERROR,
             f"vLLM reads {name} with mistral's own tokenizer, which evalq does not know",
