@@ -1,9 +1,12 @@
-"""The page about hardware and packages that lm-eval puts into its results (`pretty_env_info`)."""
+"""The packages of this environment, and the page about it that lm-eval puts into its results (`pretty_env_info`)."""
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from platform import python_version
 
 from torch.utils.collect_env import get_pretty_env_info
 
@@ -32,3 +35,14 @@ class Environment:
         except Exception as error:
             log.exception("the environment cannot be described")
             self._text = str(error)
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Python's, and those of the packages that are there."""
+    found = {"python": python_version()}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -10,9 +10,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from platform import python_version
 from typing import Any
 
 import torch
@@ -25,7 +23,7 @@ from lm_eval.models.utils_hf import clear_torch_cache
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from workers.engine_child.contract import ChunkResponses, Engine, OpenChunk, Reports
-from workers.engine_child.environment import Environment
+from workers.engine_child.environment import Environment, versions
 from workers.engine_child.hf.batch_size import BatchSizes, Shape, double_until_no_faster
 from workers.engine_child.hf.quantized import hflm
 from workers.engine_child.hf.sampling import drawn_apart
@@ -37,6 +35,8 @@ from workers.protocol.payload import RequestKind
 log = logging.getLogger(__name__)
 
 # What a CPU probe may take for the logits of a batch: HFLM holds them twice, as they come and as log-probabilities.
+PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "lm_eval", "peft", "bitsandbytes")
+
 PROBE_BYTES = 2 << 30
 
 
@@ -207,7 +207,7 @@ def _provenance(lm: Any) -> dict[str, Any]:
     config = lm.model.config
     cuda = lm.device.type == "cuda"
     return {
-        "versions": _versions(),
+        "versions": versions(PACKAGES),
         "device": str(lm.device),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if cuda else [],
         "cuda": torch.version.cuda if cuda else None,
@@ -233,13 +233,3 @@ def _quantization(config: Any) -> Any:
     """The settings the weights were quantized with, or "none"."""
     found: Any = getattr(config, "quantization_config", None)
     return found.to_dict() if isinstance(found, QuantizationConfigMixin) else found or "none"
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": python_version()}
-    for package in ("torch", "transformers", "accelerate", "tokenizers", "lm_eval", "peft", "bitsandbytes"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions

@@ -20,7 +20,8 @@ def load(order: Load, reports: Reports) -> Engine:
 
 def surroundings(order: Load) -> dict[str, str]:
     """Variables that vLLM is started with, unless the job or the worker's own environment has others."""
-    kept = {} if order.cache is None else {"VLLM_CACHE_ROOT": str(Path(order.cache, "vllm"))}
-    if order.cache is not None:  # else among the temporary files, which go with this process
-        kept["TORCHINDUCTOR_CACHE_DIR"] = str(Path(order.cache, "vllm", "inductor"))
-    return {"VLLM_NO_USAGE_STATS": "1", **kept}
+    told = {"VLLM_NO_USAGE_STATS": "1"}
+    if order.cache is None:
+        return told
+    cache = Path(order.cache, "vllm")
+    return told | {"VLLM_CACHE_ROOT": str(cache), "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor")}

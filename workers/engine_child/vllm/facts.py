@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from importlib.metadata import PackageNotFoundError, version
-from platform import python_version
 from typing import Any
 
 import torch
 from vllm.config import set_current_vllm_config
 from vllm.platforms import current_platform
 from vllm.v1.attention.selector import get_attn_backend
+
+from workers.engine_child.environment import versions
 
 PACKAGES = (
     "vllm",
@@ -31,7 +31,7 @@ def facts(config: Any) -> dict[str, Any]:
     model, parallel = config.model_config, config.parallel_config
     device = str(config.device_config.device_type)
     return {
-        "versions": _versions(),
+        "versions": versions(PACKAGES),
         "device": device,
         "gpus": _gpus(parallel.world_size) if device == "cuda" else [],
         "cuda": torch.version.cuda,
@@ -73,13 +73,3 @@ def _attention(config: Any) -> str | None:
 
 def _plain(dtype: Any) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions

@@ -49,7 +49,7 @@ def arguments(recipe: EngineRecipe) -> dict[str, Any]:
     if "max_batch_size" in recipe.args:
         args.setdefault("max_num_seqs", recipe.args["max_batch_size"])
     if recipe.args.get("lora_local_path"):
-        args |= {"enable_lora": True, "max_lora_rank": int(args.get("max_lora_rank", 16))}
+        args |= {"enable_lora": True, "max_lora_rank": int(args.get("max_lora_rank") or 16)}
         args.setdefault("lora_target_modules", _targets(Path(recipe.args["lora_local_path"])))
     defaults = {"dtype": "auto", "seed": 1234, "disable_log_stats": True}
     shape = {

@@ -38,9 +38,9 @@ class VLLMEngine:
         self._max_length = engine.model_config.max_model_len
         self._writer = Writer(
             max_length=self._max_length,
-            max_gen_toks=int(args.get("max_gen_toks", 256)),
+            max_gen_toks=int(args.get("max_gen_toks") or 256),
             eos=_eos(llm.get_tokenizer()),
-            truncation_side=args.get("truncation_side", "left"),
+            truncation_side=args.get("truncation_side") or "left",
             think_end_token=args.get("think_end_token"),
         )
         lora = _lora(args)
