@@ -9,22 +9,20 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import click
 
 from app.cli.settings_files import bounded, looks_like_yaml, read_settings, read_text, settings_of
 from app.cli.terminal import CliError
+from app.client.calls import Json
 from app.client.exit_codes import Exit
 from app.workloads.lm_eval.command.command_line import parse_command
-from app.workloads.lm_eval.command.launchers import LM_EVAL, OWN_LAUNCHERS, base
+from app.workloads.lm_eval.command.launchers import STARTERS, base, is_python
 from app.workloads.lm_eval.command.processes import is_launchers
 from app.workloads.lm_eval.command.variables import ASSIGNMENT
 
-Json = dict[str, Any]
 SAFE_WAY = "a text of several lines is pasted safely so: evalq submit - <<'END', the text, and END in a line of its own"
 _NOT_LM_EVALS = frozenset({"--watch", "--wait", "--dry-run", "--idempotency-key", "--set"})
-_STARTING = LM_EVAL | OWN_LAUNCHERS | {"srun", "time", "env", "nohup", "uv", "docker", "conda"}
 
 
 class PastingCommand(click.Command):
@@ -58,8 +56,8 @@ def _first_word(args: Sequence[str], valued: set[str]) -> int | None:
 
 def starts_a_command(word: str) -> bool:
     """Whether a word is a program that starts evaluations, or an assignment before one."""
-    is_python = re.fullmatch(r"python[\d.]*", base(word)) is not None
-    return base(word) in _STARTING or is_python or ASSIGNMENT.fullmatch(word) is not None
+    program = base(word)
+    return program in STARTERS or is_python(program) or ASSIGNMENT.fullmatch(word) is not None
 
 
 @dataclass

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from app.cli.output import columns
+from app.client.calls import Json
 from app.domain.visible import one_line
 
-Json = dict[str, Any]
 _MOST_TASKS = 10
 
 

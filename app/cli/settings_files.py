@@ -12,12 +12,12 @@ from typing import Any
 import yaml
 
 from app.cli.terminal import CliError
+from app.client.calls import Json
 from app.client.exit_codes import Exit
 from app.domain.visible import one_line
 from app.workloads.lm_eval.command.flags import BY_NAME
 from app.workloads.lm_eval.command.processes import is_launchers
 
-Json = dict[str, Any]
 MOST_CHARACTERS = 1024 * 1024
 _MOST_SETTINGS = 64 * 1024
 _FIRST_LINE = re.compile(

@@ -64,6 +64,8 @@ def test_words_need_no_dashes_before_them(evalq: Evalq, api: FakeApi) -> None:
         COMMAND.split(),
         ["A=1", *COMMAND.split()],
         ["accelerate", "launch", "-m", *COMMAND.split()],
+        ["poetry", "run", *COMMAND.split()],
+        ["timeout", "60", *COMMAND.split()],
     ):
         assert evalq("submit", "-q", *words).exit_code == 0
         assert api.seen.pop().body == {"command": shlex.join(words)}

@@ -23,6 +23,8 @@ _RUNNERS: Mapping[str, tuple[str, ...]] = {
 """Programs that start another one with these subcommands only."""
 _CONTAINERS = frozenset({"docker", "podman", "singularity", "apptainer"})
 _CLUSTER = {"mpirun": "MPI", "mpiexec": "MPI", "deepspeed": "DeepSpeed", "ssh": "remote", "pdsh": "remote"}
+STARTERS = LM_EVAL | OWN_LAUNCHERS | _WRAPPERS | _RUNNERS.keys() | _CLUSTER.keys()
+"""Programs that a command for lm-eval may begin with, beside Python."""
 _NAMED_BEFORE = frozenset({"-n", "--name", "-p", "--prefix", "-w", "--workdir", "-u", "--user", "--network"})
 """Options whose value may be called as lm-eval is."""
 _LAUNCHERS_OWN = re.compile(
@@ -72,6 +74,11 @@ def base(word: str) -> str:
     return PurePosixPath(word).name
 
 
+def is_python(program: str) -> bool:
+    """Whether it is the interpreter, of any version."""
+    return re.fullmatch(r"python[\d.]*", program) is not None
+
+
 def set_environment(variables: Mapping[str, str], launch: Launch) -> None:
     """Take assignments over; refuse credentials without repeating them, read device lists as numbers."""
     for name, value in variables.items():
@@ -114,8 +121,7 @@ def _starters(words: Sequence[str]) -> bool:
     inner = [base(word) for word in words[1:] if base(word) in _RUNNERS or base(word) in ("pip", "pip3")]
     if name in _WRAPPERS and inner:
         return _starters(words[[base(word) for word in words].index(inner[0]) :])
-    is_python = re.fullmatch(r"python[\d.]*", name) is not None
-    return name in _WRAPPERS | OWN_LAUNCHERS | _CLUSTER.keys() or (is_python and not inner)
+    return name in _WRAPPERS | OWN_LAUNCHERS | _CLUSTER.keys() or (is_python(name) and not inner)
 
 
 def _read_before(words: Sequence[str], launch: Launch) -> None:

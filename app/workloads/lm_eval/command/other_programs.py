@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from app.errors import FaultyField as Fault
-from app.workloads.lm_eval.command.launchers import OWN_LAUNCHERS, base, program_of
+from app.workloads.lm_eval.command.launchers import OWN_LAUNCHERS, base, is_python, program_of
 from app.workloads.lm_eval.command.shell_blocks import Command
 from app.workloads.lm_eval.command.variables import brief
 
@@ -52,7 +52,7 @@ def _why_not(words: Sequence[str]) -> str | None:
     script = next((word for word in words if _SCRIPT.fullmatch(word) and "=" not in word), None)
     if program in _QUEUES:
         return f"{program} hands a script to a queue of its own: paste the script itself (evalq submit {_name(script)})"
-    starts = program in _STARTING or re.fullmatch(r"python[\d.]*", program) or program == base(script or "")
+    starts = program in _STARTING or is_python(program) or program == base(script or "")
     if starts and any(word in ("...", "\u2026") for word in words):
         return LEFT_OUT
     if script and starts and _TRAINING.search(base(script)):

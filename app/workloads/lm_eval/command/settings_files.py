@@ -8,18 +8,10 @@ from typing import Any
 from app.arguments.syntax import parse_gen_kwargs, parse_model_args
 from app.errors import FaultyField as Fault
 from app.workloads.lm_eval.command.flag_values import PAIRS, READERS, Fields, refuse_credentials
-from app.workloads.lm_eval.command.flags import BY_NAME, Fate
+from app.workloads.lm_eval.command.flags import BY_NAME, FLAGS, Fate
 from app.workloads.lm_eval.command.processes import is_launchers
 
-_SWITCHES = frozenset(
-    {
-        "apply_chat_template",
-        "fewshot_as_multiturn",
-        "predict_only",
-        "trust_remote_code",
-        "confirm_run_unsafe_code",
-    }
-)
+_SWITCHES = frozenset(flag.name for flag in FLAGS if flag.fate is Fate.FIELD and flag.arity in (0, "?"))
 _ABOVE_ARGUMENTS = "trust_remote_code"
 """Goes into the model's arguments, whichever comes first in the file."""
 _MOST_WORDS = 2000
