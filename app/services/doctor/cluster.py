@@ -117,19 +117,24 @@ def judge_jobs(
     running: Sequence[JobVitals], groups: Sequence[GroupVitals], lease: timedelta, stall: timedelta
 ) -> list[Finding]:
     """A finding for each job that does not move, and says why as far as can be told."""
-    offered = {backend for group in groups if group.silent <= lease for backend in group.backends}
-    stuck = [found for job in running if (found := _judge_job(job, offered, lease, stall))]
+    heard = [group for group in groups if group.silent <= lease]
+    stuck = [found for job in running if (found := _judge_job(job, heard, lease, stall))]
     return stuck or [ok("jobs", "none is stuck")]
 
 
-def _judge_job(job: JobVitals, offered: set[str], lease: timedelta, stall: timedelta) -> Finding | None:
+def _judge_job(
+    job: JobVitals, groups: Sequence[GroupVitals], lease: timedelta, stall: timedelta
+) -> Finding | None:
     check = f"job {job.id}"
     if job.overdue is not None and job.overdue > lease:
         says = f"its lease ended {job.overdue.total_seconds():.0f} s ago and nobody took it up"
         return fault(check, says, "the scheduler does that: see its log")
     if job.ignored is not None and job.ignored > UNCLAIMED:
         return fault(check, "asked to stop and still running", "see the log of its coordinator")
-    if job.phase is Phase.WAITING_FOR_GPU and job.backend not in offered:
+    if job.phase is Phase.WAITING_FOR_GPU and not any(job.backend in group.backends for group in groups):
+        if broken := next((group for group in groups if job.backend in group.unusable), None):
+            says = f"its backend {job.backend} does not work on group {broken.name}"
+            return warning(check, says, f"mend it there: {broken.unusable[job.backend]}")
         advice = f"run `evalq backends install {job.backend}` on a host with a gpu worker"
         return warning(check, f"no running group has its backend {job.backend}", advice)
     if job.phase is Phase.EVALUATING and job.quiet > stall:

@@ -152,6 +152,16 @@ def test_jobs_that_do_not_move(job: JobVitals, state: str) -> None:
     assert worst(judge_jobs([job], [GROUP], LEASE, STALL)) == state
 
 
+def test_a_backend_that_does_not_work_is_not_to_be_installed_again() -> None:
+    broken = replace(GROUP, unusable={"vllm": "finds no GPU"})
+    waiting = replace(JOB, phase=Phase.WAITING_FOR_GPU, backend="vllm")
+    [found] = judge_jobs([waiting], [broken], LEASE, STALL)
+    assert (found.says, found.advice) == (
+        "its backend vllm does not work on group a",
+        "mend it there: finds no GPU",
+    )
+
+
 @pytest.mark.parametrize(
     ("body", "told"),
     [('{"title": "Not ready", "detail": "broker: refused"}', "broker: refused"), ("<html>", "<html>")],
