@@ -15,9 +15,9 @@ _HEAD = """# Commands of the guides
 
 What evalq makes of every evaluation command in the guides that `tests/documents` holds, read without a shell and
 whether or not its backend is installed: how wide one engine is, how many replicas share the requests, and what evalq
-does otherwise than the command. Where a command leaves a number open, the planner takes the fewest GPUs that hold the
-model, and as many replicas as are free and worth their loading. A model or a task that does not exist is told beside
-it.
+does otherwise than the command. Where a command leaves a number open, a replica has one GPU, with `parallelize=True` as
+few as hold a model whose size is known, and as many replicas are taken as are free and worth their loading. A model or
+a task that does not exist is told beside it.
 
 To see the plan of any of them: `evalq plan - <<'END'`, the command, and `END` in a line of its own.
 `python -m tests.documents.page` writes this page from the table that the tests hold the reading against.
@@ -55,7 +55,7 @@ def _plan(row: Expected) -> str:
 
 
 def _open_width(row: Expected) -> str:
-    return "the fewest GPUs that hold it" if row.model_args.get("parallelize") else "1 GPU"
+    return "as few GPUs as hold it, if known" if row.model_args.get("parallelize") else "1 GPU"
 
 
 def _widths_told(row: Expected) -> list[str]:

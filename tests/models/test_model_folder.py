@@ -196,7 +196,6 @@ _SAID = (
     "torch_dtype",
     "head_dim",
     "multi_query",
-    "model_type",
     "tie_word_embeddings",
     "intermediate_size",
     "kv_lora_rank",
