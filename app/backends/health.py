@@ -51,18 +51,19 @@ def look_at(name: str, cache_dir: Path, kind: str | None = None) -> BackendRepor
     environment = environment_path(name, cache_dir)
     seen = _remembered(environment)
     if seen is None or seen.trouble(kind, backend):
-        seen = _looked_at(backend, environment, python_of(name, cache_dir))
+        size = seen.size_bytes if seen else size_of(environment)
+        seen = _looked_at(backend, environment, python_of(name, cache_dir), size)
         if seen.problem is None:
             _remember(environment, seen)
     return BackendReport(name, seen.versions, seen.size_bytes, seen.trouble(kind, backend))
 
 
-def _looked_at(backend: Backend, environment: Path, python: Path) -> _Seen:
+def _looked_at(backend: Backend, environment: Path, python: Path, size_bytes: int) -> _Seen:
     installed_at = _installed_at(environment)
     answer = _ask(backend, python)
     return _Seen(
         installed_at=installed_at,
-        size_bytes=size_of(environment),
+        size_bytes=size_bytes,
         versions=answer.get("versions", {}),
         problem=answer["problem"],
         no_gpu=answer.get("no_gpu"),

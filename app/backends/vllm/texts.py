@@ -10,6 +10,7 @@ from app.backends.signatures import (
     FailureTexts,
     sign,
 )
+from app.backends.vllm.names import CHOICES
 from app.domain.failure import FailureCode
 
 _START, _MISSING = FailureCode.ENGINE_START_FAILED, FailureCode.MODEL_NOT_FOUND
@@ -47,7 +48,7 @@ MODEL_SIGNATURES = (
     sign(
         r"LoRA rank (?P<rank>\d+) is greater than max_lora_rank",
         _START,
-        "set max_lora_rank to {rank} or the next of 1, 8, 16, 32, 64, 128, 256, 320, 512",
+        f"set max_lora_rank to {{rank}} or the next of {', '.join(map(str, CHOICES['max_lora_rank']))}",
         facts=_REFUSED,
     ),
     sign(

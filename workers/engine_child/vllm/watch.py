@@ -60,7 +60,7 @@ class Guard:
         self._over.set()
 
     def explain(self) -> None:
-        """Where vLLM says that its engine is dead: ends all if a process of its own did, in loading only by a signal."""
+        """Where vLLM says that its engine is dead: ends all if a process of its own did, loading only by a signal."""
         self._thread.join(GRACE_SECONDS + 2 * LOOK_SECONDS)
 
     def _run(self) -> None:
