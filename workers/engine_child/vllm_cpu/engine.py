@@ -16,7 +16,9 @@ SIZED_BY = frozenset({"gpu_memory_utilization", "kv_cache_memory_bytes"})
 
 
 def load(order: Load, reports: Reports) -> Engine:
-    """As vllm's."""
+    """As vllm's; ValueError for a pipeline: vLLM 0.32 loads one on CPUs, and ends at the first request."""
+    if order.engine.pipeline_parallel_size > 1:
+        raise ValueError("vLLM answers nothing over a pipeline on CPUs: take tensor_parallel_size instead")
     for name, value in surroundings(order).items():
         os.environ.setdefault(name, value)
     return load_vllm(order, reports)
