@@ -42,6 +42,8 @@ def values(answered: Answered) -> list[Any]:
 class Supervisor:
     """Sends chunks to a running child and reads what it says."""
 
+    patience_seconds = PATIENCE_SECONDS
+
     def __init__(self, connection: Connection, process: subprocess.Popen[bytes]) -> None:
         self.connection = connection
         self.process = process
@@ -73,7 +75,7 @@ class Supervisor:
         return chunk
 
     def receive(self) -> FromEngine:
-        message = self.wire.receive(PATIENCE_SECONDS)
+        message = self.wire.receive(self.patience_seconds)
         assert message is not None, "the engine child is gone"
         return message
 
