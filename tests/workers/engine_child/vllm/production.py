@@ -77,11 +77,10 @@ class Engine:
                 said.append(message)
         return said
 
-    def work(self) -> UUID:
+    def work(self, prompts: int = 10) -> UUID:
         """Give it generations, and see it make tokens."""
-        chunk = self.line.send_chunk(
-            "generate_until", [[0, 5, each] for each in range(2, 12)], gen_kwargs=LONG
-        )
+        asked = [[0, 5, 2 + each % 20] for each in range(prompts)]
+        chunk = self.line.send_chunk("generate_until", asked, gen_kwargs=LONG)
         while not (isinstance(message := self.line.receive(), Progressed) and message.tokens):
             pass
         return chunk

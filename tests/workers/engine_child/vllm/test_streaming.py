@@ -20,6 +20,8 @@ from workers.protocol.engine import Answered, ChunkFailed, Died, Draws, Drop, Lo
 
 from .production import LONG, Engine, vllm_engine
 
+MANY = 200
+"""Generations that take far longer than a drop."""
 PAIRS = [[[0, 5, 6, 7], [8]], [[0, 5, 6], [7, 8]], [[0, 9], [10]]]
 
 
@@ -56,7 +58,7 @@ def test_tokens_of_one_long_generation_are_told_while_it_runs(engine: Engine) ->
 
 
 def test_a_dropped_chunk_leaves_and_the_others_go_on(engine: Engine) -> None:
-    dropped = engine.work()
+    dropped = engine.work(prompts=MANY)
     kept = engine.line.send_chunk("loglikelihood", PAIRS)
     engine.line.wire.send(Drop((dropped,)))
     last = engine.line.send_chunk("loglikelihood", PAIRS[:1])
@@ -66,7 +68,7 @@ def test_a_dropped_chunk_leaves_and_the_others_go_on(engine: Engine) -> None:
 def test_the_child_hears_while_vllm_says_nothing(engine: Engine) -> None:
     """As in the midst of a prompt that takes minutes: here its core is stopped for a moment."""
     core = engine.processes()["EngineCore"]
-    dropped = engine.work()
+    dropped = engine.work(prompts=MANY)
     os.kill(core, signal.SIGSTOP)
     refused = engine.line.send_chunk("generate_until", [[0, 5]], gen_kwargs={"until": [], "num_beams": 2})
     failed = engine.line.failed()
@@ -104,7 +106,7 @@ def test_a_killed_core_is_named_and_leaves_nothing(engine: Engine) -> None:
     processes, segments = engine.processes(), engine.segments()
     assert {"EngineCore", "Worker"} <= set(processes)
     assert segments
-    engine.work()
+    engine.work(MANY)
     os.kill(processes["EngineCore"], signal.SIGKILL)
     assert engine.last() == [Died("EngineCore", -signal.SIGKILL)]
     assert engine.child.wait_gone(20)
