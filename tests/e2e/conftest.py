@@ -18,7 +18,6 @@ from tests.tiny_models import hf_python, tiny_gguf, tiny_llama, tiny_vllm_llama,
 JOB_TASKS = ["e2e_group", "e2e_generate"]
 BATCH_SIZE = 4
 NARROW_LIMIT = 25
-VLLM_TASKS = ["e2e_choice", "e2e_generate"]
 VLLM_ARGS: Mapping[str, Any] = {
     "dtype": "float32",
     "enforce_eager": True,
@@ -27,11 +26,12 @@ VLLM_ARGS: Mapping[str, Any] = {
     "max_model_len": 128,
 }
 """Of the engine that all tests share. Some prompts are longer."""
+VLLM_LOADING_SECONDS = 600.0
 VLLM_RUNS: Mapping[str, Sequence[str]] = {
-    "plain": [",".join(VLLM_TASKS)],
-    "cut": [",".join(VLLM_TASKS), "--limit", "20", "--num_fewshot", "6", "--gen_kwargs", "max_gen_toks=120"],
+    "plain": [",".join(JOB_TASKS)],
+    "cut": [",".join(JOB_TASKS), "--limit", "20", "--num_fewshot", "6", "--gen_kwargs", "max_gen_toks=120"],
     "chat": [
-        ",".join(VLLM_TASKS),
+        ",".join(JOB_TASKS),
         "--limit",
         "20",
         "--apply_chat_template",
@@ -108,14 +108,16 @@ def body(model: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="package")
 def vllm_stack(
-    postgres: Postgres, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+    postgres: Postgres, redis_url: str, vllm_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
-    """The same with vLLM, whose engine takes so long to load that all tests use one: it stays warm between them."""
+    """The same with vLLM, whose engine takes so long to load that all tests use one: it is warm, and stays so."""
     vllm_python(Settings().cache_dir)
     folder = tmp_path_factory.mktemp("vllm-stack")
     with postgres.database() as database_url:
         env = settings(database_url, redis_url, folder, Settings().cache_dir / "models")
         with Stack(env | {"EVALQ_LEASE_SECONDS": "8", "EVALQ_RESEND_SECONDS": "2"}, folder) as running:
+            job_id = running.submit(_vllm_job(vllm_model) | {"limit": 1})
+            assert running.finished(job_id, VLLM_LOADING_SECONDS)["status"] == "succeeded"
             yield running
 
 
@@ -127,10 +129,14 @@ def vllm_model() -> Path:
 @pytest.fixture
 def vllm_body(vllm_model: Path) -> dict[str, Any]:
     """A job for the engine that stays warm; it reuses nothing."""
+    return _vllm_job(vllm_model)
+
+
+def _vllm_job(model: Path) -> dict[str, Any]:
     return {
         "model": "vllm",
-        "model_args": {"pretrained": str(vllm_model), **VLLM_ARGS},
-        "tasks": VLLM_TASKS,
+        "model_args": {"pretrained": str(model), **VLLM_ARGS},
+        "tasks": JOB_TASKS,
         "replicas": 1,
         "reuse_responses": False,
     }

@@ -9,10 +9,12 @@ import pytest
 
 from tests.client import eventually
 from tests.e2e.comparison import assert_same
-from tests.e2e.conftest import VLLM_TASKS
+from tests.e2e.conftest import JOB_TASKS
 from tests.e2e.stack import Stack
 from tests.gpu.difference import outcome
 from tests.reference import Reference
+
+pytestmark = pytest.mark.timeout(900)  # the first one loads the engine
 
 Body = dict[str, Any]
 References = dict[str, Reference]
@@ -72,7 +74,7 @@ def test_a_seed_gives_the_same_samples_whatever_is_answered_beside_them(
     vllm_stack: Stack, vllm_body: Body
 ) -> None:
     sampled = vllm_body | {"tasks": ["e2e_generate"], "limit": 8, "gen_kwargs": SAMPLED, "seed": 5}
-    others: tuple[Body, ...] = ({}, {"tasks": VLLM_TASKS}, {"limit": 20}, {"seed": [5, 5, 6, 5]})
+    others: tuple[Body, ...] = ({}, {"tasks": JOB_TASKS}, {"limit": 20}, {"seed": [5, 5, 6, 5]})
     drawn = [samples(vllm_stack, vllm_stack.run(sampled | other)["id"])[:8] for other in others]
     assert drawn[0] == drawn[1] == drawn[2] != drawn[3]
     assert len({text for texts in drawn[0] for text in texts}) > 4
