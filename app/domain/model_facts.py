@@ -28,6 +28,8 @@ class ModelFacts:
     vocab_size: int | None = None
     max_positions: int | None = None
     sliding_window: int | None = None
+    windowed_layers: int | None = None
+    """Layers that keep no more than the window in their cache."""
     num_experts: int | None = None
     latent_width: int | None = None
     """Numbers of cache a layer keeps for a token, where attention is latent (MLA): all heads share them."""
@@ -45,6 +47,4 @@ class ModelFacts:
     """What its configuration says anything of."""
     source: str = ""
     """Where the size comes from, in words."""
-    certain: bool = True
-    """Whether they are of this very model, so that one may be refused for them."""
     faults: tuple[FaultyField, ...] = ()

@@ -11,6 +11,8 @@ MOST_OF_ANYTHING = 2**53
 LENGTH_NAMES = ("n_positions", "max_position_embeddings", "n_ctx")
 _INTERMEDIATE = ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size")
 _EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
+_EVERY_SO_MANY = {"gemma2": 2, "gemma3": 6, "gemma3_text": 6, "gpt_oss": 2, "cohere2": 4}
+"""One layer of so many has no window, where a configuration does not say which."""
 
 
 def facts_of(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -18,18 +20,20 @@ def facts_of(config: Mapping[str, Any]) -> dict[str, Any]:
     text = text_config(config)
     heads = first(text, ("num_attention_heads", "n_head", "num_heads", "n_heads"))
     hidden = first(text, ("hidden_size", "n_embd", "d_model", "dim"))
-    windowed = text.get("use_sliding_window") is not False
+    layers = first(text, ("num_hidden_layers", "n_layer", "num_layers", "n_layers"))
+    window = None if text.get("use_sliding_window") is False else first(text, ("sliding_window",))
     return {
         "config_names": frozenset(config),
         "architecture": _architecture(config),
         "num_attention_heads": heads,
         "num_key_value_heads": _key_value_heads(text, heads),
-        "num_layers": first(text, ("num_hidden_layers", "n_layer", "num_layers", "n_layers")),
+        "num_layers": layers,
         "hidden_size": hidden,
         "intermediate_size": first(text, _INTERMEDIATE) or (4 * hidden if hidden else None),
         "head_dim": first(text, ("head_dim",)) or (hidden // heads if hidden and heads else None),
         "vocab_size": first(text, ("vocab_size", "padded_vocab_size")),
-        "sliding_window": first(text, ("sliding_window",)) if windowed else None,
+        "sliding_window": window,
+        "windowed_layers": _windowed(text, layers) if window and layers else None,
         "num_experts": first(text, _EXPERTS),
         "latent_width": _latent_width(text),
         "dtype": _dtype(text) or _dtype(config),
@@ -63,6 +67,16 @@ def _key_value_heads(config: Mapping[str, Any], heads: int | None) -> int | None
     if config.get("multi_query") is True and not config.get("new_decoder_architecture"):
         return 1
     return first(config, ("num_key_value_heads", "num_kv_heads", "n_head_kv")) or heads
+
+
+def _windowed(config: Mapping[str, Any], layers: int) -> int:
+    """Layers with the window: those that are listed, all but every so many, or all."""
+    kinds = config.get("layer_types")
+    if isinstance(kinds, list):
+        return min(layers, kinds.count("sliding_attention"))
+    usual = _EVERY_SO_MANY.get(str(config.get("model_type")), 0)
+    pattern = first(config, ("sliding_window_pattern", "_sliding_window_pattern")) or usual
+    return layers - layers // pattern if pattern else layers
 
 
 def _latent_width(config: Mapping[str, Any]) -> int | None:

@@ -71,7 +71,6 @@ def _facts(model: KnownModel, quantization: str | None) -> ModelFacts:
         parameters=model.parameters,
         quantizable=count.quantizable if count else None,
         source=f"the table of well-known models ({model.names[0]})",
-        certain=False,
     )
 
 

@@ -67,7 +67,7 @@ def _gguf_facts(path: Path) -> ModelFacts:
         num_layers=header.number("block_count"),
         hidden_size=hidden,
         head_dim=header.number("attention.key_length") or (hidden // heads if hidden and heads else None),
-        vocab_size=header.number("vocab_size"),
+        vocab_size=header.number("vocab_size") or first(header.values, ("tokenizer.ggml.tokens",)),
         max_positions=header.number("context_length"),
         parameters=header.parameters,
         weight_bytes=path.stat().st_size,

@@ -35,6 +35,7 @@ def test_a_file_says_what_memory_and_parallelism_need(file: Path) -> None:
     assert (facts.architecture, facts.parameters, facts.weight_bytes) == ("llama", 64 * 11, len(WHOLE))
     assert (facts.num_attention_heads, facts.num_key_value_heads, facts.head_dim) == (32, 8, 64)
     assert (facts.num_layers, facts.hidden_size, facts.max_positions) == (16, 2048, 8192)
+    assert facts.vocab_size == 3
 
 
 def test_a_file_that_was_cut_off_anywhere_is_refused(file: Path) -> None:

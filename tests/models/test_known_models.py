@@ -43,7 +43,6 @@ def test_a_well_known_model_is_known_by_its_name(
     assert facts is not None
     assert (facts.parameters, facts.max_positions, facts.quantization) == (parameters, length, quantization)
     assert facts.source.startswith("the table of well-known models (")
-    assert not facts.certain
 
 
 @pytest.mark.parametrize(

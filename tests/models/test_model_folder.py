@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from app.domain.heads import head_faults
+from app.domain.memory import MemoryTerms, memory_of
 from app.models.model_folder import inspect_model, is_local, within
-from app.models.model_memory import head_faults, memory_per_gpu_gib
 
 _LLAMA = {
     "architectures": ["LlamaForCausalLM"], "num_attention_heads": 9, "num_key_value_heads": 3, "hidden_size": 576,
@@ -209,7 +210,8 @@ def _judged(folder: Path) -> None:
     facts = inspect_model(folder)
     if not facts.faults:
         for width in (1, 2):
-            memory_per_gpu_gib(facts, None, width)
+            memory_of(facts, MemoryTerms(), width)
+            memory_of(facts, MemoryTerms(serves=True), width)
             head_faults(facts, width)
 
 
@@ -246,7 +248,6 @@ def test_what_is_stored_is_told_by_type(folder: Path) -> None:
     facts = inspect_model(folder)
     assert facts.bytes_by_dtype == {"BF16": 440}
     assert facts.source == "the headers of its safetensors files"
-    assert facts.certain
 
 
 def test_a_matrix_that_is_tied_counts_once(folder: Path) -> None:
