@@ -54,6 +54,11 @@ class InvalidJobError(InvalidRequestError):
 
     code = "invalid_job"
 
+    def __init__(self, faults: Iterable[FaultyField], more: int = 0, plan: object = None) -> None:
+        """`plan`: how it would run, as far as that can be said."""
+        super().__init__(faults, more)
+        self.plan = plan
+
 
 class UnknownJobError(EvalqError):
     """No job has this id."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi.responses import JSONResponse
 
+from app.api.schemas.job import PlanOut
 from app.api.schemas.problem import Fault, ProblemOut
 from app.errors import EvalqError, FaultyField, InvalidRequestError
 from app.web.problems import ANYWHERE, STATUS, Problem, title
@@ -22,8 +23,9 @@ def as_json(problem: Problem) -> JSONResponse:
         detail=problem.detail,
         code=problem.code,
         errors=[fault_out(fault) for fault in problem.faults],
+        plan=PlanOut.model_validate(problem.plan.to_json()) if problem.plan else None,
     )
-    content = body.model_dump(mode="json")
+    content = body.model_dump(mode="json", exclude=None if problem.plan else {"plan"})
     return JSONResponse(content, problem.status, headers=dict(problem.headers), media_type=MEDIA_TYPE)
 
 

@@ -37,6 +37,7 @@ from app.web.deps import (
 )
 from app.web.problems import (
     shown,
+    shown_plan,
 )
 from app.workloads.lm_eval.reading.read import Submission
 
@@ -115,9 +116,9 @@ def checked(services: Services, fields: Mapping[str, Any]) -> Submission:
         submission = services.submissions.check({k: v for k, v in fields.items() if k not in misshapen})
     except InvalidJobError as error:
         meant = [fault for fault in error.named if root(fault) not in misshapen]
-        raise InvalidJobError([*faults, *meant], error.more) from None
+        raise InvalidJobError([*faults, *meant], error.more, error.plan) from None
     if faults:
-        raise InvalidJobError(faults)
+        raise InvalidJobError(faults, plan=submission.plan)
     return submission
 
 
@@ -127,7 +128,8 @@ def dry_run_out(services: Services, fields: Mapping[str, Any]) -> Response:
         submission = checked(services, fields)
     except InvalidJobError as error:
         faults = [fault_out(shown(fault)) for fault in error.faults]
-        out = DryRunOut(valid=False, plan=None, errors=faults, tasks=[], notes=[])
+        plan = shown_plan(error)
+        out = DryRunOut(valid=False, plan=plan and plan_out(plan), errors=faults, tasks=[], notes=[])
     else:
         out = DryRunOut(
             valid=True,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from app.backends.arguments import Arguments, Wrong
+from app.backends.memory_names import NO_MEMORY_NAMES, MemoryNames
 from app.backends.parallelism import ArgumentNames
 from app.backends.signatures import EVERY_TEXT, FailureTexts
 from app.domain.model_facts import ModelFacts
@@ -129,6 +130,7 @@ class Backend:
     neutral: frozenset[str] = NEUTRAL
     """Load-time arguments that no answer depends on."""
     parallelism: ArgumentNames = field(default_factory=ArgumentNames)
+    memory: MemoryNames = NO_MEMORY_NAMES
     settle: Settle = _as_given
     files: Callable[[Loading], Iterator[Wrong]] = _nothing_against
     """What the files of a model in a local folder say against loading it so."""

@@ -21,7 +21,7 @@ LEAST_SHARE = 0.05
 
 def _file_faults(loading: Loading) -> Iterator[Wrong]:
     yield from file_faults(loading)
-    size = loading.facts.head_dim if loading.facts and loading.facts.certain else None
+    size = loading.facts.head_dim if loading.facts else None
     if size and size not in HEADS:
         sizes = ", ".join(map(str, HEADS))
         yield Wrong("pretrained", f"has attention heads of size {size}: on a CPU vLLM takes {sizes}")

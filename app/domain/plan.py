@@ -6,6 +6,40 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from app.domain.memory import Memory
+from app.domain.ways_out import WayOut
+
+
+@dataclass(frozen=True)
+class PlannedMemory:
+    """What one GPU of a replica is reckoned to need, by the guides' rule of thumb and by arithmetic."""
+
+    rule_gb: float
+    weights_gib: float
+    activations_gib: float
+    runtime_gib: float
+    cache_gib: float
+    cache_kib_per_token: float | None
+    card_gib: float
+    """The smallest device that it fits."""
+    source: str | None
+    """Where the model's size is from."""
+
+    @classmethod
+    def of(cls, memory: Memory, source: str | None) -> PlannedMemory:
+        """To two places, as people read it."""
+        token = memory.cache_kib_per_token
+        return cls(
+            rule_gb=round(memory.rule_gb, 2),
+            weights_gib=round(memory.weights, 2),
+            activations_gib=round(memory.activations, 2),
+            runtime_gib=round(memory.runtime, 2),
+            cache_gib=round(memory.cache, 2),
+            cache_kib_per_token=None if token is None else round(token, 2),
+            card_gib=round(memory.card_gib, 2),
+            source=source,
+        )
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -22,13 +56,25 @@ class Plan:
     explanation: tuple[str, ...]
     command: str
     """The equivalent lm_eval command line."""
+    memory: PlannedMemory | None = None
+    fit: str | None = None
+    """fits, tight or no; None where the model or the devices are not known."""
+    ways_out: tuple[WayOut, ...] = ()
+    """What to change where it does not fit well."""
 
     def to_json(self) -> dict[str, Any]:
         """As stored and shown; `replicas` is "auto" where the scheduler chooses."""
-        return asdict(self) | {"explanation": list(self.explanation), "replicas": self.replicas or "auto"}
+        told = {"explanation": list(self.explanation), "replicas": self.replicas or "auto"}
+        return asdict(self) | told | {"ways_out": [way.to_json() for way in self.ways_out]}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Plan:
-        """The inverse of `to_json`."""
-        replicas = None if data["replicas"] == "auto" else data["replicas"]
-        return cls(**{**data, "explanation": tuple(data["explanation"]), "replicas": replicas})
+        """The inverse of `to_json`; rows of earlier versions say less."""
+        memory, ways = data.get("memory"), data.get("ways_out") or ()
+        told = {
+            "explanation": tuple(data["explanation"]),
+            "replicas": None if data["replicas"] == "auto" else data["replicas"],
+            "memory": PlannedMemory(**memory) if memory else None,
+            "ways_out": tuple(WayOut(**way) for way in ways),
+        }
+        return cls(**{**data, **told})

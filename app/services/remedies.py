@@ -101,6 +101,8 @@ def replanned(job: Job, remedy: Remedy, failure: Failure) -> Plan:
         tensor_parallel_size=engine.tensor_parallel_size,
         gpus_per_replica=engine.gpus,
         memory_per_gpu_gib=None if wider else plan.memory_per_gpu_gib,
+        memory=None if wider else plan.memory,
+        fit=None if wider else plan.fit,
         explanation=(*plan.explanation, f"{remedy.change}, after {failure.code}"),
         command=to_command(spec),
     )

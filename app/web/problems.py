@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
@@ -16,8 +16,9 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from app import errors
+from app.domain.plan import Plan
 from app.domain.redaction import redact
-from app.errors import EvalqError, FaultyField, InvalidRequestError
+from app.errors import EvalqError, FaultyField, InvalidJobError, InvalidRequestError
 
 log = logging.getLogger(__name__)
 
@@ -117,6 +118,8 @@ class Problem:
     detail: str
     faults: tuple[FaultyField, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    plan: Plan | None = None
+    """Of a job that was refused."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "detail", _safe(self.detail, MOST_CHARACTERS))
@@ -143,7 +146,16 @@ def problem_of(error: EvalqError) -> Problem:
     """What an error raised on purpose says; one without a place in the table is ours: 500."""
     status = STATUS.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
     faults = tuple(error.faults) if isinstance(error, InvalidRequestError) else ()
-    return Problem(status, error.code, title(type(error)), str(error), faults, _headers(error))
+    plan = shown_plan(error) if isinstance(error, InvalidJobError) else None
+    return Problem(status, error.code, title(type(error)), str(error), faults, _headers(error), plan)
+
+
+def shown_plan(error: InvalidJobError) -> Plan | None:
+    """The plan of a job that was refused, as it may be shown."""
+    plan = error.plan
+    if not isinstance(plan, Plan):
+        return None
+    return replace(plan, explanation=tuple(_safe(line, MOST_CHARACTERS) for line in plan.explanation))
 
 
 def _headers(error: EvalqError) -> Mapping[str, str]:

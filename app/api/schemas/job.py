@@ -18,6 +18,27 @@ class Out(BaseModel):
     model_config = ConfigDict(from_attributes=True, protected_namespaces=())
 
 
+class PlannedMemoryOut(Out):
+    """What one GPU of a replica is reckoned to need."""
+
+    rule_gb: float = Field(description="By the guides' rule of thumb: parameters x bytes x 1.2 / GPUs.")
+    weights_gib: float
+    activations_gib: float
+    runtime_gib: float
+    cache_gib: float = Field(description="Of one request of full length.")
+    cache_kib_per_token: float | None
+    card_gib: float = Field(description="Memory of the smallest GPU that it fits.")
+    source: str | None = Field(description="Where the model's size is from.")
+
+
+class WayOutOut(Out):
+    """A change that makes a model fit."""
+
+    change: dict[str, bool | int | str]
+    fits: bool
+    note: str
+
+
 class PlanOut(Out):
     """How the job is run, and why."""
 
@@ -29,7 +50,12 @@ class PlanOut(Out):
     group: str | None
     memory_per_gpu_gib: float | None
     explanation: list[str]
-    command: str = Field(description="The equivalent lm_eval command line.")
+    command: str = Field(description="The equivalent lm_eval command line; empty beside errors.")
+    memory: PlannedMemoryOut | None = None
+    fit: Literal["fits", "tight", "no"] | None = Field(
+        default=None, description="Null where the model or the GPUs are not known."
+    )
+    ways_out: list[WayOutOut] = Field(default=[], description="What to change where it does not fit well.")
 
 
 class ProgressOut(Out):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.api.schemas.job import PlanOut
+
 
 class Fault(BaseModel):
     """One thing wrong with what was sent."""
@@ -24,3 +26,4 @@ class ProblemOut(BaseModel):
     detail: str
     code: str
     errors: list[Fault]
+    plan: PlanOut | None = Field(default=None, description="Of a job that was refused: how it would run.")

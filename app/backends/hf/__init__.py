@@ -3,7 +3,7 @@
 from app.backends.backend import Backend, Batching, Shapes
 from app.backends.hf.arguments import ARGUMENTS
 from app.backends.hf.gguf import GGUF
-from app.backends.hf.loading import PARALLELISM, settle
+from app.backends.hf.loading import MEMORY, PARALLELISM, settle
 from app.backends.remedies import wider
 from app.backends.signatures import HOST_SIGNATURES, HUB_SIGNATURES, TORCH_SIGNATURES, FailureTexts
 from app.domain.engine_spec import EngineSpec
@@ -25,6 +25,7 @@ BACKEND = Backend(
     answers=2,  # log-likelihoods in the model's dtype unless `softmax_dtype` names another, every sample by itself
     arguments=ARGUMENTS,
     parallelism=PARALLELISM,
+    memory=MEMORY,
     settle=settle,
     gguf=GGUF,
     shapes=Shapes.HFLM,

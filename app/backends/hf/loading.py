@@ -6,7 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from app.backends.backend import Loading
+from app.backends.memory_names import MemoryNames
 from app.backends.parallelism import ArgumentNames, Reading, Widths
+from app.domain.ways_out import Levers
 
 WIDE_DTYPES = frozenset({"float32", "float", "float64", "double"})
 """In which numbers lose nothing worth a note."""
@@ -51,6 +53,16 @@ def _refuse_bits(reading: Reading) -> None:
 
 
 PARALLELISM = ArgumentNames(switch="parallelize", accelerate=True, finish=_placed)
+_SWITCHES = (("load_in_4bit", "bitsandbytes 4-bit"), ("load_in_8bit", "bitsandbytes 8-bit"))
+MEMORY = MemoryNames(
+    lengths=("max_length",),
+    limit="max_memory_per_gpu",
+    switches=_SWITCHES,
+    levers=Levers(
+        length="max_length",
+        fewer_bits=tuple((name, True, method) for name, method in reversed(_SWITCHES)),
+    ),
+)
 
 
 def settle(loading: Loading) -> tuple[dict[str, Any], list[str]]:

@@ -1,11 +1,13 @@
 """The vllm backend: models as vLLM loads them on GPUs, asked as lm-eval's VLLM asks them."""
 
 from app.backends.backend import NEUTRAL, Backend, Shapes
+from app.backends.memory_names import MemoryNames
 from app.backends.remedies import Limit, server_remedies
 from app.backends.vllm.arguments import arguments
 from app.backends.vllm.files import file_faults
 from app.backends.vllm.loading import PARALLELISM, settle
 from app.backends.vllm.texts import TEXTS
+from app.domain.ways_out import Levers
 
 # More on devices of 70 GiB and more: 1024 and 16384. Half of these is less there, too.
 LIMITS = {"max_num_seqs": Limit(256, 8), "max_num_batched_tokens": Limit(8192, 512)}
@@ -37,6 +39,23 @@ HOW_ALONE = frozenset({
 """Arguments of vLLM that no answer depends on beyond those of all backends. enforce_eager, compilation and the kernels'
 backends choose other kernels, and chunked prefill and prefix caching other shapes for them: last bits may differ."""
 
+MEMORY = MemoryNames(
+    serves=True,
+    lengths=("max_model_len", "max_length"),
+    cache_dtype="kv_cache_dtype",
+    utilization="gpu_memory_utilization",
+    sequences="max_num_seqs",
+    tokens="max_num_batched_tokens",
+    quantization="quantization",
+    levers=Levers(
+        "max_model_len",
+        "tensor_parallel_size",
+        "pipeline_parallel_size",
+        cache_dtype=("kv_cache_dtype", "fp8"),
+        fewer_bits=(("quantization", "fp8", "fp8"),),
+    ),
+)
+
 BACKEND = Backend(
     name="vllm",
     model_names=("vllm",),
@@ -47,6 +66,7 @@ BACKEND = Backend(
     arguments=arguments(),
     neutral=NEUTRAL | HOW_ALONE,
     parallelism=PARALLELISM,
+    memory=MEMORY,
     settle=settle,
     files=file_faults,
     shapes=Shapes.VLLM,

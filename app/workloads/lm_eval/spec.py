@@ -165,6 +165,12 @@ class LmEvalSpec:
     gpus_per_replica: Count | Literal["auto"] = field(
         default="auto", metadata=told("Devices of one engine.", number=Within(1, MOST_GPUS))
     )
+    model_size: Annotated[str, Within(most=20)] | None = field(
+        default=None,
+        metadata=told(
+            "Parameters of a model whose files cannot be read before it is loaded: 70B, 1.5B, 350M."
+        ),
+    )
     reuse_responses: bool = field(default=True, metadata=told("Take answers that are stored already."))
     env: Environment = field(
         default_factory=dict, metadata=told("Names on the operator's allow-list only.", names=MOST_VARIABLES)

@@ -37,6 +37,7 @@ STORED: dict[str, Any] = {
     "group": "a",
     "replicas": 2,
     "gpus_per_replica": 4,
+    "model_size": "70B",
     "reuse_responses": False,
     "env": {"NCCL_DEBUG": "INFO"},
     "callback_url": "https://example.com",

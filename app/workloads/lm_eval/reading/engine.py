@@ -19,32 +19,27 @@ from app.domain.group import GroupView
 from app.domain.model_facts import ModelFacts
 from app.models.hub_names import is_hub_name
 from app.models.model_folder import inspect_gguf, inspect_model, is_local
-from app.models.model_memory import MemoryEstimate, head_faults, memory_per_gpu_gib
 from app.settings import Settings
 from app.workloads.lm_eval.reading.fields import FieldReader
 from app.workloads.lm_eval.reading.generation_settings import MOST_FAULTS
 from app.workloads.lm_eval.reading.safety import BELOW_MODEL, inside, refuse_path
-from app.workloads.lm_eval.spec import MOST_GPUS
+from app.workloads.lm_eval.reading.width import WidthReader
 
-GIB = 1 << 30
-WIDTHS = (1, 2, 4, 8, 16)
 _BELOW_PATHS = frozenset(f"model_args.{name}" for name in BELOW_MODEL)
 NOT_GIVEN = frozenset({"device", "device_map_option"})
 """Arguments that `read_parallelism` leaves out or renames."""
 
 
 class EngineReader:
-    """Reads the engine spec out of `model_args`, with the arithmetic behind its width."""
+    """Reads the engine spec out of `model_args`; its width is read even where nothing else can be."""
 
     def __init__(
         self, reader: FieldReader, backend: Backend, settings: Settings, groups: Sequence[GroupView]
     ) -> None:
         self._reader = reader
-        self._backend = backend
+        self.backend = backend
         self._settings = settings
-        self._groups = groups
-        self.explanation: list[str] = []
-        self.memory_per_gpu_gib: float | None = None
+        self.width = WidthReader(reader, backend, groups)
 
     def read(self) -> Self | None:
         """Itself with its `spec`, or None where no spec can be made."""
@@ -57,6 +52,7 @@ class EngineReader:
         self._lift(found)
         model = self._model(args)
         if model is None:
+            self.width.read(found, args, None, None)
             return None
         if reader.spec.trust_remote_code:
             args["trust_remote_code"] = True
@@ -70,22 +66,21 @@ class EngineReader:
             tensor_parallel_size=found.tensor_parallel_size,
             pipeline_parallel_size=found.pipeline_parallel_size,
         )
-        args, notes = self._backend.settle(loading)
+        args, notes = self.backend.settle(loading)
         reader.notes += notes
         self._check_names(args, facts)
-        self._add(self._backend.files(loading))
-        gpus = self._gpus(found, args, facts)
-        if facts is not None:
-            reader.faults += head_faults(facts, found.tensor_parallel_size)
+        self._add(self.backend.files(loading))
+        unpacked = replace(facts, weight_bytes=None) if facts and args.get("gguf_file") else facts
+        layout = self.width.read(found, args, model, unpacked)
         self.spec = EngineSpec(
-            backend=self._backend.name,
+            backend=self.backend.name,
             model=model,
             revision=_text(args.pop("revision", None)),
             args=args,
             env=dict(reader.spec.env),
-            tensor_parallel_size=found.tensor_parallel_size,
-            pipeline_parallel_size=found.pipeline_parallel_size,
-            gpus=gpus,
+            tensor_parallel_size=layout.tensor,
+            pipeline_parallel_size=layout.pipeline,
+            gpus=layout.gpus,
         )
         return self
 
@@ -98,11 +93,11 @@ class EngineReader:
 
     def _check_names(self, args: Mapping[str, Any], facts: ModelFacts | None) -> None:
         """Names that loading the model would refuse, the first of many; code of the model's own may take any."""
-        known = self._backend.arguments
+        known = self.backend.arguments
         if args.get("trust_remote_code") and known.model_adds:
             return
         own = facts.config_names if facts and known.model_adds else ()
-        self._add(known.model_faults(args, self._backend.packages, own))
+        self._add(known.model_faults(args, self.backend.packages, own))
 
     def _add(self, found: Iterator[Wrong]) -> None:
         """Faults of arguments, the first of many; none twice."""
@@ -163,86 +158,28 @@ class EngineReader:
 
     def _facts(self, model: str, args: Mapping[str, Any]) -> ModelFacts | None:
         """What a local folder says of the model; None for hub names and where the folder is at fault."""
-        if not is_local(model) or not self._backend.model_files:
+        if not is_local(model) or not self.backend.model_files:
             return None
         folder, file = Path(model) / (_text(args.get("subfolder")) or ""), _text(args.get("gguf_file"))
         facts = self._gguf_facts(folder / file, args) if file else inspect_model(folder)
         self._reader.faults += facts.faults
-        if self._backend.gguf and folder.suffix == ".gguf" and folder.is_file():
+        if self.backend.gguf and folder.suffix == ".gguf" and folder.is_file():
             message = f"{shown(folder.name)} is a file: name its folder, and the file in it as gguf_file"
             self._reader.fault("model_args.pretrained", message)
         return None if facts.faults else facts
 
     def _gguf_facts(self, path: Path, args: Mapping[str, Any]) -> ModelFacts:
-        facts, rules = inspect_gguf(path), self._backend.gguf
+        facts, rules = inspect_gguf(path), self.backend.gguf
         if rules is None:
             return facts
         for name in filter(args.get, rules.excluded):
             message = "a GGUF file is loaded as it is: nothing quantizes it again"
             self._reader.fault(f"model_args.{name}", message)
         if not facts.faults and facts.architecture not in rules.architectures:
-            backend, architecture = self._backend.name, shown(facts.architecture)
+            backend, architecture = self.backend.name, shown(facts.architecture)
             message = f"the {backend} backend reads no GGUF file of architecture {architecture}"
             self._reader.fault("model_args.gguf_file", message, rules.architectures)
         return replace(facts, dtype=rules.dtype)
-
-    def _gpus(self, found: Parallelism, args: dict[str, Any], facts: ModelFacts | None) -> int:
-        """Devices of one replica: as asked for, else the fewest that hold the model."""
-        asked = self._reader.spec.gpus_per_replica
-        least = found.tensor_parallel_size * found.pipeline_parallel_size
-        gpus = asked if isinstance(asked, int) else self._fewest(args, facts, least)
-        if gpus > MOST_GPUS:
-            self._reader.fault("model_args", f"one replica of {gpus} devices is more than any group has")
-        if gpus % least:
-            self._reader.fault(
-                "gpus_per_replica", f"must be a multiple of tensor x pipeline parallel size ({least})"
-            )
-        switch = self._backend.parallelism.switch
-        if gpus > 1 and switch and not args.get(switch):
-            args[switch] = True
-            self._reader.notes.append(f"{switch}=True, since one replica has {gpus} devices")
-        largest = max((len(group.devices) for group in self._groups), default=None)
-        if largest is not None and gpus > largest:
-            message = f"one replica needs {gpus} devices of one group; the largest usable group has {largest}"
-            self._reader.fault("gpus_per_replica", message)
-        self._explain(args, facts, gpus)
-        return gpus
-
-    def _fewest(self, args: dict[str, Any], facts: ModelFacts | None, least: int) -> int:
-        """One device, or as many as the model needs where it is spread over what there is."""
-        memory, switch = self._device_gib(), self._backend.parallelism.switch
-        if memory is None or switch is None or args.get(switch) is not True:
-            return least
-        needs = ((width, self._need(facts, args, width)) for width in WIDTHS)
-        return next((width for width, need in needs if need is None or need.gib <= memory), WIDTHS[-1])
-
-    def _need(self, facts: ModelFacts | None, args: Mapping[str, Any], gpus: int) -> MemoryEstimate | None:
-        if facts is None:
-            return None
-        length, dtype = args.get("max_model_len") or args.get("max_length"), _text(args.get("dtype"))
-        if args.get("gguf_file") and dtype in (None, "auto"):
-            dtype = facts.dtype
-        return memory_per_gpu_gib(facts, dtype, gpus, max_length=length)
-
-    def _explain(self, args: Mapping[str, Any], facts: ModelFacts | None, gpus: int) -> None:
-        need = self._need(facts, args, gpus)
-        if need is None:
-            self.explanation.append("how much memory the model takes is not known before it is loaded")
-            return
-        self.memory_per_gpu_gib = need.gib
-        self.explanation += need.explanation
-        memory = self._device_gib()
-        if memory is not None and need.gib > memory:
-            arithmetic = "; ".join(need.explanation)
-            message = f"the model does not fit: {arithmetic}; the largest device has {memory:.1f} GiB"
-            self._reader.fault("model_args.pretrained", message)
-
-    def _device_gib(self) -> float | None:
-        """Memory of the largest usable device; None where none reports any."""
-        sizes = [
-            device.memory_bytes for group in self._groups for device in group.devices if device.memory_bytes
-        ]
-        return max(sizes) / GIB if sizes else None
 
 
 def _text(value: object) -> str | None:

@@ -12,6 +12,7 @@ from app.arguments.syntax import GivenArguments, parse_gen_kwargs, parse_model_a
 from app.backends.known_arguments import BATCH_SIZE
 from app.domain.storable import unstorable
 from app.errors import FaultyField
+from app.models.stated_size import stated_parameters
 from app.settings import Settings
 from app.workloads.lm_eval.command.flag_values import read_chat_template
 from app.workloads.lm_eval.spec import (
@@ -158,6 +159,12 @@ def _seeds(given: Any) -> list[int | None]:
     return list(given) if isinstance(given, list) else [given]
 
 
+def _size(given: Any, _: FieldReader) -> Any:
+    if isinstance(given, str):
+        stated_parameters(given)
+    return given
+
+
 def _template(given: Any, reader: FieldReader) -> Any:
     chosen = read_chat_template(given) if isinstance(given, str) else given
     if isinstance(chosen, str):
@@ -180,6 +187,7 @@ _READERS: Mapping[str, Callable[[Any, FieldReader], Any]] = {
     "apply_chat_template": _template,
     "system_instruction": _instruction,
     "seed": _seed,
+    "model_size": _size,
 }
 """What a text stands for; ValueError says why for none."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.arguments.kinds import shown
@@ -11,7 +11,7 @@ from app.backends import Backend, backend_of_model, known_model_names
 from app.backends.standing_in import serving, serving_instead, that_serve
 from app.domain.engine_spec import EngineSpec
 from app.domain.group import GroupView, unusable
-from app.domain.plan import Plan
+from app.domain.plan import Plan, PlannedMemory
 from app.errors import InvalidJobError
 from app.settings import Settings
 from app.workloads.lm_eval.command.equivalent_command import to_command
@@ -48,9 +48,11 @@ def read(posted: Mapping[str, Any], groups: Sequence[GroupView], settings: Setti
     tasks = read_tasks(reader, settings)
     backend = _backend(reader, settings, asked="model" in found.given)
     engine = _engine(reader, backend, groups, settings) if backend else None
-    if reader.faults or engine is None:
-        raise InvalidJobError(reader.faults)
-    return _submission(reader.spec, engine, tasks, _first(reader.notes))
+    complete = engine is not None and engine.read() is not None
+    if reader.faults or engine is None or not complete:
+        raise InvalidJobError(reader.faults, plan=_refused(reader.spec, engine, groups) if engine else None)
+    notes = _first(reader.notes)
+    return Submission(reader.spec, engine.spec, _plan(reader.spec, engine, notes), tuple(tasks), notes)
 
 
 def read_again(
@@ -80,13 +82,13 @@ def _backend(reader: FieldReader, settings: Settings, *, asked: bool) -> Backend
 
 def _engine(
     reader: FieldReader, backend: Backend, groups: Sequence[GroupView], settings: Settings
-) -> EngineReader | None:
+) -> EngineReader:
     named = named_groups(groups, reader.spec.group)
     found = serving(backend, {name for group in named for name in group.there})
     if found is not backend:
         reader.notes.append(f"{found.title} serves it, since no worker that it may use has {backend.name}")
     usable = usable_groups(reader, found.name, groups)
-    return EngineReader(reader, found, settings, usable).read()
+    return EngineReader(reader, found, settings, usable or named)
 
 
 def named_groups(groups: Sequence[GroupView], wanted: str | None) -> list[GroupView]:
@@ -117,21 +119,39 @@ def usable_groups(reader: FieldReader, backend: str, groups: Sequence[GroupView]
     return offering
 
 
-def _submission(
-    spec: LmEvalSpec, engine: EngineReader, tasks: Sequence[str], notes: tuple[str, ...]
-) -> Submission:
-    plan = Plan(
-        backend=engine.spec.backend,
-        tensor_parallel_size=engine.spec.tensor_parallel_size,
-        pipeline_parallel_size=engine.spec.pipeline_parallel_size,
-        gpus_per_replica=engine.spec.gpus,
+def _refused(spec: LmEvalSpec, engine: EngineReader, groups: Sequence[GroupView]) -> Plan:
+    """How a job would run that is at fault; of what was sent it repeats nothing that may be no more than a fault."""
+    known = spec.group in {group.name for group in groups}
+    bare = LmEvalSpec(model=engine.backend.name, replicas=spec.replicas, group=spec.group if known else None)
+    return replace(_plan(bare, engine, ()), command="")
+
+
+def _plan(spec: LmEvalSpec, engine: EngineReader, notes: tuple[str, ...]) -> Plan:
+    """How it runs."""
+    width, layout = engine.width, engine.width.layout
+    return Plan(
+        backend=engine.backend.name,
+        tensor_parallel_size=layout.tensor,
+        pipeline_parallel_size=layout.pipeline,
+        gpus_per_replica=layout.gpus,
         replicas=None if spec.replicas == "auto" else spec.replicas,
         group=spec.group,
-        memory_per_gpu_gib=engine.memory_per_gpu_gib,
-        explanation=(*engine.explanation, *notes),
-        command=to_command(spec),
+        memory_per_gpu_gib=round(layout.memory.gib, 2) if layout.memory else None,
+        explanation=(*width.explanation, *notes),
+        command=to_command(_spread(spec, engine)),
+        memory=PlannedMemory.of(layout.memory, width.source) if layout.memory else None,
+        fit=layout.fit,
+        ways_out=width.ways_out,
     )
-    return Submission(spec, engine.spec, plan, tuple(tasks), notes)
+
+
+def _spread(spec: LmEvalSpec, engine: EngineReader) -> LmEvalSpec:
+    """As a command must say it: with the width that was chosen."""
+    layout, names = engine.width.layout, engine.backend.parallelism
+    args = dict(spec.model_args)
+    if layout.pipeline > 1 and names.tensor and names.pipeline:
+        args |= {names.tensor[0]: layout.tensor, names.pipeline[0]: layout.pipeline}
+    return replace(spec, model_args=args, gpus_per_replica=layout.gpus)
 
 
 def _first(notes: Sequence[str]) -> tuple[str, ...]:

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from app.domain.group import BackendReport, DeviceView, GroupView
+from app.domain.plan import Plan
 from app.domain.replica import DeviceState
+from app.errors import InvalidJobError
 from app.workloads.lm_eval.reading.read import read_again
 from tests.models.gguf_bytes import LLAMA, TENSORS, gguf_bytes
 from tests.workloads.lm_eval.reading.desk import Desk
@@ -78,7 +80,7 @@ def measured(taken: Desk) -> dict[str, Any]:
 
 
 def test_a_model_larger_than_any_device_is_refused_with_the_arithmetic(tmp_path: Path) -> None:
-    taken = desk(tmp_path, group("a", "hf", gib=0.1), group("b", "hf", gib=None))
+    taken = desk(tmp_path, group("a", "hf", devices=1, gib=0.1), group("b", "hf", gib=None))
     found = taken.faults(model_args=measured(taken))
     assert "the model does not fit: weights: 704 parameters" in found["model_args.pretrained"]
     assert "the largest device has 0.1 GiB" in found["model_args.pretrained"]
@@ -166,3 +168,88 @@ def test_a_backend_that_does_not_work_now_is_waited_for(tmp_path: Path) -> None:
     taken = there.submit(**ON_VLLM)
     assert taken.engine.backend == "vllm"
     assert read_again(taken.spec, "vllm", there.groups, there.settings) is None
+
+
+def refused(taken: Desk, **fields: Any) -> InvalidJobError:
+    with pytest.raises(InvalidJobError) as refusal:
+        taken.submit(**fields)
+    return refusal.value
+
+
+LLAMA_70B = {"pretrained": "meta-llama/Llama-2-70b-hf"}
+
+
+def test_a_well_known_model_is_planned_before_anybody_has_its_files(tmp_path: Path) -> None:
+    at = desk(tmp_path, group("a", "hf", "vllm", devices=8, gib=79.2))
+    taken = at.submit(model="vllm", model_args=LLAMA_70B | {"max_model_len": 4096})
+    assert (taken.engine.tensor_parallel_size, taken.engine.gpus, taken.plan.fit) == (2, 2, "fits")
+    assert taken.plan.memory is not None
+    assert (taken.plan.memory.rule_gb, taken.plan.memory.weights_gib) == (82.77, 64.24)
+    assert "tensor_parallel_size=2" in taken.plan.command
+    assert "sizes are from the table of well-known models (llama-2-70b)" in taken.plan.explanation
+    spread = at.submit(model_args=LLAMA_70B | {"parallelize": True, "max_memory_per_gpu": "40GB"})
+    assert (spread.engine.gpus, spread.engine.tensor_parallel_size) == (4, 1)
+
+
+def test_a_model_that_does_not_fit_is_spread_without_being_asked_to(tmp_path: Path) -> None:
+    taken = desk(tmp_path, group("a", "hf", devices=8, gib=79.2)).submit(model_args=LLAMA_70B)
+    assert (taken.engine.gpus, taken.engine.args["parallelize"]) == (2, True)
+    assert "parallelize=True" in taken.plan.command
+
+
+def test_a_size_that_is_said_stands_in_for_files(tmp_path: Path) -> None:
+    at = desk(tmp_path, group("a", "hf", devices=8, gib=79.2))
+    taken = at.submit(model_args={"pretrained": "me/large"}, model_size="70B")
+    assert (taken.engine.gpus, taken.spec.model_size) == (4, "70B")
+    assert taken.plan.memory is not None
+    assert taken.plan.memory.rule_gb == 42.0
+    assert at.faults(model_size="big")["model_size"] == "is a number of parameters, such as 70B, 1.5B or 350M"
+
+
+def test_nothing_known_of_a_model_that_is_to_be_spread_means_a_whole_group(tmp_path: Path) -> None:
+    at = desk(tmp_path, group("a", "hf", devices=8, gib=79.2))
+    taken = at.submit(model_args={"pretrained": "large_model", "parallelize": True})
+    assert (taken.engine.gpus, taken.plan.fit) == (8, None)
+    assert (
+        "all 8 devices of a group: parallelize=True, and nothing says how many would do"
+        in taken.plan.explanation
+    )
+    assert at.submit(model_args={"pretrained": "large_model"}).engine.gpus == 1
+
+
+def test_a_refusal_holds_the_plan_and_a_way_out(tmp_path: Path) -> None:
+    at = desk(tmp_path, group("a", "vllm", devices=8, gib=79.2))
+    wish = {"model": "vllm", "model_args": LLAMA_70B | {"tensor_parallel_size": 1}}
+    error = refused(at, **wish)
+    assert error.faults[0].message.endswith(
+        "it fits with model_args.tensor_parallel_size=2, model_args.pipeline_parallel_size=1"
+        " (64.2 GiB of weights and 0.6 of cache on each of 2 devices of 79.2 GiB)"
+    )
+    plan = error.plan
+    assert isinstance(plan, Plan)
+    assert (plan.tensor_parallel_size, plan.fit) == (1, "no")
+    change = {"model_args.tensor_parallel_size": 2, "model_args.pipeline_parallel_size": 1}
+    assert plan.ways_out[0].change == change
+    assert Plan.from_json(plan.to_json()) == plan
+
+
+def test_a_plan_stands_beside_a_fault_of_another_kind(tmp_path: Path) -> None:
+    error = refused(
+        desk(tmp_path), model_args={"pretrained": "/path/to/model.nemo", "parallelize": True}, tasks=["no"]
+    )
+    assert isinstance(error.plan, Plan)
+    (other := tmp_path / "other").mkdir()
+    missing = refused(desk(other, group("a", "echo", devices=8, gib=79.2)), model_args=LLAMA_70B)
+    assert isinstance(missing.plan, Plan)
+    assert missing.plan.gpus_per_replica == 2
+
+
+def test_more_replicas_than_there_can_ever_be_are_told(tmp_path: Path) -> None:
+    at = desk(tmp_path, group("a", "hf", devices=8, gib=79.2))
+    taken = at.submit(model_args=LLAMA_70B | {"parallelize": True}, replicas=16)
+    assert "replicas=16 of 2 devices each: all groups that it may use hold 4 at once" in taken.notes
+
+
+def test_heads_of_a_known_model_are_judged(tmp_path: Path) -> None:
+    found = desk(tmp_path).faults(model="vllm", model_args=LLAMA_70B | {"tensor_parallel_size": 3})
+    assert found["model_args.tensor_parallel_size"] == "64 attention heads cannot be shared out to 3 GPUs"
