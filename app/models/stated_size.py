@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-from app.domain.model_facts import ModelFacts
-
 _SIZE = re.compile(r"(\d{1,6}(?:\.\d{1,6})?) ?([MBT])", re.ASCII | re.IGNORECASE)
 _UNITS = {"M": 10**6, "B": 10**9, "T": 10**12}
 _MOST = 10**14
@@ -18,8 +16,3 @@ def stated_parameters(size: str) -> int:
     if not 0 < number <= _MOST:
         raise ValueError("is a number of parameters, such as 70B, 1.5B or 350M")
     return number
-
-
-def stated_facts(size: str) -> ModelFacts:
-    """All that is known of a model of which only its size is known; ValueError as above."""
-    return ModelFacts(parameters=stated_parameters(size), source="model_size")

@@ -12,7 +12,7 @@ from app.domain.memory import Fit, MemoryTerms, largest_batch, memory_of
 from app.domain.model_facts import ModelFacts
 from app.domain.model_weights import Precision
 from app.models.known_models import known_facts
-from app.models.stated_size import stated_facts
+from app.models.stated_size import stated_parameters
 
 SERVED = MemoryTerms(serves=True, length=4096)
 
@@ -28,7 +28,7 @@ def known(name: str) -> ModelFacts:
     [("7B", 1, 16.8), ("13B", 1, 31.2), ("70B", 1, 168), ("70B", 4, 42), ("70B", 8, 21)],
 )
 def test_the_guides_rule_gives_the_guides_numbers(size: str, gpus: int, gigabytes: float) -> None:
-    memory = memory_of(stated_facts(size), MemoryTerms(), gpus)
+    memory = memory_of(ModelFacts(parameters=stated_parameters(size)), MemoryTerms(), gpus)
     assert memory is not None
     assert memory.rule_gb == pytest.approx(gigabytes)
     assert memory.gib * 2**30 / 1e9 == pytest.approx(gigabytes), "all there is while a shape is not known"

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from app.domain.memory import Fit, MemoryTerms
+from app.domain.model_facts import ModelFacts
 from app.domain.planning import GroupRoom, Layout, Need, Refusal, plan
 from app.domain.ways_out import Levers, WayOut, ways_out
-from app.models.stated_size import stated_facts
+from app.models.stated_size import stated_parameters
 from tests.domain.test_memory import known
 
 H100 = 79.2
@@ -222,7 +223,7 @@ def test_a_way_out_is_one(need: Need, name: str, rooms: list[GroupRoom]) -> None
 
 
 def test_a_size_alone_is_planned_by_the_rule() -> None:
-    found = plan(VLLM, stated_facts("70B"), [EIGHT_H100])
+    found = plan(VLLM, ModelFacts(parameters=stated_parameters("70B")), [EIGHT_H100])
     assert isinstance(found, Layout)
     assert (found.tensor, found.fit) == (4, Fit.FITS)
 

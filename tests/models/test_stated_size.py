@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.models.stated_size import stated_facts, stated_parameters
+from app.models.stated_size import stated_parameters
 
 
 @pytest.mark.parametrize(
@@ -11,7 +11,6 @@ from app.models.stated_size import stated_facts, stated_parameters
 )
 def test_a_size_is_read_as_people_write_it(size: str, parameters: int) -> None:
     assert stated_parameters(size) == parameters
-    assert stated_facts(size).parameters == parameters
 
 
 @pytest.mark.parametrize(

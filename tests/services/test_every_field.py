@@ -50,6 +50,10 @@ def read_by_the_harness() -> set[str]:
 READ = read_by_the_harness()
 
 
+def planned(submission: Submission) -> Any:
+    return submission.plan.memory
+
+
 def shown(submission: Submission) -> Any:
     return submission.spec.name, submission.spec.tags
 
@@ -66,6 +70,7 @@ REACHES: dict[str, tuple[Any, Callable[[Submission], Any]]] = {
     "env": ({"NCCL_DEBUG": "INFO"}, engine),
     "trust_remote_code": (True, engine),
     "gpus_per_replica": (2, engine),
+    "model_size": ("70B", planned),
     "tasks": (["arc_easy"], harness),
     "num_fewshot": (3, harness),
     "batch_size": (7, harness),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from app.backends import Backend
@@ -16,7 +17,7 @@ from app.domain.planning import GroupRoom, Layout, Need, Refusal, plan
 from app.domain.ways_out import WayOut, ways_out
 from app.models.hub_names import is_hub_name
 from app.models.known_models import known_facts
-from app.models.stated_size import stated_facts
+from app.models.stated_size import stated_parameters
 from app.workloads.lm_eval.reading.fields import FieldReader
 from app.workloads.lm_eval.spec import MOST_GPUS
 
@@ -58,11 +59,11 @@ class WidthReader:
 
     def _known(self, model: str | None, facts: ModelFacts | None) -> ModelFacts | None:
         """From the model's files, else as its user says, else by its name."""
-        if not self._backend.model_files or facts is not None:
+        if not self._backend.model_files:
             return facts
-        if (size := self._reader.spec.model_size) is not None:
-            return stated_facts(size)
-        return known_facts(model) if model and is_hub_name(model) else None
+        if (size := self._reader.spec.model_size) is not None and (facts is None or not facts.parameters):
+            return replace(facts or ModelFacts(), parameters=stated_parameters(size), source="model_size")
+        return facts or (known_facts(model) if model and is_hub_name(model) else None)
 
     def _need(self, found: Parallelism, args: Mapping[str, Any]) -> Need:
         names, spec = self._backend.parallelism, self._reader.spec
