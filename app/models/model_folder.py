@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from app.domain.model_facts import DEFAULT_MAX_LENGTH, ModelFacts
 from app.errors import FaultyField as Fault
 from app.models.config_facts import LENGTH_NAMES, facts_of, first, text_config
 from app.models.gguf_header import read_header
+from app.models.json_file import MOST_BYTES, NoJsonObjectError, read_object
 from app.models.parameter_count import counted, is_tied
 from app.models.safetensors_header import NoSafetensorsError, stored_tensors
 
@@ -18,6 +18,8 @@ _UNSET_TOKENIZER_LENGTH = 10**9
 """Tokenizers write 10**30 for "no limit"; no real limit is near this."""
 _LFS_POINTER = b"version https://git-lfs"
 MOST_NAMED = 10
+MOST_INDEX_BYTES = 50_000_000
+"""Of an index that names every tensor; the largest models have one of 15 MB."""
 _ONE_FILE_MODELS = (".nemo", ".gguf")
 
 
@@ -148,7 +150,7 @@ def _weight_files(folder: Path, messages: list[str]) -> list[Path]:
     """The files an engine would load: those of the index, else one file, else all of the best kind."""
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        names = _names_in(_read_or_say(index, messages) or {})
+        names = _names_in(_read_or_say(index, messages, MOST_INDEX_BYTES) or {})
         missing = [name for name in names if not (folder / name).is_file()]
         if missing:
             messages.append(f"{len(missing)} of {len(names)} weight files are missing, such as {missing[0]}")
@@ -156,7 +158,7 @@ def _weight_files(folder: Path, messages: list[str]) -> list[Path]:
     if (folder / "model.safetensors").is_file():
         return [folder / "model.safetensors"]
     for pattern in ("*.safetensors", "pytorch_model*.bin", "*.bin", "*.gguf"):
-        found = sorted(folder.glob(pattern))
+        found = sorted(path for path in folder.glob(pattern) if path.is_file())
         if found:
             return found
     return []
@@ -174,18 +176,12 @@ def _is_pointer(path: Path) -> bool:
         return file.read(len(_LFS_POINTER)) == _LFS_POINTER
 
 
-def _read_or_say(path: Path, messages: list[str]) -> dict[str, Any] | None:
+def _read_or_say(path: Path, messages: list[str], most_bytes: int = MOST_BYTES) -> dict[str, Any] | None:
     """A JSON object, or None with the reason added to `messages`."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        return read_object(path, most_bytes)
     except FileNotFoundError:
         messages.append(f"{path.name} is missing in {path.parent}")
-    except OSError as error:
-        messages.append(f"{path.name} cannot be read: {error.strerror}")
-    except (ValueError, RecursionError) as error:
-        messages.append(f"{path.name} is not valid JSON: {error}")
-    else:
-        if isinstance(document, dict):
-            return document
-        messages.append(f"{path.name} holds no JSON object")
+    except NoJsonObjectError as error:
+        messages.append(f"{path.name} {error}")
     return None

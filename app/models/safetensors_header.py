@@ -5,17 +5,23 @@ The format: https://github.com/huggingface/safetensors#format
 
 from __future__ import annotations
 
-import json
+import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from app.models.config_facts import is_count
+from app.models.json_file import NoJsonObjectError, object_in
 
-_MAX_HEADER_BYTES = 100_000_000
+MOST_HEADER_BYTES = 100_000_000
+"""Of all files of a model together: the largest models have a fifth of it."""
+
+LENGTH_BYTES = 8
+MOST_SIDES = 16
+METADATA = "__metadata__"
 HEAD = "lm_head.weight"
 PACKED = frozenset({"I8", "U8", "I32", "U32", "I64"})
 """Types of no model's full weights: what is stored so is quantized, several numbers in one, or counts something."""
@@ -48,39 +54,58 @@ def stored_tensors(files: Iterable[Path], tied: bool = False) -> StoredTensors:
 
     Where the vocabulary's two matrices are tied, the one that nobody loads does not count.
     """
-    stored = StoredTensors()
-    spared = {"__metadata__", *((HEAD,) if tied else ())}
+    stored, left = StoredTensors(), MOST_HEADER_BYTES
+    spared = frozenset({METADATA, *((HEAD,) if tied else ())})
     for path in files:
-        header = _header(path)
-        try:
-            for name, tensor in header.items():
-                if name not in spared:
-                    sizes = _size(tensor["shape"], *tensor["data_offsets"])
-                    stored.add(str(tensor.get("dtype"))[:20], *sizes)
-        except (KeyError, TypeError, ValueError) as error:
-            message = f"{path.name} is no safetensors file: {error!r} in its header"
-            raise NoSafetensorsError(message) from None
+        with path.open("rb") as file:
+            header, length = _header(path.name, file, left)
+            data_bytes = os.fstat(file.fileno()).st_size - LENGTH_BYTES - length
+        left -= length
+        _add(stored, path.name, header, data_bytes, spared)
     return stored
+
+
+def _add(
+    stored: StoredTensors, name: str, header: Mapping[str, Any], data_bytes: int, spared: Collection[str]
+) -> None:
+    """Count a file's tensors, which must all lie in what stands behind its header."""
+    needed = 0
+    try:
+        for tensor, told in header.items():
+            if tensor == METADATA:
+                continue
+            begin, end = told["data_offsets"]
+            numbers, size = _size(told["shape"], begin, end)
+            needed = max(needed, end)
+            if tensor not in spared:
+                stored.add(str(told.get("dtype"))[:20], numbers, size)
+    except (KeyError, TypeError, ValueError) as error:
+        message = f"{name} is no safetensors file: {str(error)[:200]!r} in its header"
+        raise NoSafetensorsError(message) from None
+    if needed > data_bytes:
+        message = f"{name} was cut off: it has {data_bytes:,} of {needed:,} bytes behind its header"
+        raise NoSafetensorsError(message)
 
 
 def _size(shape: Any, begin: Any, end: Any) -> tuple[int, int]:
     """Numbers and bytes of one tensor; ValueError where none has them."""
-    told = isinstance(shape, list) and all(side == 0 or is_count(side) for side in shape)
-    parameters, size = (prod(shape), end - begin) if told else (-1, -1)
+    told = (
+        isinstance(shape, list)
+        and len(shape) <= MOST_SIDES
+        and all(side == 0 or is_count(side) for side in shape)
+    )
+    placed = all(place == 0 or is_count(place) for place in (begin, end))
+    parameters, size = (prod(shape), end - begin) if told and placed else (-1, -1)
     if not all(number == 0 or is_count(number) for number in (parameters, size)):
         raise ValueError("a tensor of an impossible size")
     return parameters, size
 
 
-def _header(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        start = file.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else _MAX_HEADER_BYTES + 1
-        text = file.read(length) if length <= _MAX_HEADER_BYTES else b""
+def _header(name: str, file: BinaryIO, most_bytes: int) -> tuple[dict[str, Any], int]:
+    """It, and how long it is."""
+    start = file.read(LENGTH_BYTES)
+    length = struct.unpack("<Q", start)[0] if len(start) == LENGTH_BYTES else MOST_HEADER_BYTES + 1
     try:
-        header = json.loads(text)
-    except (ValueError, RecursionError):
-        header = None
-    if not isinstance(header, dict):
-        raise NoSafetensorsError(f"{path.name} is no safetensors file, or was cut off")
-    return header
+        return object_in(file.read(length) if length <= most_bytes else b""), length
+    except NoJsonObjectError:
+        raise NoSafetensorsError(f"{name} is no safetensors file, or was cut off") from None

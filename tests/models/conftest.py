@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.models.folders import LLAMA, write_json, write_weights
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_json(tmp_path / "config.json", LLAMA)
+    write_weights(tmp_path / "model.safetensors", a=[10, 20], b=[5, 4])
+    return tmp_path
