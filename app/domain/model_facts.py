@@ -18,6 +18,10 @@ class ModelFacts:
 
     path: Path | None = None
     architecture: str | None = None
+    model_class: str | None = None
+    """Which loads it, as its configuration names it; the architecture may be known without."""
+    own_code: bool = False
+    """Whether it brings code of its own to be loaded with."""
     num_attention_heads: int | None = None
     num_key_value_heads: int | None = None
     num_layers: int | None = None
@@ -27,6 +31,8 @@ class ModelFacts:
     head_dim: int | None = None
     vocab_size: int | None = None
     max_positions: int | None = None
+    made_for: int | None = None
+    """Tokens that its positions reach, where nothing stretches them."""
     sliding_window: int | None = None
     windowed_layers: int | None = None
     """Layers that keep no more than the window in their cache."""

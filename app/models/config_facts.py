@@ -11,6 +11,14 @@ MOST_OF_ANYTHING = 2**53
 LENGTH_NAMES = ("n_positions", "max_position_embeddings", "n_ctx")
 _INTERMEDIATE = ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size")
 _EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
+_HEARING = ("thinker_config",)
+_TEXT = ("text_config", "llm_config", "language_config")
+"""Where models that also see or hear keep what they say of the language model: the latter may stand in the former."""
+_STRETCHING = ("rope_scaling", "rope_parameters")
+_BITS = ("bits", "w_bit", "num_bits", "weight_bits")
+MOST_BITS = 16
+MOST_NAME = 80
+"""Letters of a name that a file says; all that are known have fewer."""
 _EVERY_SO_MANY = {"gemma2": 2, "gemma3": 6, "gemma3_text": 6, "gpt_oss": 2, "cohere2": 4}
 """One layer of so many has no window, where a configuration does not say which."""
 
@@ -24,7 +32,10 @@ def facts_of(config: Mapping[str, Any]) -> dict[str, Any]:
     window = None if text.get("use_sliding_window") is False else first(text, ("sliding_window",))
     return {
         "config_names": frozenset(config),
-        "architecture": _architecture(config),
+        "architecture": _model_class(config) or _model_type(config),
+        "model_class": _model_class(config),
+        "own_code": bool(config.get("auto_map")),
+        "made_for": _made_for(text),
         "num_attention_heads": heads,
         "num_key_value_heads": _key_value_heads(text, heads),
         "num_layers": layers,
@@ -43,8 +54,9 @@ def facts_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """The part that tells of the language model: the whole, unless the model also sees or hears."""
-    text = config.get("text_config")
-    return text if isinstance(text, dict) and text else config
+    for names in (_HEARING, _TEXT):
+        config = next((part for name in names if isinstance(part := config.get(name), dict) and part), config)
+    return config
 
 
 def first(config: Mapping[str, Any], names: Sequence[str]) -> int | None:
@@ -57,10 +69,23 @@ def is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_OF_ANYTHING
 
 
-def _architecture(config: Mapping[str, Any]) -> str | None:
+def _model_class(config: Mapping[str, Any]) -> str | None:
     named = config.get("architectures")
-    said = [*(named[:1] if isinstance(named, list) else ()), config.get("model_type")]
-    return next((name for name in said if isinstance(name, str) and name), None)
+    return _name(named[0]) if isinstance(named, list) and named else None
+
+
+def _model_type(config: Mapping[str, Any]) -> str | None:
+    return _name(config.get("model_type"))
+
+
+def _name(value: object) -> str | None:
+    return value[:MOST_NAME] if isinstance(value, str) and value else None
+
+
+def _made_for(config: Mapping[str, Any]) -> int | None:
+    ropes = (config.get(name) for name in _STRETCHING)
+    stretched = any(isinstance(rope, dict) and "factor" in rope for rope in ropes)
+    return None if stretched else first(config, ("max_position_embeddings",))
 
 
 def _key_value_heads(config: Mapping[str, Any], heads: int | None) -> int | None:
@@ -86,15 +111,24 @@ def _latent_width(config: Mapping[str, Any]) -> int | None:
 
 def _dtype(config: Mapping[str, Any]) -> str | None:
     dtype = config.get("dtype") or config.get("torch_dtype")
-    return dtype.removeprefix("torch.") if isinstance(dtype, str) else None
+    return dtype.removeprefix("torch.")[:MOST_NAME] if isinstance(dtype, str) else None
 
 
 def quantization(config: object) -> str | None:
     """Such as `gptq 4-bit`; None for full weights."""
     if not isinstance(config, dict):
         return None
-    bits = config.get("bits") or (
-        8 if config.get("load_in_8bit") else 4 if config.get("load_in_4bit") else None
-    )
-    method = str(config.get("quant_method") or "quantized")
+    method = _name(config.get("quant_method")) or "quantized"
+    bits = _bits(config)
     return f"{method} {bits}-bit" if bits else method
+
+
+def _bits(config: Mapping[str, Any]) -> int | None:
+    """Of a weight, under the names of those who quantize; compressed-tensors tells it by groups of layers."""
+    groups = config.get("config_groups")
+    parts = [part for part in groups.values() if isinstance(part, dict)] if isinstance(groups, dict) else []
+    weights = [part["weights"] for part in parts if isinstance(part.get("weights"), dict)]
+    said = first(config, _BITS) or max((first(part, _BITS) or 0 for part in weights), default=0)
+    if 0 < said <= MOST_BITS:
+        return said
+    return 8 if config.get("load_in_8bit") else 4 if config.get("load_in_4bit") else None
