@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ _LFS_POINTER = b"version https://git-lfs"
 MOST_NAMED = 10
 MOST_INDEX_BYTES = 50_000_000
 """Of an index that names every tensor; the largest models have one of 15 MB."""
+_INDEX = "model.safetensors.index.json"
+_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{1,6})-of-(?P<count>\d{1,6})\.(safetensors|bin)")
 _ONE_FILE_MODELS = (".nemo", ".gguf")
 
 
@@ -113,7 +117,10 @@ def _max_positions(config: Mapping[str, Any], folder: Path) -> int:
 
 def _weights(folder: Path, config: Mapping[str, Any], messages: list[str]) -> dict[str, Any]:
     """How much is stored, as fields of `ModelFacts`; headers only are read."""
-    files = _weight_files(folder, messages)
+    index = folder / _INDEX
+    said = _read_or_say(index, messages, MOST_INDEX_BYTES) if index.is_file() else None
+    indexed = {} if said is None else _indexed(said, messages)
+    files = _weight_files(folder, indexed, messages)
     pointers = [path.name for path in files if _is_pointer(path)]
     if pointers:
         messages.append(
@@ -122,18 +129,23 @@ def _weights(folder: Path, config: Mapping[str, Any], messages: list[str]) -> di
     elif not files:
         messages.append(f"no weights in {folder}: neither *.safetensors nor *.bin")
     else:
-        return _measured(files, config, messages)
+        return _measured(files, config, indexed, messages)
     return {}
 
 
-def _measured(files: Sequence[Path], config: Mapping[str, Any], messages: list[str]) -> dict[str, Any]:
+def _measured(
+    files: Sequence[Path],
+    config: Mapping[str, Any],
+    indexed: Mapping[str, Collection[str]],
+    messages: list[str],
+) -> dict[str, Any]:
     count = counted(config)
     sizes: dict[str, Any] = {"quantizable": count.quantizable} if count else {}
     if files[0].suffix != ".safetensors":
         sizes |= {"source": "the sizes of its files", "parameters": count.total if count else None}
         return sizes | {"weight_bytes": sum(path.stat().st_size for path in files)}
     try:
-        stored = stored_tensors(files, is_tied(config))
+        stored = stored_tensors(files, is_tied(config), indexed)
     except NoSafetensorsError as error:
         messages.append(str(error))
         return {}
@@ -146,29 +158,46 @@ def _measured(files: Sequence[Path], config: Mapping[str, Any], messages: list[s
     }
 
 
-def _weight_files(folder: Path, messages: list[str]) -> list[Path]:
+def _weight_files(folder: Path, indexed: Iterable[str], messages: list[str]) -> list[Path]:
     """The files an engine would load: those of the index, else one file, else all of the best kind."""
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        names = _names_in(_read_or_say(index, messages, MOST_INDEX_BYTES) or {})
-        missing = [name for name in names if not (folder / name).is_file()]
+    if named := list(indexed):
+        missing = [name for name in named if not (folder / name).is_file()]
         if missing:
-            messages.append(f"{len(missing)} of {len(names)} weight files are missing, such as {missing[0]}")
-        return [folder / name for name in names if name not in missing]
+            messages.append(f"{len(missing)} of {len(named)} weight files are missing, such as {missing[0]}")
+        return [folder / name for name in named if name not in missing]
     if (folder / "model.safetensors").is_file():
         return [folder / "model.safetensors"]
     for pattern in ("*.safetensors", "pytorch_model*.bin", "*.bin", "*.gguf"):
         found = sorted(path for path in folder.glob(pattern) if path.is_file())
         if found:
+            messages += _missing_shards([path.name for path in found])
             return found
     return []
 
 
-def _names_in(index: Mapping[str, Any]) -> list[str]:
-    """The files an index names; anything but a plain name in the same folder is not followed."""
+def _missing_shards(names: Sequence[str]) -> Iterator[str]:
+    """Of files that say how many they are: `model-00001-of-00003.safetensors`."""
+    parts = [found for name in names if (found := _SHARD.fullmatch(name))]
+    for stem, count in sorted({(part["stem"], part["count"]) for part in parts}):
+        there = {int(part["number"]) for part in parts if (part["stem"], part["count"]) == (stem, count)}
+        if len(there) < int(count):
+            gone = next(number for number in itertools.count(1) if number not in there)
+            yield f"of {int(count)} weight files there are {len(there)}: number {gone} of {stem} is missing"
+
+
+def _indexed(index: Mapping[str, Any], messages: list[str]) -> dict[str, set[str]]:
+    """The tensors an index names, by file; anything but a plain name in the same folder is not followed."""
     named = index.get("weight_map")
-    names = named.values() if isinstance(named, dict) else ()
-    return sorted({name for name in names if isinstance(name, str) and Path(name).name == name})
+    tensors: dict[str, set[str]] = {}
+    strange = not (isinstance(named, dict) and named)
+    for tensor, name in named.items() if isinstance(named, dict) else ():
+        if isinstance(name, str) and Path(name).name == name:
+            tensors.setdefault(name, set()).add(tensor)
+        else:
+            strange = True
+    if strange:
+        messages.append(f"{_INDEX} names what is no file of the folder, or nothing")
+    return dict(sorted(tensors.items()))
 
 
 def _is_pointer(path: Path) -> bool:

@@ -8,14 +8,12 @@ from typing import Any
 
 from app.backends.arguments import Wrong
 from app.backends.backend import Loading
+from app.backends.vllm.adapters import adapter_faults
 from app.backends.vllm.architectures import ARCHITECTURES
-from app.backends.vllm.names import CHOICES
 from app.domain.model_facts import ModelFacts
-from app.models.json_file import NoJsonObjectError, read_object
 from app.models.model_folder import is_local
+from app.models.safetensors_header import NoSafetensorsError, stored_tensors
 
-RANKS: tuple[int, ...] = CHOICES["max_lora_rank"]
-DEFAULT_RANK = 16
 _STORED_QUANTIZED = frozenset(
     {
         *("auto_awq", "awq", "awq_marlin", "auto_gptq", "gptq", "gptq_marlin", "moe_wna16"),
@@ -25,40 +23,37 @@ _STORED_QUANTIZED = frozenset(
 )
 """Methods that load what was quantized before: how, a file of the model says."""
 _QUANTIZATION_FILES = ("quantize_config.json", "quant_config.json", "hf_quant_config.json")
+_WHOLE = "model.safetensors"
+_READ_ALL = (None, "auto", "hf", "safetensors")
 _MISTRALS = ("tekken.json", "tokenizer.model.v*")
 
 
 def file_faults(loading: Loading) -> Iterator[Wrong]:
     """In the order in which vLLM would find them."""
-    yield from _adapter_faults(loading.args)
+    yield from adapter_faults(loading.args)
     if (facts := loading.facts) is None:
         return
     yield from _architecture_faults(loading.args, facts)
     if facts.path is not None:
         yield from _tokenizer_faults(loading, facts.path)
         yield from _quantization_faults(loading.args, facts, facts.path)
+        yield from _weight_faults(loading.args, facts.path)
     yield from _length_faults(loading.args, facts)
     if facts.num_layers and loading.pipeline_parallel_size > facts.num_layers:
         yield Wrong("pipeline_parallel_size", f"is more than the model's {facts.num_layers} layers")
 
 
-def _adapter_faults(args: Mapping[str, Any]) -> Iterator[Wrong]:
-    path = args.get("lora_local_path")
-    if not isinstance(path, str) or not is_local(path):
+def _weight_faults(args: Mapping[str, Any], folder: Path) -> Iterator[Wrong]:
+    """Where others load model.safetensors alone, vLLM reads every file that no index leaves out."""
+    if not (folder / _WHOLE).is_file() or args.get("load_format") not in _READ_ALL:
         return
+    if any(folder.glob("*.safetensors.index.json")):
+        return
+    beside = (path for path in folder.glob("*.safetensors") if path.name != _WHOLE and path.is_file())
     try:
-        config = read_object(Path(path) / "adapter_config.json")
-    except (FileNotFoundError, NoJsonObjectError):
-        yield Wrong(
-            "lora_local_path", "is no folder of an adapter: it has no adapter_config.json that can be read"
-        )
-        return
-    rank, most = config.get("r"), args.get("max_lora_rank") or DEFAULT_RANK
-    if isinstance(rank, int) and isinstance(most, int) and rank > most:
-        enough = tuple(str(allowed) for allowed in RANKS if allowed >= rank)
-        yield Wrong("max_lora_rank", f"is {most}, and the adapter's rank is {rank}", enough)
-    if config.get("use_dora"):
-        yield Wrong("lora_local_path", "is an adapter with DoRA, which vLLM does not load")
+        stored_tensors(sorted(beside))
+    except (NoSafetensorsError, OSError) as error:
+        yield Wrong("pretrained", f"{error}; vLLM reads every *.safetensors of the folder")
 
 
 def _architecture_faults(args: Mapping[str, Any], facts: ModelFacts) -> Iterator[Wrong]:
