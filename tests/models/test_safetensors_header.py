@@ -37,7 +37,7 @@ def with_b(**changes: object) -> dict[str, Any]:
         (WHOLE, 17, "is damaged: it has 17 bytes behind its header, which tells of 16"),
         ({}, 3, "is damaged: it has 3 bytes behind its header, which tells of 0"),
         (with_b(data_offsets=[9, 17]), 17, "leave a gap"),
-        (with_b(data_offsets=[4, 12]), 12, "tensors overlap"),
+        (with_b(data_offsets=[4, 12]), 16, "tensors overlap"),
         (with_b(shape=[3, 1]), 16, "3 numbers of F32 in 8 bytes"),
         (with_b(dtype="F16"), 16, "2 numbers of F16 in 8 bytes"),
         (with_b(data_offsets=[16, 8]), 16, "impossible size"),
