@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 MOST_FAULTS = 100
+WAY_OUT = "with wait_for_capacity the job is taken, and waits until this is there"
 MOST_TOLD = 10
 """Faults told in one line."""
 
@@ -24,6 +25,13 @@ class FaultyField:
     path: str
     message: str
     allowed: tuple[str, ...] | None = None
+    lacks: str | None = None
+    """What is not there, in words, where nothing but the state of this cluster makes it a fault."""
+
+    @property
+    def lacking(self) -> bool:
+        """Whether it is no fault any more once the cluster has what it lacks."""
+        return self.lacks is not None
 
 
 class InvalidRequestError(EvalqError):
@@ -58,6 +66,13 @@ class InvalidJobError(InvalidRequestError):
         """`plan`: how it would run, as far as that can be said."""
         super().__init__(faults, more)
         self.plan = plan
+        if self.lacking:
+            self.args = (f"{self} ({WAY_OUT})",)
+
+    @property
+    def lacking(self) -> bool:
+        """Whether nothing but the state of this cluster speaks against it."""
+        return bool(self.faults) and all(fault.lacking for fault in self.faults)
 
 
 class UnknownJobError(EvalqError):

@@ -31,9 +31,8 @@ def as_json(problem: Problem) -> JSONResponse:
 
 def fault_out(fault: FaultyField) -> Fault:
     """A fault that may be shown, as JSON shows it."""
-    return Fault(
-        path=fault.path, message=fault.message, allowed=list(fault.allowed) if fault.allowed else None
-    )
+    allowed = list(fault.allowed) if fault.allowed else None
+    return Fault(path=fault.path, message=fault.message, allowed=allowed, lacking=fault.lacking)
 
 
 def problems(*kinds: type[EvalqError]) -> dict[int | str, dict[str, Any]]:
@@ -53,7 +52,9 @@ def problems(*kinds: type[EvalqError]) -> dict[int | str, dict[str, Any]]:
 def _example(kind: type[EvalqError]) -> dict[str, Any]:
     faults = []
     if issubclass(kind, InvalidRequestError):
-        faults = [{"path": "tasks.0", "message": "there is no task gsm8kk", "allowed": ["gsm8k"]}]
+        faults = [
+            {"path": "tasks.0", "message": "there is no task gsm8kk", "allowed": ["gsm8k"], "lacking": False}
+        ]
     return {
         "type": f"urn:evalq:problem:{kind.code}",
         "title": title(kind),

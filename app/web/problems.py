@@ -129,7 +129,8 @@ class Problem:
 def shown(fault: FaultyField) -> FaultyField:
     """A fault as it may be shown."""
     allowed = tuple(cut(name, MOST_SHOWN) for name in (fault.allowed or ())[:MOST_ALLOWED])
-    return FaultyField(_safe(fault.path, MOST_SHOWN), _safe(fault.message, MOST_CHARACTERS), allowed or None)
+    path, message = _safe(fault.path, MOST_SHOWN), _safe(fault.message, MOST_CHARACTERS)
+    return replace(fault, path=path, message=message, allowed=allowed or None)
 
 
 def cut(text: str, most: int) -> str:

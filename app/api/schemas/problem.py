@@ -13,6 +13,7 @@ class Fault(BaseModel):
     path: str = Field(description="Where: a dotted path into the body, or `query.` and a parameter.")
     message: str
     allowed: list[str] | None = Field(description="What would be right, where that can be listed.")
+    lacking: bool = Field(description="Whether nothing but the state of this cluster is the reason.")
 
 
 class ProblemOut(BaseModel):

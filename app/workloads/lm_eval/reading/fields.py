@@ -52,6 +52,11 @@ class FieldReader:
         if path.partition(".")[0] not in self.unsure:
             self.faults.append(FaultyField(path, message, allowed))
 
+    def lack(self, path: str, message: str, lacks: str, allowed: tuple[str, ...] | None = None) -> None:
+        """Something is wrong with a field as long as the cluster has not what it `lacks`."""
+        if path.partition(".")[0] not in self.unsure:
+            self.faults.append(FaultyField(path, message, allowed, lacks))
+
     def refuse_unless(self, holds: bool, path: str, message: str) -> None:
         """A fault where something does not hold."""
         if not holds:

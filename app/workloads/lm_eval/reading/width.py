@@ -52,7 +52,7 @@ class WidthReader:
             self.ways_out = ways_out(need, facts, self._rooms, self._backend.memory.levers)
         self._explain(need, facts)
         if isinstance(answer, Refusal):
-            self._refuse(answer)
+            self._refuse(answer, free=(need.gpus, need.tensor, need.pipeline) == (None, None, None))
         self._switch_on(args)
         self._tell_replicas()
         return self.layout
@@ -91,7 +91,7 @@ class WidthReader:
         largest = max((len(room.gibs) for room in self._rooms), default=None)
         if largest is not None and gpus > largest:
             message = f"one replica needs {gpus} devices of one group; the largest usable group has {largest}"
-            self._reader.fault("gpus_per_replica", message)
+            self._reader.lack("gpus_per_replica", message, f"{gpus} devices in one group")
 
     def _judge_heads(self, facts: ModelFacts | None) -> None:
         names = self._backend.parallelism.tensor
@@ -101,9 +101,11 @@ class WidthReader:
         path = f"model_args.{names[0]}" if asked else "gpus_per_replica"
         self._reader.faults += head_faults(facts, self.layout.tensor, path)
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _refuse(self, refusal: Refusal, *, free: bool) -> None:
         nearest = "".join(f"; it fits with {_in_words(way)}" for way in self.ways_out[:1])
-        self._reader.fault("model_args.pretrained", refusal.says + nearest)
+        self._reader.lack(
+            "model_args.pretrained", refusal.says + nearest, _room_for(refusal.layout, free=free)
+        )
 
     def _switch_on(self, args: dict[str, Any]) -> None:
         switch, gpus = self._backend.parallelism.switch, self.layout.gpus
@@ -136,11 +138,22 @@ class WidthReader:
                 self.explanation.append(f"batches of up to {most:,} such requests fit")
 
 
+def _room_for(layout: Layout, *, free: bool) -> str:
+    """The devices that would hold what did not fit; more and smaller ones do, too, where the width is `free`."""
+    size = f" of {layout.memory.card_gib:.1f} GiB" if layout.memory else ""
+    more = ", or more devices," if free else ""
+    if layout.gpus == 1:
+        return f"a device{size}{more and f'{more} in one group'}"
+    return f"{layout.gpus} devices{size}{more} in one group"
+
+
 def _in_words(way: WayOut) -> str:
     changes = ", ".join(f"{name}={value}" for name, value in way.change.items())
     return f"{changes} ({way.note})"
 
 
 def _room(group: GroupView) -> GroupRoom:
-    sizes = (device.memory_bytes / GIB if device.memory_bytes else None for device in group.devices)
+    """What of it can hold a model: a device whose hardware failed comes back only when an operator says so."""
+    devices = (device for device in group.devices if not device.faulty)
+    sizes = (device.memory_bytes / GIB if device.memory_bytes else None for device in devices)
     return GroupRoom(group.name, tuple(sizes))
