@@ -88,6 +88,10 @@ class Settings(BaseSettings):
         description="Names passed on from a worker's environment to its children, separated by commas.",
     )
     lease_seconds: float = Field(60.0, description="How long a lease lives without a renewal.")
+    gone_seconds: float = Field(
+        900.0,
+        description="A group whose worker is silent for longer does not count where jobs are planned.",
+    )
     resend_seconds: float = Field(15.0, description="When an unclaimed job or replica is announced again.")
     idle_seconds: float = Field(600.0, description="How long a replica without work stays warm.")
     hold_seconds: float = Field(

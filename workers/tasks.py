@@ -6,6 +6,8 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
+from functools import partial
 from typing import Protocol
 from uuid import UUID
 
@@ -17,8 +19,10 @@ from app.services.coordination import CoordinationService
 from app.services.groups import GroupService
 from app.services.retention import Ages, old_log_files
 from app.services.serving import ServingService
+from app.services.waiting import WaitingService
 from app.settings import Settings
 from workers.coordinator.harness_server import harness_server
+from workers.coordinator.waiting import WaitingJobs
 from workers.coordinator.worker import Coordinator
 from workers.gpu_worker.group import GroupDevices, GroupKeeper
 from workers.gpu_worker.worker import ReplicaSupervisor
@@ -50,6 +54,9 @@ class CoordinatorRole:
         self._settings = settings
         wake = CeleryDoorbell(settings).wake
         self._coordination = CoordinationService(sessions=sessions, wake=wake, ttl=settings.lease)
+        gone_after = timedelta(seconds=settings.gone_seconds)
+        waiting = WaitingService(sessions=sessions, wake=wake, gone_after=gone_after)
+        self._waiting = WaitingJobs(waiting=waiting, settings=settings)
         self._stopping = threading.Event()
         self._coordinator = Coordinator(
             coordination=self._coordination,
@@ -62,6 +69,8 @@ class CoordinatorRole:
         """Jobs of dead coordinators of this host wait again at once."""
         self._coordination.release_holders(dead_holders(self._coordination.holders(holder_prefix())))
         self._coordinator.start()
+        watch = partial(self._waiting.run, self._stopping)
+        threading.Thread(target=watch, name="waiting-jobs", daemon=True).start()
 
     def run(self, subject: UUID) -> None:
         """Run a job, if it still waits."""

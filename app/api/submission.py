@@ -123,7 +123,7 @@ def checked(services: Services, fields: Mapping[str, Any]) -> Submission:
 
 
 def dry_run_out(services: Services, fields: Mapping[str, Any]) -> Response:
-    """What would become of the job; its faults are the answer, not an error."""
+    """What would become of the job; its faults are the answer, and what it would wait for is among them."""
     try:
         submission = checked(services, fields)
     except InvalidJobError as error:
@@ -134,7 +134,7 @@ def dry_run_out(services: Services, fields: Mapping[str, Any]) -> Response:
         out = DryRunOut(
             valid=True,
             plan=plan_out(submission.plan),
-            errors=[],
+            errors=[fault_out(shown(fault)) for fault in submission.lacking],
             tasks=list(submission.tasks),
             notes=list(submission.notes),
         )

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from app.db.fence import job_held, job_lost
 from app.db.job_tasks import JobTaskRepository
 from app.db.tables import JobRow
+from app.db.wishes import can_be_claimed
 from app.domain.failure import Failure
 from app.domain.job import (
     JobStatus,
@@ -43,10 +44,10 @@ class JobLeaseRepository:
         self._session = session
 
     def claim(self, lease: Lease, holder: str, ttl: timedelta) -> bool:
-        """Take a queued job; False if it is not queued any more. A doubled message finds nothing."""
+        """Take a queued job; False if it is not to be claimed (any more). A doubled message finds nothing."""
         done = self._session.execute(
             update(JobRow)
-            .where(JobRow.id == lease.id, JobRow.status == JobStatus.QUEUED)
+            .where(JobRow.id == lease.id, can_be_claimed())
             .values(
                 status=JobStatus.RUNNING,
                 phase=Phase.PREPARING,
@@ -65,7 +66,7 @@ class JobLeaseRepository:
 
     def first_in_line(self) -> UUID | None:
         """The queued job that is served next, locked; those that somebody else is writing are passed over."""
-        queued = select(JobRow.id).where(JobRow.status == JobStatus.QUEUED)
+        queued = select(JobRow.id).where(can_be_claimed())
         first = queued.order_by(JobRow.priority.desc(), JobRow.created_at).limit(1)
         return self._session.scalar(first.with_for_update(skip_locked=True, key_share=True))
 

@@ -56,6 +56,7 @@ class JobRepository:
             created_at=job.created_at,
             idempotency_key=idempotency_key,
             body_hash=body_hash,
+            waits_for=job.waits_for,
             **{column: getattr(job, column) for column in SWAPPED},
         )
         self._session.add(row)
@@ -251,6 +252,7 @@ def to_job(row: JobRow, tasks: tuple[JobTask, ...]) -> Job:
         deadline_at=row.deadline_at,
         cancel_requested_at=row.cancel_requested_at,
         pause_requested_at=row.pause_requested_at,
+        waits_for=row.waits_for,
         requests_total=row.requests_total,
         requests_done=row.requests_done,
         requests_reused=row.requests_reused,

@@ -98,6 +98,7 @@ class JobRow(Base):
     lease_expires_at: Mapped[datetime | None]
     lease_holder: Mapped[str | None]
     sent_at: Mapped[datetime | None]
+    waits_for: Mapped[str | None]
     fingerprint: Mapped[bytes | None]
     planned_at: Mapped[datetime | None]
     requests_total: Mapped[int | None]

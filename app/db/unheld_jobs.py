@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.db.job_tasks import JobTaskRepository
 from app.db.tables import JobRow
+from app.db.wishes import can_be_claimed
 from app.domain.failure import Failure
 from app.domain.job import CANCELLED, LATE, LOST, MAX_LOSSES, PAUSED, JobStatus, left_over
 
@@ -24,7 +25,7 @@ class UnheldJobRepository:
 
     def announce(self, resend_after: timedelta, among: int) -> list[UUID]:
         """Of the first `among` queued jobs, mark as sent those not announced lately; returns them."""
-        first = select(JobRow.id).where(JobRow.status == JobStatus.QUEUED)
+        first = select(JobRow.id).where(can_be_claimed())
         first = first.order_by(JobRow.priority.desc(), JobRow.created_at).limit(among)
         first = first.with_for_update(skip_locked=True, key_share=True)
         lately = JobRow.sent_at > func.now() - resend_after

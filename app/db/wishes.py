@@ -1,4 +1,4 @@
-"""What jobs wish of engines, as conditions that the claim of chunks, the scheduler and the histories share."""
+"""What jobs wait for and wish of engines, as conditions that claims, the scheduler and the histories share."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from sqlalchemy import ColumnElement, Integer, SQLColumnExpression, Text, and_, 
 
 from app.db.tables import JobRow
 from app.domain.job import TERMINAL, JobStatus, Phase
+
+
+def can_be_claimed() -> ColumnElement[bool]:
+    """Jobs that a coordinator may take: what they need is there, as far as can be known."""
+    return and_(JobRow.status == JobStatus.QUEUED, JobRow.waits_for.is_(None))
 
 
 def wants_answers() -> ColumnElement[bool]:

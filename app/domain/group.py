@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from app.domain.replica import DeviceState
@@ -84,3 +85,37 @@ class GroupView:
     def there(self) -> frozenset[str]:
         """The backends that it has, whether or not they work now."""
         return frozenset((*self.backends, *(report.name for report in self.installed)))
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """The groups that count where a job is planned."""
+
+    groups: tuple[GroupView, ...]
+    settled: bool
+    """Whether any worker shows what there is; else nothing is said to be lacking."""
+
+    @property
+    def traits(self) -> frozenset[Any]:
+        """What plans are made from: they stay as they are while this does."""
+        return frozenset(
+            (
+                group.name,
+                group.backends,
+                tuple(unusable(group.installed).items()),
+                tuple(
+                    (device.id, device.memory_bytes, device.island, device.faulty) for device in group.devices
+                ),
+            )
+            for group in self.groups
+        )
+
+
+def capacity(groups: Sequence[GroupView], now: datetime, patience: timedelta) -> Capacity:
+    """The groups whose worker was heard of within the patience.
+
+    Where none was, or all began within it, the cluster is starting: every group that ever was counts, it may come back.
+    """
+    heard = [group for group in groups if group.alive(now, patience)]
+    starting = all(now - group.worker_started_at < patience for group in heard)
+    return Capacity(tuple(groups if starting else heard), settled=bool(heard))

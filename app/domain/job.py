@@ -134,6 +134,8 @@ class Job:
     deadline_at: datetime | None = None
     cancel_requested_at: datetime | None = None
     pause_requested_at: datetime | None = None
+    waits_for: str | None = None
+    """What the cluster lacks, in words; no coordinator takes the job before it is there."""
     requests_total: int | None = None
     requests_done: int = 0
     requests_reused: int = 0
@@ -146,6 +148,9 @@ class Job:
     def group(self) -> str | None:
         """The only group whose replicas may answer it; None means any."""
         return self.plan.group
+
+    def _queued_for(self, reason: str) -> str:
+        return reason if self.waits_for is None else waiting(self.waits_for)
 
     def moved_to(self, status: JobStatus, now: datetime, reason: str | None = None) -> Job:
         """The job in another status; IllegalMoveError where the table has no such move."""
@@ -174,7 +179,8 @@ class Job:
         """Back to the queue with every answer it has. Safe to repeat."""
         if self.status in {JobStatus.QUEUED, JobStatus.RUNNING}:
             return replace(self, pause_requested_at=None)
-        return replace(self.moved_to(JobStatus.QUEUED, now, reason="resumed"), pause_requested_at=None)
+        reason = self._queued_for("resumed")
+        return replace(self.moved_to(JobStatus.QUEUED, now, reason=reason), pause_requested_at=None)
 
     def retried(self, now: datetime) -> Job:
         """A new attempt of an ended job, keeping every answer it has."""
@@ -186,7 +192,7 @@ class Job:
         return replace(
             self,
             status=JobStatus.QUEUED,
-            reason=f"retried at {now:%Y-%m-%d %H:%M:%S} UTC",
+            reason=self._queued_for(f"retried at {now:%Y-%m-%d %H:%M:%S} UTC"),
             ended_at=None,
             error=None,
             cancel_requested_at=None,
@@ -194,6 +200,11 @@ class Job:
             deadline_at=None,
             tasks=tasks,
         )
+
+
+def waiting(waits_for: str | None) -> str:
+    """Why a job is queued."""
+    return "waiting for a coordinator" if waits_for is None else f"waiting for {waits_for}"
 
 
 def outcome(tasks: tuple[JobTask, ...]) -> JobStatus:

@@ -20,7 +20,7 @@ from app.db.jobs import JobRepository
 from app.db.session import Sessions
 from app.domain.event import Event
 from app.domain.ids import uuid7
-from app.domain.job import Job, JobStatus, JobTask, deadline
+from app.domain.job import Job, JobStatus, JobTask, deadline, waiting
 from app.domain.job_filter import JobFilter
 from app.domain.keys import DEFAULT_TEAM
 from app.errors import (
@@ -141,7 +141,8 @@ class JobService:
             priority=spec.priority,
             tags=spec.tags,
             created_at=now,
-            reason="waiting for a coordinator",
+            reason=waiting(submission.waits_for),
+            waits_for=submission.waits_for,
             deadline_at=deadline(now, spec.deadline_seconds),
             tasks=tuple(JobTask(name) for name in submission.tasks),
         )

@@ -27,15 +27,27 @@ class Waiting:
 
 
 def line_up(waiting: Sequence[Job], seconds_left: Sequence[float], groups: Sequence[Group]) -> list[Waiting]:
-    """Jobs in the order they are served; the n-th of them starts about when the n-th running one ends."""
-    free_in = sorted(seconds_left)
+    """Jobs in the order they are served; the n-th of them starts about when the n-th running one ends.
+
+    One that waits for capacity keeps nobody behind it waiting.
+    """
+    free_in = iter(sorted(seconds_left))
     return [
-        Waiting(job, place, _waiting_for(job, groups), free_in[place - 1] if place <= len(free_in) else None)
+        Waiting(
+            job, place, _waiting_for(job, groups), None if _lacks(job) is not None else next(free_in, None)
+        )
         for place, job in enumerate(waiting, 1)
     ]
 
 
+def _lacks(job: Job) -> str | None:
+    """What the cluster must get before a queued job is in line."""
+    return job.waits_for if job.status is JobStatus.QUEUED else None
+
+
 def _waiting_for(job: Job, groups: Sequence[Group]) -> str:
+    if (lacks := _lacks(job)) is not None:
+        return lacks
     if job.status is JobStatus.QUEUED:
         return "a coordinator, to build its prompts"
     if job.status is JobStatus.PAUSED:

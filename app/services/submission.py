@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from app.db.groups import GroupRepository
 from app.db.session import Sessions
+from app.domain.group import capacity
+from app.services.jobs import utc_now
 from app.settings import Settings
 from app.workloads.lm_eval.reading.read import Submission, read
 
@@ -14,12 +17,16 @@ from app.workloads.lm_eval.reading.read import Submission, read
 class SubmissionService:
     """Checks a posted job against everything that can be known without a GPU."""
 
-    def __init__(self, *, sessions: Sessions, settings: Settings) -> None:
+    def __init__(
+        self, *, sessions: Sessions, settings: Settings, now: Callable[[], datetime] = utc_now
+    ) -> None:
         self._sessions = sessions
+        self._now = now
         self._settings = settings
 
     def check(self, fields: Mapping[str, Any]) -> Submission:
         """The complete job, or InvalidJobError with all its faults."""
         with self._sessions.begin() as session:
             groups = GroupRepository(session).views()
-        return read(fields, groups, self._settings)
+        there = capacity(groups, self._now(), timedelta(seconds=self._settings.gone_seconds))
+        return read(fields, there.groups, self._settings, settled=there.settled)

@@ -75,7 +75,7 @@ EMPTY_TOO = frozenset(
 READS = frozenset(
     {
         *("coordination.held", "coordination.order", "coordination.engines", "remedies.troubles"),
-        "binding.groups",
+        *("binding.groups", "waiting.capacity", "waiting.jobs", "waiting.job"),
         *("coordination.engine_facts", "coordination.pending_cost"),
         *("coordination.holders", "serving.holders", "serving.is_over", "groups.all", "queue.waiting"),
         *("jobs.known", "jobs.check_seen", "jobs.view", "jobs.page", "jobs.events", "jobs.news"),
@@ -93,8 +93,8 @@ READS = frozenset(
 )
 """Methods that change nothing: to die there is to die between two of the others."""
 
-ELSEWHERE = frozenset({"keys.create", "keys.revoke", "binding.rebind"})
-"""Methods that no part runs: operators' commands, and what no engine of a campaign has a stand-in for."""
+ELSEWHERE = frozenset({"keys.create", "keys.revoke", "binding.rebind", "waiting.plan_again"})
+"""Methods that no part runs: operators' commands, and what no engine of a campaign has a stand-in for or waits for."""
 
 
 @dataclass(frozen=True)

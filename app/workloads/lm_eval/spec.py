@@ -172,6 +172,10 @@ class LmEvalSpec:
         ),
     )
     reuse_responses: bool = field(default=True, metadata=told("Take answers that are stored already."))
+    wait_for_capacity: bool = field(
+        default=False,
+        metadata=told("Take the job though this cluster lacks what it needs: it waits until that is there."),
+    )
     env: Environment = field(
         default_factory=dict, metadata=told("Names on the operator's allow-list only.", names=MOST_VARIABLES)
     )

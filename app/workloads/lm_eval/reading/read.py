@@ -8,13 +8,14 @@ from typing import Any
 
 from app.arguments.kinds import shown
 from app.backends import Backend, backend_of_model, known_model_names
-from app.backends.standing_in import serving, serving_instead, that_serve
+from app.backends.standing_in import serving, serving_instead
 from app.domain.engine_spec import EngineSpec
-from app.domain.group import GroupView, unusable
+from app.domain.group import GroupView
 from app.domain.plan import Plan, PlannedMemory
-from app.errors import InvalidJobError
+from app.errors import FaultyField, InvalidJobError
 from app.settings import Settings
 from app.workloads.lm_eval.command.equivalent_command import to_command
+from app.workloads.lm_eval.reading.capacity import named_groups, usable_groups
 from app.workloads.lm_eval.reading.engine import EngineReader
 from app.workloads.lm_eval.reading.fields import FieldReader, read_fields
 from app.workloads.lm_eval.reading.pasted import pasted
@@ -24,6 +25,8 @@ from app.workloads.lm_eval.reading.values import read_values
 from app.workloads.lm_eval.spec import LmEvalSpec
 
 MOST_NOTES = 50
+MOST_WORDS = 300
+"""Characters of what a job waits for: it stands in lists."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,19 @@ class Submission:
     tasks: tuple[str, ...]
     """Leaf tasks the names expand to."""
     notes: tuple[str, ...] = ()
+    lacking: tuple[FaultyField, ...] = ()
+    """What the cluster has not, and the job waits for."""
+    waits_for: str | None = None
+    """The same in words; also a worker at all. Its plan is made again when it comes."""
 
 
-def read(posted: Mapping[str, Any], groups: Sequence[GroupView], settings: Settings) -> Submission:
-    """The complete job, or InvalidJobError with all its faults; `groups` is where engines could run."""
+def read(
+    posted: Mapping[str, Any], groups: Sequence[GroupView], settings: Settings, *, settled: bool = True
+) -> Submission:
+    """The complete job, or InvalidJobError with all its faults; `groups` is where engines could run.
+
+    What the cluster lacks is waited for where the job says so, or where it is not `settled` what there is.
+    """
     found = pasted(posted)
     reader = read_fields(found.given, settings, found.notes, found.unsure)
     reader.faults[:0] = found.faults
@@ -49,10 +61,22 @@ def read(posted: Mapping[str, Any], groups: Sequence[GroupView], settings: Setti
     backend = _backend(reader, settings, asked="model" in found.given)
     engine = _engine(reader, backend, groups, settings) if backend else None
     complete = engine is not None and engine.read() is not None
-    if reader.faults or engine is None or not complete:
+    waits = reader.spec.wait_for_capacity or not settled
+    faulty = any(not (fault.lacking and waits) for fault in reader.faults)
+    if faulty or engine is None or not complete:
         raise InvalidJobError(reader.faults, plan=_refused(reader.spec, engine, groups) if engine else None)
+    if waits_for := _waits_for(reader, engine, groups):
+        reader.notes.append(f"the job waits for {waits_for}")
     notes = _first(reader.notes)
-    return Submission(reader.spec, engine.spec, _plan(reader.spec, engine, notes), tuple(tasks), notes)
+    return Submission(
+        reader.spec,
+        engine.spec,
+        _plan(reader.spec, engine, notes),
+        tuple(tasks),
+        notes,
+        tuple(reader.faults),
+        waits_for,
+    )
 
 
 def read_again(
@@ -60,12 +84,25 @@ def read_again(
 ) -> Submission | None:
     """A stored job on the backend that serves it now; None where the one it is `bound` to still does, or none would.
 
-    InvalidJobError where what serves it now does not take it.
+    InvalidJobError where what serves it now does not take it, or lacks what it needs.
     """
     named = named_groups(groups, spec.group)
     if serving_instead(spec.model, bound, {name for group in named for name in group.there}) is None:
         return None
-    return read(spec.to_json(), groups, settings)
+    return read(replace(spec, wait_for_capacity=False).to_json(), groups, settings)
+
+
+def read_waiting(spec: LmEvalSpec, groups: Sequence[GroupView], settings: Settings) -> Submission:
+    """A stored job that waits for capacity, planned for what there is now; InvalidJobError where it is at fault."""
+    return read(replace(spec, wait_for_capacity=True).to_json(), groups, settings)
+
+
+def _waits_for(reader: FieldReader, engine: EngineReader, groups: Sequence[GroupView]) -> str | None:
+    if groups:
+        lacks = "; ".join(fault.lacks for fault in reader.faults if fault.lacks)
+        return f"{lacks[:MOST_WORDS]}..." if len(lacks) > MOST_WORDS else lacks or None
+    place = f" in group {reader.spec.group}" if reader.spec.group else ""
+    return f"a worker with backend {engine.backend.name}{place}"
 
 
 def _backend(reader: FieldReader, settings: Settings, *, asked: bool) -> Backend | None:
@@ -89,34 +126,6 @@ def _engine(
         reader.notes.append(f"{found.title} serves it, since no worker that it may use has {backend.name}")
     usable = usable_groups(reader, found.name, groups)
     return EngineReader(reader, found, settings, usable or named)
-
-
-def named_groups(groups: Sequence[GroupView], wanted: str | None) -> list[GroupView]:
-    """The groups that a job which asks for this one may use, whatever they have."""
-    return [group for group in groups if wanted in (None, group.name)]
-
-
-def usable_groups(reader: FieldReader, backend: str, groups: Sequence[GroupView]) -> list[GroupView]:
-    """The groups this job may run on; faults where there are workers and none would do."""
-    wanted = reader.spec.group
-    named = named_groups(groups, wanted)
-    if wanted is not None and not named:
-        names = tuple(group.name for group in groups)
-        reader.fault("group", f"there is no group {shown(wanted)}", names)
-    if not groups:
-        reader.notes.append("no worker is running yet: the job waits until one with this backend is started")
-    offering = [group for group in named if backend in group.backends]
-    broken = [(group.name, unusable(group.installed).get(backend)) for group in named]
-    if waits := [f"on group {name} it does not work now ({why})" for name, why in broken if why]:
-        if not offering:
-            reader.notes.append(f"backend {backend}: {'; '.join(waits)}: the job waits until it does")
-    elif named and not offering:
-        offered = sorted({name for group in named for name in group.backends})
-        message = f"backend {backend} is installed on no worker that may be used"
-        installable = " or ".join(that_serve(reader.spec.model))
-        way_out = f"run `evalq backends install {installable}` on a worker's host"
-        reader.fault("model", f"{message}: {way_out}", tuple(offered))
-    return offering
 
 
 def _refused(spec: LmEvalSpec, engine: EngineReader, groups: Sequence[GroupView]) -> Plan:
