@@ -12,6 +12,7 @@ from app.domain.job import Phase
 from app.settings import Settings
 from tests.workers.coordinator.peers import PLAN, Try, an_attempt
 from tests.workloads.lm_eval.reading.desk import Desk
+from tests.workloads.lm_eval.reading.test_groups import group
 from tests.world import World
 from workers.coordinator.binding import rebound
 from workers.coordinator.endings import EngineChanged
@@ -24,7 +25,8 @@ def there(tmp_path: Path) -> Desk:
 
 @pytest.fixture
 def early(world: World, there: Desk, settings: Settings, tmp_path: Path) -> Iterator[Try]:
-    """A try at a job that was posted before any worker ran."""
+    """A try at a job whose worker is gone."""
+    there.groups = [group("gone", "vllm")]
     job, _ = world.jobs.submit(there.submit(model="vllm", replicas=1), "alice")
     roots = {"model_paths": there.settings.model_paths, "task_paths": there.settings.task_paths}
     found = settings.model_copy(update={"stall_seconds": 60.0, "poll_seconds": 0.02, **roots})

@@ -60,17 +60,45 @@ def test_a_job_that_no_group_may_run_is_refused(
     assert says in taken.faults(**fields)[path]
 
 
-def test_a_job_waits_for_a_backend_that_does_not_work_now(tmp_path: Path) -> None:
-    taken = desk(tmp_path, BROKEN, group("b", "vllm"))
-    assert (
-        "backend hf: on group a it does not work now (its torch finds no GPU): the job waits until it does"
-        in taken.submit().notes
+@pytest.mark.parametrize(
+    ("fields", "lacks"),
+    [
+        ({"group": "c"}, "group c"),
+        ({"group": "b"}, "backend hf in group b"),
+        ({"gpus_per_replica": 4}, "4 devices in one group"),
+        ({"group": "d"}, "backend hf in group d: on group d it does not work now (its torch finds no GPU)"),
+        ({"model": "vllm-cpu"}, "backend vllm-cpu"),
+        ({"model_size": "70B"}, "2 devices of 78.2 GiB, or more devices, in one group"),
+    ],
+)
+def test_what_only_this_cluster_makes_a_fault_says_what_it_lacks(
+    tmp_path: Path, fields: dict[str, Any], lacks: str
+) -> None:
+    unwell = replace(group("d"), installed=(BackendReport("hf", problem="its torch finds no GPU"),))
+    at = desk(tmp_path, group("a", "hf"), group("b", "vllm", devices=8), unwell)
+    model = {"model_args": {"pretrained": "me/large"}} if "model_size" in fields else {}
+    assert [(fault.lacks, fault.lacking) for fault in refused(at, **fields | model).faults] == [(lacks, True)]
+
+
+def test_a_fault_of_the_job_itself_lacks_nothing(tmp_path: Path) -> None:
+    faults = refused(desk(tmp_path, group("a", "hf")), tasks=["no"], group="c").faults
+    assert {fault.path: fault.lacking for fault in faults} == {"tasks.0": False, "group": True}
+
+
+def test_a_backend_that_does_not_work_is_told_with_the_reason_and_where_else_it_does(tmp_path: Path) -> None:
+    at = desk(tmp_path, BROKEN, group("b", "hf"))
+    assert at.faults() == {}
+    says = "backend hf: on group a it does not work now (its torch finds no GPU)"
+    assert at.faults(group="a")["model"] == (
+        f"{says}: `evalq doctor` on its host says more, or let the job use group b, which has it"
     )
 
 
-def test_a_backend_that_works_elsewhere_is_not_waited_for(tmp_path: Path) -> None:
-    working = desk(tmp_path, BROKEN, group("b", "hf"))
-    assert not [note for note in working.submit().notes if "does not work" in note]
+def test_a_device_whose_hardware_failed_holds_no_model(tmp_path: Path) -> None:
+    whole = group("a", "hf", devices=2)
+    dying = replace(whole, devices=(replace(whole.devices[0], faulty=True), whole.devices[1]))
+    found = desk(tmp_path, dying).faults(gpus_per_replica=2)
+    assert "the largest usable group has 1" in found["gpus_per_replica"]
 
 
 def measured(taken: Desk) -> dict[str, Any]:
@@ -102,8 +130,11 @@ def test_a_job_says_where_it_may_run_and_on_how_much(tmp_path: Path) -> None:
 
 
 def test_a_job_posted_before_any_worker_runs_waits_for_one(tmp_path: Path) -> None:
-    (note,) = [note for note in desk(tmp_path).submit().notes if "worker" in note]
-    assert note.startswith("no worker is running yet")
+    taken = desk(tmp_path).submit()
+    assert (taken.waits_for, taken.lacking) == ("a worker with backend hf", ())
+    assert "the job waits for a worker with backend hf" in taken.plan.explanation
+    (other := tmp_path / "other").mkdir()
+    assert desk(other).submit(group="g").waits_for == "a worker with backend hf in group g"
 
 
 ON_VLLM: dict[str, Any] = {"model": "vllm"}
@@ -165,9 +196,10 @@ def test_a_stored_job_moves_only_where_what_it_is_bound_to_is_not_to_be_had(
 def test_a_backend_that_does_not_work_now_is_waited_for(tmp_path: Path) -> None:
     broken = replace(group("a", "hf"), installed=(BackendReport("vllm", problem="no driver"),))
     there = desk(tmp_path, broken, group("b", "vllm-cpu"))
-    taken = there.submit(**ON_VLLM)
-    assert taken.engine.backend == "vllm"
-    assert read_again(taken.spec, "vllm", there.groups, there.settings) is None
+    assert "no driver" in there.faults(**ON_VLLM)["model"]
+    posted = there.submit(**ON_VLLM, wait_for_capacity=True)
+    assert posted.engine.backend == "vllm"
+    assert read_again(posted.spec, "vllm", there.groups, there.settings) is None
 
 
 def refused(taken: Desk, **fields: Any) -> InvalidJobError:

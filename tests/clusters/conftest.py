@@ -1,0 +1,102 @@
+"""A cluster of invented machines behind the API: real services, NVML's stand-in, no process beside the test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.domain.group import BackendReport
+from app.main import create_app
+from app.services.waiting import WaitingService
+from app.settings import Settings
+from tests.gpus.machine import Machine, gpu
+from tests.workloads.lm_eval.reading.desk import Desk
+from tests.world import World
+from workers.coordinator.waiting import WaitingJobs
+from workers.gpu_worker.group import GroupDevices
+
+LLAMA_70B = {"pretrained": "meta-llama/Llama-2-70b-hf", "max_model_len": 4096}
+JOB: dict[str, Any] = {"model": "vllm", "model_args": LLAMA_70B, "tasks": ["ours"]}
+
+
+@dataclass
+class Cluster:
+    """Machines that come and go, and what a user hears."""
+
+    api: TestClient
+    world: World
+    machine: Machine
+    settings: Settings
+    watch: WaitingJobs
+    tokens: dict[str, UUID] = field(default_factory=dict)
+
+    def joins(
+        self,
+        group: str,
+        *backends: str,
+        gpus: Sequence[dict[str, Any]] | int = 1,
+        gib: float = 80,
+        broken: str | None = None,
+    ) -> None:
+        """A worker of this group begins on a machine of its own; a `broken` backend is there and does not work."""
+        one = {"total": int(gib * 2**30)}
+        machine = (
+            [gpu(n, uuid=f"GPU-{group}-{n}", **one) for n in range(gpus)] if isinstance(gpus, int) else gpus
+        )
+        self.machine(*machine)
+        role = {"worker_group": group, "worker_devices": "all"}
+        reports = GroupDevices(self.settings.model_copy(update=role)).reports()
+        problems = [BackendReport(broken, problem="its torch finds no GPU")] if broken else []
+        self.tokens[group] = self.world.groups.register(
+            name=group,
+            host=f"host-{group}",
+            kind="cuda",
+            backends=backends,
+            version="1",
+            reports=reports,
+            installed=[*map(BackendReport, backends), *problems],
+        )
+        self.world.groups.beat(
+            group, self.tokens[group], backends, reports, [*map(BackendReport, backends), *problems]
+        )
+
+    def plan(self, **fields: Any) -> dict[str, Any]:
+        """A dry run's answer."""
+        answer = self.api.post("/v1/jobs", params={"dry_run": "true"}, json=JOB | fields)
+        assert answer.status_code == 200
+        return dict(answer.json())
+
+    def post(self, **fields: Any) -> dict[str, Any]:
+        """The job, or the problem."""
+        return dict(self.api.post("/v1/jobs", json=JOB | fields).json())
+
+    def waits(self, **fields: Any) -> str:
+        """The id of a job that was taken to wait."""
+        return str(self.post(wait_for_capacity=True, **fields)["id"])
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        return dict(self.api.get(f"/v1/jobs/{job_id}").json())
+
+    def look(self) -> int:
+        """The coordinator's look at what waits."""
+        return self.watch.look_once()
+
+
+@pytest.fixture
+def cluster(world: World, settings: Settings, machine: Machine, tmp_path: Path) -> Iterator[Cluster]:
+    """No worker yet."""
+    roots = Desk(tmp_path).settings
+    known = {"model_paths": roots.model_paths, "task_paths": roots.task_paths}
+    found = settings.model_copy(update=known)
+    waiting = WaitingService(
+        sessions=world.sessions, wake=lambda _: None, gone_after=timedelta(seconds=found.gone_seconds)
+    )
+    with TestClient(create_app(found), base_url="http://127.0.0.1") as api:
+        yield Cluster(api, world, machine, found, WaitingJobs(waiting=waiting, settings=found))
