@@ -230,6 +230,8 @@ OPAQUE = re.compile(
 DEATH = re.compile(r"\bdied unexpectedly\b")
 DIED = re.compile(r"died unexpectedly \(exit code: (?P<status>-?\d+)\)")
 """How an engine tells of a process of its own that has ended: the exit code as Python has it."""
+STOPPED = re.compile(r"\bhas been stopped by a signal\b")
+"""The same of one that has not ended, and does not go on either."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ ARGUMENTS = (
     ),
     Case(
         "heads",
-        "9 attention heads over 2 ranks",
+        "3 attention heads over 2 ranks",
         START,
         "attention heads",
         spoil=config(num_attention_heads=3, num_key_value_heads=3, hidden_size=96),

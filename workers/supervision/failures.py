@@ -7,7 +7,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from app.backends.plain_words import plain
-from app.backends.signatures import DIED, HUB_BELOW, REACH_THE_HUB, REFUSED, FailureTexts
+from app.backends.signatures import DIED, HUB_BELOW, REACH_THE_HUB, REFUSED, STOPPED, FailureTexts
 from app.domain.failure import Failure, FailureCode
 from app.domain.redaction import redact
 from workers.supervision.log_tail import cause_of, first_error_block
@@ -19,6 +19,10 @@ _SIGNAL_HINTS: dict[int, str] = {
     signal.SIGKILL: "something outside evalq killed it; a new engine goes on where it stopped",
     signal.SIGBUS: "often a full /dev/shm: give the container more shared memory (shm_size)",
 }
+_WAS_STOPPED = (
+    "something outside evalq stopped it without ending it (SIGSTOP, a debugger, a frozen container):"
+    " see what does"
+)
 _OUT_OF_HOST_MEMORY = (
     "the kernel ended it for want of memory: run fewer engines at once or give the host more"
 )
@@ -104,7 +108,13 @@ def _from_log(
         return Failure(FailureCode.HOST_OUT_OF_MEMORY, exception or cause, hint=_OUT_OF_HOST_MEMORY)
     code = FailureCode.ENGINE_START_FAILED if loading else FailureCode.ENGINE_DIED
     message = cause or exception or _end_words(exit_status)
-    return Failure(code, message, hint=_SIGNAL_HINTS.get(-_status(exit_status, message), _READ_THE_LOG))
+    return Failure(code, message, hint=_hint(exit_status, message))
+
+
+def _hint(exit_status: int | None, message: str) -> str:
+    if STOPPED.search(message):
+        return _WAS_STOPPED
+    return _SIGNAL_HINTS.get(-_status(exit_status, message), _READ_THE_LOG)
 
 
 def _status(exit_status: int | None, message: str) -> int:
