@@ -31,6 +31,7 @@ def _backend(services: Services, backend: Backend, groups: list[GroupView]) -> B
         model_names=list(backend.model_names),
         devices=sorted(backend.devices),
         stands_in_for=backend.stands_in_for,
+        planned_only=backend.planned_only,
         available=any(found.alive and found.problem is None for found in installed),
         installed=installed,
         install=f"evalq backends install {backend.name}" if needed else None,

@@ -121,6 +121,10 @@ class Backend:
     """The backend whose jobs it serves where no worker has that one."""
     devices: frozenset[str] = frozenset({"cpu", "cuda"})
     """Kinds of devices that its engines run on."""
+    planned_only: bool = False
+    """Whether evalq has no engine for it yet: its jobs are planned, and told so."""
+    model_argument: str = "pretrained"
+    """What it calls the model's folder or hub name."""
     allowed: Callable[[Settings], bool] = _always
     """Whether this installation may use it."""
     answers: int | None = None

@@ -1,52 +1,69 @@
-"""What lm-eval's other engines call their parallelism. evalq does not run them: who uses their names is told the right
-ones, and a command for one of them can be written."""
+"""What lm-eval's `--model` may say beside the backends that evalq knows, and what to use instead: in words."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-
-from app.backends.parallelism import ArgumentNames, Reading, Widths
+from collections.abc import Iterator
+from typing import NamedTuple
 
 
-def _nemo(reading: Reading, widths: Widths) -> Widths:
-    """`devices` is TP x PP, or with neither a number of replicas (nemo_lm.py, lines 211 to 235)."""
-    if reading.args.get("expert_model_parallel_size", 1) != 1:
-        reading.fault("expert_model_parallel_size", "expert parallelism is not supported here", ("1",))
-    tensor, pipeline, devices = widths.tensor or 1, widths.pipeline or 1, widths.replicas
-    width = tensor * pipeline
-    if devices is None or width == devices:
-        replicas = None if devices is None else 1
-        return replace(widths, replicas=replicas, gpus=width if devices or width > 1 else None)
-    if width == 1:
-        return replace(widths, gpus=1)
-    message = f"devices={devices} must be tensor x pipeline parallel size ({tensor} x {pipeline} = {width})"
-    reading.fault("devices", message, (str(width),))
-    return replace(widths, replicas=None, gpus=width)
+class Elsewhere(NamedTuple):
+    """Models that evalq does not plan, by what lm-eval calls them."""
+
+    names: frozenset[str]
+    what: str
+    near: tuple[str, ...] = ()
 
 
-def _megatron(reading: Reading, widths: Widths) -> Widths:
-    if (widths.pipeline or 1) > 1:
-        message = "megatron_lm has no pipeline parallelism"
-        reading.fault("pipeline_model_parallel_size", message, ("1",))
-    return _nemo(reading, widths)
-
-
-VLLM_VLM = ArgumentNames(("tensor_parallel_size",), ("pipeline_parallel_size",), ("data_parallel_size",))
-SGLANG = ArgumentNames(("tp_size",), ("pp_size",), ("dp_size",), ("nnodes",))
-NEMO = ArgumentNames(
-    ("tensor_model_parallel_size",),
-    ("pipeline_model_parallel_size",),
-    ("devices",),
-    ("num_nodes",),
-    data_counts_devices=True,
-    finish=_nemo,
+_KINDS = (
+    Elsewhere(
+        frozenset(
+            {
+                *("anthropic-chat", "anthropic-chat-completions", "anthropic-completions"),
+                *("azure-openai-chat-completions", "gguf", "ggml", "litellm", "litellm-chat"),
+                *("litellm-chat-completions", "local-chat-completions", "local-completions"),
+                *(
+                    "openai-chat-completions",
+                    "openai-completions",
+                    "sglang-generate",
+                    "textsynth",
+                    "watsonx_llm",
+                ),
+            }
+        ),
+        "asks a server over HTTP, and evalq loads models itself",
+        ("vllm", "hf"),
+    ),
+    Elsewhere(
+        frozenset({"vllm-vlm"}), "is for models that are shown pictures; evalq asks in text alone", ("vllm",)
+    ),
+    Elsewhere(
+        frozenset({"hf-multimodal", "hf-mistral3", "hf-audiolm-qwen"}),
+        "is for models that are shown pictures or sound; evalq asks in text alone",
+        ("hf",),
+    ),
+    Elsewhere(
+        frozenset({"mamba_ssm", "steered"}),
+        "is a class of lm-eval's own that evalq has no engine for",
+        ("hf",),
+    ),
+    Elsewhere(
+        frozenset({"trtllm"}), "loads engines that TensorRT-LLM compiled; evalq loads weights", ("vllm",)
+    ),
+    Elsewhere(
+        frozenset({"habana", "ipex", "neuronx", "onnxruntime", "onnxruntime-genai", "openvino", "winml"}),
+        "is for runtimes and processors that evalq has no workers for",
+        ("hf",),
+    ),
+    Elsewhere(frozenset({"dummy"}), "answers at random, without a model"),
 )
 
-ELSEWHERE: Mapping[str, ArgumentNames] = {
-    "vllm-vlm": VLLM_VLM,
-    "sglang": SGLANG,
-    "nemo_lm": NEMO,
-    "megatron_lm": replace(NEMO, finish=_megatron),
-}
-"""By what lm-eval's `--model` calls them."""
+
+def elsewhere(model: str) -> Elsewhere | None:
+    """What is known of a name of lm-eval's that no backend has."""
+    return next((kind for kind in _KINDS if model in kind.names), None)
+
+
+def names_elsewhere() -> Iterator[str]:
+    """All of them."""
+    for kind in _KINDS:
+        yield from kind.names

@@ -48,7 +48,9 @@ def lock_path(environment: Path) -> Path:
 
 
 def is_installed(name: str, cache_dir: Path) -> bool:
-    """Whether `python_of` can be run."""
+    """Whether `python_of` can be run, and an engine in it."""
+    if BACKENDS[name].planned_only:
+        return False
     if BACKENDS[name].lock_file is None:
         return True
     return (environment_path(name, cache_dir) / MARKER).is_file() and python_of(name, cache_dir).exists()

@@ -11,6 +11,8 @@ from app.domain.memory import MemoryTerms
 from app.domain.model_weights import Precision
 from app.domain.ways_out import NO_LEVERS, Levers
 
+USUAL_STATIC = 0.85
+"""About what SGLang takes of itself: by width and device from 0.79 to 0.88."""
 _MOST = 2**53
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
@@ -25,7 +27,11 @@ class MemoryNames:
     """Whether its engines take their share of a device at once, for a cache of many requests."""
     lengths: tuple[str, ...] = ()
     cache_dtype: str | None = None
+    usual_length: int | None = None
+    """The longest request where none of these is given; None: as long as the model's own."""
     utilization: str | None = None
+    static: str | None = None
+    """The share that weights and cache may take, all else being beside it."""
     sequences: str | None = None
     tokens: str | None = None
     limit: str | None = None
@@ -48,8 +54,9 @@ def terms_of(names: MemoryNames, args: Mapping[str, Any], batch_size: int | str)
         serves=names.serves,
         precision=Precision(_text(args.get("dtype")), _quantization(names, args)),
         cache_dtype=_text(args.get(names.cache_dtype or "")),
-        length=lengths[0] if lengths else None,
+        length=lengths[0] if lengths else names.usual_length,
         utilization=_share(args.get(names.utilization or "")) or ordinary.utilization,
+        static=(_share(args.get(names.static)) or USUAL_STATIC) if names.static else None,
         sequences=_count(args.get(names.sequences or "")) or ordinary.sequences,
         tokens=_count(args.get(names.tokens or "")) or ordinary.tokens,
         batch=batch_size if isinstance(batch_size, int) and not names.serves and batch_size > 0 else 1,

@@ -34,6 +34,8 @@ class ArgumentNames:
     pipeline: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
+    has_stages: bool = True
+    """Whether its pipeline may be longer than one stage, where it has a name for it."""
     switch: str | None = None
     """The argument that spreads one model over a replica's devices when it is true, where a width is not named."""
     data_counts_devices: bool = False

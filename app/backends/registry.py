@@ -10,7 +10,6 @@ from pkgutil import iter_modules
 from typing import Any
 
 from app.backends.backend import FOLDER, Backend
-from app.backends.elsewhere import ELSEWHERE
 from app.backends.parallelism import NO_NAMES, ArgumentNames, Parallelism, read_arguments
 from app.settings import Settings
 
@@ -23,20 +22,20 @@ def backend_of_model(model: str) -> Backend | None:
 
 
 def known_model_names(settings: Settings) -> tuple[str, ...]:
-    """lm-eval's `--model` names that this installation has a backend for."""
-    allowed = (backend for backend in BACKENDS.values() if backend.allowed(settings))
+    """lm-eval's `--model` names that this installation can run."""
+    allowed = (each for each in BACKENDS.values() if each.allowed(settings) and not each.planned_only)
     return tuple(name for backend in allowed for name in backend.model_names)
 
 
 def argument_names(model: str) -> ArgumentNames:
     """What the engine behind lm-eval's `--model` name calls its parallelism; no names for an unknown one."""
     backend = backend_of_model(model)
-    return backend.parallelism if backend else ELSEWHERE.get(model, NO_NAMES)
+    return backend.parallelism if backend else NO_NAMES
 
 
 def read_parallelism(model: str, model_args: Mapping[str, Any]) -> Parallelism:
     """Take the parallelism out of a model's arguments; names of other engines are refused."""
-    others = [*ELSEWHERE.values(), *(backend.parallelism for backend in BACKENDS.values())]
+    others = [backend.parallelism for backend in BACKENDS.values()]
     return read_arguments(model, argument_names(model), others, model_args)
 
 
@@ -47,8 +46,8 @@ def backend_key(name: str) -> str:
 
 
 def discover() -> None:
-    """Fill `BACKENDS` from the folder, those with an environment of their own first. Safe to repeat."""
+    """Fill `BACKENDS` from the folder: with an environment of their own first, without engine last. Safe to repeat."""
     modules = [import_module(f"{__package__}.{module.name}") for module in iter_modules([str(FOLDER)])]
     found: list[Backend] = [module.BACKEND for module in modules if hasattr(module, "BACKEND")]
-    found.sort(key=lambda backend: (backend.lock is None, backend.name))
+    found.sort(key=lambda backend: (backend.planned_only, backend.lock is None, backend.name))
     BACKENDS.update({backend.name: backend for backend in found})

@@ -35,12 +35,16 @@ def backends() -> None:
 )
 def list_backends(*, quick: bool) -> None:
     """Show the backends: whether they are installed and work here, their versions, and what they take on disk."""
-    from app.backends import environments
+    from app.backends import BACKENDS, environments
     from app.settings import current
 
     rows = [_row(environment, quick=quick) for environment in environments(current().cache_dir)]
     for line in columns(("NAME", "STATE", "VERSIONS", "SIZE", "ENVIRONMENT", "HEALTH"), rows):
         echo(line)
+    planned = ", ".join(name for name, backend in BACKENDS.items() if backend.planned_only)
+    echo(
+        f"planned, not run: {planned} (evalq has no engine for them; `evalq plan` shows what such a job would take)"
+    )
 
 
 @backends.command(name="install")
@@ -121,8 +125,13 @@ def _progress(line: str) -> None:
 def _known(name: str) -> None:
     from app.backends import BACKENDS
 
+    names = ", ".join(each for each, backend in BACKENDS.items() if not backend.planned_only)
     if name not in BACKENDS:
-        raise click.UsageError(f"there is no backend {name!r}; there are {', '.join(BACKENDS)}")
+        raise click.UsageError(f"there is no backend {name!r}; there are {names}")
+    if BACKENDS[name].planned_only:
+        raise click.UsageError(
+            f"evalq plans jobs for {name} and has no engine for it to install; there are {names}"
+        )
 
 
 def _source(name: str, indexes: tuple[str, ...], folder: Path | None) -> Source:

@@ -49,6 +49,8 @@ class MemoryTerms:
     """The longest request that must fit; None: as long as the model's own."""
     utilization: float = 0.9
     """Of a device, what an engine that serves may take."""
+    static: float | None = None
+    """Of a device, what weights and cache may take; all else must fit beside that. None: they share `utilization`."""
     sequences: int = 1024
     tokens: int = 8192
     """The most that an engine that serves computes at once."""
@@ -70,6 +72,7 @@ class Memory:
     """Of one request of full length."""
     cache_kib_per_token: float | None
     utilization: float = 1.0
+    static: float | None = None
     limit: float | None = None
     lines: tuple[str, ...] = ()
     """The arithmetic in words."""
@@ -82,15 +85,24 @@ class Memory:
     @property
     def card_gib(self) -> float:
         """Memory of the smallest device that it fits."""
-        return self.gib / self.utilization
+        if self.static is None:
+            return self.gib / self.utilization
+        beside = (self.activations + self.runtime) / max(1 - self.static, 0.01)
+        return max((self.weights + self.cache) / self.static, beside)
 
     def fit(self, device_gib: float) -> Fit:
         """Whether it fits a device of this size."""
-        allowed = min(device_gib * self.utilization, self.limit or device_gib)
-        room = allowed - self.gib
+        room = self._room(device_gib)
         if room < 0:
             return Fit.NO
         return Fit.FITS if room >= max(SLACK_GIB, SLACK_SHARE * device_gib) else Fit.TIGHT
+
+    def _room(self, device_gib: float) -> float:
+        """What is left of a device, where it is least."""
+        if self.static is None:
+            return min(device_gib * self.utilization, self.limit or device_gib) - self.gib
+        kept = device_gib * self.static - self.weights - self.cache
+        return min(kept, device_gib * (1 - self.static) - self.activations - self.runtime)
 
 
 def memory_of(facts: ModelFacts, terms: MemoryTerms, tensor: int = 1, pipeline: int = 1) -> Memory | None:
@@ -114,6 +126,7 @@ def memory_of(facts: ModelFacts, terms: MemoryTerms, tensor: int = 1, pipeline: 
         found.cache / GIB,
         parts.token_bytes / 1024 or None,
         utilization,
+        terms.static if parts.known else None,
         _limit(terms),
         tuple(lines),
     )

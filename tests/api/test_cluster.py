@@ -82,10 +82,13 @@ def test_backends_show_where_they_are_and_whether_they_work(
         "model_names": ["vllm-cpu"],
         "devices": ["cpu"],
         "stands_in_for": "vllm",
+        "planned_only": False,
         "available": False,
         "installed": [],
         "install": "evalq backends install vllm-cpu",
     }
+    assert found["sglang"]["planned_only"]
+    assert (found["sglang"]["available"], found["sglang"]["install"]) == (False, None)
     [told] = api.get("/v1/groups").json()["data"]
     assert (told["backends"], told["unusable_backends"]) == (["hf"], {"vllm": broken})
 

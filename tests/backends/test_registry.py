@@ -4,9 +4,20 @@ import re
 from pathlib import Path
 
 import pytest
+from lm_eval.models import MODEL_MAPPING
 
-from app.backends import BACKENDS, Backend, backend_key, backend_of_model, environment_path, known_model_names
+from app.backends import (
+    BACKENDS,
+    Backend,
+    backend_key,
+    backend_of_model,
+    environment_path,
+    installed,
+    is_installed,
+    known_model_names,
+)
 from app.backends.backend import FOLDER
+from app.backends.elsewhere import elsewhere, names_elsewhere
 from app.backends.registry import argument_names, discover
 from app.settings import Settings
 from workers.engine_child.contract import engines
@@ -73,13 +84,13 @@ def test_nothing_that_breaks_vllm_on_a_cpu_is_pinned() -> None:
     assert BACKENDS["vllm-cpu"].packages & excluded == set()
 
 
-@pytest.mark.parametrize("backend", BACKENDS.values())
-def test_every_backend_has_an_engine(backend: Backend) -> None:
-    assert backend.name in engines()
+def test_every_backend_has_an_engine_or_says_that_it_has_none() -> None:
+    assert {name for name, backend in BACKENDS.items() if not backend.planned_only} == set(engines())
 
 
 def test_only_echo_needs_to_be_allowed() -> None:
-    names = [name for backend in BACKENDS.values() for name in backend.model_names]
+    run = [backend for backend in BACKENDS.values() if not backend.planned_only]
+    names = [name for backend in run for name in backend.model_names]
     assert set(known_model_names(Settings(echo_engine=True))) == set(names)
     assert set(names) - set(known_model_names(Settings(echo_engine=False))) == {"echo"}
 
@@ -97,6 +108,17 @@ def test_finding_the_backends_again_finds_the_same() -> None:
 
 
 @pytest.mark.parametrize("model", ["sglang", "nemo_lm", "megatron_lm"])
-def test_engines_that_evalq_does_not_run_are_known_by_their_widths_alone(model: str) -> None:
-    assert backend_of_model(model) is None
+def test_an_engine_that_evalq_does_not_run_is_planned_and_never_there(model: str, tmp_path: Path) -> None:
+    backend = backend_of_model(model)
+    assert backend is not None
+    assert backend.planned_only
     assert argument_names(model).tensor
+    assert not is_installed(model, tmp_path)
+    assert model not in installed(tmp_path)
+
+
+def test_every_name_of_lm_evals_has_a_backend_or_words() -> None:
+    known = {name for backend in BACKENDS.values() for name in backend.model_names} - {"echo", "vllm-cpu"}
+    assert known | set(names_elsewhere()) == MODEL_MAPPING.keys() | {"azure-openai-chat-completions"}
+    assert known.isdisjoint(names_elsewhere())
+    assert elsewhere("hf") is None

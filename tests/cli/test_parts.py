@@ -103,6 +103,12 @@ def test_an_unknown_backend_is_wrong_usage() -> None:
     assert "there are hf" in answer.stderr
 
 
+def test_a_backend_that_is_only_planned_cannot_be_installed() -> None:
+    answer = CliRunner().invoke(cli, ["backends", "install", "sglang"])
+    assert answer.exit_code == 2
+    assert "has no engine for it to install; there are hf" in answer.stderr
+
+
 @pytest.mark.parametrize("verb", [["download", "vlllm", "folder"], ["remove", "vlllm"]])
 def test_other_verbs_know_their_backends_too(verb: Sequence[str]) -> None:
     answer = CliRunner().invoke(cli, ["backends", *verb])
@@ -130,7 +136,8 @@ def test_the_backends_are_listed_with_their_environments(cache: Path) -> None:
     (cache / "backends" / "hf-0123456789ab").mkdir(parents=True)
     answer = CliRunner().invoke(cli, ["backends", "list"])
     assert answer.exit_code == 0
-    header, *rows = [line.split("  ") for line in answer.stdout.splitlines()]
+    header, *rows, planned = [line.split("  ") for line in answer.stdout.splitlines()]
+    assert planned[0].startswith("planned, not run: megatron_lm, nemo_lm, sglang")
     assert [cell.strip() for cell in header if cell] == [
         *("NAME", "STATE", "VERSIONS", "SIZE", "ENVIRONMENT", "HEALTH")
     ]

@@ -104,6 +104,9 @@ class BackendOut(Out):
     stands_in_for: str | None = Field(
         description="The backend whose jobs it serves where no worker has that one."
     )
+    planned_only: bool = Field(
+        description="evalq has no engine for it: a job that names it is planned (dry run), and never run."
+    )
     available: bool = Field(description="A worker that is alive offers it.")
     installed: list[InstalledOut]
     install: str | None = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.arguments.kinds import shown
+from app.backends import Backend
 from app.backends.standing_in import that_serve
 from app.domain.group import GroupView, unusable
 from app.workloads.lm_eval.reading.fields import FieldReader
@@ -15,17 +16,25 @@ def named_groups(groups: Sequence[GroupView], wanted: str | None) -> list[GroupV
     return [group for group in groups if wanted in (None, group.name)]
 
 
-def usable_groups(reader: FieldReader, backend: str, groups: Sequence[GroupView]) -> list[GroupView]:
+def usable_groups(reader: FieldReader, backend: Backend, groups: Sequence[GroupView]) -> list[GroupView]:
     """The groups this job may run on; faults where there are workers and none would do."""
     wanted = reader.spec.group
     named = named_groups(groups, wanted)
     if groups and wanted is not None and not named:
         names = tuple(group.name for group in groups)
         reader.lack("group", f"there is no group {shown(wanted)}", f"group {wanted}", names)
-    offering = [group for group in named if backend in group.backends]
-    if named and not offering:
-        _lack_backend(reader, backend, named, groups)
+    offering = [group for group in named if backend.name in group.backends]
+    if backend.planned_only:
+        _lack_engine(reader, backend.name)
+    elif named and not offering:
+        _lack_backend(reader, backend.name, named, groups)
     return offering
+
+
+def _lack_engine(reader: FieldReader, backend: str) -> None:
+    none = f"evalq has no engine for {backend} yet"
+    message = f"{none}, so that no worker has it: this job is planned, not run"
+    reader.lack("model", message, f"backend {backend} ({none})")
 
 
 def _lack_backend(

@@ -122,16 +122,16 @@ class EngineReader:
 
     def _model(self, args: dict[str, Any]) -> str | None:
         """The model's folder or hub name, taken out of the arguments."""
-        name = "path" if "path" in args and "pretrained" not in args else "pretrained"
+        name = self.backend.model_argument
         model = args.pop(name, None)
         if not isinstance(model, str) or not model:
-            self._reader.fault("model_args.pretrained", "is required: a hub name or a model folder")
+            self._reader.fault(f"model_args.{name}", "is required: a hub name or a model folder")
             return None
         if is_local(model):
             return self._local(name, model)
         if not is_hub_name(model):
             message = f"{shown(model)} is neither `owner/name` on the hub nor a model folder (/..., ./...)"
-            self._reader.fault("model_args.pretrained", message)
+            self._reader.fault(f"model_args.{name}", message)
             return None
         return model
 
@@ -139,7 +139,7 @@ class EngineReader:
         """Where the folder is; the spec names it so from now on, whatever becomes of links on the way."""
         path = inside(model, self._settings) if model.isprintable() else None
         if path is None:
-            refuse_path(self._reader, "model_args.pretrained", model, self._settings)
+            refuse_path(self._reader, f"model_args.{name}", model, self._settings)
             return None
         self._reader.put(model_args={**self._reader.spec.model_args, name: str(path)})
         return str(path)

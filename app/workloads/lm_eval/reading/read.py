@@ -8,6 +8,7 @@ from typing import Any
 
 from app.arguments.kinds import shown
 from app.backends import Backend, backend_of_model, known_model_names
+from app.backends.elsewhere import elsewhere
 from app.backends.standing_in import serving, serving_instead
 from app.domain.engine_spec import EngineSpec
 from app.domain.group import GroupView
@@ -61,7 +62,8 @@ def read(
     backend = _backend(reader, settings, asked="model" in found.given)
     engine = _engine(reader, backend, groups, settings) if backend else None
     complete = engine is not None and engine.read() is not None
-    waits = reader.spec.wait_for_capacity or not settled
+    comes = not settled and not (backend and backend.planned_only)
+    waits = reader.spec.wait_for_capacity or comes
     faulty = any(not (fault.lacking and waits) for fault in reader.faults)
     if faulty or engine is None or not complete:
         raise InvalidJobError(reader.faults, plan=_refused(reader.spec, engine, groups) if engine else None)
@@ -111,10 +113,16 @@ def _backend(reader: FieldReader, settings: Settings, *, asked: bool) -> Backend
         reader.fault("model", "is required: the backend to evaluate with", known)
         return None
     backend = backend_of_model(model)
-    if backend is None or not backend.allowed(settings):
+    if backend is not None and backend.allowed(settings):
+        return backend
+    if other := elsewhere(model):
+        instead = f": use {' or '.join(other.near)}" if other.near else ""
+        reader.fault(
+            "model", f"evalq does not plan for {model}: it {other.what}{instead}", other.near or known
+        )
+    else:
         reader.fault("model", f"there is no backend {shown(model)}", known)
-        return None
-    return backend
+    return None
 
 
 def _engine(
@@ -124,7 +132,7 @@ def _engine(
     found = serving(backend, {name for group in named for name in group.there})
     if found is not backend:
         reader.notes.append(f"{found.title} serves it, since no worker that it may use has {backend.name}")
-    usable = usable_groups(reader, found.name, groups)
+    usable = usable_groups(reader, found, groups)
     return EngineReader(reader, found, settings, usable or named)
 
 

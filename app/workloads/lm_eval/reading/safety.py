@@ -49,7 +49,7 @@ NO_CREDENTIALS = (
 MOST_PATHS = 100
 MOST_PATH = 4096
 """Characters of a path, as in Linux."""
-MODEL_NAMES = ("pretrained", "path")
+MODEL_NAMES = ("pretrained", "path", "load")
 BELOW_MODEL = ("subfolder", "gguf_file")
 """Names below the model, whatever they look like; `EngineReader` follows them there."""
 OTHER_MODELS = ("tokenizer", "peft", "delta", "lora_local_path", "hf_config_path", "model_weights")

@@ -59,11 +59,10 @@ class WidthReader:
 
     def _known(self, model: str | None, facts: ModelFacts | None) -> ModelFacts | None:
         """From the model's files, else as its user says, else by its name."""
-        if not self._backend.model_files:
-            return facts
         if (size := self._reader.spec.model_size) is not None and (facts is None or not facts.parameters):
             return replace(facts or ModelFacts(), parameters=stated_parameters(size), source="model_size")
-        return facts or (known_facts(model) if model and is_hub_name(model) else None)
+        named = model if self._backend.model_files else None
+        return facts or (known_facts(named) if named and is_hub_name(named) else None)
 
     def _need(self, found: Parallelism, args: Mapping[str, Any]) -> Need:
         names, spec = self._backend.parallelism, self._reader.spec
@@ -77,7 +76,7 @@ class WidthReader:
             replicas=spec.replicas if isinstance(spec.replicas, int) else None,
             by_layers=names.switch is not None,
             spread=names.switch is not None and args.get(names.switch) is True,
-            stages=bool(names.pipeline),
+            stages=bool(names.pipeline) and names.has_stages,
         )
 
     def _judge_width(self, found: Parallelism) -> None:
@@ -103,9 +102,8 @@ class WidthReader:
 
     def _refuse(self, refusal: Refusal, *, free: bool) -> None:
         nearest = "".join(f"; it fits with {_in_words(way)}" for way in self.ways_out[:1])
-        self._reader.lack(
-            "model_args.pretrained", refusal.says + nearest, _room_for(refusal.layout, free=free)
-        )
+        path = f"model_args.{self._backend.model_argument}"
+        self._reader.lack(path, refusal.says + nearest, _room_for(refusal.layout, free=free))
 
     def _switch_on(self, args: dict[str, Any]) -> None:
         switch, gpus = self._backend.parallelism.switch, self.layout.gpus
