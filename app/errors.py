@@ -58,7 +58,7 @@ def _in_a_line(faults: list[FaultyField]) -> str:
 
 
 class InvalidJobError(InvalidRequestError):
-    """The job could never run as it was posted."""
+    """The job cannot run as it was posted."""
 
     code = "invalid_job"
 

@@ -80,7 +80,7 @@ def cli() -> None:
     Start with `evalq demo`, or `evalq up` and then `evalq submit FILE --watch`.
 
     Exit codes: 0 done, 1 error, 2 wrong usage, 4 not allowed, 100 job failed, 101 not finished, 102 not found,
-    103 cancelled, 104 partially failed, 105 gate not met.
+    103 cancelled, 104 partially failed, 105 gate not met, 106 nothing but this cluster speaks against the job.
     """
 
 

@@ -22,7 +22,9 @@ from app.workloads.lm_eval.command.processes import is_launchers
 from app.workloads.lm_eval.command.variables import ASSIGNMENT
 
 SAFE_WAY = "a text of several lines is pasted safely so: evalq submit - <<'END', the text, and END in a line of its own"
-_NOT_LM_EVALS = frozenset({"--watch", "--wait", "--dry-run", "--idempotency-key", "--set"})
+_NOT_LM_EVALS = frozenset(
+    {"--watch", "--wait", "--dry-run", "--idempotency-key", "--set", "--wait-for-capacity"}
+)
 
 
 class PastingCommand(click.Command):

@@ -19,7 +19,13 @@ def plan_lines(answer: Json) -> list[str]:
     notes = answer.get("notes") or []
     why = [line for line in plan["explanation"] if line not in notes]
     rows = [*_width(plan), *_memory(plan), ("tasks", _tasks(answer.get("tasks") or []))]
-    lists = [("why", why), ("differs", notes), ("ways out", list(map(_way_out, plan.get("ways_out") or ())))]
+    awaited = [error["message"] for error in answer.get("errors") or ()] if answer["valid"] else []
+    lists = [
+        ("why", why),
+        ("differs", notes),
+        ("waits for", awaited),
+        ("ways out", list(map(_way_out, plan.get("ways_out") or ()))),
+    ]
     rows += [(name if at == 0 else "", text) for name, texts in lists for at, text in enumerate(texts)]
     rows.append(("command", plan["command"]))
     return columns(("plan", one_line(plan["backend"])), [(name, text) for name, text in rows if text])

@@ -16,10 +16,11 @@ from app.cli.plan_table import plan_lines
 from app.cli.settings_files import read_settings
 from app.cli.terminal import CliError
 from app.cli.watch import follow_to_end
-from app.client.calls import Api, Json, faults
+from app.client.calls import Api, Json, exit_of_faults, faults
 from app.client.exit_codes import CallError, Exit
 
 _NO_COMMAND = "no lm_eval command is in here"
+_WAIT = "with --wait-for-capacity the job is taken, and waits until this is there"
 
 
 def takes_a_job(verb: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,24 +42,31 @@ def takes_a_job(verb: Callable[..., Any]) -> Callable[..., Any]:
         metavar="NAME=VALUE",
         help="The value of $NAME or <NAME> in the command.",
     )
+    @click.option(
+        "--wait-for-capacity",
+        is_flag=True,
+        help="Take the job though this cluster lacks what it needs: it waits until that is there.",
+    )
     @functools.wraps(verb)
     def with_body(
         out: Output,
         words: tuple[str, ...],
         configs: tuple[Path, ...],
         values: tuple[str, ...],
+        *,
+        wait_for_capacity: bool,
         **options: Any,
     ) -> Any:
         if not words and not configs:
             raise CliError(f"name a file, - for standard input, or a command; {SAFE_WAY}", Exit.USAGE)
         given = Given(dict(map(_pair, values)), {str(path): read_settings(path) for path in configs})
-        body = body_of(words, given)
+        body = body_of(words, given) | ({"wait_for_capacity": True} if wait_for_capacity else {})
         for name in given.read_along:
             out.say(f"{name} is read on this machine and sent along")
         try:
             return verb(out=out, body=body, **options)
         except CallError as error:
-            raise CliError(_with_way(str(error), words), error.exit_code) from None
+            raise CliError(_with_way(error, words), error.exit_code) from None
 
     return with_body
 
@@ -70,8 +78,14 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _with_way(message: str, words: tuple[str, ...]) -> str:
-    """A shell takes the first line of a pasted block for itself and runs the others: where that shows, say so."""
+def _with_way(error: CallError, words: tuple[str, ...]) -> str:
+    """A way out behind the message.
+
+    A shell takes the first line of a pasted block for itself and runs the others: where that shows, it is said.
+    """
+    message = str(error)
+    if error.exit_code is Exit.LACKING:
+        return f"{message}\n{_WAIT}"
     return f"{message}\n  {SAFE_WAY}" if _NO_COMMAND in message and len(words) > 1 else message
 
 
@@ -124,12 +138,15 @@ def submit(
 @talks
 @takes_a_job
 def plan(*, api: Api, out: Output, body: Json) -> None:
-    """Show how a job would run and why; nothing is stored. It takes what `evalq submit` takes."""
+    """Show how a job would run and why; nothing is stored. It takes what `evalq submit` takes.
+
+    Exit codes: 0 it would be taken, 2 something is wrong with it, 106 only this cluster lacks what it needs.
+    """
     show_plan(api, out, body)
 
 
 def show_plan(api: Api, out: Output, body: Json) -> None:
-    """The plan of a job as a table; wrong usage where the job could not run, the plan beside its faults."""
+    """The plan of a job as a table; where it would not be taken the plan beside its faults, and an exit code."""
     answer = api.post("/v1/jobs", body, dry_run="true")
     if out.as_json:
         out.json(answer)
@@ -137,4 +154,6 @@ def show_plan(api: Api, out: Output, body: Json) -> None:
         for line in plan_lines(answer):
             out.data(line)
     if not answer["valid"]:
-        raise CallError("\n".join(["this job cannot run:", *faults(answer["errors"])]), Exit.USAGE)
+        errors = answer["errors"]
+        message = "\n".join(["this job cannot run:", *faults(errors)])
+        raise CallError(message, exit_of_faults(errors, Exit.USAGE))

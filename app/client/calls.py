@@ -23,6 +23,7 @@ OF_HTTP_STATUS = {
     422: Exit.USAGE,
 }
 
+LACKS = "this cluster lacks what the job needs:"
 PASSING = {429, 502, 503, 504}
 
 Json = dict[str, Any]
@@ -152,7 +153,8 @@ def problem(response: httpx.Response) -> CallError:
     kind = UnreachableError if response.status_code in PASSING else CallError
     try:
         document = response.json()
-        listed = faults(document.get("errors") or [])
+        errors = document.get("errors") or []
+        listed, code = faults(errors), exit_of_faults(errors, code)
         message = (
             "\n".join([document["title"], *listed])
             if listed
@@ -164,8 +166,17 @@ def problem(response: httpx.Response) -> CallError:
 
 
 def faults(errors: list[Json]) -> list[str]:
-    """A line per fault: where, what, and what would be right."""
-    return [one_line(f"  {error['path']}: {error['message']}{_allowed(error)}") for error in errors]
+    """A line per fault: where, what, and what would be right; what only the cluster lacks comes last, apart."""
+    lines: dict[bool, list[str]] = {False: [], True: []}
+    for error in errors:
+        line = one_line(f"  {error['path']}: {error['message']}{_allowed(error)}")
+        lines[bool(error.get("lacking"))].append(line)
+    return [*lines[False], *([LACKS, *lines[True]] if lines[True] else [])]
+
+
+def exit_of_faults(errors: list[Json], code: Exit) -> Exit:
+    """How a command about a job with these faults ends: with a code of its own where the cluster alone lacks."""
+    return Exit.LACKING if errors and all(error.get("lacking") for error in errors) else code
 
 
 def _allowed(error: Json) -> str:

@@ -20,6 +20,7 @@ class Exit(IntEnum):
     CANCELLED = 103
     PARTIALLY_FAILED = 104
     GATE_NOT_MET = 105
+    LACKING = 106
 
 
 OF_STATUS = {

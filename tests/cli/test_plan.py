@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Evalq
-from tests.cli.fake_api import FakeApi
+from tests.cli.fake_api import FakeApi, problem
 
 SPEC = {"model": "hf", "model_args": {"pretrained": "gpt2"}, "tasks": ["gsm8k"]}
 NOTE = "--batch_size is not given: evalq uses auto (lm-eval would use 1)"
@@ -71,6 +71,51 @@ def test_a_plan_stands_beside_the_faults_of_a_job(evalq: Evalq, api: FakeApi) ->
         "evalq: this job cannot run:",
         "  model: backend vllm is installed on no worker",
     ]
+
+
+LACKING = {"path": "group", "message": "there is no group big", "allowed": ["a"], "lacking": True}
+OWN = {"path": "tasks.0", "message": "there is no task no", "allowed": None, "lacking": False}
+
+
+def test_what_only_the_cluster_lacks_stands_apart_and_has_an_exit_code(evalq: Evalq, api: FakeApi) -> None:
+    api.answers["POST /v1/jobs"] = (200, ANSWER | {"valid": False, "errors": [LACKING]})
+    answer = evalq("plan", "-", stdin=json.dumps(SPEC))
+    assert (answer.exit_code, answer.stderr.splitlines()) == (
+        106,
+        [
+            "evalq: this job cannot run:",
+            "this cluster lacks what the job needs:",
+            "  group: there is no group big (allowed: a)",
+            "with --wait-for-capacity the job is taken, and waits until this is there",
+        ],
+    )
+    api.answers["POST /v1/jobs"] = (200, ANSWER | {"valid": False, "errors": [LACKING, OWN]})
+    answer = evalq("plan", "-", stdin=json.dumps(SPEC))
+    assert (answer.exit_code, answer.stderr.splitlines()[1:3]) == (
+        2,
+        ["  tasks.0: there is no task no", "this cluster lacks what the job needs:"],
+    )
+    assert "--wait-for-capacity" not in answer.stderr
+
+
+def test_a_job_may_be_told_to_wait_for_capacity(evalq: Evalq, api: FakeApi) -> None:
+    api.answers["POST /v1/jobs"] = (200, ANSWER | {"errors": [LACKING]})
+    answer = evalq("plan", "-", "--wait-for-capacity", stdin=json.dumps(SPEC))
+    assert (answer.exit_code, answer.stderr) == (0, "")
+    assert "waits for     there is no group big" in answer.stdout
+    assert api.seen[0].body == SPEC | {"wait_for_capacity": True}
+    command = evalq("plan", "--wait-for-capacity", "lm_eval", "run", "--model", "hf")
+    assert command.exit_code == 0
+    assert api.seen[1].body == {"command": "lm_eval run --model hf", "wait_for_capacity": True}
+    assert evalq("plan", "lm_eval", "run", "--wait-for-capacity").exit_code == 2
+
+
+def test_a_refused_job_that_only_lacks_capacity_has_an_exit_code(evalq: Evalq, api: FakeApi) -> None:
+    refused = problem(422, "The job cannot run as it was posted", "long", [LACKING])
+    api.answers["POST /v1/jobs"] = (422, refused)
+    answer = evalq("submit", "-", stdin=json.dumps(SPEC))
+    assert answer.exit_code == 106
+    assert "with --wait-for-capacity the job is taken" in answer.stderr
 
 
 def test_of_many_tasks_the_first_are_named(evalq: Evalq, api: FakeApi) -> None:
