@@ -41,12 +41,18 @@ class Demand:
     """The only group it may use; None means any."""
     shunned: frozenset[str] = frozenset()
     """Devices on which this engine failed lately: it waits for others, if there are any."""
+    least_bytes: int | None = None
+    """Memory that each of its devices must have; None where that is not known."""
     resting: bool = False
     """It failed just now: nothing is started until its jobs have had time to change it."""
 
     def serves(self, replica: Replica) -> bool:
         """Whether a replica does this work: its engine, where it is wanted."""
         return replica.engine.key == self.engine.key and self.group in (None, replica.group)
+
+    def fits(self, device: Device) -> bool:
+        """Whether the device is large enough, as far as that is known."""
+        return not self.least_bytes or not device.memory_bytes or device.memory_bytes >= self.least_bytes
 
 
 @dataclass(frozen=True)
@@ -163,7 +169,7 @@ def _usable(group: Group, demand: Demand) -> bool:
     return (
         demand.group in (None, group.name)
         and demand.engine.backend in group.backends
-        and len(group.devices) >= demand.engine.gpus
+        and sum(map(demand.fits, group.devices)) >= demand.engine.gpus
     )
 
 
@@ -196,7 +202,8 @@ def _demands_for(board: _Board, replica: Replica) -> list[Demand]:
 
 def _open(board: _Board, group: Group, demand: Demand) -> list[Device]:
     """What is free for this demand."""
-    return [device for device in board.free[group.name] if device.id not in demand.shunned]
+    free = board.free[group.name]
+    return [device for device in free if device.id not in demand.shunned and demand.fits(device)]
 
 
 def _start(board: _Board, demand: Demand, usable: Sequence[Group]) -> bool:
@@ -234,7 +241,7 @@ def _start_or_reserve(board: _Board, demand: Demand, usable: Sequence[Group]) ->
 def _has_others(group: Group, demand: Demand) -> bool:
     """Whether the group has a block that the engine has not failed on, free or not."""
     others = [d for d in group.devices if d.state is not DeviceState.DRAINED and d.id not in demand.shunned]
-    return len(others) >= demand.engine.gpus
+    return sum(map(demand.fits, others)) >= demand.engine.gpus
 
 
 def _already_going(board: _Board, group: Group) -> int:
@@ -243,7 +250,9 @@ def _already_going(board: _Board, group: Group) -> int:
 
 def _yielding(board: _Board, group: Group, demand: Demand) -> list[Replica]:
     """Who gives way, most willing first: those nobody wants at once, busy ones with company after their hold."""
-    mine = [r for r in board.replicas if r.group == group.name and r.id not in board.going]
+    large = {device.id for device in group.devices if demand.fits(device)}
+    here = [r for r in board.replicas if r.group == group.name and r.id not in board.going]
+    mine = [r for r in here if large.intersection(r.devices)]
     starting = {ReplicaStatus.PLACED, ReplicaStatus.LOADING}
     idle = [r for r in mine if not _demands_for(board, r) and (r.idle_since or r.status in starting)]
     busy = [

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from app.domain.memory import Memory
+from app.domain.memory import GIB, Memory
 from app.domain.ways_out import WayOut
+
+ROUNDED = 0.01
+"""GiB."""
 
 
 @dataclass(frozen=True)
@@ -78,3 +81,11 @@ class Plan:
             "ways_out": tuple(WayOut(**way) for way in ways),
         }
         return cls(**{**data, **told})
+
+
+def least_bytes(plan: Plan) -> int | None:
+    """Memory that each device of a replica must have; None where that is not known.
+
+    Sizes are rounded where plans are stored: the smallest device that fits still does.
+    """
+    return max(0, int((plan.memory.card_gib - ROUNDED) * GIB)) if plan.memory else None

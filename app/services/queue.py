@@ -12,7 +12,8 @@ from app.db.jobs import JobRepository
 from app.db.session import Sessions
 from app.domain.job import Job, JobStatus, Phase
 from app.domain.placement import Group
-from app.domain.replica import DeviceState
+from app.domain.plan import least_bytes
+from app.domain.replica import Device, DeviceState
 from app.workloads.lm_eval.spec import LmEvalSpec
 
 
@@ -68,9 +69,18 @@ def _devices(job: Job, groups: Sequence[Group]) -> str:
     offering = [group for group in running if job.engine.backend in group.backends]
     if not offering:
         return f"the backend {_missing(job, running)} in {named or 'a running group'}"
-    most = max(sum(device.state is not DeviceState.DRAINED for device in g.devices) for g in offering)
-    devices = f"{job.engine.gpus} free device{'s' if job.engine.gpus > 1 else ''} in {named or 'one group'}"
+    least = least_bytes(job.plan)
+    most = max(sum(_may_hold(device, least) for device in g.devices) for g in offering)
+    size = f" of {job.plan.memory.card_gib:.1f} GiB" if job.plan.memory else ""
+    devices = (
+        f"{job.engine.gpus} free device{'s' if job.engine.gpus > 1 else ''}{size} in {named or 'one group'}"
+    )
     return devices if most >= job.engine.gpus else f"{devices}, where there are {most} at most"
+
+
+def _may_hold(device: Device, least: int | None) -> bool:
+    large = not least or not device.memory_bytes or device.memory_bytes >= least
+    return large and device.state is not DeviceState.DRAINED
 
 
 def _missing(job: Job, running: Sequence[Group]) -> str:

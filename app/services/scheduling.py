@@ -20,6 +20,7 @@ from app.db.session import Sessions
 from app.db.unheld_jobs import UnheldJobRepository
 from app.domain.job import CANCELLED, LATE, LOST, PAUSED
 from app.domain.placement import Demand, Policy, Release, Start, place
+from app.domain.plan import least_bytes
 from app.domain.remedy import may_change, may_fail_again
 from app.domain.replica import Replica
 from app.services.jobs import utc_now
@@ -49,6 +50,7 @@ def demands(work: Sequence[WaitingWork]) -> list[Demand]:
             waiting_cost=item.cost,
             replicas=item.plan.replicas,
             group=item.plan.group,
+            least_bytes=least_bytes(item.plan),
         )
         known = merged.get((item.engine.key, one.group))
         merged[item.engine.key, one.group] = _joined(known, one) if known else one
@@ -78,6 +80,7 @@ def _joined(first: Demand, second: Demand) -> Demand:
         waiting_cost=first.waiting_cost + second.waiting_cost,
         replicas=asked if fixed else None,
         least=asked,
+        least_bytes=max(first.least_bytes or 0, second.least_bytes or 0) or None,
     )
 
 

@@ -55,6 +55,34 @@ def test_explicit_replicas_are_honoured() -> None:
     assert len(starts(decisions)) == 3
 
 
+def sized(name: str, *gibs: int, held: int = 0) -> Group:
+    """Devices of so many GiB; 0 for one that says nothing."""
+    devices = group(name, len(gibs), held).devices
+    known = [replace(d, memory_bytes=gib * 2**30 or None) for d, gib in zip(devices, gibs, strict=True)]
+    return replace(group(name, 0), devices=tuple(known))
+
+
+def needing(gib: int, gpus: int = 1) -> Demand:
+    return replace(demand("m", gpus=gpus), least_bytes=gib * 2**30)
+
+
+def test_an_engine_is_loaded_where_its_devices_are_large_enough() -> None:
+    cluster = [sized("small", 24, 24), sized("large", 40, 40, 40, 40)]
+    assert starts(place(NOW, cluster, [], [needing(30, gpus=2)], Policy()))[0].group == "large"
+    assert place(NOW, cluster, [], [needing(60)], Policy()) == []
+    mixed = sized("a", 24, 24, 24, 24, 40, 40)
+    assert starts(place(NOW, [mixed], [], [needing(30, gpus=2)], Policy()))[0].devices == ("a-4", "a-5")
+    assert place(NOW, [mixed], [], [needing(30, gpus=4)], Policy()) == []
+    assert starts(place(NOW, [sized("a", 0)], [], [needing(60)], Policy()))
+
+
+def test_nobody_gives_way_on_devices_that_are_too_small() -> None:
+    idle = replica(engine("other"), ("a-0",), idle_minutes=1)
+    mixed = sized("a", 24, 40, held=2)
+    assert releases(place(NOW, [mixed], [idle], [needing(30)], Policy())) == []
+    assert releases(place(NOW, [mixed], [idle], [needing(20)], Policy()))
+
+
 def test_a_block_is_aligned() -> None:
     decisions = place(NOW, [group("a", 8, held=1)], [], [demand("m", gpus=4)], Policy())
     assert starts(decisions)[0].devices == ("a-4", "a-5", "a-6", "a-7")
