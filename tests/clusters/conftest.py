@@ -36,6 +36,8 @@ class Cluster:
     settings: Settings
     watch: WaitingJobs
     tokens: dict[str, UUID] = field(default_factory=dict)
+    owned: dict[str, GroupDevices] = field(default_factory=dict)
+    installed: dict[str, list[BackendReport]] = field(default_factory=dict)
 
     def joins(
         self,
@@ -52,20 +54,25 @@ class Cluster:
         )
         self.machine(*machine)
         role = {"worker_group": group, "worker_devices": "all"}
-        reports = GroupDevices(self.settings.model_copy(update=role)).reports()
+        self.owned[group] = GroupDevices(self.settings.model_copy(update=role))
         problems = [BackendReport(broken, problem="its torch finds no GPU")] if broken else []
+        self.installed[group] = [*map(BackendReport, backends), *problems]
         self.tokens[group] = self.world.groups.register(
             name=group,
             host=f"host-{group}",
             kind="cuda",
             backends=backends,
             version="1",
-            reports=reports,
-            installed=[*map(BackendReport, backends), *problems],
+            reports=self.owned[group].reports(),
+            installed=self.installed[group],
         )
-        self.world.groups.beat(
-            group, self.tokens[group], backends, reports, [*map(BackendReport, backends), *problems]
-        )
+
+    def beats(self, group: str) -> None:
+        """Its worker reports what its machine has become."""
+        installed = self.installed[group]
+        offered = [report.name for report in installed if report.problem is None]
+        reports = self.owned[group].reports()
+        self.world.groups.beat(group, self.tokens[group], offered, reports, installed)
 
     def plan(self, **fields: Any) -> dict[str, Any]:
         """A dry run's answer."""
