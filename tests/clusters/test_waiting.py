@@ -185,6 +185,12 @@ def test_no_worker_at_all_is_no_lack(cluster: Cluster) -> None:
     assert cluster.job(job["id"])["plan"]["gpus_per_replica"] == 2
 
 
+def test_what_no_worker_can_bring_is_not_waited_for_unless_the_job_says_so(cluster: Cluster) -> None:
+    on_sglang = {"model": "sglang", "model_args": {"pretrained": "meta-llama/Llama-2-70b-hf"}}
+    assert cluster.post(**on_sglang)["status"] == 422
+    assert "evalq has no engine for sglang yet" in cluster.post(**on_sglang, wait_for_capacity=True)["reason"]
+
+
 def test_a_worker_that_was_there_minutes_ago_counts(cluster: Cluster) -> None:
     cluster.joins("a", "vllm", gpus=4)
     cluster.joins("b", "hf")

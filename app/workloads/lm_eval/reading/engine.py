@@ -34,12 +34,18 @@ class EngineReader:
     """Reads the engine spec out of `model_args`; its width is read even where nothing else can be."""
 
     def __init__(
-        self, reader: FieldReader, backend: Backend, settings: Settings, groups: Sequence[GroupView]
+        self,
+        reader: FieldReader,
+        backend: Backend,
+        settings: Settings,
+        groups: Sequence[GroupView],
+        others: Sequence[GroupView] = (),
     ) -> None:
+        """`others` have the backend too, and are not what the job asks for."""
         self._reader = reader
         self.backend = backend
         self._settings = settings
-        self.width = WidthReader(reader, backend, groups)
+        self.width = WidthReader(reader, backend, groups, others)
 
     def read(self) -> Self | None:
         """Itself with its `spec`, or None where no spec can be made."""

@@ -100,8 +100,8 @@ def read_waiting(spec: LmEvalSpec, groups: Sequence[GroupView], settings: Settin
 
 
 def _waits_for(reader: FieldReader, engine: EngineReader, groups: Sequence[GroupView]) -> str | None:
-    if groups:
-        lacks = "; ".join(fault.lacks for fault in reader.faults if fault.lacks)
+    lacks = "; ".join(fault.lacks for fault in reader.faults if fault.lacks)
+    if groups or lacks:
         return f"{lacks[:MOST_WORDS]}..." if len(lacks) > MOST_WORDS else lacks or None
     place = f" in group {reader.spec.group}" if reader.spec.group else ""
     return f"a worker with backend {engine.backend.name}{place}"
@@ -133,7 +133,8 @@ def _engine(
     if found is not backend:
         reader.notes.append(f"{found.title} serves it, since no worker that it may use has {backend.name}")
     usable = usable_groups(reader, found, groups)
-    return EngineReader(reader, found, settings, usable or named)
+    others = [group for group in groups if found.name in group.backends and group not in usable]
+    return EngineReader(reader, found, settings, usable or named, others)
 
 
 def _refused(spec: LmEvalSpec, engine: EngineReader, groups: Sequence[GroupView]) -> Plan:

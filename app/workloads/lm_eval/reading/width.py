@@ -29,10 +29,17 @@ UNKNOWN_SIZE = (
 class WidthReader:
     """Decides once; what it found out is told by `layout`, `ways_out` and `explanation`."""
 
-    def __init__(self, reader: FieldReader, backend: Backend, usable: Sequence[GroupView]) -> None:
+    def __init__(
+        self,
+        reader: FieldReader,
+        backend: Backend,
+        usable: Sequence[GroupView],
+        others: Sequence[GroupView] = (),
+    ) -> None:
         self._reader = reader
         self._backend = backend
         self._rooms = [_room(group) for group in usable]
+        self._others = [_room(group) for group in others]
         self.layout = Layout()
         self.ways_out: tuple[WayOut, ...] = ()
         self.explanation: list[str] = []
@@ -49,7 +56,8 @@ class WidthReader:
         self._judge_width(found)
         self._judge_heads(facts)
         if self.layout.fit not in (None, Fit.FITS):
-            self.ways_out = ways_out(need, facts, self._rooms, self._backend.memory.levers)
+            levers = self._backend.memory.levers
+            self.ways_out = ways_out(need, facts, self._rooms, levers, self._others)
         self._explain(need, facts)
         if isinstance(answer, Refusal):
             self._refuse(answer, free=(need.gpus, need.tensor, need.pipeline) == (None, None, None))
