@@ -54,10 +54,11 @@ def _lead_or_wait(
 def _turns(
     service: SchedulingService, settings: Settings, stop: threading.Event, still_leading: Callable[[], None]
 ) -> None:
-    """Place and announce each turn; expire only after one time to live, since leases may have lapsed unseen."""
+    """Line up, place and announce each turn; expire only after a time to live: leases may have lapsed unseen."""
     turn, began_at = 0, time.monotonic()
     while not stop.is_set():
         still_leading()
+        _attempt(service.line_up_once)
         _attempt(service.place_once)
         _attempt(service.announce_once)
         if time.monotonic() - began_at >= settings.lease_seconds:

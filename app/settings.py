@@ -97,6 +97,13 @@ class Settings(BaseSettings):
     hold_seconds: float = Field(
         60.0, description="Shortest hold of a busy replica before others may have its block."
     )
+    share_half_life_days: float = Field(
+        1.0, gt=0, le=3650, description="After so many days a device second counts half against its owner."
+    )
+    share_weights: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+        {},
+        description='Shares of teams beside others, as JSON (`{"research": 2}`); 1 for a team that is not named.',
+    )
     stall_seconds: float = Field(
         1800.0, description="A busy engine or harness that says nothing for this long is stalled."
     )

@@ -10,6 +10,7 @@ from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from app.db.groups import NOBODY
+from app.db.line import in_line
 from app.db.tables import ChunkRow, DeviceRow, GroupRow, JobRow
 from app.db.wishes import wants_answers
 from app.domain.chunk import PENDING
@@ -26,6 +27,7 @@ class WaitingWork:
     job_id: UUID
     engine: EngineSpec
     priority: int
+    turn: int | None
     created_at: datetime
     plan: Plan
     chunks: int
@@ -39,7 +41,7 @@ class CapacityRepository:
         self._session = session
 
     def work(self) -> list[WaitingWork]:
-        """Waiting and claimed chunks per running job, for the scheduler."""
+        """Waiting and claimed chunks per running job, in line."""
         pending = ChunkRow.status.in_(PENDING)
         sums = (  # before the join: a job's row is wide, and its chunks are many
             select(ChunkRow.job_id, func.count().label("chunks"), func.sum(ChunkRow.cost).label("cost"))
@@ -48,11 +50,13 @@ class CapacityRepository:
             .subquery()
         )
         query = select(JobRow, sums.c.chunks, sums.c.cost).join(sums, sums.c.job_id == JobRow.id)
+        query = query.order_by(*in_line())
         return [
             WaitingWork(
                 job.id,
                 EngineSpec.from_json(job.engine),
                 job.priority,
+                job.turn,
                 job.created_at,
                 Plan.from_json(job.plan),
                 chunks,

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, aliased
 
 from app.db.chunks import to_chunk
 from app.db.fence import replica_is_held, replica_lost
+from app.db.line import in_line
 from app.db.tables import ChunkRow, JobRow, ReplicaRow
 from app.db.wishes import may_be_answered_in, replicas_wish, wants_answers
 from app.domain.chunk import PENDING, Chunk, ChunkStatus, Room
@@ -106,7 +107,7 @@ class ClaimRepository:
                 ~unjudged.exists(),
                 or_(wish.is_(None), _others(lease) < wish),
             )
-            .order_by(JobRow.priority.desc(), lately.exists(), JobRow.created_at)
+            .order_by(*in_line(lately.exists()))
             .limit(JOBS_AT_ONCE)
         )
         return self._session.execute(query).all()

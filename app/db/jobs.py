@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, s
 from sqlalchemy.orm import Session
 
 from app.db.job_tasks import JobTaskRepository
+from app.db.line import in_line
 from app.db.tables import ChunkRow, JobRow, JobTaskRow, LogRow
 from app.domain.chunk import ChunkStatus
 from app.domain.engine_spec import EngineSpec
@@ -123,7 +124,7 @@ class JobRepository:
                 and_(JobRow.status == JobStatus.RUNNING, waits),
             )
         )
-        order = (JobRow.status == JobStatus.PAUSED, JobRow.priority.desc(), JobRow.created_at)
+        order = (JobRow.status == JobStatus.PAUSED, *in_line())
         return [to_job(row, ()) for row in self._session.scalars(query.order_by(*order))]
 
     def evaluating(self) -> list[UUID]:

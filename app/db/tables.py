@@ -60,7 +60,11 @@ class JobRow(Base):
         Index("jobs_of_team", "team", text("created_at DESC"), text("id DESC")),
         Index("jobs_unended", "team", postgresql_where=text("ended_at IS NULL")),
         Index(
-            "jobs_in_line", text("priority DESC"), "created_at", postgresql_where=text("status = 'queued'")
+            "jobs_by_turn",
+            text("priority DESC"),
+            "turn",
+            "created_at",
+            postgresql_where=text("status = 'queued'"),
         ),
         Index("jobs_live", "status", postgresql_where=text("status IN ('queued', 'running')")),
         CheckConstraint(
@@ -77,6 +81,8 @@ class JobRow(Base):
     phase: Mapped[str | None]
     reason: Mapped[str | None]
     priority: Mapped[int]
+    turn: Mapped[int | None]
+    """Its place in the line among those of its priority; none before the scheduler has seen it."""
     tags: Mapped[list[str]]
     spec: Mapped[dict[str, Any]]
     engine: Mapped[dict[str, Any]]
@@ -113,6 +119,18 @@ class JobRow(Base):
     result_date: Mapped[str | None]
     results: Mapped[str | None] = mapped_column(deferred=True)
     """lm-eval's document, which may have megabytes: read where it is named."""
+
+
+class UsageRow(Base):
+    """Device seconds of one hour that were of use to an owner's jobs on a model."""
+
+    __tablename__ = "usage"
+
+    hour: Mapped[datetime] = mapped_column(primary_key=True)
+    team: Mapped[str] = mapped_column(primary_key=True)
+    owner: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True)
+    seconds: Mapped[float]
 
 
 class KeyRow(Base):

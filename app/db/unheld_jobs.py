@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.db.job_tasks import JobTaskRepository
+from app.db.line import in_line
 from app.db.tables import JobRow
 from app.db.wishes import can_be_claimed
 from app.domain.failure import Failure
@@ -26,7 +27,7 @@ class UnheldJobRepository:
     def announce(self, resend_after: timedelta, among: int) -> list[UUID]:
         """Of the first `among` queued jobs, mark as sent those not announced lately; returns them."""
         first = select(JobRow.id).where(can_be_claimed())
-        first = first.order_by(JobRow.priority.desc(), JobRow.created_at).limit(among)
+        first = first.order_by(*in_line()).limit(among)
         first = first.with_for_update(skip_locked=True, key_share=True)
         lately = JobRow.sent_at > func.now() - resend_after
         rows = self._session.scalars(

@@ -45,6 +45,8 @@ class Demand:
     """Memory that each of its devices must have; None where that is not known."""
     resting: bool = False
     """It failed just now: nothing is started until its jobs have had time to change it."""
+    turn: int = 0
+    """Its place among those of its priority."""
 
     def serves(self, replica: Replica) -> bool:
         """Whether a replica does this work: its engine, where it is wanted."""
@@ -109,13 +111,13 @@ def place(
     demand: Sequence[Demand],
     policy: Policy,
 ) -> list[Decision]:
-    """Serve demands by priority, then age; a demand that must wait keeps its block from later ones."""
+    """Serve demands by priority, then in line; a demand that must wait keeps its block from later ones."""
     live = [replica for replica in replicas if replica.status.live]
     board = _Board(
         now,
         policy,
         live,
-        sorted(demand, key=lambda item: (-item.priority, item.since)),
+        sorted(demand, key=lambda item: (-item.priority, item.turn, item.since)),
         {group.name: _free(group) for group in groups if group.alive and not group.draining},
         going={replica.id for replica in live if replica.release_requested_at},
     )

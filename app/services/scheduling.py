@@ -15,10 +15,13 @@ from app.db.capacity import CapacityRepository, WaitingWork
 from app.db.chunks import ChunkRepository
 from app.db.events import EventRepository
 from app.db.histories import HistoryRepository
+from app.db.line import LineRepository
 from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
 from app.db.unheld_jobs import UnheldJobRepository
+from app.db.usage import UsageRepository
 from app.domain.job import CANCELLED, LATE, LOST, PAUSED
+from app.domain.line import MOST_TURNS, Sharing, in_line
 from app.domain.placement import Demand, Policy, Release, Start, place
 from app.domain.plan import least_bytes
 from app.domain.remedy import may_change, may_fail_again
@@ -39,13 +42,14 @@ def policy(settings: Settings) -> Policy:
 
 
 def demands(work: Sequence[WaitingWork]) -> list[Demand]:
-    """Work per engine spec and group: jobs that need the same engine in the same place share its replicas."""
+    """Work in line, per engine spec and group: jobs that need the same engine in the same place share its replicas."""
     merged: dict[tuple[str, str | None], Demand] = {}
-    for item in sorted(work, key=lambda item: (-item.priority, item.created_at)):
+    for turn, item in enumerate(work):
         one = Demand(
             engine=item.engine,
             priority=item.priority,
             since=item.created_at,
+            turn=turn,
             waiting_chunks=item.chunks,
             waiting_cost=item.cost,
             replicas=item.plan.replicas,
@@ -101,6 +105,19 @@ class SchedulingService:
         self._now = now
         retention = RetentionService(sessions=sessions, settings=settings)
         self._sweeper = Sweeper(retention, Ages.of(settings))
+
+    def line_up_once(self) -> int:
+        """Say whose turn it is between the jobs of one priority; returns how many are in line."""
+        sharing = Sharing(
+            timedelta(days=self._settings.share_half_life_days), dict(self._settings.share_weights)
+        )
+        with self._sessions.begin() as session:
+            line = LineRepository(session)
+            jobs = line.jobs()
+            wanted = in_line(jobs, UsageRepository(session).lately(sharing.half_life), sharing)[:MOST_TURNS]
+            if wanted != jobs[:MOST_TURNS]:
+                line.write([job.id for job in wanted])
+        return len(jobs)
 
     def place_once(self) -> int:
         """Start and release replicas as the rules say; returns how many decisions were carried out."""

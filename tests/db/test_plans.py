@@ -61,8 +61,8 @@ def plan(session: Session, ask: Ask) -> str:
         ),
         (lambda session: UnheldJobRepository(session).fail_late(), "jobs_unended"),
         (lambda session: UnheldJobRepository(session).fail_lost(), "jobs_unended"),
-        (lambda session: JobLeaseRepository(session).first_in_line(), "jobs_in_line"),
-        (lambda session: UnheldJobRepository(session).announce(timedelta(), 50), "jobs_in_line"),
+        (lambda session: JobLeaseRepository(session).first_in_line(), "jobs_by_turn"),
+        (lambda session: UnheldJobRepository(session).announce(timedelta(), 50), "jobs_by_turn"),
         (lambda session: UnheldJobRepository(session).requeue_expired("over"), "jobs_live"),
     ],
     ids=[

@@ -22,7 +22,12 @@ FAILPOINTS: Mapping[str, Sequence[str]] = {
         *("keys._look_up", "keys.keep", "groups.drain", "groups.resume"),
     ),
     "scheduler": (
-        *("scheduling.place_once", "scheduling.announce_once", "scheduling.expire_once"),
+        *(
+            "scheduling.line_up_once",
+            "scheduling.place_once",
+            "scheduling.announce_once",
+            "scheduling.expire_once",
+        ),
         *("scheduling.tidy_once", "retention._do"),
     ),
     "coordinator": (

@@ -157,6 +157,7 @@ SCENES: Mapping[str, Callable[[Stage], None]] = {
     "groups.drain": draining,
     "groups.resume": draining,
     "groups.leave": leaving,
+    "scheduling.line_up_once": placing,
     "scheduling.place_once": placing,
     "scheduling.announce_once": placing,
     "scheduling.expire_once": lapsing,

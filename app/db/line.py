@@ -1,0 +1,59 @@
+"""The order of service, as the scheduler writes it: every query that serves somebody next orders by it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Float,
+    SQLColumnExpression,
+    Uuid,
+    bindparam,
+    cast,
+    column,
+    func,
+    select,
+    update,
+)
+from sqlalchemy.orm import Session
+
+from app.db.tables import JobRow
+from app.domain.job import JobStatus
+from app.domain.line import InLine
+
+
+def in_line(*give_way: ColumnElement[bool]) -> tuple[SQLColumnExpression[Any], ...]:
+    """By priority, then those that do not give way, then by turn; a job that has none yet goes behind."""
+    return (JobRow.priority.desc(), *give_way, JobRow.turn.asc().nulls_last(), JobRow.created_at)
+
+
+class LineRepository:
+    """The scheduler's."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def jobs(self) -> list[InLine]:
+        """Those that wait or run, in the order in which they are served now."""
+        left = cast(JobRow.rates["eta_seconds"].astext, Float)
+        columns = (JobRow.id, JobRow.team, JobRow.owner, JobRow.priority, JobRow.created_at, left)
+        query = select(*columns).where(_live()).order_by(*in_line())
+        return [InLine(*row) for row in self._session.execute(query)]
+
+    def write(self, line: Sequence[UUID]) -> None:
+        """These are served in this order, and others behind them; one that is being written keeps what it had."""
+        given = func.unnest(bindparam("ids", list(line), type_=ARRAY(Uuid)))
+        turns = given.table_valued(column("id", Uuid), with_ordinality="turn").render_derived()
+        new = select(JobRow.id, turns.c.turn).outerjoin(turns, turns.c.id == JobRow.id)
+        moved = new.where(_live(), JobRow.turn.is_distinct_from(turns.c.turn))
+        locked = moved.with_for_update(of=JobRow, skip_locked=True, key_share=True).subquery()
+        statement = update(JobRow).where(JobRow.id == locked.c.id).values(turn=locked.c.turn)
+        self._session.execute(statement.execution_options(synchronize_session=False))
+
+
+def _live() -> ColumnElement[bool]:
+    return JobRow.status.in_([JobStatus.QUEUED, JobStatus.RUNNING])
