@@ -7,7 +7,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
 from app.db.schema import note_usable_by
-from app.db.tables import Base
+from app.db.tables import METADATA
 
 LOCK = 0x6576616C71  # "evalq"
 
@@ -27,7 +27,7 @@ def run() -> None:
         connection.commit()
         context.configure(
             connection=connection,
-            target_metadata=Base.metadata,
+            target_metadata=METADATA,
             transaction_per_migration=True,
             on_version_apply=note,
         )

@@ -22,7 +22,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
-from app.db.tables import Base, EngineFactsRow, JobRow, LogRow, ReplicaRow, ResponseRow
+from app.db.columns import Base
+from app.db.tables import EngineFactsRow, JobRow, LogRow, ReplicaRow, ResponseRow
 from app.domain.job import TERMINAL
 from app.domain.replica import LIVE
 

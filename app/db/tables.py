@@ -3,49 +3,31 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    BigInteger,
     CheckConstraint,
-    DateTime,
     ForeignKey,
     Identity,
     Index,
     LargeBinary,
-    Text,
     UniqueConstraint,
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column
 
+from app.db.columns import Base, one_of
 from app.domain.chunk import ChunkStatus
 from app.domain.job import JobStatus, Phase, TaskStatus
 from app.domain.keys import DEFAULT_TEAM, Role
 from app.domain.replica import DeviceState, ReplicaStatus
 
-
-class Base(DeclarativeBase):
-    """Types shared by all tables: times carry their zone, documents are JSONB."""
-
-    type_annotation_map: ClassVar = {
-        datetime: DateTime(timezone=True),
-        dict[str, Any]: JSONB,
-        list[str]: ARRAY(Text),
-        str: Text,
-        int: BigInteger,
-        bytes: LargeBinary,
-    }
-
-
-def one_of(column: str, enum: type, *, nullable: bool = False) -> CheckConstraint:
-    """A CHECK that holds a column to an enum; tests compare the two."""
-    values = ", ".join(f"'{member}'" for member in enum)  # type: ignore[attr-defined]
-    null = f" OR {column} IS NULL" if nullable else ""
-    return CheckConstraint(f"{column} IN ({values}){null}", name=f"{column}_known")
+METADATA = Base.metadata
+"""Of all tables."""
+_QUEUED = text("status = 'queued'")
 
 
 class JobRow(Base):
@@ -59,13 +41,7 @@ class JobRow(Base):
         Index("jobs_newest", text("created_at DESC"), text("id DESC")),
         Index("jobs_of_team", "team", text("created_at DESC"), text("id DESC")),
         Index("jobs_unended", "team", postgresql_where=text("ended_at IS NULL")),
-        Index(
-            "jobs_by_turn",
-            text("priority DESC"),
-            "turn",
-            "created_at",
-            postgresql_where=text("status = 'queued'"),
-        ),
+        Index("jobs_by_turn", text("priority DESC"), "turn", "created_at", postgresql_where=_QUEUED),
         Index("jobs_live", "status", postgresql_where=text("status IN ('queued', 'running')")),
         CheckConstraint(
             "(ended_at IS NOT NULL) = (status IN ('succeeded', 'partially_failed', 'failed', 'cancelled'))",

@@ -11,7 +11,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
 from app.db.session import Sessions
-from app.db.tables import Base
+from app.db.tables import METADATA
 from app.domain.chunk import ChunkStatus
 from app.domain.job import TERMINAL, JobStatus, Phase, TaskStatus
 from app.domain.replica import DeviceState, ReplicaStatus
@@ -52,7 +52,7 @@ def test_a_job_has_an_end_exactly_when_its_status_is_terminal(sessions: Sessions
 def test_migrations_make_what_the_tables_say(sessions: Sessions) -> None:
     with sessions.begin() as session:
         context = MigrationContext.configure(session.connection())
-        assert compare_metadata(context, Base.metadata) == []
+        assert compare_metadata(context, METADATA) == []
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import Text, cast, func, literal, select, text, union_all
 
 import app.db
-from app.db.tables import Base
+from app.db.tables import METADATA
 from app.domain.chunk import Room
 from app.domain.failure import Failure, FailureCode
 from app.domain.headway import Headway
@@ -107,7 +107,7 @@ def claimed(world: World) -> Claimed:
 
 def rows(world: World) -> list[str]:
     """Everything that is stored."""
-    tables = Base.metadata.tables.items()
+    tables = METADATA.tables.items()
     found = [
         select(literal(name) + cast(func.to_jsonb(table.table_valued()), Text)) for name, table in tables
     ]
