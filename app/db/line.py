@@ -16,12 +16,14 @@ from sqlalchemy import (
     cast,
     column,
     func,
+    or_,
     select,
     update,
 )
 from sqlalchemy.orm import Session
 
 from app.db.tables import JobRow
+from app.db.wishes import can_be_claimed
 from app.domain.job import JobStatus
 from app.domain.line import InLine
 
@@ -38,7 +40,7 @@ class LineRepository:
         self._session = session
 
     def jobs(self) -> list[InLine]:
-        """Those that wait or run, in the order in which they are served now."""
+        """Those that can be claimed or run, in the order in which they are served now."""
         left = cast(JobRow.rates["eta_seconds"].astext, Float)
         columns = (JobRow.id, JobRow.team, JobRow.owner, JobRow.priority, JobRow.created_at, left)
         query = select(*columns).where(_live()).order_by(*in_line())
@@ -56,4 +58,5 @@ class LineRepository:
 
 
 def _live() -> ColumnElement[bool]:
-    return JobRow.status.in_([JobStatus.QUEUED, JobStatus.RUNNING])
+    """Jobs that can be served: not those that wait for what the cluster lacks."""
+    return or_(can_be_claimed(), JobRow.status == JobStatus.RUNNING)

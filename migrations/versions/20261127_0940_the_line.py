@@ -1,14 +1,14 @@
 """Whose turn it is between jobs of one priority, and the device seconds that it goes by.
 
 Revision ID: 6b1f0c93d7e8
-Revises: d40a7be51c96
+Revises: a3c5e1d97b48
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "6b1f0c93d7e8"
-down_revision = "d40a7be51c96"
+down_revision = "a3c5e1d97b48"
 branch_labels = None
 depends_on = None
 
