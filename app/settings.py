@@ -59,6 +59,23 @@ class Settings(BaseSettings):
         validation_alias="EVALQ_CACHE",
         description="Backend environments and converted models.",
     )
+    ask_hub: bool = Field(
+        default=True, description="Ask the hub for a model's size and shape when a job is posted."
+    )
+    hub_endpoint: str = Field(
+        "https://huggingface.co", validation_alias="HF_ENDPOINT", description="The hub, or a mirror of it."
+    )
+    hub_offline: bool = Field(
+        default=False, validation_alias="HF_HUB_OFFLINE", description="Never ask the hub for anything."
+    )
+    hub_token: SecretStr = Field(
+        SecretStr(""), validation_alias="HF_TOKEN", description="Whom the hub is asked as; else as anybody."
+    )
+    hub_home: Path = Field(
+        Path("~/.cache/huggingface").expanduser(),
+        validation_alias="HF_HOME",
+        description="Where the hub's own tools keep what they fetched.",
+    )
     task_paths: Folders = Field((), description="Folders of operator tasks, separated by a colon.")
     model_paths: Folders = Field((), description="Folders of local models, separated by a colon.")
     any_model_path: bool = Field(
@@ -156,10 +173,21 @@ class Settings(BaseSettings):
     def _resolve_folders(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
         return tuple(path.expanduser().resolve() for path in value)
 
-    @field_validator("data_dir", "cache_dir")
+    @field_validator("data_dir", "cache_dir", "hub_home")
     @classmethod
     def _make_absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()  # children run in folders of their own
+
+    @field_validator("hub_endpoint", mode="before")
+    @classmethod
+    def _default_endpoint(cls, value: object) -> object:
+        default = cls.model_fields["hub_endpoint"].default
+        return (value.strip().rstrip("/") or default) if isinstance(value, str) else value
+
+    @field_validator("hub_offline", mode="before")
+    @classmethod
+    def _as_the_hubs_tools(cls, value: object) -> object:
+        return value.upper() in {"1", "ON", "YES", "TRUE"} if isinstance(value, str) else value
 
     @field_validator("env_allowed", "child_env", "host_names", "trusted_proxies", mode="before")
     @classmethod

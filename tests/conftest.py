@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from tests.quick import is_slow, needs_server, refuse_servers
 from tests.servers import Postgres, running_postgres, running_valkey
 from tests.workers.fake_nvml import nvml_library
 from tests.world import World, make_world
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the real hub; those of the hub's own start one
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -35,6 +35,8 @@ _BITS: Mapping[str, int] = {
     "F4": 4,
 }
 """Of a number; what a type that is not here takes is not known."""
+NUMBER_BYTES = {dtype: _BITS[dtype] // 8 for dtype in ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")}
+"""Of one of full weights: who counts numbers of these types counts parameters."""
 _COMPUTED = (".inv_freq", ".masked_bias")
 """What engines compute by themselves: it need not be stored."""
 

@@ -17,6 +17,7 @@ from app.backends.registry import read_parallelism
 from app.domain.engine_spec import EngineSpec
 from app.domain.group import GroupView
 from app.domain.model_facts import ModelFacts
+from app.models.hub import ask_hub
 from app.models.hub_names import is_hub_name
 from app.models.model_folder import inspect_gguf, inspect_model, is_local
 from app.settings import Settings
@@ -163,9 +164,11 @@ class EngineReader:
         return True
 
     def _facts(self, model: str, args: Mapping[str, Any]) -> ModelFacts | None:
-        """What a local folder says of the model; None for hub names and where the folder is at fault."""
-        if not is_local(model) or not self.backend.model_files:
+        """What a folder or the hub says of the model; None where they do not, and where the folder is at fault."""
+        if not self.backend.model_files:
             return None
+        if not is_local(model):
+            return self._hub_facts(model, args)
         folder, file = Path(model) / (_text(args.get("subfolder")) or ""), _text(args.get("gguf_file"))
         facts = self._gguf_facts(folder / file, args) if file else inspect_model(folder)
         self._reader.faults += facts.faults
@@ -173,6 +176,17 @@ class EngineReader:
             message = f"{shown(folder.name)} is a file: name its folder, and the file in it as gguf_file"
             self._reader.fault("model_args.pretrained", message)
         return None if facts.faults else facts
+
+    def _hub_facts(self, model: str, args: Mapping[str, Any]) -> ModelFacts | None:
+        """Of a part of a repository it tells too little."""
+        if any(args.get(name) for name in BELOW_MODEL):
+            return None
+        answer = ask_hub(self._settings, model, _text(args.get("revision")))
+        self._reader.notes += answer.notes
+        for name, fault in (("pretrained", answer.fault), ("revision", answer.revision_fault)):
+            if fault:
+                self._reader.fault(f"model_args.{name}", fault)
+        return answer.facts
 
     def _gguf_facts(self, path: Path, args: Mapping[str, Any]) -> ModelFacts:
         facts, rules = inspect_gguf(path), self.backend.gguf
