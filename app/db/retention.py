@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from app.db.columns import Base
-from app.db.tables import EngineFactsRow, JobRow, LogRow, ReplicaRow, ResponseRow
+from app.db.tables import EngineFactsRow, EngineMeasureRow, JobRow, LogRow, ReplicaRow, ResponseRow
 from app.domain.job import TERMINAL
 from app.domain.replica import LIVE
 
@@ -62,6 +62,14 @@ class RetentionRepository:
         replicas = self._session.scalars(some).all()
         self._delete(LogRow, LogRow.owner_id.in_(replicas))
         return self._delete(ReplicaRow, ReplicaRow.id.in_(replicas))
+
+    def old_measures(self, age: timedelta) -> int:
+        """Loads older than this."""
+        return self._count(EngineMeasureRow, EngineMeasureRow.loaded_at < _before(age))
+
+    def drop_measures(self, age: timedelta) -> int:
+        """Those: of each engine there are few."""
+        return self._delete(EngineMeasureRow, EngineMeasureRow.loaded_at < _before(age))
 
     def response_pages(self) -> int:
         """How large the table of responses is."""

@@ -331,3 +331,19 @@ class LogRow(Base):
     at: Mapped[datetime] = mapped_column(server_default=func.now())
     job_id: Mapped[UUID | None]
     text: Mapped[str]
+
+
+class EngineMeasureRow(Base):
+    """What an engine measured of itself when it was loaded; its speed stands in its replica's own account."""
+
+    __tablename__ = "engine_measures"
+    __table_args__ = (Index("engine_measures_name", "name", text("loaded_at DESC")),)
+
+    replica_id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    device_kind: Mapped[str]
+    tensor: Mapped[int]
+    pipeline: Mapped[int]
+    gpus: Mapped[int]
+    measures: Mapped[dict[str, Any]]
+    loaded_at: Mapped[datetime] = mapped_column(server_default=text("now()"))

@@ -29,6 +29,7 @@ class Kept(StrEnum):
 
     JOBS = "jobs"
     REPLICAS = "ended replicas"
+    MEASURES = "measures of engines"
     RESPONSES = "responses"
     FACTS = "facts about engines"
     LOGS = "log pieces"
@@ -55,7 +56,7 @@ class Ages:
 
 def kinds_of(ages: Ages) -> list[Kept]:
     """What a sweep by these ages removes."""
-    jobs = [Kept.JOBS, Kept.REPLICAS] if ages.jobs is not None else []
+    jobs = [Kept.JOBS, Kept.REPLICAS, Kept.MEASURES] if ages.jobs is not None else []
     responses = [Kept.RESPONSES, Kept.FACTS] if ages.responses is not None else []
     return jobs + responses + ([Kept.LOGS, Kept.FILES] if ages.logs is not None else [])
 
@@ -72,6 +73,7 @@ class RetentionService:
         if ages.jobs is not None:
             yield from self._jobs(ages.jobs, dry_run=dry_run)
             yield from self._replicas(ages.jobs, dry_run=dry_run)
+            yield from self._measures(ages.jobs, dry_run=dry_run)
         if ages.responses is not None:
             yield from self._responses(ages.responses, dry_run=dry_run)
             yield from self._facts(ages.responses, dry_run=dry_run)
@@ -93,6 +95,10 @@ class RetentionService:
             return
         while count := self._do(lambda rows: rows.drop_replicas(age)):
             yield Kept.REPLICAS, count
+
+    def _measures(self, age: timedelta, *, dry_run: bool) -> Iterator[tuple[Kept, int]]:
+        take = RetentionRepository.old_measures if dry_run else RetentionRepository.drop_measures
+        yield Kept.MEASURES, self._do(partial(take, age=age))
 
     def _responses(self, age: timedelta, *, dry_run: bool) -> Iterator[tuple[Kept, int]]:
         take = RetentionRepository.old_responses if dry_run else RetentionRepository.drop_responses

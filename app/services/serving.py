@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from app.db.chunks import ChunkRepository
 from app.db.claims import ClaimRepository
 from app.db.engine_facts import EngineFactsRepository
+from app.db.engine_measures import EngineMeasureRepository
 from app.db.events import EventRepository
 from app.db.groups import GroupRepository
 from app.db.headway import HeadwayRepository
@@ -27,6 +28,7 @@ from app.domain.failure import Failure
 from app.domain.headway import Headway
 from app.domain.ids import uuid7
 from app.domain.lease import Lease, Order
+from app.domain.measures import LoadMeasure
 from app.domain.replica import Replica, ReplicaStatus
 
 
@@ -53,6 +55,8 @@ class Answer:
     values: Sequence[bytes]
     seconds: float
     tokens: int
+    peak_bytes: float | None = None
+    """The most that the engine has taken of a device, where that is more than was told before."""
 
 
 class ServingService:
@@ -74,11 +78,23 @@ class ServingService:
         with self._sessions.begin() as session:
             return ReplicaLeaseRepository(session).renew(lease, self._ttl)
 
-    def loaded(self, lease: Lease, provenance: Mapping[str, Any]) -> None:
-        """The engine is up; its jobs hear of it in a transaction of its own, which may have to wait for theirs."""
+    def loaded(
+        self,
+        lease: Lease,
+        provenance: Mapping[str, Any],
+        measured: LoadMeasure | None = None,
+        name: str | None = None,
+    ) -> None:
+        """The engine is up; its jobs hear of it in a transaction of its own, which may have to wait for theirs.
+
+        What it `measured` is kept under the engine's `name`, for plans.
+        """
         with self._sessions.begin() as session:
             ReplicaLeaseRepository(session).serving(lease, dict(provenance))
-            group = ReplicaRepository(session).get(lease.id).group
+            replica = ReplicaRepository(session).get(lease.id)
+            group = replica.group
+            if name and measured and measured.known:
+                EngineMeasureRepository(session).note(lease.id, replica.engine, name, measured)
         with self._sessions.begin() as session:
             self._tell(session, lease, "replica.started", {"group": group})
 
@@ -103,6 +119,8 @@ class ServingService:
             )
             ChunkRepository(session).answer(lease, chunk, claimed.fingerprint, answer.values, answer.seconds)
             EngineFactsRepository(session).note(claimed.fingerprint, lease.id)
+            if answer.peak_bytes is not None:
+                EngineMeasureRepository(session).raise_peak(lease.id, answer.peak_bytes)
 
     def advance(self, lease: Lease, headway: Mapping[UUID, Headway]) -> int:
         """How far the engine is inside chunks in its hands; how many of them the lease still holds."""

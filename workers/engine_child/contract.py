@@ -51,6 +51,8 @@ class ChunkResponses:
     """Requests that ran at once, at most."""
     tokens: int
     """Read and generated."""
+    peak_bytes: float | None = None
+    """The most that the engine has taken of a device so far, where it knows."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,8 @@ class Engine(Protocol):
     """A loaded model with chunks in its hands. One thread calls it."""
 
     provenance: Mapping[str, Any]
+    measured: Mapping[str, float]
+    """What it takes, by the names of `Loaded`; empty where it does not measure."""
     window: int
     """Requests that it wants in hand, to be as fast as it can; 0: one chunk at a time, in order."""
 

@@ -98,7 +98,8 @@ class Loop:
         match outcome:
             case Done(chunk, responses, seconds):
                 packed = tuple(map(pack_response, responses.values))
-                self._say(Answered(chunk, packed, seconds, responses.tokens, responses.batch_size, log_end()))
+                tokens, size, peak = responses.tokens, responses.batch_size, responses.peak_bytes
+                self._say(Answered(chunk, packed, seconds, tokens, size, log_end(), peak))
                 return True
             case Unanswered(chunk, error, fatal):
                 self._say(ChunkFailed(chunk, raised(error), fatal, log_end()))

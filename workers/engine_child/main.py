@@ -70,5 +70,5 @@ def _load(wire: Wire, order: Load, telling: Telling) -> Engine | None:
     seconds = time.monotonic() - started
     short = {name: said for name, said in engine.provenance.items() if name != "environment"}
     log.info("loaded in %.1f s: %s", seconds, short)
-    wire.send(Loaded(seconds, dict(engine.provenance), engine.window))
+    wire.send(Loaded(seconds, dict(engine.provenance), engine.window, dict(engine.measured)))
     return engine

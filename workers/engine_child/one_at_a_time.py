@@ -67,8 +67,11 @@ class OneAtATime:
 
     window = 0
 
-    def __init__(self, model: Answering, reports: Reports) -> None:
+    def __init__(
+        self, model: Answering, reports: Reports, measured: Mapping[str, float] | None = None
+    ) -> None:
         self.provenance = model.provenance
+        self.measured = measured or {}
         self._model = model
         self._reports = reports
         self._hand: dict[UUID, OpenChunk] = {}

@@ -17,6 +17,7 @@ from app.domain.device_faults import blames_device, may_be_devices
 from app.domain.engine_spec import EngineSpec
 from app.domain.failure import Failure, FailureCode
 from app.domain.lease import Order
+from app.domain.measures import LoadMeasure, Peak
 from app.errors import LeaseLostError
 from app.services.serving import Answer, Claimed
 from app.settings import Settings
@@ -97,6 +98,7 @@ class Feed:
         texts = BACKENDS[spec.backend].texts.of_job(texts_in(spec.to_json()))
         self._autopsy = Autopsy(engine.child, self._log, texts, settings.stall_seconds)
         self._headway = HeadwayLog(held.advance)
+        self._peak = Peak()
         self._loaded = False
         self._leaving_since: float | None = None
         self._settled_since = False
@@ -162,7 +164,9 @@ class Feed:
         self._log.loaded()
         self._backlog.window = message.window
         driver = self._engine.command.driver
-        self._held.loaded({**message.provenance, **driver, "load_seconds": message.seconds})
+        measured = LoadMeasure.told({**message.measured, "seconds": message.seconds})
+        self._held.loaded({**message.provenance, **driver, "load_seconds": message.seconds}, measured)
+        self._peak.told(measured.peak_bytes)
         self._loaded = True
 
     def _turn(self) -> Ending | None:
@@ -247,7 +251,9 @@ class Feed:
     def _store(self, message: Answered, settled: Settled) -> None:
         chunk, said = settled.claimed.chunk, len(message.responses)
         if said == len(chunk.keys):
-            self._held.answer(settled.claimed, Answer(message.responses, settled.seconds, message.tokens))
+            peak = self._peak.told(message.peak_bytes)
+            answer = Answer(message.responses, settled.seconds, message.tokens, peak)
+            self._held.answer(settled.claimed, answer)
             return
         words = f"the engine gave {said} responses to {len(chunk.keys)} requests"
         failure = Failure(FailureCode.INTERNAL, words, job_id=chunk.job_id)

@@ -8,11 +8,13 @@ from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
+from app.backends.measured_engines import name_of_engine
 from app.db.outages import patiently
 from app.domain.chunk import AfterFailure, Chunk, Room
 from app.domain.failure import Failure
 from app.domain.headway import Headway
 from app.domain.lease import Lease, Order
+from app.domain.measures import LoadMeasure
 from app.domain.replica import Replica
 from app.errors import ChunkLostError, DatabaseUnreachableError, LeaseLostError
 from app.services.serving import Answer, Claimed, ServingService, Work
@@ -53,9 +55,10 @@ class Held:
         """Whether the scheduler asked for the devices, as far as the heartbeat has heard."""
         return self._tenure.reply is Order.RELEASE
 
-    def loaded(self, provenance: Mapping[str, Any]) -> None:
-        """The engine is up."""
-        self._ask(lambda: self._serving.loaded(self._lease, provenance))
+    def loaded(self, provenance: Mapping[str, Any], measured: LoadMeasure) -> None:
+        """The engine is up, and measured this of itself."""
+        name = name_of_engine(self.replica.engine) if measured.known else None
+        self._ask(lambda: self._serving.loaded(self._lease, provenance, measured, name))
 
     def claim(self, room: Room, in_hand: Sequence[UUID]) -> Work:
         """More chunks; after an outage none yet, since some may have been claimed whose names were lost."""

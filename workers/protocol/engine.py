@@ -100,6 +100,8 @@ class Loaded:
     """What the engine says of itself: versions, dtype, devices, maximum length, the page about its host."""
     window: int
     """Requests that it wants in hand, to be as fast as it can. 0: it answers one chunk at a time, in order."""
+    measured: Mapping[str, float] = field(default_factory=dict)
+    """What it takes of the device that holds most: `weights_bytes`, `other_bytes`, `peak_bytes`; its `cache_tokens`."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,8 @@ class Answered:
     """Requests that ran at once, at most; what a chunk got of what it asked for."""
     log_end: int
     """How far the log goes now: what is written from here on is not of this chunk alone."""
+    peak_bytes: float | None = None
+    """The most that the engine has taken of a device so far, where it knows."""
 
 
 @dataclass(frozen=True)

@@ -122,6 +122,7 @@ class Breaking:
     """An engine whose step raises, as vLLM's does when its core is dead."""
 
     provenance: Mapping[str, Any] = {}
+    measured: Mapping[str, float] = {}
     window = 4
 
     def add(self, chunk: OpenChunk) -> None:

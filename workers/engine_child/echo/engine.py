@@ -2,8 +2,8 @@
 
 Its scores mean nothing. Arguments: `delay_seconds`, how long each request takes; `fail_on`, a text or a number:
 a chunk fails if a context holds the text, or if a context and its continuation together have so many tokens;
-`dies_on`, the same, but the engine dies; `warns`, a changed setting that every chunk is answered with. With `stream`
-it has many requests in its hands and answers them in any order (see `stream`).
+`dies_on`, the same, but the engine dies; `warns`, a changed setting that every chunk is answered with; `measures`, what
+it says that it takes. With `stream` it has many requests in its hands and answers them in any order (see `stream`).
 It fails as real engines do where asked to: with a maximum length above `longest`, with a `gpu_memory_utilization`
 above `free_share`, without `needs_devices` of them, and `fails_with` ecc or nccl on the device `fails_on` (else on
 any); these two while `loading` or, as `fails_while` says, `answering`: then it is over.
@@ -70,4 +70,4 @@ def load(order: Load, reports: Reports) -> Engine:
     }
     if args.get("stream"):
         return EchoStream(args, provenance, reports)
-    return OneAtATime(EchoModel(args, provenance, reports.died), reports)
+    return OneAtATime(EchoModel(args, provenance, reports.died), reports, args.get("measures"))

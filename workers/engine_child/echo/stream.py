@@ -36,6 +36,7 @@ class EchoStream:
 
     def __init__(self, args: Mapping[str, Any], provenance: Mapping[str, Any], reports: Reports) -> None:
         self.provenance = provenance
+        self.measured: Mapping[str, float] = args.get("measures") or {}
         self.window = int(args.get("window", 8))
         self._args = args
         self._reports = reports

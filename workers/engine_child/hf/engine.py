@@ -25,6 +25,7 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 from workers.engine_child.contract import ChunkResponses, Engine, OpenChunk, Reports
 from workers.engine_child.environment import Environment, versions
 from workers.engine_child.hf.batch_size import BatchSizes, Shape, double_until_no_faster
+from workers.engine_child.hf.measuring import measures, peak_bytes
 from workers.engine_child.hf.quantized import hflm
 from workers.engine_child.hf.sampling import drawn_apart
 from workers.engine_child.hf.steps import each_step
@@ -61,7 +62,7 @@ class HFModel:
             work.again(code, f"batch size {size} -> {smaller}")
             size = smaller
         generated = sum(self._text_lengths(responses)) if chunk.kind is RequestKind.GENERATE else 0
-        return ChunkResponses(responses, size, sum(lengths) + generated)
+        return ChunkResponses(responses, size, sum(lengths) + generated, peak_bytes(self._lm))
 
     def recover(self) -> None:
         """Free what the failed chunk held; raises where a GPU error has spoilt the process."""
@@ -180,7 +181,7 @@ def load(order: Load, reports: Reports) -> Engine:
     )
     environment = Environment()
     lm = hflm(recipe.model, args, revision=recipe.revision or "main", device=device, batch_size=1)
-    return OneAtATime(HFModel(lm, order.max_batch_size, environment.text()), reports)
+    return OneAtATime(HFModel(lm, order.max_batch_size, environment.text()), reports, measures(lm))
 
 
 def located(recipe: EngineRecipe) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from vllm import LLM
 
 from workers.engine_child.contract import Engine, Reports
 from workers.engine_child.environment import Environment
+from workers.engine_child.vllm.measuring import EXTENSION
 from workers.engine_child.vllm.streaming import VLLMEngine
 from workers.engine_child.vllm.watch import Guard
 from workers.protocol.engine import EngineRecipe, Load
@@ -27,7 +28,7 @@ def load(order: Load, reports: Reports) -> Engine:
     """The model, loaded for prompts of the length that they were cut for; raises whatever vLLM does."""
     recipe, environment, guard = order.engine, Environment(), Guard(reports.died)
     try:
-        llm = LLM(**arguments(recipe))
+        llm = LLM(**arguments(recipe), worker_extension_cls=EXTENSION)
         _check_length(llm, recipe.args)
     except RuntimeError:  # all that vLLM says of a process that was killed while it started
         guard.explain()

@@ -17,6 +17,7 @@ from workers.engine_child.contract import OpenChunk, Outcome, Reports
 from workers.engine_child.vllm.facts import facts
 from workers.engine_child.vllm.flight import LLMFlight
 from workers.engine_child.vllm.generating import Writer, seeds
+from workers.engine_child.vllm.measuring import measures
 from workers.engine_child.vllm.scoring import STOCK, cut_left, scored
 from workers.engine_child.vllm.watch import Guard
 from workers.engine_child.vllm.window import Ask, Window
@@ -51,6 +52,7 @@ class VLLMEngine:
         self._window = Window(LLMFlight(engine, lora), self.window, reports)
         self._guard = guard
         self.provenance: Mapping[str, Any] = {**facts(engine.vllm_config), "environment": environment}
+        self.measured: Mapping[str, float] = measures(llm)
 
     def add(self, chunk: OpenChunk) -> None:
         """Take a chunk in hand; raises for settings that vLLM does not know."""
