@@ -32,7 +32,7 @@ def measured_name(
     facts: ModelFacts | None,
 ) -> str | None:
     """Of an engine as a job asks for it; None for a model in a folder of which nothing is known."""
-    if is_local(model) and facts is None:
+    if is_local(model) and facts is None and backend.model_files:
         return None
     parts = {
         "backend": backend.name,
@@ -47,13 +47,13 @@ def measured_name(
 
 def name_of_engine(engine: EngineSpec) -> str | None:
     """Of an engine that is loaded here; its folder is read, which may take a moment."""
-    facts = None
-    if is_local(engine.model):
+    backend, facts = BACKENDS[engine.backend], None
+    if is_local(engine.model) and backend.model_files:
         facts = facts_in_folder(engine.model, engine.args)
         if facts.faults:
             return None
     args = {**engine.args, "revision": engine.revision}
-    return measured_name(BACKENDS[engine.backend], engine.model, args, engine.env, facts)
+    return measured_name(backend, engine.model, args, engine.env, facts)
 
 
 def facts_in_folder(model: str, args: Mapping[str, Any]) -> ModelFacts:

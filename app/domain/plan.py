@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from app.domain.measures import Measured
 from app.domain.memory import GIB, Memory
 from app.domain.ways_out import WayOut
 
@@ -45,6 +46,39 @@ class PlannedMemory:
 
 
 @dataclass(frozen=True)
+class PlannedMeasures:
+    """What engines of the same kind measured when they were loaded so; null is not known."""
+
+    device_kind: str
+    loads: int
+    load_seconds: float | None
+    weights_gib: float | None
+    peak_gib: float | None
+    cache_tokens: int | None
+    requests_per_second: float | None
+    tokens_per_second: float | None
+
+    @classmethod
+    def of(cls, measured: Measured) -> PlannedMeasures:
+        """To what people read of them."""
+        load = measured.load
+        return cls(
+            device_kind=measured.placed.kind,
+            loads=measured.loads,
+            load_seconds=_rounded(load.seconds, 1),
+            weights_gib=_rounded(load.weights_bytes, 2, GIB),
+            peak_gib=_rounded(load.peak_bytes, 2, GIB),
+            cache_tokens=int(load.cache_tokens) if load.cache_tokens else None,
+            requests_per_second=_rounded(measured.requests_per_second, 3),
+            tokens_per_second=_rounded(measured.tokens_per_second, 1),
+        )
+
+
+def _rounded(value: float | None, places: int, unit: float = 1.0) -> float | None:
+    return None if value is None else round(value / unit, places)
+
+
+@dataclass(frozen=True)
 class Plan:
     """The planner's answer for a job, shown to the user before anything runs."""
 
@@ -64,6 +98,8 @@ class Plan:
     """fits, tight or no; None where the model or the devices are not known."""
     ways_out: tuple[WayOut, ...] = ()
     """What to change where it does not fit well."""
+    measured: PlannedMeasures | None = None
+    """What it rests on, where such an engine was loaded so before."""
 
     def to_json(self) -> dict[str, Any]:
         """As stored and shown; `replicas` is "auto" where the scheduler chooses."""
@@ -73,12 +109,13 @@ class Plan:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Plan:
         """The inverse of `to_json`; rows of earlier versions say less."""
-        memory, ways = data.get("memory"), data.get("ways_out") or ()
+        memory, ways, measured = data.get("memory"), data.get("ways_out") or (), data.get("measured")
         told = {
             "explanation": tuple(data["explanation"]),
             "replicas": None if data["replicas"] == "auto" else data["replicas"],
             "memory": PlannedMemory(**memory) if memory else None,
             "ways_out": tuple(WayOut(**way) for way in ways),
+            "measured": PlannedMeasures(**measured) if measured else None,
         }
         return cls(**{**data, **told})
 

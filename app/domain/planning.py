@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from app.domain.heads import can_share_out
+from app.domain.measured_memory import as_measured, measured_at
+from app.domain.measures import Measured, Placed
 from app.domain.memory import Fit, Memory, MemoryTerms, memory_of
 from app.domain.model_facts import ModelFacts
 
@@ -28,6 +30,8 @@ class GroupRoom:
     """Memory of each device; None where a device reports none."""
     island: int | None = None
     """Devices that fast links join; None: all of them."""
+    kind: str = ""
+    """The name of its devices."""
 
     def device_gib(self, count: int) -> float | None:
         """The least memory that a device has among this many of the largest; None where it is not known."""
@@ -50,6 +54,8 @@ class Need:
     """Whether the user says that the model is to be spread, not over how many devices."""
     stages: bool = False
     """Whether the engine has stages of layers beside shares of matrices."""
+    measured: tuple[Measured, ...] = ()
+    """What such an engine measured before."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,8 @@ class Layout:
     """Replicas that all groups together can hold; None where no group is known."""
     lines: tuple[str, ...] = ()
     """Why it is so, in words."""
+    measured: Measured | None = None
+    """What such an engine measured on such devices, spread so."""
 
 
 @dataclass(frozen=True)
@@ -106,12 +114,17 @@ def judged(
     over = (1, gpus) if need.by_layers else (tensor, pipeline)
     memory = memory_of(facts, need.terms, *over) if facts else None
     able = [room for room in rooms if len(room.gibs) >= gpus]
-    sizes = [(gib, room.name) for room in able if (gib := room.device_gib(gpus)) is not None]
-    device, group = max(sizes, default=(None, able[0].name if able else None))
+    room = max(able, key=lambda room: room.device_gib(gpus) or 0, default=None)
+    device = room.device_gib(gpus) if room else None
+    placed = Placed(room.kind if room else "", tensor, pipeline, gpus)
+    measured = measured_at(need.measured, placed, device, memory)
+    if memory and measured:
+        memory = as_measured(memory, measured, need.terms)
     fit = memory.fit(device) if memory and device is not None else None
     at_once = sum(len(room.gibs) // gpus for room in rooms) if rooms else None
     lines = memory.lines if memory else ()
-    return Layout(tensor, pipeline, gpus, memory, fit, device, group, at_once, lines)
+    group = room.name if room else None
+    return Layout(tensor, pipeline, gpus, memory, fit, device, group, at_once, lines, measured)
 
 
 def _tried(need: Need, facts: ModelFacts | None, rooms: Sequence[GroupRoom]) -> list[tuple[int, int, int]]:

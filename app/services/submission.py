@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from app.db.engine_measures import EngineMeasureRepository
 from app.db.groups import GroupRepository
 from app.db.session import Sessions
 from app.domain.group import capacity
+from app.domain.measures import Measured
 from app.services.jobs import utc_now
 from app.settings import Settings
 from app.workloads.lm_eval.reading.read import Submission, read
@@ -29,4 +31,9 @@ class SubmissionService:
         with self._sessions.begin() as session:
             groups = GroupRepository(session).views()
         there = capacity(groups, self._now(), timedelta(seconds=self._settings.gone_seconds))
-        return read(fields, there.groups, self._settings, settled=there.settled)
+        return read(fields, there.groups, self._settings, settled=there.settled, recall=self._recall)
+
+    def _recall(self, name: str) -> Sequence[Measured]:
+        """What engines of this name measured."""
+        with self._sessions.begin() as session:
+            return EngineMeasureRepository(session).recall(name)

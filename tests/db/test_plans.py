@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from app.db.capacity import CapacityRepository
 from app.db.chunks import ChunkRepository
 from app.db.claims import ClaimRepository
+from app.db.engine_measures import EngineMeasureRepository
 from app.db.headway import HeadwayRepository
 from app.db.job_leases import JobLeaseRepository
 from app.db.jobs import JobRepository
@@ -64,6 +65,7 @@ def plan(session: Session, ask: Ask) -> str:
         (lambda session: JobLeaseRepository(session).first_in_line(), "jobs_by_turn"),
         (lambda session: UnheldJobRepository(session).announce(timedelta(), 50), "jobs_by_turn"),
         (lambda session: UnheldJobRepository(session).requeue_expired("over"), "jobs_live"),
+        (lambda session: EngineMeasureRepository(session).recall("name"), "engine_measures_name"),
     ],
     ids=[
         "work",
@@ -78,6 +80,7 @@ def plan(session: Session, ask: Ask) -> str:
         "first in line",
         "announce",
         "expired",
+        "measures",
     ],
 )
 def test_a_frequent_query_has_an_index(sessions: Sessions, ask: Ask, index: str) -> None:

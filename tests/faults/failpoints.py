@@ -93,7 +93,7 @@ READS = frozenset(
             "results.artifacts",
         ),
         *("results.artifact", "results.logs", "results.last_logs", "retention._long_logs"),
-        "submission.check",
+        *("submission.check", "submission._recall"),
     }
 )
 """Methods that change nothing: to die there is to die between two of the others."""

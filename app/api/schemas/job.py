@@ -31,6 +31,19 @@ class PlannedMemoryOut(Out):
     source: str | None = Field(description="Where the model's size is from.")
 
 
+class PlannedMeasuresOut(Out):
+    """What engines of the same kind measured when they were loaded so before; null is not known."""
+
+    device_kind: str
+    loads: int
+    load_seconds: float | None
+    weights_gib: float | None = Field(description="Of the GPU that holds most.")
+    peak_gib: float | None
+    cache_tokens: int | None = Field(description="That the engine's cache holds.")
+    requests_per_second: float | None
+    tokens_per_second: float | None
+
+
 class WayOutOut(Out):
     """A change that makes a model fit."""
 
@@ -56,6 +69,7 @@ class PlanOut(Out):
         default=None, description="Null where the model or the GPUs are not known."
     )
     ways_out: list[WayOutOut] = Field(default=[], description="What to change where it does not fit well.")
+    measured: PlannedMeasuresOut | None = None
 
 
 class ProgressOut(Out):

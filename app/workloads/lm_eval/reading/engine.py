@@ -12,10 +12,12 @@ from app.arguments.kinds import shown
 from app.backends import Backend
 from app.backends.arguments import Wrong
 from app.backends.backend import Loading
+from app.backends.measured_engines import measured_name
 from app.backends.parallelism import Parallelism
 from app.backends.registry import read_parallelism
 from app.domain.engine_spec import EngineSpec
 from app.domain.group import GroupView
+from app.domain.measures import Recall, nothing_measured
 from app.domain.model_facts import ModelFacts
 from app.models.hub import ask_hub
 from app.models.hub_names import is_hub_name
@@ -41,12 +43,14 @@ class EngineReader:
         settings: Settings,
         groups: Sequence[GroupView],
         others: Sequence[GroupView] = (),
+        *,
+        recall: Recall = nothing_measured,
     ) -> None:
         """`others` have the backend too, and are not what the job asks for."""
         self._reader = reader
         self.backend = backend
         self._settings = settings
-        self.width = WidthReader(reader, backend, groups, others)
+        self.width = WidthReader(reader, backend, groups, others, recall=recall)
 
     def read(self) -> Self | None:
         """Itself with its `spec`, or None where no spec can be made."""
@@ -59,7 +63,7 @@ class EngineReader:
         self._lift(found)
         model = self._model(args)
         if model is None:
-            self.width.read(found, args, None, None)
+            self.width.read(found, args)
             return None
         if reader.spec.trust_remote_code:
             args["trust_remote_code"] = True
@@ -78,7 +82,8 @@ class EngineReader:
         self._check_names(args, facts)
         self._add(self.backend.files(loading))
         unpacked = replace(facts, weight_bytes=None) if facts and args.get("gguf_file") else facts
-        layout = self.width.read(found, args, model, unpacked)
+        name = measured_name(self.backend, model, args, reader.spec.env, facts)
+        layout = self.width.read(found, args, model, unpacked, name)
         self.spec = EngineSpec(
             backend=self.backend.name,
             model=model,

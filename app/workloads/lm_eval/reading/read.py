@@ -12,7 +12,8 @@ from app.backends.elsewhere import elsewhere
 from app.backends.standing_in import serving, serving_instead
 from app.domain.engine_spec import EngineSpec
 from app.domain.group import GroupView
-from app.domain.plan import Plan, PlannedMemory
+from app.domain.measures import Recall, nothing_measured
+from app.domain.plan import Plan, PlannedMeasures, PlannedMemory
 from app.errors import FaultyField, InvalidJobError
 from app.settings import Settings
 from app.workloads.lm_eval.command.equivalent_command import to_command
@@ -47,7 +48,12 @@ class Submission:
 
 
 def read(
-    posted: Mapping[str, Any], groups: Sequence[GroupView], settings: Settings, *, settled: bool = True
+    posted: Mapping[str, Any],
+    groups: Sequence[GroupView],
+    settings: Settings,
+    *,
+    settled: bool = True,
+    recall: Recall = nothing_measured,
 ) -> Submission:
     """The complete job, or InvalidJobError with all its faults; `groups` is where engines could run.
 
@@ -60,7 +66,7 @@ def read(
     refuse_unsafe(reader, settings)
     tasks = read_tasks(reader, settings)
     backend = _backend(reader, settings, asked="model" in found.given)
-    engine = _engine(reader, backend, groups, settings) if backend else None
+    engine = _engine(reader, backend, groups, settings, recall) if backend else None
     complete = engine is not None and engine.read() is not None
     comes = not settled and not (backend and backend.planned_only)
     waits = reader.spec.wait_for_capacity or comes
@@ -126,7 +132,11 @@ def _backend(reader: FieldReader, settings: Settings, *, asked: bool) -> Backend
 
 
 def _engine(
-    reader: FieldReader, backend: Backend, groups: Sequence[GroupView], settings: Settings
+    reader: FieldReader,
+    backend: Backend,
+    groups: Sequence[GroupView],
+    settings: Settings,
+    recall: Recall,
 ) -> EngineReader:
     named = named_groups(groups, reader.spec.group)
     found = serving(backend, {name for group in named for name in group.there})
@@ -134,7 +144,7 @@ def _engine(
         reader.notes.append(f"{found.title} serves it, since no worker that it may use has {backend.name}")
     usable = usable_groups(reader, found, groups)
     others = [group for group in groups if found.name in group.backends and group not in usable]
-    return EngineReader(reader, found, settings, usable or named, others)
+    return EngineReader(reader, found, settings, usable or named, others, recall=recall)
 
 
 def _refused(spec: LmEvalSpec, engine: EngineReader, groups: Sequence[GroupView]) -> Plan:
@@ -160,6 +170,7 @@ def _plan(spec: LmEvalSpec, engine: EngineReader, notes: tuple[str, ...]) -> Pla
         memory=PlannedMemory.of(layout.memory, width.source) if layout.memory else None,
         fit=layout.fit,
         ways_out=width.ways_out,
+        measured=PlannedMeasures.of(layout.measured) if layout.measured else None,
     )
 
 

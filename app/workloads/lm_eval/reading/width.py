@@ -11,6 +11,8 @@ from app.backends.memory_names import terms_of
 from app.backends.parallelism import Parallelism
 from app.domain.group import GroupView
 from app.domain.heads import head_faults
+from app.domain.measured_memory import weighed
+from app.domain.measures import Recall, kind_of, nothing_measured
 from app.domain.memory import GIB, Fit, largest_batch
 from app.domain.model_facts import ModelFacts
 from app.domain.planning import GroupRoom, Layout, Need, Refusal, plan
@@ -35,8 +37,11 @@ class WidthReader:
         backend: Backend,
         usable: Sequence[GroupView],
         others: Sequence[GroupView] = (),
+        *,
+        recall: Recall = nothing_measured,
     ) -> None:
         self._reader = reader
+        self._recall = recall
         self._backend = backend
         self._rooms = [_room(group) for group in usable]
         self._others = [_room(group) for group in others]
@@ -46,11 +51,20 @@ class WidthReader:
         self.source: str | None = None
 
     def read(
-        self, found: Parallelism, args: dict[str, Any], model: str | None, read_facts: ModelFacts | None
+        self,
+        found: Parallelism,
+        args: dict[str, Any],
+        model: str | None = None,
+        read_facts: ModelFacts | None = None,
+        name: str | None = None,
     ) -> Layout:
-        """The layout, as asked for or the narrowest that fits; faults where there is none."""
-        facts = self._known(model, read_facts)
-        need = self._need(found, args)
+        """The layout, as asked for or the narrowest that fits; faults where there is none.
+
+        What was measured under the engine's `name` counts before arithmetic.
+        """
+        measured = tuple(self._recall(name)) if name else ()
+        facts = self._known(model, read_facts) or weighed(measured)
+        need = replace(self._need(found, args), measured=measured)
         answer = plan(need, facts, self._rooms)
         self.layout = answer if isinstance(answer, Layout) else answer.layout
         self._judge_width(found)
@@ -135,6 +149,8 @@ class WidthReader:
                 self.explanation.append(f"{all_of_them}, and nothing says how many would do")
             return
         self.source = facts.source
+        if layout.measured and (seconds := layout.measured.load.seconds):
+            self.explanation.append(f"loads in about {max(1, round(seconds))} s (measured)")
         self.explanation.append(f"sizes are from {facts.source}")
         if layout.device_gib is not None and layout.fit is not None and layout.fit is not Fit.NO:
             words = f"{layout.memory.gib:.2f} GiB of {layout.device_gib:.1f} GiB on each device: {layout.fit}"
@@ -162,4 +178,5 @@ def _room(group: GroupView) -> GroupRoom:
     """What of it can hold a model: a device whose hardware failed comes back only when an operator says so."""
     devices = (device for device in group.devices if not device.faulty)
     sizes = (device.memory_bytes / GIB if device.memory_bytes else None for device in devices)
-    return GroupRoom(group.name, tuple(sizes))
+    kind = kind_of(device.name for device in group.devices)
+    return GroupRoom(group.name, tuple(sizes), kind=kind)

@@ -6,6 +6,12 @@ from typing import Any
 
 import pytest
 
+from app.backends.measured_engines import name_of_engine
+from app.domain.engine_spec import EngineSpec
+from app.domain.measures import GIB, LoadMeasure, Measured, Placed
+from app.domain.plan import Plan, PlannedMeasures
+from app.settings import Settings
+from app.workloads.lm_eval.reading.read import read
 from tests.workloads.lm_eval.reading.desk import Desk
 
 
@@ -96,3 +102,22 @@ def test_samples_that_the_command_would_not_draw_are_noted(
 ) -> None:
     notes = desk.submit(gen_kwargs=settings).notes
     assert any("drawn otherwise than the command's" in note for note in notes) is noted
+
+
+def test_a_plan_says_what_such_an_engine_measured_and_how_long_it_loads() -> None:
+    asked: list[str] = []
+    measured = Measured(Placed(""), 3, LoadMeasure(weights_bytes=2 * GIB, seconds=39.6), 8.25, 1000)
+
+    def recall(name: str) -> list[Measured]:
+        asked.append(name)
+        return [measured]
+
+    body = {"model": "hf", "model_args": {"pretrained": "some/unknown"}, "tasks": ["arc_easy"]}
+    plan = read(body, (), Settings(), recall=recall).plan
+    assert asked == [name_of_engine(EngineSpec("hf", "some/unknown"))]
+    assert "loads in about 40 s (measured)" in plan.explanation
+    assert plan.measured == PlannedMeasures("", 3, 39.6, 2.0, None, None, 8.25, 1000)
+    assert plan.memory
+    assert plan.memory.weights_gib == 2.0
+    assert Plan.from_json(plan.to_json()) == plan
+    assert Plan.from_json({**plan.to_json(), "measured": None}).measured is None

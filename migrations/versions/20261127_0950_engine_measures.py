@@ -1,7 +1,7 @@
 """What loaded engines measured, by engine and kind of device: the next plan reckons with it.
 
 Revision ID: 7c1e5a90d2f4
-Revises: a3c5e1d97b48
+Revises: 6b1f0c93d7e8
 """
 
 import sqlalchemy as sa
@@ -9,7 +9,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "7c1e5a90d2f4"
-down_revision = "a3c5e1d97b48"
+down_revision = "6b1f0c93d7e8"
 branch_labels = None
 depends_on = None
 
