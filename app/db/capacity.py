@@ -87,5 +87,12 @@ class CapacityRepository:
 def to_device(row: DeviceRow) -> Device:
     """A row as the rules see it."""
     return Device(
-        row.id, row.index, row.name, row.memory_bytes, DeviceState(row.state), row.reason, row.replica_id
+        row.id,
+        row.index,
+        row.name,
+        row.memory_bytes,
+        DeviceState(row.state),
+        row.reason,
+        row.replica_id,
+        (row.traits or {}).get("island"),
     )

@@ -113,7 +113,8 @@ def memory_of(facts: ModelFacts, terms: MemoryTerms, tensor: int = 1, pipeline: 
     gpus = tensor * pipeline
     rule = weights.nominal * OVERHEAD / gpus / 1e9
     share = weights.bytes / gpus
-    lines = [weights.says, *([f"/ {gpus} GPUs (TP {tensor} x PP {pipeline}) = {_gib(share)}"] * (gpus > 1))]
+    how = f"TP {tensor} x PP {pipeline}" if terms.serves or tensor > 1 else "by layers"
+    lines = [weights.says, *([f"/ {gpus} GPUs ({how}) = {_gib(share)}"] * (gpus > 1))]
     parts = _Parts(facts, terms, tensor, pipeline)
     found = parts.found(share)
     lines += [*found.lines, f"the rule of thumb (parameters x bytes x {OVERHEAD} / GPUs) says {rule:.1f} GB"]

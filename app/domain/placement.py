@@ -9,6 +9,7 @@ from math import ceil
 from typing import TypeAlias
 from uuid import UUID
 
+from app.domain.blocks import block
 from app.domain.engine_spec import EngineSpec
 from app.domain.replica import Device, DeviceState, Replica, ReplicaStatus
 
@@ -175,17 +176,6 @@ def _usable(group: Group, demand: Demand) -> bool:
     )
 
 
-def _block(free: list[Device], count: int) -> tuple[Device, ...] | None:
-    """The first aligned run of `count` devices, else any run: neighbours share the fastest links."""
-    by_index = {device.index: device for device in free}
-    starts = sorted(by_index, key=lambda index: (index % count != 0, index))
-    for start in starts:
-        run = [by_index.get(index) for index in range(start, start + count)]
-        if all(run):
-            return tuple(device for device in run if device)
-    return tuple(free[:count]) if len(free) >= count else None
-
-
 def _replicas_of(board: _Board, demand: Demand) -> list[Replica]:
     return [r for r in board.replicas if demand.serves(r) and r.id not in board.going]
 
@@ -210,11 +200,11 @@ def _open(board: _Board, group: Group, demand: Demand) -> list[Device]:
 
 def _start(board: _Board, demand: Demand, usable: Sequence[Group]) -> bool:
     for group in sorted(usable, key=lambda group: len(board.free[group.name])):
-        block = None if demand.resting else _block(_open(board, group, demand), demand.engine.gpus)
-        if block:
-            for device in block:
+        found = None if demand.resting else block(_open(board, group, demand), demand.engine.gpus)
+        if found:
+            for device in found:
                 board.free[group.name].remove(device)
-            board.decisions.append(Start(group.name, tuple(device.id for device in block), demand.engine))
+            board.decisions.append(Start(group.name, tuple(device.id for device in found), demand.engine))
             return True
     return False
 

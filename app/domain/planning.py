@@ -29,7 +29,7 @@ class GroupRoom:
     gibs: tuple[float | None, ...]
     """Memory of each device; None where a device reports none."""
     island: int | None = None
-    """Devices that fast links join; None: all of them."""
+    """Devices that fast links join, of the most that do; None: all of them."""
     kind: str = ""
     """The name of its devices."""
 
@@ -37,6 +37,10 @@ class GroupRoom:
         """The least memory that a device has among this many of the largest; None where it is not known."""
         known = sorted((gib for gib in self.gibs if gib is not None), reverse=True)
         return known[count - 1] if len(self.gibs) >= count and len(known) >= count else None
+
+    def holding(self, gib: float) -> int:
+        """Devices of at least this size, or of a size that is not known."""
+        return sum(size is None or size >= gib for size in self.gibs)
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,8 @@ def judged(
     if memory and measured:
         memory = as_measured(memory, measured, need.terms)
     fit = memory.fit(device) if memory and device is not None else None
-    at_once = sum(len(room.gibs) // gpus for room in rooms) if rooms else None
+    least = memory.card_gib if memory and fit in (Fit.FITS, Fit.TIGHT) else 0
+    at_once = sum(room.holding(least) // gpus for room in rooms) if rooms else None
     lines = memory.lines if memory else ()
     group = room.name if room else None
     return Layout(tensor, pipeline, gpus, memory, fit, device, group, at_once, lines, measured)
@@ -131,14 +136,23 @@ def _tried(need: Need, facts: ModelFacts | None, rooms: Sequence[GroupRoom]) -> 
     """Tensor, pipeline, devices; the narrowest first."""
     least = (need.tensor or 1) * (need.pipeline or 1)
     if need.gpus is not None or need.tensor is not None or need.pipeline is not None:
-        return [_as_asked(need, facts, need.gpus or least, least)]
+        return [_as_asked(need, facts, need.gpus or least, least, _island(rooms))]
     most = max((len(room.gibs) for room in rooms), default=1) or 1
     if not need.spread or (facts and memory_of(facts, need.terms) and _sizes_known(rooms)):
         return list(_widths(need, facts, rooms, most))
-    return [_as_asked(need, facts, most, 1)]
+    copies = min(need.replicas or 1, sum(len(room.gibs) for room in rooms) or 1)
+    share = max(1, min(most, sum(len(room.gibs) for room in rooms) // copies))
+    return [_as_asked(need, facts, share, 1, _island(rooms))]
 
 
-def _as_asked(need: Need, facts: ModelFacts | None, gpus: int, least: int) -> tuple[int, int, int]:
+def _island(rooms: Sequence[GroupRoom]) -> int:
+    """Devices that shares of one model may lie on unasked."""
+    return max((min(room.island or len(room.gibs), len(room.gibs)) for room in rooms), default=WIDTHS[-1])
+
+
+def _as_asked(
+    need: Need, facts: ModelFacts | None, gpus: int, least: int, island: int
+) -> tuple[int, int, int]:
     """So many devices, with what was said of their use; what is left open goes to shares, then to stages."""
     tensor, pipeline = need.tensor or 1, need.pipeline or 1
     if need.by_layers or gpus % least or (need.tensor and need.pipeline):
@@ -148,7 +162,9 @@ def _as_asked(need: Need, facts: ModelFacts | None, gpus: int, least: int) -> tu
     if need.pipeline is not None or not need.stages:
         return (gpus // pipeline, pipeline, gpus)
     shares = max(
-        width for width in WIDTHS if gpus % width == 0 and (not facts or can_share_out(facts, width))
+        width
+        for width in WIDTHS
+        if gpus % width == 0 and width <= max(island, 1) and (not facts or can_share_out(facts, width))
     )
     return (shares, gpus // shares, gpus)
 
@@ -164,7 +180,7 @@ def _widths(
     if not _sizes_known(rooms):
         yield (1, 1, 1)
         return
-    island = max(min(room.island or len(room.gibs), len(room.gibs)) for room in rooms)
+    island = _island(rooms)
     shareable = [width for width in WIDTHS if width <= island and (not facts or can_share_out(facts, width))]
     for gpus in [width for width in WIDTHS if width <= most] + [most] * (
         need.by_layers and most not in WIDTHS

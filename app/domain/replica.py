@@ -63,6 +63,8 @@ class Device:
     state: DeviceState = DeviceState.FREE
     reason: str | None = None
     replica_id: UUID | None = None
+    island: int | None = None
+    """Devices of one number in a group reach each other over fast links."""
 
 
 @dataclass(frozen=True)

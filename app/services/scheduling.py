@@ -54,7 +54,7 @@ def demands(work: Sequence[WaitingWork]) -> list[Demand]:
             waiting_cost=item.cost,
             replicas=item.plan.replicas,
             group=item.plan.group,
-            least_bytes=least_bytes(item.plan),
+            least_bytes=least_bytes(item.plan) if item.engine.gpus == item.plan.gpus_per_replica else None,
         )
         known = merged.get((item.engine.key, one.group))
         merged[item.engine.key, one.group] = _joined(known, one) if known else one

@@ -56,6 +56,27 @@ def test_stages_join_islands() -> None:
     assert placed(VLLM, "Llama-2-70b-hf", pairs)[:3] == (2, 4, 8)
 
 
+def test_shares_stay_in_an_island_unless_they_are_asked_for() -> None:
+    fours = GroupRoom("a", (H100,) * 8, island=4)
+    assert placed(replace(VLLM, gpus=8), "Llama-2-70b-hf", fours)[:3] == (4, 2, 8)
+    assert placed(replace(VLLM, tensor=8), "Llama-2-70b-hf", fours)[:3] == (8, 1, 8)
+
+
+def test_copies_share_out_what_nothing_says_is_enough() -> None:
+    asked = replace(HF, spread=True)
+    for copies, groups, gpus in ((2, 1, 4), (2, 2, 8), (3, 1, 2), (99, 1, 1), (None, 2, 8)):
+        found = plan(replace(asked, replicas=copies), None, [EIGHT_H100] * groups)
+        assert isinstance(found, Layout)
+        assert found.gpus == gpus
+
+
+def test_only_devices_that_are_large_enough_count_for_replicas() -> None:
+    mixed = GroupRoom("mixed", (39.4,) * 4 + (22.0,) * 4)
+    asked = replace(VLLM, gpus=1)
+    assert plan(asked, known("Llama-2-13b-hf"), [mixed]).at_once == 4  # type: ignore[union-attr]
+    assert plan(asked, known("Llama-2-7b-hf"), [mixed]).at_once == 8  # type: ignore[union-attr]
+
+
 def test_a_limit_of_the_user_spreads_a_model_wider() -> None:
     asked = replace(HF, spread=True, terms=MemoryTerms(limit=40 * 10**9))
     assert placed(asked, "Llama-2-70b-hf", EIGHT_H100)[2] == 4
@@ -77,7 +98,7 @@ def test_a_model_of_which_nothing_is_known_is_spread_over_a_whole_block() -> Non
         ({"tensor": 2, "pipeline": 2}, (2, 2, 4)),
         ({"gpus": 4}, (4, 1, 4)),
         ({"gpus": 4, "pipeline": 2}, (2, 2, 4)),
-        ({"gpus": 16}, (16, 1, 16)),
+        ({"gpus": 16}, (8, 2, 16)),
         ({"gpus": 12}, (4, 3, 12)),
         ({"gpus": 8, "tensor": 4}, (4, 2, 8)),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -176,7 +177,9 @@ def _in_words(way: WayOut) -> str:
 
 def _room(group: GroupView) -> GroupRoom:
     """What of it can hold a model: a device whose hardware failed comes back only when an operator says so."""
-    devices = (device for device in group.devices if not device.faulty)
+    devices = [device for device in group.devices if not device.faulty]
     sizes = (device.memory_bytes / GIB if device.memory_bytes else None for device in devices)
     kind = kind_of(device.name for device in group.devices)
-    return GroupRoom(group.name, tuple(sizes), kind=kind)
+    joined = Counter(device.island for device in devices if device.island is not None)
+    largest = max(joined.values(), default=0)
+    return GroupRoom(group.name, tuple(sizes), largest if largest > 1 else None, kind)

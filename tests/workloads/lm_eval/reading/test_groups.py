@@ -223,6 +223,19 @@ def test_a_well_known_model_is_planned_before_anybody_has_its_files(tmp_path: Pa
     assert (spread.engine.gpus, spread.engine.tensor_parallel_size) == (4, 1)
 
 
+@pytest.mark.parametrize(("each", "widths"), [(4, (4, 2)), (8, (8, 1)), (1, (8, 1))])
+def test_shares_of_a_model_stay_where_links_are_fast(
+    tmp_path: Path, each: int, widths: tuple[int, int]
+) -> None:
+    """Where no links are fast, none are faster than others."""
+    eight = group("a", "vllm", devices=8, gib=40)
+    joined = tuple(replace(device, island=index // each) for index, device in enumerate(eight.devices))
+    taken = desk(tmp_path, replace(eight, devices=joined)).submit(
+        model="vllm", model_args=LLAMA_70B, gpus_per_replica=8
+    )
+    assert (taken.engine.tensor_parallel_size, taken.engine.pipeline_parallel_size) == widths
+
+
 def test_a_model_that_does_not_fit_is_spread_without_being_asked_to(tmp_path: Path) -> None:
     taken = desk(tmp_path, group("a", "hf", devices=8, gib=79.2)).submit(model_args=LLAMA_70B)
     assert (taken.engine.gpus, taken.engine.args["parallelize"]) == (2, True)

@@ -1,0 +1,42 @@
+"""What the scheduler asks of devices, by the plan of a job."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from app.db.capacity import WaitingWork
+from app.domain.engine_spec import EngineSpec
+from app.domain.ids import uuid7
+from app.domain.plan import Plan, PlannedMemory, least_bytes
+from app.services.scheduling import demands
+
+GIB = 2**30
+MEMORY = PlannedMemory(
+    rule_gb=16.2,
+    weights_gib=12.6,
+    activations_gib=1,
+    runtime_gib=0.3,
+    cache_gib=2,
+    cache_kib_per_token=512,
+    card_gib=17.3,
+    source="a table",
+)
+PLAN = Plan("hf", 1, 1, 1, None, None, 15.9, (), "", MEMORY, "fits")
+WORK = WaitingWork(uuid7(), EngineSpec("hf", "m"), 50, None, datetime(2026, 11, 27, tzinfo=UTC), PLAN, 1, 1.0)
+
+
+def test_devices_are_as_large_as_the_smallest_that_the_plan_fits() -> None:
+    (found,) = demands([WORK, replace(WORK, plan=replace(PLAN, memory=None))])
+    assert found.least_bytes == least_bytes(PLAN)
+    assert 17.2 * GIB < (found.least_bytes or 0) < 17.3 * GIB
+
+
+def test_a_plan_that_says_nothing_of_it_asks_nothing() -> None:
+    unknown = replace(PLAN, memory=None, fit=None)
+    assert demands([replace(WORK, plan=unknown)])[0].least_bytes is None
+
+
+def test_an_engine_that_was_spread_otherwise_since_is_asked_no_more_of() -> None:
+    wider = replace(WORK, engine=replace(WORK.engine, gpus=2))
+    assert demands([wider])[0].least_bytes is None
