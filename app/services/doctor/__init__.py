@@ -12,6 +12,7 @@ from app.errors import EvalqError
 from app.services.doctor.cluster import look_at_cluster
 from app.services.doctor.finding import Finding, State, fault
 from app.services.doctor.host import look_at_host, look_at_processes
+from app.services.doctor.hub import look_at_hub
 from app.services.doctor.over_http import look_over_http
 from app.services.doctor.servers import look_at_api, look_at_broker, look_at_database
 from app.settings import Settings
@@ -32,6 +33,7 @@ def examine(settings: Settings, url: str) -> list[Finding]:
             "broker": partial(look_at_broker, settings),
             "api": partial(look_at_api, url),
             "host": partial(look_at_host, settings),
+            "hub": partial(look_at_hub, settings),
         }
     )
     if any(found.check in {"database", "schema"} and found.state is State.FAULT for found in servers):
