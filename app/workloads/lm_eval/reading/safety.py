@@ -57,6 +57,7 @@ NEVER_OPENED = ("revision", "tokenizer_revision", "code_revision", "chat_templat
 """Names in a model's repository, what only its template reads, and a folder that no engine is given."""
 READ_AS_MODEL = ("tokenizer", "pretrained", "model")
 """What tasks that size their own prompts take a tokenizer from."""
+SCRATCH = "offload_folder"
 _LEADS_AWAY = re.compile(r"[/~]|\.\.?(/|$)|.*/\.\.(/|$)")
 
 
@@ -69,7 +70,17 @@ def refuse_unsafe(reader: FieldReader, settings: Settings) -> None:
         for field, values in named.items():
             for path in islice(_code_in(values, field), MOST_FAULTS):
                 reader.fault(path, SWITCHED_OFF)
+    _leave_out_scratch(reader)
     _keep_inside(reader, settings)
+
+
+def _leave_out_scratch(reader: FieldReader) -> None:
+    """A folder for what memory does not hold, below where a command was typed: nothing of an engine is there."""
+    args = dict(reader.spec.model_args)
+    if isinstance(folder := args.get(SCRATCH), str) and not Path(folder).is_absolute():
+        del args[SCRATCH]
+        reader.put(model_args=args)
+        reader.notes.append(f"model_args.{SCRATCH} is left out: a plan keeps the whole model in memory")
 
 
 def _keep_inside(reader: FieldReader, settings: Settings) -> None:

@@ -319,3 +319,11 @@ def test_only_names_on_the_list_reach_an_engines_environment(desk: Desk, fields:
     assert "allow-list" in desk.faults(**fields)["env.LD_PRELOAD"]
     taken = desk.submit(env={"NCCL_DEBUG": "INFO"})
     assert taken.engine.env == {"NCCL_DEBUG": "INFO"}
+
+
+def test_a_folder_below_where_a_command_was_typed_is_left_out(desk: Desk) -> None:
+    there = {"pretrained": str(desk.model), "parallelize": True}
+    taken = desk.submit(model_args={**there, "offload_folder": "./offload"})
+    assert "offload_folder" not in taken.engine.args
+    assert "model_args.offload_folder is left out: a plan keeps the whole model in memory" in taken.notes
+    assert "outside" in desk.with_args(offload_folder="/etc/offload")["model_args.offload_folder"]
