@@ -17,6 +17,7 @@ SLOW = (
     "e2e",
     "faults/test_faults.py",
     "gpu",
+    "models/test_meta_device.py",  # asks the hf environment, which loads torch
     "single_host",  # starts servers outside fixtures
     "workers/engine_child",  # loads models
     "workers/harness_child",  # evaluates with lm-eval

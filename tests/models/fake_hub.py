@@ -116,8 +116,11 @@ def fake_hub() -> Iterator[FakeHub]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Nobody reads it."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answering)
-    server.daemon_threads = True
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """Who asked did not wait."""
+
+    server = Server(("127.0.0.1", 0), Answering)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     hub.endpoint = f"http://127.0.0.1:{server.server_port}"
     try:
