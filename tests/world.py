@@ -82,6 +82,14 @@ class World:
             statement = "UPDATE gpu_groups SET heartbeat_at = now() - interval '1 day' WHERE name = :name"
             session.execute(text(statement), {"name": group})
 
+    def settle(self, group: str) -> None:
+        """The worker of the group began long ago."""
+        with self.sessions.begin() as session:
+            statement = (
+                "UPDATE gpu_groups SET worker_started_at = now() - interval '1 day' WHERE name = :name"
+            )
+            session.execute(text(statement), {"name": group})
+
     def mark(self, device: str, state: DeviceState = DeviceState.FREE) -> None:
         """The worker of the device's group has looked at it."""
         query = (

@@ -19,7 +19,6 @@ from app.services.coordination import CoordinationService
 from app.services.groups import GroupService
 from app.services.retention import Ages, old_log_files
 from app.services.serving import ServingService
-from app.services.waiting import WaitingService
 from app.settings import Settings
 from workers.coordinator.harness_server import harness_server
 from workers.coordinator.waiting import WaitingJobs
@@ -53,10 +52,11 @@ class CoordinatorRole:
     def __init__(self, settings: Settings, sessions: Sessions) -> None:
         self._settings = settings
         wake = CeleryDoorbell(settings).wake
-        self._coordination = CoordinationService(sessions=sessions, wake=wake, ttl=settings.lease)
         gone_after = timedelta(seconds=settings.gone_seconds)
-        waiting = WaitingService(sessions=sessions, wake=wake, gone_after=gone_after)
-        self._waiting = WaitingJobs(waiting=waiting, settings=settings)
+        self._coordination = CoordinationService(
+            sessions=sessions, wake=wake, ttl=settings.lease, gone_after=gone_after
+        )
+        self._waiting = WaitingJobs(waiting=self._coordination.waiting, settings=settings)
         self._stopping = threading.Event()
         self._coordinator = Coordinator(
             coordination=self._coordination,

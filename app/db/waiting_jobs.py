@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from app.db.line import in_line
 from app.db.tables import JobRow
 from app.domain.engine_spec import EngineSpec
 from app.domain.job import JobStatus, waiting
@@ -22,7 +23,7 @@ class WaitingJobRepository:
     def ids(self) -> list[UUID]:
         """In the order they are served."""
         query = select(JobRow.id).where(JobRow.status == JobStatus.QUEUED, JobRow.waits_for.is_not(None))
-        return list(self._session.scalars(query.order_by(JobRow.priority.desc(), JobRow.created_at)))
+        return list(self._session.scalars(query.order_by(*in_line())))
 
     def plan_again(self, job_id: UUID, engine: EngineSpec, plan: Plan, waits_for: str | None) -> bool:
         """Write the plan for what there is now; False where the job does not wait any more.

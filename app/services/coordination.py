@@ -33,6 +33,7 @@ from app.domain.replica import Replica
 from app.domain.whereabouts import Engines
 from app.services.binding import BindingService
 from app.services.remedies import RemedyService
+from app.services.waiting import GONE_AFTER, WaitingService
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,20 @@ class Progress:
 class CoordinationService:
     """One transaction per method; `wake` tells readers after the commit."""
 
-    def __init__(self, *, sessions: Sessions, wake: Callable[[UUID], None], ttl: timedelta) -> None:
+    def __init__(
+        self,
+        *,
+        sessions: Sessions,
+        wake: Callable[[UUID], None],
+        ttl: timedelta,
+        gone_after: timedelta = GONE_AFTER,
+    ) -> None:
         self._sessions = sessions
         self._wake = wake
         self._ttl = ttl
         self.remedies = RemedyService(sessions=sessions, wake=wake, ttl=ttl)
         self.binding = BindingService(sessions=sessions, wake=wake)
+        self.waiting = WaitingService(sessions=sessions, wake=wake, gone_after=gone_after)
 
     def claim(self, rung_for: UUID, holder: str) -> tuple[Lease, Job] | None:
         """Take the first job in line under a new lease; None if nothing waits that nobody else is writing.

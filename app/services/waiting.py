@@ -9,15 +9,18 @@ from uuid import UUID
 
 from app.db.events import EventRepository
 from app.db.groups import GroupRepository
+from app.db.job_leases import JobLeaseRepository
 from app.db.jobs import JobRepository
 from app.db.session import Sessions
 from app.db.waiting_jobs import WaitingJobRepository
 from app.domain.engine_spec import EngineSpec
 from app.domain.group import Capacity, capacity
-from app.domain.job import Job
+from app.domain.job import Job, JobStatus, waiting
+from app.domain.lease import Lease
 from app.domain.plan import Plan
 from app.services.jobs import utc_now
 
+GONE_AFTER = timedelta(minutes=15)
 COME = "what it waited for is there"
 
 
@@ -39,7 +42,7 @@ class WaitingService:
         *,
         sessions: Sessions,
         wake: Callable[[UUID], None],
-        gone_after: timedelta,
+        gone_after: timedelta = GONE_AFTER,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._sessions = sessions
@@ -76,3 +79,13 @@ class WaitingService:
                 EventRepository(session).append(job_id, "job.queued", {"reason": COME})
         self._wake(job_id)
         return True
+
+    def wait_again(self, lease: Lease, waits_for: str) -> None:
+        """Put a job back to those that wait, with every answer: what it was planned for is gone. LeaseLostError."""
+        reason = waiting(waits_for)
+        with self._sessions.begin() as session:
+            leases = JobLeaseRepository(session)
+            leases.write(lease, waits_for=waits_for)
+            leases.let_go(lease, JobStatus.QUEUED, reason)
+            EventRepository(session).append(lease.id, "job.queued", {"reason": reason})
+        self._wake(lease.id)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -14,7 +13,6 @@ from fastapi.testclient import TestClient
 
 from app.domain.group import BackendReport
 from app.main import create_app
-from app.services.waiting import WaitingService
 from app.settings import Settings
 from tests.gpus.machine import Machine, gpu
 from tests.workloads.lm_eval.reading.desk import Desk
@@ -102,8 +100,7 @@ def cluster(world: World, settings: Settings, machine: Machine, tmp_path: Path) 
     roots = Desk(tmp_path).settings
     known = {"model_paths": roots.model_paths, "task_paths": roots.task_paths}
     found = settings.model_copy(update=known)
-    waiting = WaitingService(
-        sessions=world.sessions, wake=lambda _: None, gone_after=timedelta(seconds=found.gone_seconds)
-    )
     with TestClient(create_app(found), base_url="http://127.0.0.1") as api:
-        yield Cluster(api, world, machine, found, WaitingJobs(waiting=waiting, settings=found))
+        yield Cluster(
+            api, world, machine, found, WaitingJobs(waiting=world.coordination.waiting, settings=found)
+        )

@@ -8,6 +8,8 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
+from app.domain.job import Job
+from app.services.waiting import Again
 from tests.clusters.conftest import JOB, Cluster
 
 COPIED = "owner, status, reason, priority, tags, spec, engine, engine_key, plan, created_at, waits_for"
@@ -183,6 +185,37 @@ def test_no_worker_at_all_is_no_lack(cluster: Cluster) -> None:
     cluster.joins("big", "vllm", gpus=4)
     assert cluster.look() == 1
     assert cluster.job(job["id"])["plan"]["gpus_per_replica"] == 2
+
+
+def test_of_two_coordinators_that_look_at_once_one_lets_it_in(cluster: Cluster) -> None:
+    cluster.joins("a", "hf")
+    waits = UUID(cluster.waits(group="big"))
+    waiting = cluster.world.coordination.waiting
+    job = waiting.job(waits)
+    again = Again(job.engine, job.plan, None)
+    assert [waiting.plan_again(waits, again) for _ in range(2)] == [True, False]
+    cancelled = UUID(cluster.waits(group="big"))
+    cluster.world.jobs.cancel(cancelled)
+    assert not waiting.plan_again(cancelled, again)
+
+
+def test_one_that_cannot_be_looked_at_holds_up_no_other(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.joins("a", "hf")
+    first, second = cluster.waits(group="big"), cluster.waits(group="big")
+    cluster.joins("big", "vllm", gpus=2)
+    looked, job = [], cluster.world.coordination.waiting.job
+
+    def stumbles(job_id: UUID) -> Job:
+        looked.append(str(job_id))
+        assert str(job_id) != first
+        return job(job_id)
+
+    monkeypatch.setattr(cluster.world.coordination.waiting, "job", stumbles)
+    with pytest.raises(AssertionError):
+        cluster.look()
+    assert (cluster.look(), looked) == (1, [first, second])
 
 
 def test_what_no_worker_can_bring_is_not_waited_for_unless_the_job_says_so(cluster: Cluster) -> None:

@@ -20,6 +20,7 @@ from app.db.jobs import JobRepository
 from app.db.session import Sessions
 from app.db.tables import JobRow
 from app.db.unheld_jobs import UnheldJobRepository
+from app.db.waiting_jobs import WaitingJobRepository
 from app.domain.ids import uuid7
 from app.domain.job_filter import JobFilter
 from app.domain.lease import Lease
@@ -64,6 +65,7 @@ def plan(session: Session, ask: Ask) -> str:
         (lambda session: UnheldJobRepository(session).fail_lost(), "jobs_unended"),
         (lambda session: JobLeaseRepository(session).first_in_line(), "jobs_by_turn"),
         (lambda session: UnheldJobRepository(session).announce(timedelta(), 50), "jobs_by_turn"),
+        (lambda session: WaitingJobRepository(session).ids(), "jobs_by_turn"),
         (lambda session: UnheldJobRepository(session).requeue_expired("over"), "jobs_live"),
         (lambda session: EngineMeasureRepository(session).recall("name"), "engine_measures_name"),
     ],
@@ -79,6 +81,7 @@ def plan(session: Session, ask: Ask) -> str:
         "lost",
         "first in line",
         "announce",
+        "waiting",
         "expired",
         "measures",
     ],

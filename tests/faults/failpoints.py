@@ -98,7 +98,9 @@ READS = frozenset(
 )
 """Methods that change nothing: to die there is to die between two of the others."""
 
-ELSEWHERE = frozenset({"keys.create", "keys.revoke", "binding.rebind", "waiting.plan_again"})
+ELSEWHERE = frozenset(
+    {"keys.create", "keys.revoke", "binding.rebind", "waiting.plan_again", "waiting.wait_again"}
+)
 """Methods that no part runs: operators' commands, and what no engine of a campaign has a stand-in for or waits for."""
 
 

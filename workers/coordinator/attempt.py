@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from app.domain.failure import Failure, FailureCode
 from app.domain.lease import Lease
@@ -63,6 +64,8 @@ class Attempt:
     """Tasks that ended harness children, each with its failure."""
     refused: frozenset[tuple[str, frozenset[str], int]] | None = None
     """The groups, with backends and devices, none of which would take it in place of what it was planned for."""
+    seen: frozenset[Any] | None = None
+    """What there was when its plan was looked at last."""
 
 
 def task_failure(task: str, fault: FailureTold) -> Failure:

@@ -1,4 +1,4 @@
-"""The backend of a job in a coordinator's hands: a stand-in may have come, or what it was planned for be gone."""
+"""A job in a coordinator's hands: a stand-in for its backend may have come, or what it was planned for be gone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from app.domain.job import Job
 from app.errors import InvalidJobError
 from app.services.coordination import CoordinationService
 from app.settings import Settings
-from app.workloads.lm_eval.reading.read import read_again
+from app.workloads.lm_eval.reading.read import read_again, read_waiting
 from app.workloads.lm_eval.spec import LmEvalSpec
 from workers.coordinator.attempt import Attempt
 
@@ -32,3 +32,20 @@ def rebound(coordination: CoordinationService, settings: Settings, attempt: Atte
         coordination.warn(attempt.lease, {"reason": reason})
         return None
     return coordination.binding.rebind(attempt.lease, found) if found else None
+
+
+def waits_again(coordination: CoordinationService, settings: Settings, attempt: Attempt, job: Job) -> bool:
+    """Put a job back whose capacity is gone, if it said that it waits; looked at when what there is has changed."""
+    spec = LmEvalSpec.from_json(job.spec)
+    there = coordination.waiting.capacity() if spec.wait_for_capacity else None
+    if there is None or not there.settled or there.traits == attempt.seen:
+        return False
+    attempt.seen = there.traits
+    try:
+        waits_for = read_waiting(spec, there.groups, settings).waits_for
+    except InvalidJobError:
+        return False
+    if waits_for is None:
+        return False
+    coordination.waiting.wait_again(attempt.lease, waits_for)
+    return True

@@ -19,7 +19,7 @@ from app.services.coordination import CoordinationService
 from app.settings import Settings
 from app.workloads.lm_eval.reading.generation_settings import task_faults
 from workers.coordinator.attempt import Attempt, task_failure
-from workers.coordinator.binding import rebound
+from workers.coordinator.binding import rebound, waits_again
 from workers.coordinator.endings import Ended, Ending, EngineChanged, HarnessDied
 from workers.coordinator.orders import order_to_evaluate
 from workers.coordinator.progress import Tally
@@ -197,10 +197,12 @@ class Relay:
         elif reason != self._reason:
             self._reason = reason
             self._coordination.explain(self._lease, reason)
-        if phase is Phase.WAITING_FOR_GPU and rebound(
-            self._coordination, self._settings, self._attempt, self._job
-        ):
-            return EngineChanged()
+        if phase is Phase.WAITING_FOR_GPU:
+            held = (self._coordination, self._settings, self._attempt, self._job)
+            if rebound(*held):
+                return EngineChanged()
+            if waits_again(*held):
+                return Ended()
         return self._check_engine() if phase is not Phase.EVALUATING else None
 
     def _check_engine(self) -> Ending | None:

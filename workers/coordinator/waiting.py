@@ -50,8 +50,8 @@ class WaitingJobs:
         come = 0
         for job_id in waiting:
             if job_id not in self._read and not (over and over.is_set()):
+                self._read.add(job_id)  # first: one that cannot be looked at holds up no other
                 come += self._look_at(job_id, there.groups)
-                self._read.add(job_id)
         return come
 
     def _look_at(self, job_id: UUID, groups: Sequence[GroupView]) -> bool:
