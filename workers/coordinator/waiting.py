@@ -16,6 +16,8 @@ from app.workloads.lm_eval.reading.read import MOST_WORDS, read_waiting
 from app.workloads.lm_eval.spec import LmEvalSpec
 
 LOOK_SECONDS = 2.0
+AT_ONCE = 50
+"""Jobs of one look: what runs in this process goes on beside it."""
 
 log = logging.getLogger(__name__)
 
@@ -33,14 +35,17 @@ class WaitingJobs:
         """Look until it is over."""
         while not over.wait(LOOK_SECONDS):
             try:
-                self.look_once(over)
+                self.look_once()
             except DatabaseError as error:
                 log.warning("the database failed, looking again: %s", error.details)
             except Exception:
                 log.exception("jobs that wait for capacity could not be looked at")
 
-    def look_once(self, over: threading.Event | None = None) -> int:
-        """Plan those again that were not since what there is changed; returns how many are in line by now."""
+    def look_once(self) -> int:
+        """Plan some again that were not since what there is changed, the first in line first.
+
+        Returns how many are in line by now.
+        """
         waiting = self._waiting.jobs()
         there = self._waiting.capacity() if waiting else None
         if there is None or not there.settled:
@@ -48,10 +53,13 @@ class WaitingJobs:
         if there.traits != self._traits:
             self._traits, self._read = there.traits, set()
         come = 0
-        for job_id in waiting:
-            if job_id not in self._read and not (over and over.is_set()):
-                self._read.add(job_id)  # first: one that cannot be looked at holds up no other
+        for job_id in [each for each in waiting if each not in self._read][:AT_ONCE]:
+            self._read.add(job_id)  # first: one that cannot be looked at holds up no other
+            try:
                 come += self._look_at(job_id, there.groups)
+            except DatabaseError:
+                self._read.discard(job_id)
+                raise
         return come
 
     def _look_at(self, job_id: UUID, groups: Sequence[GroupView]) -> bool:
