@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from app.db.engine_measures import EngineMeasureRepository
 from app.db.events import EventRepository
 from app.db.groups import GroupRepository
 from app.db.job_leases import JobLeaseRepository
@@ -17,6 +18,7 @@ from app.domain.engine_spec import EngineSpec
 from app.domain.group import Capacity, capacity
 from app.domain.job import Job, JobStatus, waiting
 from app.domain.lease import Lease
+from app.domain.measures import Measured
 from app.domain.plan import Plan
 from app.services.jobs import utc_now
 
@@ -65,6 +67,11 @@ class WaitingService:
         """The job as it is now; UnknownJobError."""
         with self._sessions.begin() as session:
             return JobRepository(session).get(job_id)
+
+    def recall(self, name: str) -> Sequence[Measured]:
+        """What engines of this name measured."""
+        with self._sessions.begin() as session:
+            return EngineMeasureRepository(session).recall(name)
 
     def plan_again(self, job_id: UUID, again: Again) -> bool:
         """Go on as planned for what there is now: in line, or waiting for what is still lacking. Safe to repeat.

@@ -42,7 +42,7 @@ def waits_again(coordination: CoordinationService, settings: Settings, attempt: 
         return False
     attempt.seen = there.traits
     try:
-        waits_for = read_waiting(spec, there.groups, settings).waits_for
+        waits_for = read_waiting(spec, there.groups, settings, coordination.waiting.recall).waits_for
     except InvalidJobError:
         return False
     if waits_for is None:

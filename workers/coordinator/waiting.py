@@ -66,7 +66,7 @@ class WaitingJobs:
         """Whether the job is in line by now."""
         try:
             job = self._waiting.job(job_id)
-            found = read_waiting(LmEvalSpec.from_json(job.spec), groups, self._settings)
+            found = read_waiting(LmEvalSpec.from_json(job.spec), groups, self._settings, self._waiting.recall)
         except UnknownJobError:
             return False
         except InvalidJobError as error:

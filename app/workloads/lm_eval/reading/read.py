@@ -100,9 +100,14 @@ def read_again(
     return read(replace(spec, wait_for_capacity=False).to_json(), groups, settings)
 
 
-def read_waiting(spec: LmEvalSpec, groups: Sequence[GroupView], settings: Settings) -> Submission:
+def read_waiting(
+    spec: LmEvalSpec,
+    groups: Sequence[GroupView],
+    settings: Settings,
+    recall: Recall = nothing_measured,
+) -> Submission:
     """A stored job that waits for capacity, planned for what there is now; InvalidJobError where it is at fault."""
-    return read(replace(spec, wait_for_capacity=True).to_json(), groups, settings)
+    return read(replace(spec, wait_for_capacity=True).to_json(), groups, settings, recall=recall)
 
 
 def _waits_for(reader: FieldReader, engine: EngineReader, groups: Sequence[GroupView]) -> str | None:
