@@ -114,6 +114,12 @@ def score(task: Json) -> str:
     return ""
 
 
+def way_out_line(way: Json) -> str:
+    """What to change, as `evalq retry --set` takes it, and what comes of it."""
+    change = " ".join(f"--set {name}={value}" for name, value in way["change"].items())
+    return f"{change}: {'fits' if way['fits'] else 'does not fit'}; {way['note']}"
+
+
 def failure_lines(error: Json | None) -> list[str]:
     """What went wrong, what was tried, the last lines of the log, and what helps."""
     if not error:
@@ -121,5 +127,6 @@ def failure_lines(error: Json | None) -> list[str]:
     lines = [hanging(f"{error['code']}: {error['message']}")]
     tried = error.get("attempts") or ()
     lines += [hanging(f"  tried {attempt['change']}: {attempt['outcome']}", 4) for attempt in tried]
+    lines += [hanging(f"  way out: {way_out_line(way)}", 4) for way in error.get("ways_out") or ()]
     lines += ["  | " + visible(line).replace("\n", "\n  | ") for line in error.get("log_tail") or ()]
     return lines + ([hanging(f"hint: {error['hint']}")] if error.get("hint") else [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -10,7 +11,9 @@ import click
 
 from app.cli.describe import COLOURS, duration, failure_lines, percent, progress_line, task_line, where
 from app.cli.output import Output, columns, short, talks
+from app.cli.terminal import CliError
 from app.client.calls import Api, Json
+from app.client.exit_codes import Exit
 from app.domain.visible import hanging, one_line
 
 
@@ -62,7 +65,48 @@ def _asks(verb: str, line: str) -> click.Command:
 cancel = _asks("cancel", "Cancel jobs. Safe to repeat; a running job stops within seconds.")
 pause = _asks("pause", "Hold jobs. A running job stops at a chunk boundary and keeps every answer it has.")
 resume = _asks("resume", "Let paused jobs go on.")
-retry = _asks("retry", "Send failed or cancelled jobs back to the queue, with every answer they have.")
+
+
+@click.command(name="retry")
+@click.argument("job_ids", metavar="ID...", nargs=-1, required=True)
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="As a way out names it, such as model_args.max_model_len=2048: then a new job is posted.",
+)
+@talks
+def retry(api: Api, out: Output, job_ids: Sequence[str], changes: Sequence[str]) -> None:
+    """Send failed or cancelled jobs back to the queue, with every answer they have.
+
+    With --set a new job like the old one is posted, changed so; what it asks alike is not answered twice.
+    """
+    full = [api.job_id(job_id) for job_id in job_ids]
+    if changes:
+        answered = [api.post("/v1/jobs", changed(api.job(job_id)["spec"], changes)) for job_id in full]
+    else:
+        answered = [api.post(f"/v1/jobs/{job_id}/retry") for job_id in full]
+    out.jobs(answered, lambda listed: _print_list(out, listed))
+
+
+def changed(spec: Json, changes: Sequence[str]) -> Json:
+    """The spec of a job with other values: JSON where it is some, else text; `model_args.NAME` for an argument."""
+    posted: Json = {**spec, "model_args": dict(spec.get("model_args") or {})}
+    for change in changes:
+        name, equals, value = change.partition("=")
+        if not name or not equals:
+            raise CliError(f"--set {change}: expected NAME=VALUE", Exit.USAGE)
+        argument = name.removeprefix("model_args.")
+        (posted if argument == name else posted["model_args"])[argument] = _value(value)
+    return posted
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return {"True": True, "False": False, "None": None}.get(text, text)
 
 
 def _print_list(out: Output, listed: Sequence[Json]) -> None:

@@ -42,6 +42,10 @@ class FailureCode(StrEnum):
             return cls.INTERNAL
 
 
+MEMORY_CODES = frozenset(
+    {FailureCode.GPU_OUT_OF_MEMORY, FailureCode.HOST_OUT_OF_MEMORY, FailureCode.KV_CACHE_TOO_SMALL}
+)
+
 Fact = bool | int | float | str
 
 MOST_CHARACTERS = 4000
@@ -72,6 +76,13 @@ class Failure:
     """The job whose requests an engine failed on: its words and lines may quote them."""
     facts: Mapping[str, Fact] = field(default_factory=dict, hash=False)
     """What was read from an engine's text, once: `{"longest": 4096}`. Whoever decides reads these, and no text."""
+    ways_out: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
+    """What to change in a job that failed so, as `WayOut` stores it."""
+
+    @property
+    def of_memory(self) -> bool:
+        """Whether more memory, or less to hold in it, would have helped."""
+        return self.code in MEMORY_CODES or "longest" in self.facts
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "message", _fit(self.message))
@@ -90,6 +101,7 @@ class Failure:
             "attempts": list(self.attempts),
             **({"job_id": str(self.job_id)} if self.job_id else {}),
             **({"facts": dict(self.facts)} if self.facts else {}),
+            **({"ways_out": [dict(way) for way in self.ways_out]} if self.ways_out else {}),
         }
 
     def seen_by(self, job_id: UUID) -> Failure:
@@ -110,4 +122,5 @@ class Failure:
             attempts=tuple(data.get("attempts") or ()),
             job_id=UUID(data["job_id"]) if data.get("job_id") else None,
             facts=data.get("facts") or {},
+            ways_out=tuple(data.get("ways_out") or ()),
         )

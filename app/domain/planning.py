@@ -15,6 +15,7 @@ from app.domain.measured_memory import as_measured, measured_at
 from app.domain.measures import Measured, Placed
 from app.domain.memory import Fit, Memory, MemoryTerms, memory_of
 from app.domain.model_facts import ModelFacts
+from app.domain.prompt_lengths import PromptLengths
 
 WIDTHS = tuple(2**power for power in range(11))
 """Devices of a replica that are tried: blocks of these sizes are aligned on any host."""
@@ -60,6 +61,8 @@ class Need:
     """Whether the engine has stages of layers beside shares of matrices."""
     measured: tuple[Measured, ...] = ()
     """What such an engine measured before."""
+    prompts: PromptLengths | None = None
+    """The job's own, once they are built."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from app.domain.memory import Fit
 from app.domain.model_facts import DEFAULT_MAX_LENGTH, ModelFacts
 from app.domain.model_weights import Precision
 from app.domain.planning import GroupRoom, Layout, Need, plan
+from app.domain.prompt_lengths import says_cut
 
 SHORTEST = 512
 """Tokens: less than this serves no task."""
@@ -28,6 +29,8 @@ class Levers:
     """The argument, and what makes the cache half as large."""
     fewer_bits: tuple[tuple[str, Any, str], ...] = ()
     """Arguments that load weights in fewer bits: name, value, and the quantization that it is."""
+    batch: str | None = None
+    """What the job calls how many requests are asked at once, where memory depends on it."""
 
 
 NO_LEVERS = Levers()
@@ -58,6 +61,7 @@ def ways_out(
         return ()
     found = (
         *_wider(need, facts, rooms, levers),
+        *_smaller_batch(need, facts, rooms, levers),
         *_shorter(need, facts, rooms, levers),
         *_half_the_cache(need, facts, rooms, levers),
         *_fewer_bits(need, facts, rooms, levers),
@@ -109,8 +113,22 @@ def _shorter(need: Need, facts: ModelFacts, rooms: Sequence[GroupRoom], levers: 
         low, high = (middle, high) if fits else (low, middle - 1)
     length = low * _STEP
     layout = _asked(_with(need, length=length), facts, rooms)
-    note = f"{_holds(layout)}; requests of more than {length:,} tokens are cut"
+    note = f"{_holds(layout)}; {says_cut(need.prompts, length)}"
     yield WayOut({f"model_args.{levers.length}": length}, fits=True, note=note)
+
+
+def _smaller_batch(
+    need: Need, facts: ModelFacts, rooms: Sequence[GroupRoom], levers: Levers
+) -> Iterator[WayOut]:
+    """Half the requests at once, and half again, until they fit."""
+    if levers.batch is None:
+        return
+    batch = need.terms.batch // 2
+    while batch and not _fits(_with(need, batch=batch), facts, rooms):
+        batch //= 2
+    if batch:
+        note = f"{_holds(_asked(_with(need, batch=batch), facts, rooms))}; nothing is cut"
+        yield WayOut({levers.batch: batch}, fits=True, note=note)
 
 
 def _half_the_cache(

@@ -150,3 +150,31 @@ def test_a_password_in_the_address_is_used_and_not_repeated(evalq: Evalq, api: F
 def test_something_that_is_not_evalq_is_said_so(evalq: Evalq, api: FakeApi) -> None:
     api.answers["GET /v1/jobs"] = (200, "<html>")
     assert "is it evalq?" in evalq("jobs").stderr
+
+
+def test_a_way_out_is_shown_as_retry_takes_it(evalq: Evalq, api: FakeApi) -> None:
+    way = {"change": {"model_args.max_model_len": 2048}, "fits": True, "note": "3 of the job's 9 are cut"}
+    error = {"code": "kv_cache_too_small", "message": "no room", "ways_out": [way]}
+    api.jobs = [job(1, "failed", error=error)]
+    shown = evalq("show", job_id(1)).stdout
+    assert "way out: --set model_args.max_model_len=2048: fits; 3 of the job's 9 are cut" in shown
+
+
+def test_a_job_is_tried_again_with_other_values(evalq: Evalq, api: FakeApi) -> None:
+    spec = {"model": "vllm", "model_args": {"pretrained": "a/b", "max_model_len": 4096}, "batch_size": "auto"}
+    api.jobs = [job(1, "failed", spec=spec)]
+    api.answers["POST /v1/jobs"] = (202, job(2, "queued"))
+    answer = evalq(
+        "retry", job_id(1), "-q", "--set", "model_args.max_model_len=2048", "--set", "gpus_per_replica=2",
+        "--set", "model_args.quantization=fp8", "--set", "model_args.load_in_4bit=True", "--set", "group=a=b",
+    )  # fmt: skip
+    assert answer.stdout.split() == [job_id(2)]
+    args = {"pretrained": "a/b", "max_model_len": 2048, "quantization": "fp8", "load_in_4bit": True}
+    assert api.seen[-1].body == {**spec, "model_args": args, "gpus_per_replica": 2, "group": "a=b"}
+
+
+@pytest.mark.parametrize("change", ["", "=5", "max_model_len"])
+def test_a_change_without_a_value_is_wrong_usage(evalq: Evalq, api: FakeApi, change: str) -> None:
+    api.jobs = [job(1, "failed")]
+    assert evalq("retry", job_id(1), "--set", change).exit_code == 2
+    assert [seen.method for seen in api.seen if seen.method == "POST"] == []

@@ -60,6 +60,7 @@ MEMORY = MemoryNames(
     switches=_SWITCHES,
     levers=Levers(
         length="max_length",
+        batch="batch_size",
         fewer_bits=tuple((name, True, method) for name, method in reversed(_SWITCHES)),
     ),
 )

@@ -14,6 +14,7 @@ from app.domain.engine_spec import EngineSpec
 from app.domain.group import GroupView
 from app.domain.measures import Recall, nothing_measured
 from app.domain.plan import Plan, PlannedMeasures, PlannedMemory
+from app.domain.prompt_lengths import PromptLengths
 from app.errors import FaultyField, InvalidJobError
 from app.settings import Settings
 from app.workloads.lm_eval.command.equivalent_command import to_command
@@ -54,6 +55,7 @@ def read(
     *,
     settled: bool = True,
     recall: Recall = nothing_measured,
+    prompts: PromptLengths | None = None,
 ) -> Submission:
     """The complete job, or InvalidJobError with all its faults; `groups` is where engines could run.
 
@@ -67,6 +69,8 @@ def read(
     tasks = read_tasks(reader, settings)
     backend = _backend(reader, settings, asked="model" in found.given)
     engine = _engine(reader, backend, groups, settings, recall) if backend else None
+    if engine is not None:
+        engine.width.prompts = prompts
     complete = engine is not None and engine.read() is not None
     comes = not settled and not (backend and backend.planned_only)
     waits = reader.spec.wait_for_capacity or comes

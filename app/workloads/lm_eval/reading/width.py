@@ -17,6 +17,7 @@ from app.domain.measures import Recall, kind_of, nothing_measured
 from app.domain.memory import GIB, Fit, largest_batch
 from app.domain.model_facts import ModelFacts
 from app.domain.planning import GroupRoom, Layout, Need, Refusal, plan
+from app.domain.prompt_lengths import PromptLengths
 from app.domain.ways_out import WayOut, ways_out
 from app.models.hub_names import is_hub_name
 from app.models.known_models import known_facts
@@ -43,6 +44,8 @@ class WidthReader:
     ) -> None:
         self._reader = reader
         self._recall = recall
+        self.prompts: PromptLengths | None = None
+        """The job's own, once they are built."""
         self._backend = backend
         self._rooms = [_room(group) for group in usable]
         self._others = [_room(group) for group in others]
@@ -65,7 +68,7 @@ class WidthReader:
         """
         measured = tuple(self._recall(name)) if name else ()
         facts = self._known(model, read_facts) or weighed(measured)
-        need = replace(self._need(found, args), measured=measured)
+        need = replace(self._need(found, args), measured=measured, prompts=self.prompts)
         answer = plan(need, facts, self._rooms)
         self.layout = answer if isinstance(answer, Layout) else answer.layout
         self._judge_width(found)
