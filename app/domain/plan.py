@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from app.domain.measures import Measured
@@ -105,6 +105,11 @@ class Plan:
         """As stored and shown; `replicas` is "auto" where the scheduler chooses."""
         told = {"explanation": list(self.explanation), "replicas": self.replicas or "auto"}
         return asdict(self) | told | {"ways_out": [way.to_json() for way in self.ways_out]}
+
+    def telling(self, line: str) -> Plan:
+        """With one more line of explanation, once."""
+        known = line in self.explanation
+        return self if known else replace(self, explanation=(*self.explanation, line))
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Plan:

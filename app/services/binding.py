@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from uuid import UUID
 
+from app.db.engine_measures import EngineMeasureRepository
 from app.db.events import EventRepository
 from app.db.groups import GroupRepository
 from app.db.job_leases import JobLeaseRepository
@@ -13,6 +14,7 @@ from app.db.session import Sessions
 from app.domain.group import GroupView
 from app.domain.job import Job
 from app.domain.lease import Lease
+from app.domain.measures import Measured
 from app.services.remedies import begin_anew
 from app.workloads.lm_eval.reading.read import Submission
 
@@ -28,6 +30,11 @@ class BindingService:
         """Where engines could run."""
         with self._sessions.begin() as session:
             return GroupRepository(session).views()
+
+    def recall(self, name: str) -> list[Measured]:
+        """What engines of this name measured."""
+        with self._sessions.begin() as session:
+            return EngineMeasureRepository(session).recall(name)
 
     def rebind(self, lease: Lease, submission: Submission) -> Job:
         """Go on with another backend, from the start: what was cut or scored for the one before is forgotten."""

@@ -160,11 +160,18 @@ class CoordinationService:
             JobLeaseRepository(session).order(lease, lock=True)
             ChunkRepository(session).add(chunks)
 
-    def store_plan(self, lease: Lease, chunks: Iterable[Chunk], reused: int) -> None:
-        """Store the last chunks: now every request is answered or in one, but for `reused` that were before."""
+    def store_plan(self, lease: Lease, chunks: Iterable[Chunk], reused: int, told: str | None = None) -> None:
+        """Store the last chunks: now every request is answered or in one, but for `reused` that were before.
+
+        What the prompts turned out to be is `told` in the plan.
+        """
         with self._sessions.begin() as session:
             ChunkRepository(session).add(chunks)
-            JobLeaseRepository(session).planned(lease, reused)
+            leases = JobLeaseRepository(session)
+            leases.planned(lease, reused)
+            if told is not None:
+                plan = JobRepository(session).get(lease.id).plan
+                leases.write(lease, plan=plan.telling(told).to_json())
 
     def withdraw(self, lease: Lease, keys: Collection[bytes]) -> None:
         """Nobody asks these any more: chunks of nothing else are forgotten. Safe to repeat."""

@@ -81,6 +81,7 @@ READS = frozenset(
     {
         *("coordination.held", "coordination.order", "coordination.engines", "remedies.troubles"),
         *("binding.groups", "waiting.capacity", "waiting.jobs", "waiting.job", "waiting.recall"),
+        "binding.recall",
         *("coordination.engine_facts", "coordination.pending_cost"),
         *("coordination.holders", "serving.holders", "serving.is_over", "groups.all", "queue.waiting"),
         *("jobs.known", "jobs.check_seen", "jobs.view", "jobs.page", "jobs.events", "jobs.news"),

@@ -13,6 +13,7 @@ from app.domain.deaths import Death, ended
 from app.domain.failure import Failure, FailureCode
 from app.domain.job import LATE, Job, JobStatus, Phase
 from app.domain.lease import Order
+from app.domain.prompt_lengths import PromptLengths
 from app.domain.whereabouts import where
 from app.errors import LeaseLostError
 from app.services.coordination import CoordinationService
@@ -24,6 +25,7 @@ from workers.coordinator.endings import Ended, Ending, EngineChanged, HarnessDie
 from workers.coordinator.orders import order_to_evaluate
 from workers.coordinator.progress import Tally
 from workers.coordinator.requests import Requests
+from workers.coordinator.ways_out import WaysOut
 from workers.protocol.channel import Channel
 from workers.protocol.fork_server import Exited
 from workers.protocol.harness import (
@@ -82,6 +84,7 @@ class Relay:
         self._harness = harness
         self._requests = Requests(coordination, attempt.lease)
         self._samples: dict[str, int] = {}
+        self._ways_out = WaysOut(coordination, settings)
         self._tally = Tally(job.requests_done)
         self._task: str | None = None
         self._answered = False
@@ -215,7 +218,7 @@ class Relay:
             self._job = self._coordination.remedies.take(self._lease, remedy, replica_id, error)
             return EngineChanged() if remedy.changes_answers else None
         if failure := troubles.verdict():
-            self._coordination.fail(self._lease, failure)
+            self._coordination.fail(self._lease, self._ways_out.beside(self._job, failure))
             return Ended()
         return None
 
@@ -254,8 +257,9 @@ class Relay:
                 self._say(found)
             case ChunkCut():
                 self._requests.add(message)
-            case AllCut():
-                self._tally.plan(self._requests.store_rest())
+            case AllCut(lengths):
+                self._ways_out.prompts = PromptLengths.told(lengths)
+                self._tally.plan(self._requests.store_rest(self._ways_out.cut(self._job)))
             case Withdraw(keys):
                 self._coordination.withdraw(self._lease, keys)
             case _:
@@ -266,7 +270,7 @@ class Relay:
             case TaskProgress(task, done):
                 self._tally.set_done(task, done)
             case TaskFailed(task, fault):
-                self._coordination.task_failed(self._lease, task, task_failure(task, fault))
+                self._coordination.task_failed(self._lease, task, self._failure(task, fault))
             case TaskFinished():
                 self._task_finished(message)
             case SampleRows():
@@ -282,8 +286,14 @@ class Relay:
     def _task_finished(self, message: TaskFinished) -> None:
         task, fault = message.task, message.fault
         self._tally.set_done(task)
-        error = task_failure(task, fault) if fault else None
+        error = self._failure(task, fault) if fault else None
         self._coordination.task_finished(self._lease, task, json.loads(message.metrics), error)
+
+    def _failure(self, task: str, fault: FailureTold) -> Failure:
+        """Where it was the engine that failed, with what would help it."""
+        failure = task_failure(task, fault)
+        harness_failed = task in self._attempt.given_up
+        return failure if harness_failed else self._ways_out.beside(self._job, failure)
 
     def _store_rows(self, message: SampleRows) -> None:
         task, first = message.task, self._samples.get(message.task, 0)

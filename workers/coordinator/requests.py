@@ -67,8 +67,8 @@ class Requests:
             payload=chunk.payload,
         )
 
-    def store_rest(self) -> float:
-        """All are cut; the tokens that engines are to answer."""
-        self._coordination.store_plan(self._lease, self._cut, self._reused)
+    def store_rest(self, told: str | None = None) -> float:
+        """All are cut; the tokens that engines are to answer. `told`: what the plan says of it from now on."""
+        self._coordination.store_plan(self._lease, self._cut, self._reused, told)
         self._cut, self.all_cut = [], True
         return self._coordination.pending_cost(self._lease.id)

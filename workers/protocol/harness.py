@@ -186,6 +186,9 @@ class ChunkCut:
 class AllCut:
     """Every request without an answer is in a chunk."""
 
+    lengths: tuple[tuple[int, int], ...] = ()
+    """For each maximum length that a request needs not to be cut, how many do; of kinds with something to answer."""
+
 
 @dataclass(frozen=True)
 class Withdraw:

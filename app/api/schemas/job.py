@@ -100,6 +100,9 @@ class FailureOut(Out):
     facts: dict[str, bool | int | float | str] = Field(
         default={}, description="What the engine's text told, as values: `longest`, the tokens that fit."
     )
+    ways_out: list[WayOutOut] = Field(
+        default=[], description="What to change in a job that failed for memory; `evalq retry --set` does."
+    )
 
 
 class TaskOut(Out):

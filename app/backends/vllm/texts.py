@@ -61,9 +61,9 @@ MODEL_SIGNATURES = (
 
 ARGUMENT_SIGNATURES = (
     sign(
-        r"User-specified max_model_len \(\d+\) is greater than the derived max_model_len \([^)]*?=(?P<most>\d+)",
+        r"User-specified max_model_len \(\d+\) is greater than the derived max_model_len \([^)]*?=(?P<longest>\d+)",
         _START,
-        "the model takes at most {most} tokens: lower max_model_len, or leave it out",
+        "the model takes at most {longest} tokens: lower max_model_len, or leave it out",
     ),
     sign(
         r"__init__\(\) got an unexpected keyword argument '(?P<argument>[^']*)'",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from workers.protocol.harness import (
     TaskFinished,
     TellFacts,
 )
-from workers.protocol.payload import DRAW_BYTES, unpack_requests
+from workers.protocol.payload import DRAW_BYTES, RequestKind, unpack_requests
 
 from . import reference
 from .conftest import MAX_LENGTH, documents, write_data
@@ -139,6 +140,24 @@ def test_a_job_tells_its_phases_and_totals_in_order(order: Orders) -> None:
     assert totals["sums"] == 12 * 3
     assert totals["prose"] > 12, "long texts have several windows"
     assert sum(totals.values()) == sum(len(chunk.keys) for chunk in run.of(ChunkCut))
+
+
+@pytest.mark.parametrize(("backend", "beside"), [("hf", -1), ("vllm", 1)])
+def test_how_long_requests_are_is_told_when_all_are_cut(order: Orders, backend: str, beside: int) -> None:
+    job = order("sums", "generated", "prose")
+    job.backend = backend
+    run = Run().serve(job)
+
+    told, sent = Counter(dict(run.one(AllCut).lengths)), Counter[int]()
+    chunks = [chunk for chunk in run.of(ChunkCut) if chunk.kind is not RequestKind.ROLLING]
+    for chunk in chunks:
+        if chunk.kind is RequestKind.LOGLIKELIHOOD:
+            sent.update(len(pair[0]) + len(pair[1]) + beside for pair in unpack_requests(chunk.payload))
+    assert sent
+    assert sent <= told
+    assert told.total() == sum(len(chunk.keys) for chunk in chunks), (
+        "a window of a rolling text is cut by its length"
+    )
 
 
 def test_a_finished_task_is_told_with_its_metrics(order: Orders) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +47,8 @@ class Chunking:
         self._order = order
         self._lm = lm
         self._ledger = ledger
+        self.lengths: Counter[int] = Counter()
+        """How many requests need which maximum length not to be cut; windows always fit."""
         self._batch_size = _batch_size(order.spec.batch_size, order.spec.max_batch_size)
         whole_batches = order.rules.whole_batches and isinstance(self._batch_size, int)
         self._most = STREAMED if lm.rules.streams else None
@@ -78,6 +81,7 @@ class Chunking:
         for request, pair in zip(requests, pairs, strict=True):
             if (known := self._lm.rules.known(pair)) is not None:
                 self._ledger.resolve(request.key, pack_response(known))
+        self.lengths.update(map(self._lm.rules.needed_by_pair, pairs))
         grouped = groups_contexts(self._order, self._lm)
 
         def cut(positions: Sequence[int]) -> list[Cut]:
@@ -99,6 +103,7 @@ class Chunking:
     def _generations(self, requests: list[Request]) -> _Sheet:
         requests, prompts = self._made(requests, self._prompts)
         requests, prompts = self._possible(requests, prompts, self._lm.rules.fault_of_prompt)
+        self.lengths.update(int(prompt.cost) for prompt in prompts)
         return _Sheet(
             requests,
             lambda position: _sent(prompts[position]),

@@ -197,9 +197,10 @@ class Evaluation:
 
     def _cut(self) -> None:
         self._link.working(None)
-        for chunk in Chunking(self._order, self._lm, self._ledger).chunks():
+        chunking = Chunking(self._order, self._lm, self._ledger)
+        for chunk in chunking.chunks():
             self._link.tell(chunk)
-        self._link.tell(AllCut())
+        self._link.tell(AllCut(tuple(sorted(chunking.lengths.items()))))
 
     def _score_as_answers_come(self) -> None:
         self._score_complete()

@@ -105,6 +105,11 @@ class HFLMRules:
             return None
         return f"a continuation of {length} tokens exceeds max_length {self.max_length}"
 
+    @staticmethod
+    def needed_by_pair(pair: Pair) -> int:
+        """The least maximum length at which nothing of it is cut: its last token is never read."""
+        return len(pair.context) + len(pair.continuation) - 1
+
     def fault_of_prompt(self, prompt: Prompt) -> str | None:
         """The same; a prompt is cut to leave room for what is generated, so there must be some."""
         room = self.max_length - self.generated(prompt.settings)
@@ -221,6 +226,11 @@ class VLLMRules(HFLMRules):
     def fault_of_pair(self, pair: Pair) -> str | None:
         """A token of the context has to stay: without it lm-eval ends its run, or its numbers are of other tokens."""
         return self._too_long(pair, self.window_length) if pair.context else "the context has no tokens"
+
+    @staticmethod
+    def needed_by_pair(pair: Pair) -> int:
+        """It is read as a whole, and a token is generated after it."""
+        return len(pair.context) + len(pair.continuation) + 1
 
     def known(self, pair: Pair) -> tuple[float, bool] | None:
         """Of no tokens: the sum of nothing, which lm-eval writes as a whole number."""
