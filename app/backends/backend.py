@@ -138,6 +138,8 @@ class Backend:
     settle: Settle = _as_given
     files: Callable[[Loading], Iterator[Wrong]] = _nothing_against
     """What the files of a model in a local folder say against loading it so."""
+    loads: Callable[[Mapping[str, Any], ModelFacts], bool] | None = None
+    """Whether it has the model's architecture, under such arguments; None: nobody knows."""
     model_files: bool = True
     """Whether it loads the model's own files, so that what they say is judged before it does."""
     gguf: GgufFiles | None = None

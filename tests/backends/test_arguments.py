@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+)
 
 from app.backends import BACKENDS
 from app.backends.arguments import Wrong
 from app.backends.hf import names as hf_names
+from app.backends.hf.architectures import ARCHITECTURES
 from app.backends.registry import read_parallelism
 from app.domain.engine_spec import EngineSpec
 from app.settings import Settings
@@ -122,3 +127,12 @@ def test_code_of_the_models_own_and_other_backends_may_take_any_name() -> None:
     settings = {"until": [], "its_own": 1}
     assert task_faults(settings, EngineSpec("hf", "m", args={"trust_remote_code": True})) == []
     assert task_faults(settings, EngineSpec("echo", "m")) == []
+
+
+def test_the_architectures_of_hf_are_those_of_the_pinned_transformers() -> None:
+    named = (
+        *MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values(),
+        *MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES.values(),
+    )
+    each = {name for names in named for name in ([names] if isinstance(names, str) else names)}
+    assert each == ARCHITECTURES

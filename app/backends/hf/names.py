@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 
-def _names(text: str) -> frozenset[str]:
+def names_in(text: str) -> frozenset[str]:
+    """Words with blanks between."""
     return frozenset(text.split())
 
 
-CONSTRUCTOR = _names(
+CONSTRUCTOR = names_in(
     """
     add_bos_token autogptq backend batch_size chat_template_args delta device dtype enable_thinking
     gguf_file gptqmodel logits_cache max_batch_size max_cpu_memory max_length max_memory_per_gpu
@@ -21,7 +22,7 @@ CONSTRUCTOR = _names(
 )
 """Parameters of `HFLM.__init__`."""
 
-LOADING = _names(
+LOADING = names_in(
     """
     adapter_kwargs adapter_name allow_all_kernels attn_implementation cache_dir code_revision config
     device_map device_mesh disable_mmap distributed_config dtype experts_implementation force_download
@@ -34,7 +35,7 @@ LOADING = _names(
 )
 """What `from_pretrained` of a model takes for itself."""
 
-QUANTIZING = _names(
+QUANTIZING = names_in(
     """
     bnb_4bit_compute_dtype bnb_4bit_quant_storage bnb_4bit_quant_type bnb_4bit_use_double_quant
     llm_int8_enable_fp32_cpu_offload llm_int8_has_fp16_weight llm_int8_skip_modules llm_int8_threshold
@@ -43,7 +44,7 @@ QUANTIZING = _names(
 )
 """Of `BitsAndBytesConfig`; see workers/engine_child/hf/quantized.py."""
 
-GENERATION = _names(
+GENERATION = names_in(
     """
     assistant_confidence_threshold assistant_early_exit assistant_ensemble_weight assistant_lookbehind
     bad_words_ids begin_suppress_tokens bos_token_id cache_config cache_implementation compile_config
@@ -62,7 +63,7 @@ GENERATION = _names(
 )
 """Of `GenerationConfig`: what `generate` takes for itself."""
 
-FORWARD = _names(
+FORWARD = names_in(
     """
     cu_seq_lens_k cu_seq_lens_q is_causal max_length_k max_length_q num_items_in_batch output_attentions
     output_hidden_states output_router_logits position_ids seq_idx
@@ -70,7 +71,7 @@ FORWARD = _names(
 )
 """What every model's forward pass takes, and `generate` hands on."""
 
-CONFIG = _names(
+CONFIG = names_in(
     """
     H_cycles L_bp_cycles L_cycles acoustic_tokenizer_chunk_size acoustic_tokenizer_encoder_config
     activation activation_dropout activation_function activation_sparsity_pattern adapter_layer_norm

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from app.backends import Backend
+from app.backends import BACKENDS, Backend
 from app.backends.memory_names import terms_of
 from app.backends.parallelism import Parallelism
 from app.domain.group import GroupView
@@ -76,12 +76,25 @@ class WidthReader:
         if self.layout.fit not in (None, Fit.FITS):
             levers = self._backend.memory.levers
             self.ways_out = ways_out(need, facts, self._rooms, levers, self._others)
+        self.ways_out = (*self._by_others(args, facts), *self.ways_out)
         self._explain(need, facts)
         if isinstance(answer, Refusal):
             self._refuse(answer, free=(need.gpus, need.tensor, need.pipeline) == (None, None, None))
         self._switch_on(args)
         self._tell_replicas()
         return self.layout
+
+    def _by_others(self, args: Mapping[str, Any], facts: ModelFacts | None) -> Iterator[WayOut]:
+        """The backends that have the model's architecture, where this one has not."""
+        if facts is None or self._backend.loads is None or self._backend.loads(args, facts):
+            return
+        for other in (each for each in BACKENDS.values() if each.loads and each.loads({}, facts)):
+            names, terms = other.parallelism, terms_of(other.memory, {}, self._reader.spec.batch_size)
+            need = Need(terms, by_layers=names.switch is not None, stages=bool(names.pipeline))
+            answer = plan(need, facts, self._rooms)
+            fit = answer.fit if isinstance(answer, Layout) else Fit.NO
+            note = f"{other.name} loads models of architecture {facts.model_class}; its other arguments may differ"
+            yield WayOut({"model": other.name}, fits=fit in (None, Fit.FITS), note=note)
 
     def _known(self, model: str | None, facts: ModelFacts | None) -> ModelFacts | None:
         """From the model's files, else as its user says, else by its name."""
@@ -127,7 +140,9 @@ class WidthReader:
         self._reader.faults += head_faults(facts, self.layout.tensor, path)
 
     def _refuse(self, refusal: Refusal, *, free: bool) -> None:
-        nearest = "".join(f"; it fits with {_in_words(way)}" for way in self.ways_out[:1])
+        nearest = "".join(
+            f"; it fits with {_in_words(way)}" for way in [way for way in self.ways_out if way.fits][:1]
+        )
         path = f"model_args.{self._backend.model_argument}"
         self._reader.lack(path, refusal.says + nearest, _room_for(refusal.layout, free=free))
 

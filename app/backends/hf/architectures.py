@@ -1,0 +1,67 @@
+"""The architectures that lm-eval's HFLM loads: transformers' causal and sequence-to-sequence models, as hf.txt pins."""
+
+from __future__ import annotations
+
+from app.backends.hf.names import names_in
+
+ARCHITECTURES = names_in(
+    """
+    AXK1ForCausalLM AXK2ForCausalLM AfmoeForCausalLM ApertusForCausalLM ArceeForCausalLM
+    AriaTextForCausalLM AudioFlamingo3ForConditionalGeneration BailingHybridForCausalLM
+    BambaForCausalLM BartForCausalLM BartForConditionalGeneration BeamForCausalLM
+    BertGenerationDecoder BertLMHeadModel BigBirdForCausalLM BigBirdPegasusForCausalLM
+    BigBirdPegasusForConditionalGeneration BioGptForCausalLM BitNetForCausalLM BlenderbotForCausalLM
+    BlenderbotForConditionalGeneration BlenderbotSmallForCausalLM
+    BlenderbotSmallForConditionalGeneration BloomForCausalLM BltForCausalLM CTRLLMHeadModel
+    CamembertForCausalLM CodeGenForCausalLM Cohere2ForCausalLM Cohere2MoeForCausalLM
+    CohereCompassForCausalLM CohereForCausalLM CpmAntForCausalLM CwmForCausalLM
+    Data2VecTextForCausalLM DbrxForCausalLM DeepseekV2ForCausalLM DeepseekV32ForCausalLM
+    DeepseekV3ForCausalLM DeepseekV4ForCausalLM DiffLlamaForCausalLM DogeForCausalLM
+    Dots1ForCausalLM Dots3NoteForCausalLM ElectraForCausalLM Emu3ForCausalLM EncoderDecoderModel
+    Ernie4_5ForCausalLM Ernie4_5_MoeForCausalLM ErnieForCausalLM Exaone4ForCausalLM
+    ExaoneMoeForCausalLM FSMTForConditionalGeneration FalconForCausalLM FalconH1ForCausalLM
+    FalconMambaForCausalLM FlexOlmoForCausalLM FlintForCausalLM FuyuForCausalLM GPT2LMHeadModel
+    GPTBigCodeForCausalLM GPTJForCausalLM GPTNeoForCausalLM GPTNeoXForCausalLM
+    GPTNeoXJapaneseForCausalLM Gemma2ForCausalLM Gemma3ForCausalLM Gemma3ForConditionalGeneration
+    Gemma3nForCausalLM Gemma3nForConditionalGeneration Gemma4AssistantForCausalLM Gemma4ForCausalLM
+    Gemma4ForConditionalGeneration Gemma4UnifiedAssistantForCausalLM Gemma4UnifiedForCausalLM
+    Gemma4UnifiedForConditionalGeneration GemmaForCausalLM GitForCausalLM Glm4ForCausalLM
+    Glm4MoeForCausalLM Glm4MoeLiteForCausalLM GlmAsrForConditionalGeneration GlmForCausalLM
+    GlmMoeDsaForCausalLM GotOcr2ForConditionalGeneration GptOssForCausalLM GraniteForCausalLM
+    GraniteMoeForCausalLM GraniteMoeHybridForCausalLM GraniteMoeSWAForCausalLM
+    GraniteMoeSharedForCausalLM GraniteSWAForCausalLM GraniteSpeechForConditionalGeneration
+    GraniteSpeechPlusForConditionalGeneration HYV3ForCausalLM HYV4ForCausalLM HeliumForCausalLM
+    HrmTextForCausalLM HunYuanDenseV1ForCausalLM HunYuanMoEV1ForCausalLM HyperCLOVAXForCausalLM
+    Inkling2ForCausalLM InklingForCausalLM Jais2ForCausalLM JambaForCausalLM JetMoeForCausalLM
+    KimiLinearForCausalLM Kolibri1ForCausalLM LEDForConditionalGeneration LagunaForCausalLM
+    Lfm2ForCausalLM Lfm2MoeForCausalLM Lfm3ForCausalLM Llama4ForCausalLM LlamaForCausalLM
+    LongT5ForConditionalGeneration LongcatFlashForCausalLM M2M100ForConditionalGeneration
+    MBartForCausalLM MBartForConditionalGeneration MT5ForConditionalGeneration Mamba2ForCausalLM
+    MambaForCausalLM MarianForCausalLM MarianMTModel MegatronBertForCausalLM MellumForCausalLM
+    MiMoV2FlashForCausalLM MiniCPM3ForCausalLM MiniMaxForCausalLM MiniMaxM2ForCausalLM
+    MiniMaxM3VLForCausalLM Ministral3ForCausalLM MinistralForCausalLM MistralForCausalLM
+    MixtralForCausalLM MllamaForCausalLM ModernBertDecoderForCausalLM MoshiForCausalLM
+    MossTranscribeDiarizeForConditionalGeneration MptForCausalLM
+    MusicFlamingoForConditionalGeneration MusicgenForCausalLM MusicgenMelodyForCausalLM
+    MvpForCausalLM MvpForConditionalGeneration NanoChatForCausalLM
+    Nemotron3_5TranscribeForConditionalGeneration NemotronForCausalLM NemotronHForCausalLM
+    NllbMoeForConditionalGeneration OPTForCausalLM Olmo2ForCausalLM Olmo3ForCausalLM OlmoForCausalLM
+    OlmoHybridForCausalLM OlmoeForCausalLM OpenAIGPTLMHeadModel PLBartForCausalLM
+    PLBartForConditionalGeneration PegasusForCausalLM PegasusForConditionalGeneration
+    PegasusXForConditionalGeneration PersimmonForCausalLM Phi3ForCausalLM Phi4MultimodalForCausalLM
+    PhiForCausalLM PhimoeForCausalLM ProphetNetForCausalLM ProphetNetForConditionalGeneration
+    Qwen2AudioForConditionalGeneration Qwen2ForCausalLM Qwen2MoeForCausalLM
+    Qwen3ASRForConditionalGeneration Qwen3ForCausalLM Qwen3MoeForCausalLM Qwen3NextForCausalLM
+    Qwen3_5ForCausalLM Qwen3_5MoeForCausalLM Qwen4ExpForCausalLM RecurrentGemmaForCausalLM
+    ReformerModelWithLMHead RemBertForCausalLM RoCBertForCausalLM RoFormerForCausalLM
+    RobertaForCausalLM RobertaPreLayerNormForCausalLM RwkvForCausalLM SeamlessM4TForTextToText
+    SeamlessM4Tv2ForTextToText SeedOssForCausalLM SmolLM3ForCausalLM SolarOpenForCausalLM
+    StableLmForCausalLM Starcoder2ForCausalLM SwitchTransformersForConditionalGeneration
+    T5ForConditionalGeneration T5Gemma2ForConditionalGeneration T5GemmaForConditionalGeneration
+    TrOCRForCausalLM UMT5ForConditionalGeneration VaultGemmaForCausalLM
+    VibeVoiceAsrForConditionalGeneration VoxtralForConditionalGeneration
+    VoxtralRealtimeForConditionalGeneration WhisperForCausalLM XGLMForCausalLM XLMRobertaForCausalLM
+    XLMRobertaXLForCausalLM XLMWithLMHeadModel XLNetLMHeadModel XmodForCausalLM YoutuForCausalLM
+    Zamba2ForCausalLM ZambaForCausalLM ZayaForCausalLM xLSTMForCausalLM
+    """
+)
