@@ -99,7 +99,7 @@ class Hub:
         notes = (f"{name} is private on the hub",) if info.get("private") is True else ()
         if info.get("gated") in ("auto", "manual"):
             notes = (*notes, gated(name))
-        return HubAnswer(hub_facts(name, info, config, self._client.host), notes)
+        return HubAnswer(hub_facts(name, info, config, f"the hub ({self._client.host})"), notes)
 
     def _config(self, name: str, info: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """None where it has none that can be read, or shows it to those alone who accepted its terms."""

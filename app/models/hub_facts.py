@@ -19,7 +19,7 @@ _WEIGHTS = ("model.safetensors", "*.safetensors", "pytorch_model*.bin", "*.bin")
 
 
 def hub_facts(
-    name: str, info: Mapping[str, Any], config: Mapping[str, Any] | None, host: str
+    name: str, info: Mapping[str, Any], config: Mapping[str, Any] | None, source: str
 ) -> ModelFacts | None:
     """None where it tells no size. Without a `config.json` the shape is that of the well-known model of this name."""
     parts = info.get("config")
@@ -36,7 +36,7 @@ def hub_facts(
         quantizable=count.quantizable if count else shape.quantizable,
         weight_bytes=sum(by_dtype.values()) or _file_bytes(info),
         bytes_by_dtype=by_dtype,
-        source=f"the hub ({host})",
+        source=source,
     )
     return facts if facts.parameters or facts.weight_bytes else None
 

@@ -20,6 +20,7 @@ from app.domain.group import GroupView
 from app.domain.measures import Recall, nothing_measured
 from app.domain.model_facts import ModelFacts
 from app.models.hub import ask_hub
+from app.models.hub_copies import copied_facts
 from app.models.hub_names import is_hub_name
 from app.models.model_folder import inspect_gguf, inspect_model, is_local
 from app.settings import Settings
@@ -183,15 +184,16 @@ class EngineReader:
         return None if facts.faults else facts
 
     def _hub_facts(self, model: str, args: Mapping[str, Any]) -> ModelFacts | None:
-        """Of a part of a repository it tells too little."""
+        """Else what a copy on this host says; of a part of a repository neither tells enough."""
         if any(args.get(name) for name in BELOW_MODEL):
             return None
-        answer = ask_hub(self._settings, model, _text(args.get("revision")))
+        revision = _text(args.get("revision"))
+        answer = ask_hub(self._settings, model, revision)
         self._reader.notes += answer.notes
         for name, fault in (("pretrained", answer.fault), ("revision", answer.revision_fault)):
             if fault:
                 self._reader.fault(f"model_args.{name}", fault)
-        return answer.facts
+        return answer.facts or copied_facts(self._settings.hub_home, model, revision)
 
     def _gguf_facts(self, path: Path, args: Mapping[str, Any]) -> ModelFacts:
         facts, rules = inspect_gguf(path), self.backend.gguf

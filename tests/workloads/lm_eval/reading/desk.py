@@ -26,7 +26,9 @@ class Desk:
         self.model = make_model(self.models / "tiny")
         (self.model / "model.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
         (self.tasks / "ours.yaml").write_text(TASK.format(name="ours"))
-        self.settings = Settings(model_paths=(self.models,), task_paths=(self.tasks,))
+        self.settings = Settings(
+            model_paths=(self.models,), task_paths=(self.tasks,), HF_HOME=root / "huggingface"
+        )
         self.groups = groups
 
     def submit(self, settings: dict[str, Any] | None = None, /, **fields: Any) -> Submission:

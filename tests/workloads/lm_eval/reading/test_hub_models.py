@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from pydantic import SecretStr
 
 from app.domain.plan import Plan
 from app.errors import InvalidJobError
-from tests.models.fake_hub import LLAMA, FakeHub, Repository, fake_hub
+from tests.models.fake_hub import COMMIT, LLAMA, FakeHub, Repository, fake_hub
 from tests.workloads.lm_eval.reading.desk import Desk
 
 NAME = "me/llama"
@@ -94,3 +95,14 @@ def test_an_engine_is_the_same_whether_the_hub_answered(asking: AskingDesk) -> N
     asking.hub.instead = 503, {}, b""
     untold = asking.submit({"hub_endpoint": asking.hub.endpoint + "/"}, model_args={"pretrained": NAME})
     assert told.engine == untold.engine
+
+
+def test_a_copy_on_this_host_is_known_without_asking(asking: AskingDesk) -> None:
+    snapshot = asking.settings.hub_home / "hub" / "models--me--own" / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text(json.dumps(LLAMA))
+    copied = {"pretrained": "me/own", "revision": COMMIT}
+    found = asking.submit({"hub_offline": True}, model_args=copied, model_size="1B")
+    assert found.plan.memory
+    assert found.plan.memory.source == "the copy of the hub's model on this host"
+    assert found.plan.memory.weights_gib == pytest.approx(14.96, abs=0.01)
