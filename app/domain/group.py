@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -9,6 +10,9 @@ from typing import Any
 from uuid import UUID
 
 from app.domain.replica import DeviceState
+
+GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+"""What a worker may call its group."""
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.domain.group import GROUP_NAME
 from app.errors import GpuUnavailableError, LocalStartError
 from app.gpus.naming import WAYS, OwnedDevice, parse_devices, says_devices
 from app.gpus.nvml import discover
@@ -16,7 +16,6 @@ from app.single_host.processes import Process, spawn
 
 SERVICES, WORKERS = 2, 3  # ranks; 0 and 1 are Postgres and Valkey
 DRAIN_SECONDS = 60.0  # a worker finishes the chunks it has; the first ones of a model are the longest
-GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from app.domain.job import Job
+from app.domain.measures import LoadMeasure, Measured, Placed
 from app.errors import DatabaseUnreachableError
 from app.services.waiting import Again
 from tests.clusters.conftest import JOB, Cluster
@@ -232,6 +233,29 @@ def test_a_database_that_fails_meanwhile_is_asked_again(
         with pytest.raises(DatabaseUnreachableError):
             cluster.look()
     assert cluster.look() == 1
+
+
+@pytest.mark.parametrize("name", ["", " ", "a b", "../a", "grüppe", "a" * 999 + "!"])
+def test_a_group_that_no_worker_can_bring_is_not_waited_for(cluster: Cluster, name: str) -> None:
+    alone = cluster.post(group=name, wait_for_capacity=True)
+    cluster.joins("a", "vllm", gpus=2)
+    beside = cluster.post(group=name, wait_for_capacity=True)
+    for problem, allowed in ((alone, None), (beside, ["a"])):
+        (fault,) = problem["errors"]
+        assert (fault["path"], fault["lacking"], fault["allowed"]) == ("group", False, allowed)
+        assert "no group can be called" in fault["message"]
+
+
+def test_it_is_planned_by_what_engines_measured_meanwhile(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.joins("a", "hf")
+    waits = cluster.waits(group="big")
+    large = Measured(Placed("NVIDIA H100", 2, 1, 2), 1, LoadMeasure(weights_bytes=76 * 2**30))
+    monkeypatch.setattr(cluster.world.coordination.waiting, "recall", lambda _: [large])
+    cluster.joins("big", "vllm", gpus=2)
+    assert cluster.look() == 0
+    assert "2 devices of 88.8 GiB" in cluster.job(waits)["reason"]
 
 
 def test_what_no_worker_can_bring_is_not_waited_for_unless_the_job_says_so(cluster: Cluster) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from app.arguments.kinds import shown
 from app.backends import Backend
 from app.backends.standing_in import that_serve
-from app.domain.group import GroupView, unusable
+from app.domain.group import GROUP_NAME, GroupView, unusable
 from app.workloads.lm_eval.reading.fields import FieldReader
 
 
@@ -20,8 +20,10 @@ def usable_groups(reader: FieldReader, backend: Backend, groups: Sequence[GroupV
     """The groups this job may run on; faults where there are workers and none would do."""
     wanted = reader.spec.group
     named = named_groups(groups, wanted)
-    if groups and wanted is not None and not named:
-        names = tuple(group.name for group in groups)
+    names = tuple(group.name for group in groups)
+    if wanted is not None and not named and not GROUP_NAME.fullmatch(wanted):
+        reader.fault("group", f"no group can be called {shown(wanted)}: letters, digits, - and _", names)
+    elif groups and wanted is not None and not named:
         reader.lack("group", f"there is no group {shown(wanted)}", f"group {wanted}", names)
     offering = [group for group in named if backend.name in group.backends]
     if backend.planned_only:
