@@ -15,12 +15,18 @@ from app.backends.vllm.names import NOT_ON_CPU
 HEADS = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 """Sizes of a head that vLLM's attention takes on a CPU (v1/attention/backends/cpu_attn.py)."""
 
+BLOCK = 32
+"""Tokens: vLLM's attention on a CPU takes blocks of a multiple of it."""
+
 LEAST_SHARE = 0.05
 """Of the host's memory, which is much: what is left of that may be enough to remember prompts in."""
 
 
 def _file_faults(loading: Loading) -> Iterator[Wrong]:
     yield from file_faults(loading)
+    block = loading.args.get("block_size")
+    if isinstance(block, int) and block % BLOCK:
+        yield Wrong("block_size", f"must be a multiple of {BLOCK} on a CPU, not {block}")
     size = loading.facts.head_dim if loading.facts else None
     if size and size not in HEADS:
         sizes = ", ".join(map(str, HEADS))

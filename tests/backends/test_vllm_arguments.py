@@ -68,7 +68,10 @@ def test_every_name_that_is_told_of_is_one_that_somebody_may_say() -> None:
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"tensor_paralel_size": 2}, "is no argument of vllm; did you mean tensor_parallel_size"),
     ({"plugins": ["x"]}, "is no argument of vllm"),
-    ({"max_model_len": -1}, "must be a whole number from 1"),
+    ({"max_model_len": -1}, "must be a whole number from 3"),
+    ({"max_model_len": 2}, "must be a whole number from 3"),
+    ({"max_length": 0}, "must be a whole number from 3"),
+    ({"max_num_batched_tokens": 8, "max_num_seqs": 16}, "must be at least max_num_seqs=16, not 8"),
     ({"max_length": 64, "max_model_len": 64}, "excludes max_model_len"),
     ({"max_model_len": 513}, "is 513, and the model was made for at most 512 tokens"),
     ({"max_logprobs": 0}, "must be a whole number of at least 1, or -1 for all"),
@@ -223,6 +226,13 @@ def test_heads_that_a_cpu_takes_not_are_told_there_alone(there: Desk) -> None:
     assert found(there, "vllm-cpu") == {}
 
 
+def test_blocks_that_a_cpu_takes_not_are_told_there_alone(there: Desk) -> None:
+    assert found(there, "vllm-cpu", block_size=16) == {
+        "model_args.block_size": "must be a multiple of 32 on a CPU, not 16"
+    }
+    assert found(there, "vllm-cpu", block_size=64) == found(there, block_size=16) == {}
+
+
 def test_what_only_the_newer_version_takes_is_refused_on_a_cpu(there: Desk) -> None:
     assert "not known to the version of vLLM that runs on CPU" in str(
         found(there, "vllm-cpu", monokernel=True)
@@ -247,6 +257,10 @@ SETTINGS: list[tuple[dict[str, Any], str | None]] = [
     ({"stop": ["x"]}, "is called until by lm-eval"),
     ({"structured_outputs": {"regex": "a"}}, "vLLM wants an object of its own there"),
     ({"allowed_token_ids": []}, "must be a list of 1 to"),
+    ({"until": ["\n", "日本", "x" * 99]}, None),
+    ({"until": ["a", ""]}, "and none of them empty"),
+    ({"until": ""}, "and none of them empty"),
+    ({"until": 5}, "and none of them empty"),
     ({"min_tokens": 5, "max_gen_toks": 3}, "must be at most max_gen_toks=3, not 5"),
     ({"custom_generate": "x"}, "is no generation setting of vllm"),
 ]

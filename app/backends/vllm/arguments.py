@@ -88,6 +88,9 @@ def _excluded(args: Mapping[str, Any]) -> Iterator[Wrong]:
         yield Wrong("enable_lora", "must not be false beside lora_local_path")
     if args.get("enable_prefix_caching") is False and args.get("prefix_caching_hash_algo"):
         yield Wrong("prefix_caching_hash_algo", "says nothing where enable_prefix_caching is false")
+    tokens, sequences = args.get("max_num_batched_tokens"), args.get("max_num_seqs")
+    if isinstance(tokens, int) and isinstance(sequences, int) and tokens < sequences:
+        yield Wrong("max_num_batched_tokens", f"must be at least max_num_seqs={sequences}, not {tokens}")
     yield from _proposer_faults(args)
 
 

@@ -12,6 +12,8 @@ from app.backends.known_arguments import NEVER_NULL as GENERIC_NEVER_NULL
 from app.backends.vllm import names
 
 _MOST = 1000
+LEAST_LENGTH = 3
+"""Tokens: one of a context, one of a continuation, and the one that vLLM generates to give log-probabilities."""
 LOADED = ("auto", "hf", "safetensors", "pt", "fastsafetensors", "mistral", "sharded_state", "dummy")
 """Ways to read weights that write nothing, reach nobody and need no package of their own."""
 WRITES = frozenset({"cache_dir", "compile_cache_save_format", "debug_dump_path", "local_cache_dir"})
@@ -79,10 +81,8 @@ MODEL: Mapping[str, Kind] = {
     **dict.fromkeys(_LISTS, LIST),
     **dict.fromkeys(names.TEXTS, TEXT),
     **{name: _choice(values) for name, values in names.CHOICES.items()},
-    **{
-        name: MODEL_ARGS[name]
-        for name in ("gpu_memory_utilization", "max_model_len", "max_num_seqs", "revision")
-    },
+    **{name: MODEL_ARGS[name] for name in ("gpu_memory_utilization", "max_num_seqs", "revision")},
+    **dict.fromkeys(("max_length", "max_model_len"), whole(LEAST_LENGTH, 10_000_000)),
     "block_size": whole(1, 4096),
     "code_revision": MODEL_ARGS["revision"],
     "compilation_config": Kind(
@@ -122,6 +122,15 @@ MODEL: Mapping[str, Kind] = {
 }
 """Null is as good as not given."""
 
+
+def _until(value: Any) -> Any:
+    """lm-eval cuts at no empty text, and vLLM takes none."""
+    found = GEN_KWARGS["until"].read(value)
+    if "" in (found if isinstance(found, list) else [found]):
+        raise ValueError
+    return found
+
+
 GENERATION: Mapping[str, Kind] = {
     **GEN_KWARGS,
     "allowed_token_ids": Kind(
@@ -139,6 +148,9 @@ GENERATION: Mapping[str, Kind] = {
     "temperature": number(0, 2),
     "thinking_token_budget": whole(-1),
     "top_p": number(0, 1, above=True),
+    "until": replace(
+        GEN_KWARGS["until"], says=f"{GEN_KWARGS['until'].says}, and none of them empty", read=_until
+    ),
     "watermarking": SWITCH,
 }
 
