@@ -17,14 +17,12 @@ from app.cli.terminal import CliError
 from app.client.calls import Json
 from app.client.exit_codes import Exit
 from app.workloads.lm_eval.command.command_line import parse_command
-from app.workloads.lm_eval.command.launchers import STARTERS, base, is_python
+from app.workloads.lm_eval.command.flags import BY_NAME
+from app.workloads.lm_eval.command.launchers import LM_EVAL, STARTERS, base, is_python
 from app.workloads.lm_eval.command.processes import is_launchers
 from app.workloads.lm_eval.command.variables import ASSIGNMENT
 
 SAFE_WAY = "a text of several lines is pasted safely so: evalq submit - <<'END', the text, and END in a line of its own"
-_NOT_LM_EVALS = frozenset(
-    {"--watch", "--wait", "--dry-run", "--idempotency-key", "--set", "--wait-for-capacity"}
-)
 
 
 class PastingCommand(click.Command):
@@ -92,11 +90,18 @@ def _command(words: Sequence[str]) -> str:
     """Words of this shell as a command again; its own options must not have slipped in between."""
     if not starts_a_command(words[0]) and _file(words[0]) is not None:
         raise CliError("give one file, or one command", Exit.USAGE)
-    if mine := next((word for word in words if word.partition("=")[0] in _NOT_LM_EVALS), None):
-        raise CliError(
-            f"{mine.partition('=')[0]} is evalq's own option: put it before {words[0]}", Exit.USAGE
-        )
+    at = next((index for index, word in enumerate(words) if base(word) in LM_EVAL), 0)
+    own, behind = _own_options(), (word.partition("=")[0] for word in words[at:])
+    if mine := next((name for name in behind if name in own), None):
+        raise CliError(f"{mine} is evalq's own option: put it before {words[0]}", Exit.USAGE)
     return shlex.join(words)
+
+
+def _own_options() -> set[str]:
+    """Options of the verb that is being run, but for those that lm-eval has, too."""
+    params = click.get_current_context().command.params
+    named = {name for option in params if isinstance(option, click.Option) for name in option.opts}
+    return {name for name in named if name.startswith("--") and name[2:] not in BY_NAME}
 
 
 def _file(word: str) -> Path | None:

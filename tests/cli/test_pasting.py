@@ -71,11 +71,19 @@ def test_words_need_no_dashes_before_them(evalq: Evalq, api: FakeApi) -> None:
         assert api.seen.pop().body == {"command": shlex.join(words)}
 
 
-def test_own_options_go_before_the_command(evalq: Evalq, api: FakeApi) -> None:
-    answer = evalq("submit", *COMMAND.split(), "--watch")
+@pytest.mark.parametrize("option", ["--watch", "--json", "--url=http://x", "--quiet", "--set", "--dry-run"])
+def test_own_options_go_before_the_command(evalq: Evalq, api: FakeApi, option: str) -> None:
+    answer = evalq("submit", *COMMAND.split(), option)
     assert answer.exit_code == 2
-    assert "--watch is evalq's own option: put it before lm_eval" in answer.stderr
+    assert f"{option.partition('=')[0]} is evalq's own option: put it before lm_eval" in answer.stderr
     assert api.seen == []
+
+
+def test_options_of_others_may_be_called_alike(evalq: Evalq, api: FakeApi) -> None:
+    words = ["srun", "--quiet", "--wait", "60", *COMMAND.split()]
+    assert evalq("submit", "-q", *words).exit_code == 0
+    assert evalq("submit", "-q", *COMMAND.split(), "--config", "c.yaml").exit_code == 0
+    assert len(api.seen) == 2
 
 
 def test_values_are_given_by_name(evalq: Evalq, api: FakeApi) -> None:

@@ -61,7 +61,7 @@ def read(
 
     What the cluster lacks is waited for where the job says so, or where it is not `settled` what there is.
     """
-    found = pasted(posted)
+    found = pasted(posted, settings.env_allowed)
     reader = read_fields(found.given, settings, found.notes, found.unsure)
     reader.faults[:0] = found.faults
     read_values(reader)
