@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from app.models.hub import FRESH_SECONDS, SILENT_SECONDS, Hub
+from app.models.hub import FRESH_SECONDS, MOST_INFO_BYTES, SILENT_SECONDS, Hub
 from app.models.hub_answer import HubAnswer
 from app.models.hub_client import HubClient
 from tests.models.fake_hub import COMMIT, LLAMA, LLAMA_PARAMETERS, FakeHub, Repository
@@ -194,3 +196,34 @@ def test_no_value_that_a_hub_tells_does_harm(hub: FakeHub, value: Any, monkeypat
     repository.config = value
     assert told(hub).fault is None
     until(lambda: threading.active_count() <= before)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"\0\xff" * 100,
+        b"HTTP/1.1 200 OK\r\nX: " + b"a" * 10**6 + b"\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}",
+        b"HTTP/1.1 302 -\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 -\r\nLocation: http://[\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n" + b" " * (MOST_INFO_BYTES + 1),
+        b"HTTP/1.1 404 -\r\nX-Error-Code: \x1b[31m" + b"e" * 5000 + b"\r\nContent-Length: 0\r\n\r\n",
+    ],
+    ids=lambda answer: repr(answer[:60]),
+)
+def test_whatever_is_sent_instead_is_a_note_of_one_line(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=_send, args=(server, answer), daemon=True).start()
+        client = HubClient(f"http://127.0.0.1:{server.getsockname()[1]}")
+        found = Hub(client).look_up("a/b", None, patience=20)
+    assert (found.facts, found.fault, len(found.notes)) == (None, None, 1)
+    assert len(found.notes[0]) < 300
+    assert found.notes[0].isprintable()
+
+
+def _send(server: socket.socket, answer: bytes) -> None:
+    asking, _ = server.accept()
+    with asking, suppress(OSError):
+        asking.recv(65536)
+        asking.sendall(answer)
