@@ -39,6 +39,7 @@ STORED: dict[str, Any] = {
     "gpus_per_replica": 4,
     "model_size": "70B",
     "reuse_responses": False,
+    "wait_for_capacity": True,
     "env": {"NCCL_DEBUG": "INFO"},
     "callback_url": "https://example.com",
 }
