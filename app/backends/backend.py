@@ -76,14 +76,17 @@ class Loading:
     """How a model will be loaded, as far as a posted job tells."""
 
     args: Mapping[str, Any]
-    stored_dtype: str | None
-    """Of the model's files; None where they are not at hand."""
     batch_size: int | str
     max_batch_size: int | None = None
     facts: ModelFacts | None = None
     """What the model's files say; None where they are not at hand."""
     tensor_parallel_size: int = 1
     pipeline_parallel_size: int = 1
+
+    @property
+    def stored_dtype(self) -> str | None:
+        """Of the model's files; None where they are not at hand."""
+        return self.facts.dtype if self.facts else None
 
 
 Settle = Callable[[Loading], tuple[dict[str, Any], list[str]]]

@@ -8,10 +8,11 @@ import pytest
 
 from app.backends import BACKENDS
 from app.backends.backend import Loading
+from app.domain.model_facts import ModelFacts
 
 
 def notes(args: dict[str, Any], stored: str | None = None, batch_size: int | str = 4) -> list[str]:
-    return BACKENDS["hf"].settle(Loading(args, stored, batch_size))[1]
+    return BACKENDS["hf"].settle(Loading(args, batch_size, facts=ModelFacts(dtype=stored)))[1]
 
 
 @pytest.mark.parametrize(
@@ -40,10 +41,10 @@ def test_an_automatic_batch_size_is_told_of_where_it_shows() -> None:
 
 def test_the_softmax_is_named_and_what_was_posted_is_left_alone() -> None:
     posted = {"dtype": "float32"}
-    args, _ = BACKENDS["hf"].settle(Loading(posted, None, 4))
+    args, _ = BACKENDS["hf"].settle(Loading(posted, 4))
     assert args == {"dtype": "float32", "softmax_dtype": None}
     assert posted == {"dtype": "float32"}
 
 
 def test_a_backend_that_says_nothing_gets_what_was_posted() -> None:
-    assert BACKENDS["echo"].settle(Loading({"anything": 1}, "bfloat16", "auto")) == ({"anything": 1}, [])
+    assert BACKENDS["echo"].settle(Loading({"anything": 1}, "auto")) == ({"anything": 1}, [])

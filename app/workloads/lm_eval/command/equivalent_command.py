@@ -11,6 +11,9 @@ from app.arguments.syntax import MOST_LITERAL, parse_cli_pairs
 from app.backends.registry import argument_names
 from app.workloads.lm_eval.spec import LmEvalSpec
 
+_FLAGS_OF_THEIR_OWN = frozenset({"batch_size", "max_batch_size"})
+"""Arguments that lm-eval takes once: beside a flag of that name it ends with a TypeError."""
+
 
 def to_command(spec: LmEvalSpec) -> str:
     """One line for a shell. Replicas and GPUs per replica become what the backend calls them."""
@@ -43,7 +46,8 @@ def _program(spec: LmEvalSpec) -> list[str]:
 
 def _model_args(spec: LmEvalSpec) -> dict[str, Any]:
     """`model_args` with what the job says elsewhere: parallelism goes under the backend's names where it named none."""
-    args = {**spec.model_args} | ({"trust_remote_code": True} if spec.trust_remote_code else {})
+    args = {name: value for name, value in spec.model_args.items() if name not in _FLAGS_OF_THEIR_OWN}
+    args |= {"trust_remote_code": True} if spec.trust_remote_code else {}
     if args.get("gguf_file") and (folder := args.pop("subfolder", None)):  # lm-eval finds no tokenizer in one
         args["gguf_file"] = f"{folder}/{args['gguf_file']}"
     names = argument_names(spec.model)

@@ -71,7 +71,6 @@ class EngineReader:
         facts = self._facts(model, args) if self._leads_inside(model, args) else None
         loading = Loading(
             args,
-            facts.dtype if facts else None,
             reader.spec.batch_size,
             max_batch_size=reader.spec.max_batch_size,
             facts=facts,

@@ -112,3 +112,10 @@ def test_the_name_of_a_template_comes_back_as_it_was() -> None:
         spec = _SPEC | {"apply_chat_template": name}
         assert parse_command(to_command(spec), {}).fields == spec
         assert _lm_eval_reads(to_command(spec)).apply_chat_template == name
+
+
+def test_what_has_a_flag_of_its_own_is_said_once() -> None:
+    args = {"pretrained": "a/b", "max_batch_size": 8, "batch_size": 4}
+    spec = {"model": "vllm", "model_args": args, "tasks": ["x"], "batch_size": 4, "max_batch_size": 8}
+    words = "--model_args pretrained=a/b --tasks x --batch_size 4 --max_batch_size 8"
+    assert to_command(spec) == f"lm_eval run --model vllm {words}"
