@@ -205,6 +205,17 @@ def refusals(lm: Any, ours: Ours) -> dict[str, Any]:
     }
 
 
+def dropped(lm: Any, ours: Ours) -> dict[str, Any]:
+    """What vLLM's scheduler has in hand of long generations before and after they are dropped."""
+    scheduler = lm.model.llm_engine.engine_core.engine_core.scheduler
+    gone = ours.chunk(GENERATE, [[5, 6, 7]] * 20, {"until": [], "max_gen_toks": 400, "min_tokens": 400})
+    ours.engine.add(gone)
+    ours.engine.step(lambda: None)
+    before = scheduler.get_num_unfinished_requests()
+    ours.engine.drop([gone.id])
+    return {"before": before, "after": scheduler.get_num_unfinished_requests()}
+
+
 def unknown_setting(ours: Ours) -> str | None:
     try:
         ours.engine.add(ours.chunk(GENERATE, [[5, 6]], {"until": [], "num_beams": 2}))
@@ -278,6 +289,7 @@ def all_of(model: str, adapter: Path) -> dict[str, Any]:
         "thinking": lambda: by_arguments(lm, {**greedy, "max_gen_toks": 60}, think_end_token=" has"),
         "refusals": lambda: refusals(lm, ours),
         "adapter": lambda: adapted(lm, adapter),
+        "dropped": lambda: dropped(lm, ours),
     }
     return {name: case() for name, case in cases.items()} | {
         "window": ours.engine.window,

@@ -65,7 +65,7 @@ def test_a_sample_depends_on_its_seed_and_its_request_alone(both: Any) -> None:
     said = both["sampling"]
     assert said["cold"] == said["warm"]
     assert said["cold"] != said["other_seed"]
-    assert len(set(said["cold"])) > 3
+    assert len(set(said["cold"])) > 4, "there are four prompts"
 
 
 def test_what_cannot_be_answered_says_why_and_harms_nothing(both: Any) -> None:
@@ -76,6 +76,10 @@ def test_what_cannot_be_answered_says_why_and_harms_nothing(both: Any) -> None:
     assert "cannot be empty" in said["no context"]
     assert said["setting"] == "TypeError: Unexpected keyword argument 'num_beams'"
     assert both["refusals"]["good"] == both["refusals"]["alone"]
+
+
+def test_what_is_dropped_leaves_vllm(both: Any) -> None:
+    assert (both["dropped"]["before"], both["dropped"]["after"]) == (both["window"], 0)
 
 
 def test_an_adapters_log_likelihoods_are_lm_evals(both: Any) -> None:
