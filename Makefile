@@ -70,7 +70,7 @@ faults: setup ## break everything at random, N=50 times (SEED=1 for the same fau
 	@$(BIN)/python -m tests.faults --faults $(or $(N),50) $(if $(SEED),--seed $(SEED)) $(if $(ENGINES),--engines $(ENGINES))
 
 bench: backends ## measure evalq beside lm_eval (docs/performance.md)
-	@$(BIN)/python benchmarks/main_job.py
+	@$(BIN)/python -m benchmarks.main_job
 
 lock: setup ## pin the newest versions again, into requirements/
 	@test -x build/lock/bin/pip-compile || { $(PYTHON) -m venv build/lock && build/lock/bin/pip -q install pip-tools; }

@@ -1,6 +1,6 @@
 """evalq beside `lm_eval run`: interleaved runs of the same job, medians and ratios, as a Markdown table.
 
-    .venv/bin/python benchmarks/main_job.py [--rounds 3]
+    .venv/bin/python -m benchmarks.main_job [--rounds 3]
 
 Everything runs on CPU with one thread per engine: a tiny Llama for the comparison with lm_eval, SmolLM2-135M where
 computing has to outweigh everything else. Ratios are what counts; machines are noisy.
@@ -12,27 +12,21 @@ import argparse
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+from app.settings import Settings
+from benchmarks.service import QUIET, TASKS, run, service, timed
+from tests.e2e.stack import Stack
+from tests.tiny_models import hf_python, tiny_llama
 
-from app.settings import Settings  # noqa: E402
-from tests.e2e.stack import Stack  # noqa: E402
-from tests.servers import running_postgres, running_valkey  # noqa: E402
-from tests.tiny_models import hf_python, tiny_llama  # noqa: E402
-
-TASKS = ROOT / "benchmarks" / "tasks"
 BATCH_SIZE = 8
 CHOICES = 4
-QUIET = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+IDLE_SECONDS = 8
+"""Longer than the largest job prepares: its replica stays warm."""
 
 
 @dataclass(frozen=True)
@@ -48,35 +42,6 @@ class Pair:
         """Medians and the ratio of the medians."""
         ours, theirs = statistics.median(self.ours), statistics.median(self.theirs)
         return f"| {self.name} | {ours:.2f} s | {theirs:.2f} s | {ours / theirs:.3f} | {self.goal} |"
-
-
-@contextmanager
-def service() -> Iterator[Stack]:
-    """The whole service with two CPU slots, on servers of its own."""
-    cache = Settings().cache_dir
-    with (
-        tempfile.TemporaryDirectory(prefix="evalq-bench-") as name,
-        running_postgres(Path(name) / "pg") as postgres,
-        running_valkey(Path(name) / "valkey") as redis_url,
-        postgres.database() as database_url,
-    ):
-        env = QUIET | {
-            "EVALQ_DATABASE_URL": database_url,
-            "EVALQ_REDIS_URL": redis_url,
-            "EVALQ_DATA_DIR": f"{name}/data",
-            "EVALQ_TASK_PATHS": str(TASKS),
-            "EVALQ_MODEL_PATHS": str(cache / "models"),
-            "EVALQ_IDLE_SECONDS": "8",  # longer than the largest job prepares: its replica stays warm
-        }
-        with Stack(env, Path(name)) as stack:
-            yield stack
-
-
-def timed(work: Callable[[], object]) -> float:
-    """Seconds of wall time."""
-    begun = time.monotonic()
-    work()
-    return time.monotonic() - begun
 
 
 def lm_eval(model: Path, requests: int) -> None:
@@ -105,15 +70,6 @@ def lm_eval(model: Path, requests: int) -> None:
             *("--log_samples", "--output_path", output),
         ]
         subprocess.run(command, env=os.environ | QUIET, capture_output=True, check=True)
-
-
-def run(stack: Stack, job: dict[str, Any]) -> None:
-    """Post a job and follow its stream to the end: asking again and again would cost what is measured."""
-    job_id = stack.submit(job)
-    with stack.http.stream("GET", f"/jobs/{job_id}/events", timeout=None) as stream:
-        for _ in stream.iter_lines():
-            pass
-    assert stack.job(job_id)["status"] == "succeeded", stack.job(job_id)
 
 
 def body(model: Path, requests: int, **fields: Any) -> dict[str, Any]:
@@ -190,7 +146,7 @@ def main() -> None:
     cache = Settings().cache_dir
     tiny, smollm2 = tiny_llama(cache), cache / "models" / "smollm2-135m-instruct"
     print("| what | evalq | beside it | ratio | goal |\n|---|---|---|---|---|", flush=True)
-    with service() as stack:
+    with service(EVALQ_IDLE_SECONDS=str(IDLE_SECONDS)) as stack:
         for pair in against_lm_eval(stack, tiny, 1500, rounds, ("at most 0.6", "at most 0.25")):
             print(pair.row(), flush=True)
         print(identical(stack, tiny, 1500, rounds).row(), flush=True)

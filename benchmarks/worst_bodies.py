@@ -1,6 +1,6 @@
 """How long `/healthz` takes while 40 of the worst bodies are in the house, as a row of Markdown.
 
-    .venv/bin/python benchmarks/worst_bodies.py [--seconds 30]
+    .venv/bin/python -m benchmarks.worst_bodies [--seconds 30]
 
 The service runs as `evalq api` does; the bodies come from a process of their own, 40 at a time without a pause.
 """
@@ -13,7 +13,6 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -26,12 +25,11 @@ from pathlib import Path
 
 import httpx
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+from app.single_host.ports import free_port
+from benchmarks.service import servers
+from tests.waiting import until
 
-from app.single_host.ports import free_port  # noqa: E402
-from tests.servers import running_postgres, running_valkey  # noqa: E402
-from tests.waiting import until  # noqa: E402
+ROOT = Path(__file__).parents[1]
 
 IN_HOUSE = 40
 PARTS = 90_000
@@ -100,20 +98,10 @@ def healthz(url: str, seconds: float) -> list[float]:
 @contextmanager
 def service() -> Iterator[str]:
     """The API alone, on servers of its own."""
-    with (
-        tempfile.TemporaryDirectory(prefix="evalq-bench-") as name,
-        running_postgres(Path(name) / "pg") as postgres,
-        running_valkey(Path(name) / "valkey") as redis_url,
-        postgres.database() as database_url,
-    ):
-        env = {
-            "EVALQ_DATABASE_URL": database_url,
-            "EVALQ_REDIS_URL": redis_url,
-            "EVALQ_DATA_DIR": f"{name}/data",
-        }
+    with servers() as (folder, env):
         port = free_port()
         command = [sys.executable, "-m", "app.cli", "api", "--port", str(port)]
-        with (Path(name) / "api.log").open("wb") as log:
+        with (folder / "api.log").open("wb") as log:
             process = subprocess.Popen(command, env=os.environ | env, stdout=log, stderr=log, cwd=ROOT)
         try:
             until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), seconds=60)
