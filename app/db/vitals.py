@@ -139,7 +139,7 @@ class VitalsRepository:
         ]
 
     def jobs(self, status: JobStatus, most: int) -> list[JobVitals]:
-        """Jobs of a status, oldest first."""
+        """Jobs of a status, oldest first; not those that wait for what the cluster lacks: nothing is wrong there."""
         query = (
             select(
                 JobRow,
@@ -148,7 +148,7 @@ class VitalsRepository:
                 _since(func.coalesce(JobRow.progress_at, JobRow.created_at)),
                 _since(JobRow.cancel_requested_at),
             )
-            .where(JobRow.status == status)
+            .where(JobRow.status == status, JobRow.waits_for.is_(None))
             .order_by(JobRow.created_at)
             .limit(most)
         )

@@ -86,9 +86,8 @@ def test_what_fits_another_group_only_says_which(cluster: Cluster) -> None:
 
 def test_an_engine_is_loaded_on_the_kind_that_holds_it(cluster: Cluster) -> None:
     two_kinds(cluster)
-    for group in ("l4", "a100"):
-        for number in range(4):
-            cluster.world.mark(f"GPU-{group}-{number}")
+    for device in ("l4-0", "a100-0", "a100-1"):  # the fuller group is filled first, where it does
+        cluster.world.mark(f"GPU-{device}")
     held = cluster.world.coordination.claim(UUID(cluster.post(**on_vllm(LLAMA_13B))["id"]), "coordinator")
     assert held
     lease, _ = held

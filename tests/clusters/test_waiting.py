@@ -9,7 +9,8 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from app.domain.job import Job
+from app.db.vitals import VitalsRepository
+from app.domain.job import Job, JobStatus
 from app.domain.measures import LoadMeasure, Measured, Placed
 from app.errors import DatabaseUnreachableError
 from app.services.waiting import Again
@@ -138,6 +139,15 @@ def test_a_job_that_is_tried_again_waits_again(cluster: Cluster) -> None:
     cluster.api.post(f"/v1/jobs/{waits}/cancel")
     assert cluster.api.delete(f"/v1/jobs/{waits}").status_code == 204
     assert cluster.look() == 0
+
+
+def test_the_doctor_finds_nothing_wrong_with_it(cluster: Cluster) -> None:
+    cluster.joins("a", "hf")
+    cluster.waits(group="big")
+    runs = cluster.post(**ON_HF)["id"]
+    with cluster.world.sessions.begin() as session:
+        queued = VitalsRepository(session).jobs(JobStatus.QUEUED, 10)
+    assert [str(job.id) for job in queued] == [runs]
 
 
 def test_its_deadline_holds(cluster: Cluster) -> None:

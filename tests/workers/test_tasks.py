@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Event
+from unittest.mock import Mock
 
+import pytest
 from sqlalchemy import text
 
 from app.db.session import make_sessions
 from app.domain.lease import Order
 from app.settings import Settings
+from tests.waiting import until
+from tests.workloads.lm_eval.reading.desk import Desk
+from tests.workloads.lm_eval.reading.test_groups import group
 from tests.world import World, make_world
-from workers.tasks import with_connections_enough
+from workers.coordinator import waiting
+from workers.tasks import CoordinatorRole, with_connections_enough
 
 JOBS = 4
 
@@ -38,3 +45,21 @@ def test_every_job_of_a_coordinator_is_renewed_while_all_of_them_write(
         done.set()
         assert [writer.result() for writer in writers] == [None] * JOBS
     sessions.close()
+
+
+def test_a_coordinator_lets_jobs_in_whose_capacity_has_come(
+    world: World, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "LOOK_SECONDS", 0.01)
+    desk = Desk(tmp_path, [group("a", "hf")])
+    job, _ = world.jobs.submit(desk.submit(group="big", wait_for_capacity=True), "alice")
+    roots = {"model_paths": desk.settings.model_paths, "task_paths": desk.settings.task_paths}
+    role = CoordinatorRole(settings.model_copy(update=roots), world.sessions)
+    monkeypatch.setattr(role, "_coordinator", Mock())  # its fork server is another test's
+    role.begin()
+    try:
+        world.devices(1, "big")
+        until(lambda: world.jobs.view(job.id).job.waits_for is None)
+    finally:
+        role.wind_down()
+    assert world.coordination.claim(job.id, "coordinator")
