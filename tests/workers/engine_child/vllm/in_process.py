@@ -142,14 +142,17 @@ def rolling(lm: Any, ours: Ours) -> dict[str, Any]:
     return {"lm_eval": theirs, "evalq": sums}
 
 
-def generating(lm: Any, ours: Ours, gen_kwargs: Mapping[str, Any], count: int = 12) -> dict[str, Any]:
+def generating(
+    lm: Any, ours: Ours, gen_kwargs: Mapping[str, Any], said: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """`said` is what evalq is told, where that is something else."""
     rng = random.Random(3)
     texts = [
-        f"{text(rng, rng.choice([1, 4, 50, 110]))} Question: What is 1 + {i}?\nAnswer:" for i in range(count)
+        f"{text(rng, rng.choice([1, 4, 50, 110]))} Question: What is 1 + {i}?\nAnswer:" for i in range(12)
     ]
     asked = [(each, dict(gen_kwargs)) for each in texts]
     theirs = lm.generate_until(instances("generate_until", asked), disable_tqdm=True)
-    chunk = ours.chunk(GENERATE, encoded(lm, texts), gen_kwargs)
+    chunk = ours.chunk(GENERATE, encoded(lm, texts), gen_kwargs if said is None else said)
     return {"lm_eval": theirs, "evalq": ours.answers(chunk)}
 
 
@@ -279,6 +282,7 @@ def all_of(model: str, adapter: Path) -> dict[str, Any]:
         "scoring": lambda: scoring(lm, ours),
         "rolling": lambda: rolling(lm, ours),
         "line": lambda: generating(lm, ours, greedy),
+        "silence": lambda: generating(lm, ours, greedy, {"until": ["\n"], "max_gen_toks": 12}),
         "words": lambda: generating(
             lm, ours, {**greedy, "until": ["Question", " 1", "\n\n"], "max_gen_toks": 40}
         ),

@@ -51,7 +51,9 @@ def test_rolling_windows_sum_to_lm_evals(both: Any) -> None:
     assert both["rolling"]["evalq"] == both["rolling"]["lm_eval"]
 
 
-@pytest.mark.parametrize("case", ["line", "words", "no stop", "repetition", "right", "middle", "thinking"])
+@pytest.mark.parametrize(
+    "case", ["line", "silence", "words", "no stop", "repetition", "right", "middle", "thinking"]
+)
 def test_greedy_texts_are_lm_evals(both: Any, case: str) -> None:
     assert both[case]["evalq"] == both[case]["lm_eval"]
     assert len(set(both[case]["evalq"])) > 2
