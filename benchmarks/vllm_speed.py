@@ -39,7 +39,6 @@ def lm_eval_loaded(model: Path, documents: int) -> Iterator[Callable[[], float]]
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
         text=True,
     ) as process:
         assert process.stdin
