@@ -25,6 +25,9 @@ def load_workers() -> None:
     spec.loader.exec_module(sys.modules["workers"])
 
 
+if __name__ == "__mp_main__":  # in a process that a backend spawned from this one, such as a rank of vLLM's
+    load_workers()
+
 if __name__ == "__main__":
     if not sys.flags.safe_path:
         del sys.path[0]  # this file's own folder
