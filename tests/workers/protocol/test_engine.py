@@ -46,9 +46,9 @@ TOLD: tuple[ToEngine, ...] = (
     Drop((ID, UUID(int=8))),
 )
 HEARD: tuple[FromEngine, ...] = (
-    Loaded(1.5, {"versions": {"torch": "2"}, "max_length": 512}, 128),
+    Loaded(1.5, {"versions": {"torch": "2"}, "max_length": 512}, 128, {"weights_bytes": 13e9}),
     LoadFailed(ERROR),
-    Answered(ID, (pack_response([-1.5, True]), pack_response("text")), 0.5, 9, 1, 77),
+    Answered(ID, (pack_response([-1.5, True]), pack_response("text")), 0.5, 9, 1, 77, 15e9),
     ChunkFailed(ID, ERROR, fatal=True, log_end=77),
     Progressed(((ID, 3), (UUID(int=8), 0)), 40),
     Warned(ID, "gpu_out_of_memory", "batch size 8 -> 4"),
@@ -61,6 +61,12 @@ HEARD: tuple[FromEngine, ...] = (
 )
 def test_every_message_comes_out_as_it_went_in(kinds: Messages[object], message: object) -> None:
     assert kinds.opened(msgpack.unpackb(msgpack.packb(packed(message)))) == message
+
+
+def test_an_engine_of_a_version_that_measured_nothing_is_heard() -> None:
+    carried = packed(Loaded(1.5, {}, 0, {"weights_bytes": 1.0}))
+    del carried["measured"]
+    assert FROM_ENGINE.opened(carried) == Loaded(1.5, {}, 0)
 
 
 def test_half_a_surrogate_pair_in_a_text_can_be_stored() -> None:
