@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from app.domain.job import Phase
-from tests.clusters.conftest import Cluster
+from tests.clusters.conftest import JOB, Cluster
 from tests.gpus.machine import gpu, mig
 from tests.world import FINGERPRINT, chunk
 
@@ -127,3 +127,34 @@ def test_a_dying_card_is_not_planned_with(cluster: Cluster) -> None:
     cluster.joins("d", "vllm", gpus=4)
     cluster.world.groups.resume("d")
     assert cluster.look() == 1
+
+
+LARGE = {"pretrained": "meta-llama/Llama-2-70b-hf"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "lacking"),
+    [
+        ({}, 202, []),
+        ({"wait_for_capacity": "yes"}, 422, [False]),
+        ({"wait_for_capacity": 1}, 422, [False]),
+        ({"gpus_per_replica": 8}, 422, [True]),
+        ({"gpus_per_replica": 8, "wait_for_capacity": True}, 202, [True]),
+        ({"gpus_per_replica": 1025, "wait_for_capacity": True}, 422, [False]),
+        ({"group": "big", "tasks": [], "wait_for_capacity": True}, 422, [False, True]),
+        ({"model": "nope", "wait_for_capacity": True}, 422, [False]),
+        ({"model_args": LARGE | {"tensor_parallel_size": 3}, "wait_for_capacity": True}, 422, [True, False]),
+        ({"model_args": {"pretrained": "me/x"}, "model_size": "99T", "wait_for_capacity": True}, 202, [True]),
+        ({"model_args": {}, "group": "big", "wait_for_capacity": True}, 422, [True, False]),
+    ],
+)
+def test_a_dry_run_says_what_becomes_of_the_job(
+    cluster: Cluster, fields: dict[str, Any], status: int, lacking: list[bool]
+) -> None:
+    cluster.joins("a", "vllm", gpus=2)
+    dry = cluster.plan(**fields)
+    real = cluster.api.post("/v1/jobs", json=JOB | fields)
+    assert (real.status_code, dry["valid"]) == (status, status == 202)
+    assert sorted(fault["lacking"] for fault in dry["errors"]) == sorted(lacking)
+    if status == 422:
+        assert (real.json()["errors"], real.json().get("plan")) == (dry["errors"], dry["plan"])
