@@ -143,7 +143,7 @@ def test_prune_removes_what_was_asked_for_and_says_what(
     assert logs.stdout == "0 log pieces removed\n1 log files removed\n"
     assert not log.exists()
     everything = evalq("prune", "--older-than", "0d").stdout
-    assert everything.startswith("2 jobs removed\n0 ended replicas removed\n0 responses removed\n")
+    assert everything.startswith("2 jobs removed\n0 ended replicas removed\n0 measures of engines removed\n")
     assert world.jobs.page(JobFilter(), 10, None) == []
 
 
