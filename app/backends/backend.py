@@ -101,6 +101,10 @@ def _nothing_against(_: Loading) -> Iterator[Wrong]:
     yield from ()
 
 
+def _lacks_none(_: Mapping[str, Any], __: ModelFacts) -> bool:
+    return False
+
+
 def _always(_: Settings) -> bool:
     return True
 
@@ -141,8 +145,10 @@ class Backend:
     settle: Settle = _as_given
     files: Callable[[Loading], Iterator[Wrong]] = _nothing_against
     """What the files of a model in a local folder say against loading it so."""
-    loads: Callable[[Mapping[str, Any], ModelFacts], bool] | None = None
-    """Whether it has the model's architecture, under such arguments; None: nobody knows."""
+    architectures: frozenset[str] = frozenset()
+    """Those that it is known to load."""
+    lacks: Callable[[Mapping[str, Any], ModelFacts], bool] = _lacks_none
+    """Whether it is known to have no such architecture as the model's, under such arguments."""
     model_files: bool = True
     """Whether it loads the model's own files, so that what they say is judged before it does."""
     gguf: GgufFiles | None = None

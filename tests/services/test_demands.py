@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
-from app.db.capacity import WaitingWork
+import pytest
+
+from app.db.capacity import WaitingWork, to_device
+from app.db.tables import DeviceRow
 from app.domain.engine_spec import EngineSpec
 from app.domain.ids import uuid7
 from app.domain.plan import Plan, PlannedMemory, least_bytes
@@ -40,3 +44,12 @@ def test_a_plan_that_says_nothing_of_it_asks_nothing() -> None:
 def test_an_engine_that_was_spread_otherwise_since_is_asked_no_more_of() -> None:
     wider = replace(WORK, engine=replace(WORK.engine, gpus=2))
     assert demands([wider])[0].least_bytes is None
+
+
+@pytest.mark.parametrize(("traits", "island"), [({"island": 1}, 1), ({}, None), (None, None)])
+def test_a_device_is_placed_by_the_island_that_its_worker_reports(
+    traits: dict[str, Any] | None, island: int | None
+) -> None:
+    """Workers of earlier versions tell none."""
+    row = DeviceRow(id="a", index=0, name="GPU", state="free", traits=traits)
+    assert to_device(row).island == island

@@ -1,8 +1,5 @@
 """The hf backend: models as transformers loads them, asked as lm-eval's HFLM asks them."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from app.backends.backend import Backend, Batching, Shapes
 from app.backends.hf.architectures import ARCHITECTURES
 from app.backends.hf.arguments import ARGUMENTS
@@ -12,12 +9,7 @@ from app.backends.remedies import wider
 from app.backends.signatures import HOST_SIGNATURES, HUB_SIGNATURES, TORCH_SIGNATURES, FailureTexts
 from app.domain.engine_spec import EngineSpec
 from app.domain.failure import Failure, FailureCode
-from app.domain.model_facts import ModelFacts
 from app.domain.remedy import Circumstances, Remedy
-
-
-def _loads(_: Mapping[str, Any], facts: ModelFacts) -> bool:
-    return facts.model_class in ARCHITECTURES
 
 
 def remedy(engine: EngineSpec, failure: Failure, now: Circumstances) -> Remedy | None:
@@ -36,7 +28,7 @@ BACKEND = Backend(
     parallelism=PARALLELISM,
     memory=MEMORY,
     settle=settle,
-    loads=_loads,
+    architectures=ARCHITECTURES,
     gguf=GGUF,
     shapes=Shapes.HFLM,
     batching=Batching(whole=True, grouped="logits_cache"),

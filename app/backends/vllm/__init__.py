@@ -3,8 +3,9 @@
 from app.backends.backend import NEUTRAL, Backend, Shapes
 from app.backends.memory_names import MemoryNames
 from app.backends.remedies import Limit, server_remedies
+from app.backends.vllm.architectures import ARCHITECTURES
 from app.backends.vllm.arguments import arguments
-from app.backends.vllm.files import file_faults, loads
+from app.backends.vllm.files import file_faults, lacks
 from app.backends.vllm.loading import PARALLELISM, settle
 from app.backends.vllm.texts import TEXTS
 from app.domain.ways_out import Levers
@@ -69,7 +70,8 @@ BACKEND = Backend(
     memory=MEMORY,
     settle=settle,
     files=file_faults,
-    loads=loads,
+    architectures=ARCHITECTURES,
+    lacks=lacks,
     shapes=Shapes.VLLM,
     texts=TEXTS,
     remedy=server_remedies(LIMITS),

@@ -56,15 +56,15 @@ def _weight_faults(args: Mapping[str, Any], folder: Path) -> Iterator[Wrong]:
         yield Wrong("pretrained", f"{error}; vLLM reads every *.safetensors of the folder")
 
 
-def loads(args: Mapping[str, Any], facts: ModelFacts) -> bool:
-    """Whether it has the model's architecture; one of its own code, or of another implementation, may be any."""
+def lacks(args: Mapping[str, Any], facts: ModelFacts) -> bool:
+    """Whether it has no such architecture; one of its own code, or of another implementation, may be any."""
     own = facts.own_code or args.get("model_impl") not in (None, "auto", "vllm")
     overridden = isinstance(args.get("hf_overrides"), dict)
-    return not facts.model_class or facts.model_class in ARCHITECTURES or own or overridden
+    return not (not facts.model_class or facts.model_class in ARCHITECTURES or own or overridden)
 
 
 def _architecture_faults(args: Mapping[str, Any], facts: ModelFacts) -> Iterator[Wrong]:
-    if not loads(args, facts):
+    if lacks(args, facts):
         named = f"is of architecture {facts.model_class!r}"
         yield Wrong("pretrained", f"{named}, which this version of vLLM does not load")
 

@@ -31,7 +31,9 @@ class Flag:
     says: str = ""
 
 
-_EXPORT = "results are not exported by the job; lm-eval's own files can be downloaded and sent afterwards"
+_EXPORT = (
+    "left out: results are not exported by the job; lm-eval's own files can be downloaded and sent afterwards"
+)
 _NO_CACHE = "not needed: answers are stored by content and reused (reuse_responses)"
 
 FLAGS: tuple[Flag, ...] = (

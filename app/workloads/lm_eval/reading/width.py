@@ -86,9 +86,9 @@ class WidthReader:
 
     def _by_others(self, args: Mapping[str, Any], facts: ModelFacts | None) -> Iterator[WayOut]:
         """The backends that have the model's architecture, where this one has not."""
-        if facts is None or self._backend.loads is None or self._backend.loads(args, facts):
+        if facts is None or not self._backend.lacks(args, facts):
             return
-        for other in (each for each in BACKENDS.values() if each.loads and each.loads({}, facts)):
+        for other in (each for each in BACKENDS.values() if facts.model_class in each.architectures):
             names, terms = other.parallelism, terms_of(other.memory, {}, self._reader.spec.batch_size)
             need = Need(terms, by_layers=names.switch is not None, stages=bool(names.pipeline))
             answer = plan(need, facts, self._rooms)

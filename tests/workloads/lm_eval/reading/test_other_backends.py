@@ -51,3 +51,9 @@ def test_there_is_none_where_vllm_loads_it_or_nobody_does(
     tmp_path: Path, architecture: str, args: dict[str, Any]
 ) -> None:
     assert plan_of(tmp_path, architecture, **args).ways_out == ()
+
+
+def test_what_nobody_said_of_is_no_reason_for_another_backend(tmp_path: Path) -> None:
+    at = Desk(tmp_path, (group("a", "hf", "vllm", gib=79.2),))
+    for model in ("hf", "vllm"):
+        assert at.submit(model=model, model_args={"pretrained": "gpt2"}).plan.ways_out == ()

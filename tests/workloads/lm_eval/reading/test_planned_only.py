@@ -9,6 +9,7 @@ import pytest
 
 from app.domain.plan import Plan
 from app.errors import InvalidJobError
+from app.workloads.lm_eval.reading.read import read
 from tests.workloads.lm_eval.reading.desk import Desk
 from tests.workloads.lm_eval.reading.test_groups import LLAMA_70B, group
 
@@ -106,3 +107,14 @@ def test_megatron_has_no_stages(tmp_path: Path) -> None:
 )
 def test_what_evalq_does_not_plan_is_refused_in_words(tmp_path: Path, model: str, says: str) -> None:
     assert Desk(tmp_path, (H100,)).faults(model=model)["model"].endswith(says)
+
+
+def test_it_is_lacking_and_waits_only_where_the_job_says_so(tmp_path: Path) -> None:
+    """Not for a worker that may register yet, since none can have it."""
+    taken = Desk(tmp_path, (H100,))
+    wish: dict[str, Any] = {"model": "sglang", "model_args": LLAMA_70B, "tasks": ["ours"]}
+    with pytest.raises(InvalidJobError) as refusal:
+        read(wish, (), taken.settings, settled=False)
+    assert refusal.value.lacking
+    waiting = read(wish | {"wait_for_capacity": True}, taken.groups, taken.settings)
+    assert waiting.waits_for == "backend sglang (evalq has no engine for sglang yet)"
