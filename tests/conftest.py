@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from app.db.session import Sessions, make_sessions
@@ -29,7 +30,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Hold `--quick` to its word."""
+    """Hold `--quick` to its word; how long an example takes says something of the machine alone."""
+    hypothesis.settings.register_profile("evalq", deadline=None)
+    hypothesis.settings.load_profile("evalq")
     if config.getoption("quick"):
         sys.addaudithook(refuse_servers)
 

@@ -71,7 +71,6 @@ def test_answers_are_as_documented(document: BaseSchema) -> None:
 
         @settings(
             max_examples=EXAMPLES_OF_JOBS if operation.path == "/v1/jobs" else EXAMPLES,
-            deadline=None,
             derandomize=True,
             database=None,
             phases=[Phase.explicit, Phase.generate],

@@ -93,7 +93,7 @@ def test_a_file_that_is_not_there_is_said_with_those_that_are(file: Path) -> Non
     put=st.binary(min_size=1, max_size=12),
     keep=st.booleans(),
 )
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_bytes_of_any_kind_are_read_or_refused(file: Path, at: int, put: bytes, keep: bool) -> None:
     file.write_bytes(WHOLE[:at] + put + (WHOLE[at + len(put) :] if keep else b""))
     facts = inspect_gguf(file)

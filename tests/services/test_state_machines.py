@@ -33,7 +33,6 @@ from tests.world import ENGINE, FINGERPRINT, World
 BOUNDED = settings(
     max_examples=12,
     stateful_step_count=20,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
     print_blob=True,
 )

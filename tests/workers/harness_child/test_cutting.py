@@ -83,7 +83,7 @@ def batches_of_chunks(
 
 
 @given(pair_lists, sizes, st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_loglikelihood_chunks_hold_the_batches_of_the_whole_list(raw: Any, size: int, grouped: bool) -> None:
     requests = [(number, context, continuation) for number, (context, continuation) in enumerate(raw)]
     cuts = cut_loglikelihoods(as_pairs(raw), size, grouped=grouped)
@@ -95,7 +95,7 @@ def test_loglikelihood_chunks_hold_the_batches_of_the_whole_list(raw: Any, size:
 
 
 @given(prompt_lists, sizes)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_generation_chunks_hold_the_batches_of_the_whole_list(raw: Any, size: int) -> None:
     requests = [(text, {"temperature": heat, "until": ["x"]}, n) for n, (text, heat) in enumerate(raw)]
     prompts = [Prompt(text, len(text), kwargs, len(text) + 1) for text, kwargs, _ in requests]
@@ -108,7 +108,6 @@ def test_generation_chunks_hold_the_batches_of_the_whole_list(raw: Any, size: in
 
 
 @given(pair_lists, sizes)
-@settings(deadline=None)
 def test_windows_stay_in_order_and_are_cut_at_whole_batches(raw: Any, size: int) -> None:
     cuts = cut_windows(as_pairs(raw), size)
 
@@ -117,7 +116,6 @@ def test_windows_stay_in_order_and_are_cut_at_whole_batches(raw: Any, size: int)
 
 
 @given(pair_lists, sizes, st.data())
-@settings(deadline=None)
 def test_what_is_missing_is_cut_once_and_whole_chunks_are_kept(
     raw: Any, size: int, data: st.DataObject
 ) -> None:

@@ -42,7 +42,7 @@ def folder(request: pytest.FixtureRequest) -> Path:
 @pytest.mark.parametrize("add_bos_token", [None, True, False])
 @pytest.mark.parametrize("backend", ["causal", "seq2seq"])
 @given(pairs=st.lists(st.tuples(texts, texts.filter(bool)), min_size=1, max_size=20))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_pairs_are_encoded_as_lm_eval_encodes_them(
     folder: Path, add_bos_token: bool | None, backend: str, pairs: list[tuple[str, str]]
 ) -> None:
