@@ -11,7 +11,9 @@ from pathlib import Path
 
 from tests.gpu.stand_in import ROOT, prepare
 
-NAMES = ("inventory", "parity", "memory", "kills", "offload", "speed")
+OF_HF = ("inventory", "parity", "memory", "kills", "offload", "speed")
+OF_VLLM = ("vllm-starts", "vllm-parity", "vllm-ladder", "vllm-kills", "vllm-speed")
+NAMES = (*OF_HF, *OF_VLLM)
 """Known before anything is installed."""
 
 
@@ -27,12 +29,19 @@ def main() -> int:
     parser.add_argument(
         "--wheels", type=Path, help="folder of wheels that this Python lacks; no index is asked"
     )
+    parser.add_argument(
+        "--vllm", type=Path, help="beside --wheels: a folder with vllm itself and with its wheels in w"
+    )
     args = parser.parse_args()
     args.only = [name for name in args.only.split(",") if name]
     if unknown := sorted(set(args.only) - set(NAMES)):
         parser.error(f"there is no check {', '.join(unknown)}; there are {', '.join(NAMES)}")
     if args.wheels and not any(args.wheels.glob("*.whl")):
         parser.error(f"there are no wheels in {args.wheels}")
+    if args.vllm and not (args.wheels and (args.vllm / "vllm").is_dir()):
+        parser.error(f"--vllm goes with --wheels, and there has to be a folder vllm in {args.vllm}")
+    if args.wheels and not args.vllm and set(args.only) & set(OF_VLLM):
+        parser.error("checks of vLLM without a package index need --vllm")
     if args.wheels:
         return _with_wheels(args)
     from tests.gpu.run import run
@@ -45,7 +54,8 @@ def _with_wheels(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="evalq-gpu-", ignore_cleanup_errors=True) as name:
         room = Path(name)
         room.chmod(0o755)  # Postgres runs as another account where we are root
-        python = prepare(args.wheels.resolve(), room, room / "cache")
+        vllm = args.vllm and args.vllm.resolve()
+        python = prepare(args.wheels.resolve(), room, room / "cache", vllm)
         command = [
             str(python),
             "-m",
@@ -53,7 +63,7 @@ def _with_wheels(args: argparse.Namespace) -> int:
             "--out",
             str(args.out.resolve()),
             "--only",
-            ",".join(args.only),
+            ",".join(args.only or (NAMES if args.vllm else OF_HF)),
         ]
         command += ["--logs", str(args.logs.resolve())] if args.logs else []
         command += ["--cpu"] if args.cpu else []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import tempfile
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from app.gpus.nvml import Gpu
+from tests.gpu.engines import HF, Tested
 from tests.gpu.service import Service
 from tests.gpu.watch import Watch
 from tests.reference import Reference, written
@@ -22,9 +22,6 @@ from tests.tiny_models import tiny_llama
 HERE = Path(__file__).parent
 TASKS = HERE / "tasks"
 ALL_TASKS = ("gpu_choice", "gpu_generate", "gpu_rolling")
-EXACT = {"NVIDIA_TF32_OVERRIDE": "0"}
-"""Float32 means float32 on the GPU, on both sides."""
-
 Figures = dict[str, Any]
 
 
@@ -34,7 +31,6 @@ class Scale:
 
     model: Mapping[str, int]
     """Of LlamaConfig."""
-    dtypes: Sequence[str]
     parity_documents: int
     victims: Sequence[str]
     """Of SIGKILLs."""
@@ -56,7 +52,6 @@ ON_GPU = Scale(
         "head_dim": 64,
         "max_position_embeddings": 1024,
     },
-    dtypes=("float32", "bfloat16"),
     parity_documents=48,
     victims=("engine", "shim", "worker"),
     kill_documents=200,
@@ -70,11 +65,10 @@ ON_CPU = Scale(
         "hidden_size": 64,
         "intermediate_size": 128,
         "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
+        "num_attention_heads": 2,  # of a width that vLLM takes on a CPU
+        "num_key_value_heads": 1,
         "max_position_embeddings": 1024,
     },
-    dtypes=("float32",),  # the end-to-end tests compare bfloat16, and kill engines
     parity_documents=4,
     victims=("shim", "worker"),
     kill_documents=80,
@@ -89,41 +83,58 @@ class Bench:
     """One machine under test."""
 
     service: Service
-    python: Path
-    """The hf backend's."""
+    engines: Mapping[str, Tested]
+    """By what a job says."""
     model: Path
     scale: Scale
     folder: Path
     gpu: Gpu | None
 
-    def body(self, documents: int, tasks: Sequence[str] = ("gpu_choice",), **fields: Any) -> dict[str, Any]:
-        """A job as it is posted: bfloat16, an integer batch size, nothing taken from the store."""
-        args = {"pretrained": str(self.model), "dtype": "bfloat16"} | fields.pop("model_args", {})
+    @property
+    def python(self) -> Path:
+        """The hf backend's."""
+        return self.engines[HF].python
+
+    def body(
+        self, documents: int, tasks: Sequence[str] = ("gpu_choice",), model: str = HF, **fields: Any
+    ) -> dict[str, Any]:
+        """A job as it is posted: in the type that a GPU has, nothing taken from the store."""
+        engine = self.engines[model]
+        args = {"pretrained": str(self.model), "dtype": self.dtype(model), **engine.args}
+        sized = {"batch_size": self.scale.batch_size} if model == HF else {}
         return {
-            "model": "hf",
-            "model_args": args,
+            "model": model,
+            "model_args": args | fields.pop("model_args", {}),
             "tasks": list(tasks),
             "limit": documents,
-            "batch_size": self.scale.batch_size,
+            **sized,
             "reuse_responses": False,
         } | fields
 
+    def dtype(self, model: str) -> str:
+        """What its jobs are computed in where the check says nothing else."""
+        return "bfloat16" if "bfloat16" in self.engines[model].dtypes or model == HF else "float32"
+
     def lm_eval(
-        self, documents: int, tasks: Sequence[str] = ("gpu_choice",), dtype: str = "bfloat16"
+        self,
+        documents: int,
+        tasks: Sequence[str] = ("gpu_choice",),
+        dtype: str = "bfloat16",
+        model: str = HF,
     ) -> tuple[Reference, float]:
         """The same job as `lm_eval run` does it, on the same device, and its seconds from nothing."""
-        quiet = os.environ | EXACT | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+        engine = self.engines[model]
+        args = {"pretrained": self.model, "dtype": dtype, **engine.args}
         with tempfile.TemporaryDirectory(prefix="lm-eval-") as output:
-            command = [
-                *(str(self.python), "-m", "lm_eval", "run", "--model", "hf"),
-                *("--device", "cuda:0" if self.gpu else "cpu", "--tasks", ",".join(tasks)),
-                *("--model_args", f"pretrained={self.model},dtype={dtype}"),
-                *("--include_path", str(TASKS), "--batch_size", str(self.scale.batch_size)),
-                *("--limit", str(documents), "--log_samples", "--output_path", output),
+            words = [
+                *("run", "--model", model, "--device", "cuda:0" if self.gpu else "cpu"),
+                *("--tasks", ",".join(tasks), "--include_path", str(TASKS), "--limit", str(documents)),
+                *("--model_args", ",".join(f"{name}={value}" for name, value in args.items())),
+                *("--batch_size", str(self.scale.batch_size) if model == HF else "auto"),
+                *("--log_samples", "--output_path", output),
             ]
             begun = time.monotonic()
-            done = subprocess.run(command, env=quiet, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stderr[-4000:]
+            engine.lm_eval(words)
             return written(Path(output)), time.monotonic() - begun
 
     def watch(self) -> Watch:

@@ -14,16 +14,18 @@ from typing import Any
 
 import httpx
 
-from app.backends import install, python_of
 from app.gpus.nvml import Gpu, discover, driver_versions
 from app.settings import Settings
-from tests.gpu.bench import EXACT, ON_CPU, ON_GPU, TASKS, Bench, Figures, make_model
+from tests.gpu.bench import ON_CPU, ON_GPU, TASKS, Bench, Figures, make_model
 from tests.gpu.checks.inventory import inventory
-from tests.gpu.checks.kills import kills
+from tests.gpu.checks.kills import kills, vllm_kills
+from tests.gpu.checks.ladder import ladder
 from tests.gpu.checks.memory import memory
 from tests.gpu.checks.offload import offload
-from tests.gpu.checks.parity import parity
-from tests.gpu.checks.speed import speed
+from tests.gpu.checks.parity import parity, vllm_parity
+from tests.gpu.checks.speed import speed, vllm_speed
+from tests.gpu.checks.starts import CACHES, starts
+from tests.gpu.engines import EXACT, HF, QUIET, RUNNER, VLLM, tested
 from tests.gpu.service import Service
 from workers.gpu_worker.group import CLEAN_BYTES
 
@@ -37,6 +39,8 @@ class Check:
     name: str
     run: Callable[[Bench], Figures]
     needs_gpu: bool = False
+    model: str = HF
+    """What its jobs say."""
 
 
 CHECKS = {
@@ -48,6 +52,11 @@ CHECKS = {
         Check("kills", kills),
         Check("offload", offload, needs_gpu=True),
         Check("speed", speed),
+        Check("vllm-starts", starts, model=VLLM),
+        Check("vllm-parity", vllm_parity, model=VLLM),
+        Check("vllm-ladder", ladder, model=VLLM),
+        Check("vllm-kills", vllm_kills, model=VLLM),
+        Check("vllm-speed", vllm_speed, model=VLLM),
     )
 }
 
@@ -66,7 +75,7 @@ class Outcome:
     def line(self) -> str:
         """For a terminal."""
         told = self.reason or ", ".join(f"{name} {value}" for name, value in self.figures.items())
-        return f"{self.status:8} {self.name:10} {self.seconds:6.1f} s  {told}"
+        return f"{self.status:8} {self.name:12} {self.seconds:6.1f} s  {told}"
 
 
 class Paper:
@@ -116,21 +125,25 @@ def run(out: Path, logs: Path | None, *, cpu: bool, only: Sequence[str] = ()) ->
 
 def _all(gpu: Gpu | None, logs: Path | None, only: Sequence[str], paper: Paper) -> None:
     cache_dir = Settings().cache_dir
-    install("hf", cache_dir)
-    python, scale = python_of("hf", cache_dir), ON_GPU if gpu else ON_CPU
+    scale = ON_GPU if gpu else ON_CPU
+    models = {HF, *(CHECKS[name].model for name in only or CHECKS)}
+    engines = {model: tested(model, cache_dir, gpu=gpu is not None) for model in sorted(models)}
     with tempfile.TemporaryDirectory(prefix="evalq-gpu-", ignore_cleanup_errors=True) as place:
         folder = Path(place)
         folder.chmod(0o755)  # Postgres runs as another account where we are root
-        model = make_model(python, scale, cache_dir, folder / "model")
-        env = EXACT | {
-            "EVALQ_TASK_PATHS": str(TASKS),
-            "EVALQ_MAX_BATCH_SIZE": "128" if gpu else "8",
-            "HF_HUB_OFFLINE": "1",
-            "OMP_NUM_THREADS": "1",
-        }
+        model = make_model(engines[HF].python, scale, cache_dir, folder / "model")
+        env = (
+            EXACT
+            | QUIET
+            | {
+                "EVALQ_TASK_PATHS": str(TASKS),
+                "EVALQ_MAX_BATCH_SIZE": "128" if gpu else "8",
+                "EVALQ_ENV_ALLOWED": ",".join((RUNNER, *CACHES)),
+            }
+        )
         try:
             with Service(folder, str(gpu.index) if gpu else "cpu:1", env) as service:
-                bench = Bench(service, python, model, scale, folder, gpu)
+                bench = Bench(service, engines, model, scale, folder, gpu)
                 for name in only or CHECKS:
                     paper.write([_try(CHECKS[name], bench)])
         finally:

@@ -73,7 +73,7 @@ class Service(Client):
         eventually(lambda: self.states() == {"free"}, RELEASE_SECONDS, "free devices")
 
     def find(self, kind: str) -> psutil.Process:
-        """The engine child, its shim, or the worker of the group; AssertionError where there is none."""
+        """The engine child, vLLM's core, its shim, or the worker of the group; AssertionError where there is none."""
         found = [process for process in self._below() if _KINDS[kind](_words(process))]
         assert found, f"no {kind} is running"
         return found[0]
@@ -94,6 +94,7 @@ def _has(words: list[str], name: str) -> bool:
 
 
 _KINDS: Mapping[str, Callable[[list[str]], bool]] = {
+    "core": lambda words: words[:1] != [] and words[0].startswith("VLLM::EngineCore"),
     "engine": lambda words: _has(words, "bootstrap.py") and not _has(words, "shim.py"),
     "shim": lambda words: _has(words, "bootstrap.py") and _has(words, "shim.py"),
     "worker": lambda words: f"group.{GROUP}" in words,

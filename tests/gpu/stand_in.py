@@ -1,7 +1,7 @@
 """Environments for a machine without a package index: its own Python's packages, and a folder of wheels beside them.
 
 Standard library only: this runs before anything is installed. Nothing of evalq is told; it finds a control plane's
-Python that has what it imports, and in its cache a folder that looks like an installed hf backend.
+Python that has what it imports, and in its cache folders that look like installed backends.
 """
 
 from __future__ import annotations
@@ -16,23 +16,33 @@ from app.backends.environments import MARKER, environment_path
 ROOT = Path(__file__).parents[2]
 
 
-def prepare(wheels: Path, room: Path, cache_dir: Path) -> Path:
-    """Make both environments below `room` and `cache_dir`; the Python that runs evalq. CalledProcessError."""
-    site = room / "site"
+def prepare(wheels: Path, room: Path, cache_dir: Path, vllm: Path | None = None) -> Path:
+    """Make the environments below `room` and `cache_dir`; the Python that runs evalq. CalledProcessError.
+
+    `vllm` holds the package itself, and in `w` the wheels that it needs.
+    """
+    site = _installed(wheels, room / "site")
+    _describe_evalq(site)
+    own = [Path(path) for path in sys.path if Path(path).name in {"site-packages", "dist-packages"}]
+    _backend("hf", cache_dir, [site, *own])
+    if vllm:
+        _backend("vllm", cache_dir, [vllm, _installed(vllm / "w", room / "vllm"), *own])
+    _environment(room / "control", [site, *own, ROOT])
+    return room / "control" / "bin" / "python"
+
+
+def _installed(wheels: Path, site: Path) -> Path:
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--no-compile"]
     quiet = ["--disable-pip-version-check", "--root-user-action=ignore"]
     subprocess.run([*pip, *quiet, "--target", str(site), *map(str, sorted(wheels.glob("*.whl")))], check=True)
-    _describe_evalq(site)
     subprocess.run([sys.executable, "-m", "compileall", "-q", "-j", "0", str(site)], check=False)
-    packages = [
-        site,
-        *(Path(path) for path in sys.path if Path(path).name in {"site-packages", "dist-packages"}),
-    ]
-    hf = environment_path("hf", cache_dir)
-    _environment(hf, packages)
-    (hf / MARKER).write_text("a stand-in\n", encoding="utf-8")
-    _environment(room / "control", [*packages, ROOT])
-    return room / "control" / "bin" / "python"
+    return site
+
+
+def _backend(name: str, cache_dir: Path, packages: list[Path]) -> None:
+    folder = environment_path(name, cache_dir)
+    _environment(folder, packages)
+    (folder / MARKER).write_text("a stand-in\n", encoding="utf-8")
 
 
 def _environment(folder: Path, packages: list[Path]) -> None:

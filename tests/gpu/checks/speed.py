@@ -9,19 +9,37 @@ from transformers import AutoTokenizer
 
 from tests.gpu.bench import Bench, Figures, seconds
 from tests.gpu.difference import difference, outcome
+from tests.gpu.engines import HF, VLLM
 
 
 def speed(bench: Bench) -> Figures:
     """Wall times, rates, where a cold start's seconds go, and how busy the engine is."""
+    return _measured(bench, HF)
+
+
+def vllm_speed(bench: Bench) -> Figures:
+    """The same of vLLM, and how many requests a second it answers for one that hf does."""
+    figures = _measured(bench, VLLM)
+    bench.service.release()
+    bench.service.run(bench.body(1))
+    hf = _timed(bench, HF)["requests_per_second"]
+    bench.service.release()
+    return figures | {
+        "hf_requests_per_second": hf,
+        "to_hf": round(figures["warm_requests_per_second"] / hf, 2),
+    }
+
+
+def _measured(bench: Bench, model: str) -> Figures:
     service, documents = bench.service, bench.scale.speed_documents
-    service.run(bench.body(1))  # from here on the service's own processes have started
+    service.run(bench.body(1, model=model))  # from here on the service's own processes have started
     cold, warm, alone = [], [], []
     for _ in range(bench.scale.speed_rounds):
         service.release()
-        cold.append(_timed(bench))
-        warm.append(_timed(bench))
+        cold.append(_timed(bench, model))
+        warm.append(_timed(bench, model))
         service.release()
-        theirs, took = bench.lm_eval(documents)
+        theirs, took = bench.lm_eval(documents, dtype=bench.dtype(model), model=model)
         alone.append(took)
     figures: Figures = {"documents": documents, "rounds": bench.scale.speed_rounds}
     figures |= {f"cold_{name}": _median(cold, name) for name in cold[0] if name != "job"}
@@ -36,10 +54,10 @@ def speed(bench: Bench) -> Figures:
 WARM = ("wall_seconds", "requests_per_second", "tokens_per_second", "busy_percent", "utilization_percent")
 
 
-def _timed(bench: Bench) -> Figures:
+def _timed(bench: Bench, model: str) -> Figures:
     service = bench.service
     with bench.watch() as watch:
-        job = service.run(bench.body(bench.scale.speed_documents))
+        job = service.run(bench.body(bench.scale.speed_documents, model=model))
     replica = job["replicas"][-1]
     loaded = seconds(replica["serving_at"])
     phases = _phases(service.events(job["id"]))
