@@ -8,6 +8,9 @@ from tests.gpu.bench import ALL_TASKS, Bench, Figures, seconds
 from tests.gpu.difference import Samples, difference, outcome
 from tests.gpu.engines import RUNNER, VLLM
 
+WEIGHTS = 0.05
+"""Of what was reckoned; figures are told to a hundredth of a GiB."""
+
 CACHES = ("VLLM_CACHE_ROOT", "TORCHINDUCTOR_CACHE_DIR")
 
 
@@ -18,15 +21,16 @@ def starts(bench: Bench) -> Figures:
     for choice in bench.engines[VLLM].runners:
         bench.service.release()
         cache = bench.folder / f"compiled-{choice}"
-        engine, cold, job_id = _started(bench, choice, cache)
-        answers.append(outcome(bench.service, job_id))
+        engine, cold, first = _started(bench, choice, cache)
+        answers.append(outcome(bench.service, first["id"]))
         bench.service.release()
-        _, warm, _ = _started(bench, choice, cache)
+        _, warm, second = _started(bench, choice, cache)
         told = ("model_runner", "dtype", "attention", "eager", "max_length", "max_num_seqs", "versions")
         figures[engine["model_runner"]] = {
             "cold_start_seconds": cold,
             "warm_start_seconds": warm,
             **{name: engine[name] for name in told},
+            "memory": _reckoned(first, second),
         }
     bench.service.release()
     if len(answers) == 1:
@@ -36,7 +40,18 @@ def starts(bench: Bench) -> Figures:
     return figures | {"between_runners": found.figures()}
 
 
-def _started(bench: Bench, choice: str, cache: Path) -> tuple[Figures, float, str]:
+def _reckoned(first: Figures, second: Figures) -> Figures:
+    """What the first plan reckoned from the model's files, beside what the second knew from the first one's engine."""
+    before, measured = first["plan"]["memory"], second["plan"]["measured"]
+    assert measured, second["plan"]
+    assert abs(before["weights_gib"] - measured["weights_gib"]) <= WEIGHTS * before["weights_gib"] + 0.01, (
+        before,
+        measured,
+    )
+    return {"reckoned": before, "measured": measured}
+
+
+def _started(bench: Bench, choice: str, cache: Path) -> tuple[Figures, float, Figures]:
     """The engine as the result names it, the seconds from its placement until it serves, and the job."""
     env = {RUNNER: choice} | {name: str(cache / name) for name in CACHES}
     job = bench.service.run(bench.body(bench.scale.parity_documents, ALL_TASKS, VLLM, env=env))
@@ -46,4 +61,4 @@ def _started(bench: Bench, choice: str, cache: Path) -> tuple[Figures, float, st
     assert engine["max_length"] == bench.scale.model["max_position_embeddings"], engine
     assert any((cache / CACHES[0]).rglob("*")) or engine["eager"], "nothing was compiled"
     (replica,) = job["replicas"]
-    return engine, round(seconds(replica["serving_at"]) - seconds(replica["placed_at"]), 2), job["id"]
+    return engine, round(seconds(replica["serving_at"]) - seconds(replica["placed_at"]), 2), job
