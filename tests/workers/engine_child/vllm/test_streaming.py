@@ -29,7 +29,7 @@ PAIRS = [[[0, 5, 6, 7], [8]], [[0, 5, 6], [7, 8]], [[0, 9], [10]]]
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     with vllm_engine() as engine:
         loaded = engine.load(tmp_path_factory.mktemp("cache"))
-        assert isinstance(loaded, Loaded), loaded
+        assert isinstance(loaded, Loaded), f"{loaded}; {engine.log.read_text()[-3000:]}"
         assert loaded.window == 8, "twice max_num_seqs"
         engine.line.provenance = loaded.provenance
         yield engine
