@@ -71,11 +71,13 @@ def _turns(
 
 
 def _attempt(step: Callable[[], object]) -> None:
-    """One step of a turn; one that the database refuses is left to the next turn and holds up no other."""
+    """One step of a turn; one that fails is left to the next turn and holds up no other."""
     try:
         step()
     except DatabaseError as error:
         log.warning("%s failed, trying again: %s", step.__name__, error.details)
+    except Exception:
+        log.exception("%s failed, trying again", step.__name__)
 
 
 def _stop_on_signals() -> threading.Event:

@@ -65,7 +65,7 @@ def facts_in_folder(model: str, args: Mapping[str, Any]) -> ModelFacts:
 def _counts(backend: Backend, name: str, value: object) -> bool:
     """Whether memory may depend on it; what says nothing, and what says how much may be taken, does not count."""
     names = backend.memory
-    free = {*names.lengths, names.utilization, names.limit, backend.parallelism.switch, *_NAMED_APART}
+    free = {*names.lengths, names.utilization, backend.parallelism.switch, *_NAMED_APART}
     return name not in free and value not in (None, "auto", False)
 
 

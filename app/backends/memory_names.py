@@ -43,6 +43,9 @@ class MemoryNames:
     levers: Levers = NO_LEVERS
 
 
+LEAST_SHARE = 0.001
+"""Of a device: what asks for less is not reckoned with."""
+
 NO_MEMORY_NAMES = MemoryNames()
 
 
@@ -82,7 +85,7 @@ def _count(value: object) -> int | None:
 
 def _share(value: object) -> float | None:
     given = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if given and 0 < value <= 1 else None  # type: ignore[arg-type,operator]
+    return float(value) if given and LEAST_SHARE <= value <= 1 else None  # type: ignore[arg-type,operator]
 
 
 def _text(value: object) -> str | None:

@@ -24,6 +24,8 @@ LEAST_SHARE = 0.05
 
 def _file_faults(loading: Loading) -> Iterator[Wrong]:
     yield from file_faults(loading)
+    if loading.pipeline_parallel_size > 1:
+        yield Wrong("pipeline_parallel_size", "vLLM answers nothing over a pipeline on CPUs", ("1",))
     block = loading.args.get("block_size")
     if isinstance(block, int) and block % BLOCK:
         yield Wrong("block_size", f"must be a multiple of {BLOCK} on a CPU, not {block}")
@@ -43,6 +45,8 @@ BACKEND = replace(
     devices=frozenset({"cpu"}),
     stands_in_for="vllm",
     arguments=arguments(NOT_ON_CPU),
+    parallelism=replace(VLLM.parallelism, has_stages=False),
+    memory=replace(VLLM.memory, levers=replace(VLLM.memory.levers, pipeline=None)),
     files=_file_faults,
     remedy=server_remedies(
         LIMITS | {"max_num_batched_tokens": Limit(4096, 512)}, least_utilization=LEAST_SHARE

@@ -27,7 +27,6 @@ class WaitingWork:
     job_id: UUID
     engine: EngineSpec
     priority: int
-    turn: int | None
     created_at: datetime
     plan: Plan
     chunks: int
@@ -56,7 +55,6 @@ class CapacityRepository:
                 job.id,
                 EngineSpec.from_json(job.engine),
                 job.priority,
-                job.turn,
                 job.created_at,
                 Plan.from_json(job.plan),
                 chunks,

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from app.db.fence import job_held, job_lost
 from app.db.job_tasks import JobTaskRepository
-from app.db.line import in_line
+from app.db.line import in_line, wait_for_the_line
 from app.db.tables import JobRow
 from app.db.wishes import can_be_claimed
 from app.domain.failure import Failure
@@ -67,6 +67,7 @@ class JobLeaseRepository:
 
     def first_in_line(self) -> UUID | None:
         """The queued job that is served next, locked; those that somebody else is writing are passed over."""
+        self._session.execute(wait_for_the_line())
         queued = select(JobRow.id).where(can_be_claimed())
         first = queued.order_by(*in_line()).limit(1)
         return self._session.scalar(first.with_for_update(skip_locked=True, key_share=True))

@@ -10,9 +10,11 @@ from sqlalchemy import (
     ARRAY,
     ColumnElement,
     Float,
+    Select,
     SQLColumnExpression,
     Uuid,
     bindparam,
+    case,
     cast,
     column,
     func,
@@ -24,13 +26,21 @@ from sqlalchemy.orm import Session
 
 from app.db.tables import JobRow
 from app.db.wishes import can_be_claimed
-from app.domain.job import JobStatus
+from app.domain.job import JobStatus, Phase
 from app.domain.line import InLine
+
+BEING_WRITTEN = 0x6C696E65
+"""The advisory lock of who writes the line."""
 
 
 def in_line(*give_way: ColumnElement[bool]) -> tuple[SQLColumnExpression[Any], ...]:
     """By priority, then those that do not give way, then by turn; a job that has none yet goes behind."""
     return (JobRow.priority.desc(), *give_way, JobRow.turn.asc().nulls_last(), JobRow.created_at)
+
+
+def wait_for_the_line() -> Select[Any]:
+    """While the line is written its rows are locked, and who passes over locked rows would take the wrong one."""
+    return select(func.pg_advisory_xact_lock_shared(BEING_WRITTEN))
 
 
 class LineRepository:
@@ -41,7 +51,8 @@ class LineRepository:
 
     def jobs(self) -> list[InLine]:
         """Those that can be claimed or run, in the order in which they are served now."""
-        left = cast(JobRow.rates["eta_seconds"].astext, Float)
+        told = cast(JobRow.rates["eta_seconds"].astext, Float)
+        left = case((JobRow.phase == Phase.EVALUATING, told), else_=None)  # else it is of another attempt
         columns = (JobRow.id, JobRow.team, JobRow.owner, JobRow.priority, JobRow.created_at, left)
         query = select(*columns).where(_live()).order_by(*in_line())
         return [InLine(*row) for row in self._session.execute(query)]
@@ -53,6 +64,7 @@ class LineRepository:
         new = select(JobRow.id, turns.c.turn).outerjoin(turns, turns.c.id == JobRow.id)
         moved = new.where(_live(), JobRow.turn.is_distinct_from(turns.c.turn))
         locked = moved.with_for_update(of=JobRow, skip_locked=True, key_share=True).subquery()
+        self._session.execute(select(func.pg_advisory_xact_lock(BEING_WRITTEN)))
         statement = update(JobRow).where(JobRow.id == locked.c.id).values(turn=locked.c.turn)
         self._session.execute(statement.execution_options(synchronize_session=False))
 

@@ -27,7 +27,7 @@ from app.domain.replica import DeviceState, ReplicaStatus
 
 METADATA = Base.metadata
 """Of all tables."""
-_QUEUED = text("status = 'queued'")
+_QUEUED = text("status = 'queued' AND waits_for IS NULL")
 
 
 class JobRow(Base):

@@ -21,6 +21,9 @@ TYPICAL_SECONDS = 60.0
 MOST_TURNS = 1000
 """Of so many jobs it is said whose turn it is; those behind them stand as they came."""
 
+MOST_SECONDS = 30 * 86400.0
+"""Of any estimate: what says more is none."""
+
 Account = tuple[str, str]
 """A team, and an owner in it."""
 
@@ -40,7 +43,7 @@ class InLine:
     @property
     def expected(self) -> float:
         """The same, for reckoning."""
-        return TYPICAL_SECONDS if self.seconds is None else max(self.seconds, 0.0)
+        return TYPICAL_SECONDS if self.seconds is None else min(max(self.seconds, 0.0), MOST_SECONDS)
 
 
 @dataclass(frozen=True)

@@ -56,9 +56,11 @@ def weights_of(facts: ModelFacts, precision: Precision, *, narrow: bool) -> Weig
         return _quantized(facts, method)
     asked, stored = element_bytes(precision.dtype), element_bytes(facts.dtype)
     halved = narrow and asked is None and (stored or 0) > 2
-    if facts.parameters and (asked or halved):
-        size = 2 if halved else asked or 2
-        return _full(facts.parameters, size, "16 bits" if halved else precision.dtype or "")
+    loaded = asked or (stored if facts.weight_bytes else None)  # of files engines keep the model's own dtype
+    if facts.parameters and (loaded or halved):
+        size = 2 if halved else loaded or 2
+        named = precision.dtype if asked else facts.dtype
+        return _full(facts.parameters, size, "16 bits" if halved else named or "")
     if facts.weight_bytes:
         return Weights(facts.weight_bytes, facts.weight_bytes, _as_stored(facts, facts.dtype))
     if not facts.parameters:

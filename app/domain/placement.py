@@ -219,12 +219,12 @@ def _start_or_reserve(board: _Board, demand: Demand, usable: Sequence[Group]) ->
         usable,
         key=lambda group: len(_open(board, group, demand)) + len(_yielding(board, group, demand)),
     )
-    short = demand.engine.gpus - len(_open(board, group, demand)) - _already_going(board, group)
+    short = demand.engine.gpus - len(_open(board, group, demand)) - _already_going(board, group, demand)
     for replica in _yielding(board, group, demand):
         if short <= 0:
             break
         _release(board, [replica], f"{demand.engine.model} waits for its devices")
-        short -= len(replica.devices)
+        short -= len(_large(group, demand).intersection(replica.devices))
     reserved = sorted(_open(board, group, demand), key=lambda device: device.index)[: demand.engine.gpus]
     for device in reserved:
         board.free[group.name].remove(device)
@@ -236,13 +236,19 @@ def _has_others(group: Group, demand: Demand) -> bool:
     return sum(map(demand.fits, others)) >= demand.engine.gpus
 
 
-def _already_going(board: _Board, group: Group) -> int:
-    return sum(len(r.devices) for r in board.replicas if r.group == group.name and r.id in board.going)
+def _already_going(board: _Board, group: Group, demand: Demand) -> int:
+    """Devices that would do and are on their way out of somebody's hands."""
+    going = (r for r in board.replicas if r.group == group.name and r.id in board.going)
+    return sum(len(_large(group, demand).intersection(replica.devices)) for replica in going)
+
+
+def _large(group: Group, demand: Demand) -> set[str]:
+    return {device.id for device in group.devices if demand.fits(device)}
 
 
 def _yielding(board: _Board, group: Group, demand: Demand) -> list[Replica]:
     """Who gives way, most willing first: those nobody wants at once, busy ones with company after their hold."""
-    large = {device.id for device in group.devices if demand.fits(device)}
+    large = _large(group, demand)
     here = [r for r in board.replicas if r.group == group.name and r.id not in board.going]
     mine = [r for r in here if large.intersection(r.devices)]
     starting = {ReplicaStatus.PLACED, ReplicaStatus.LOADING}

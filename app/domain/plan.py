@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, TypeVar
 
 from app.domain.measures import Measured
 from app.domain.memory import GIB, Memory
@@ -12,6 +12,8 @@ from app.domain.ways_out import WayOut
 
 ROUNDED = 0.01
 """GiB."""
+
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -113,16 +115,22 @@ class Plan:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Plan:
-        """The inverse of `to_json`; rows of earlier versions say less."""
+        """The inverse of `to_json`; rows of earlier versions say less, and those of later ones more."""
         memory, ways, measured = data.get("memory"), data.get("ways_out") or (), data.get("measured")
         told = {
             "explanation": tuple(data["explanation"]),
             "replicas": None if data["replicas"] == "auto" else data["replicas"],
-            "memory": PlannedMemory(**memory) if memory else None,
-            "ways_out": tuple(WayOut(**way) for way in ways),
-            "measured": PlannedMeasures(**measured) if measured else None,
+            "memory": _known(PlannedMemory, memory) if memory and memory["card_gib"] else None,
+            "ways_out": tuple(_known(WayOut, way) for way in ways),
+            "measured": _known(PlannedMeasures, measured) if measured else None,
         }
-        return cls(**{**data, **told})
+        return _known(cls, {**data, **told})
+
+
+def _known(kind: type[Kind], data: Mapping[str, Any]) -> Kind:
+    """What this version knows of it: a later one may have said more."""
+    names = {item.name for item in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in data.items() if name in names})
 
 
 def least_bytes(plan: Plan) -> int | None:

@@ -79,7 +79,8 @@ def _model_type(config: Mapping[str, Any]) -> str | None:
 
 
 def _name(value: object) -> str | None:
-    return value[:MOST_NAME] if isinstance(value, str) and value else None
+    """A word that can be shown; None for anything else."""
+    return value[:MOST_NAME] if isinstance(value, str) and value and value.isprintable() else None
 
 
 def _made_for(config: Mapping[str, Any]) -> int | None:
@@ -111,7 +112,7 @@ def _latent_width(config: Mapping[str, Any]) -> int | None:
 
 def _dtype(config: Mapping[str, Any]) -> str | None:
     dtype = config.get("dtype") or config.get("torch_dtype")
-    return dtype.removeprefix("torch.")[:MOST_NAME] if isinstance(dtype, str) else None
+    return _name(dtype.removeprefix("torch.")) if isinstance(dtype, str) else None
 
 
 def quantization(config: object) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -31,6 +32,8 @@ MOST_INFO_BYTES = 20_000_000
 """A repository of ten thousand files has a list of 5 MB."""
 
 Key = tuple[str, str | None]
+log = logging.getLogger(__name__)
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -80,6 +83,9 @@ class Hub:
             asked.set_result(answer)
         except HubSilentError as error:
             asked.set_exception(error)
+        except Exception as error:
+            log.exception("an answer of the hub is not understood")
+            asked.set_exception(HubSilentError(f"its answer is not understood ({type(error).__name__})"))
         finally:
             with self._lock:
                 del self._asked[key]

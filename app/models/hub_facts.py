@@ -26,7 +26,7 @@ def hub_facts(
     described = config if config is not None else parts if isinstance(parts, dict) else {}
     shape = ModelFacts(**facts_of(described), max_positions=first(text_config(described), LENGTH_NAMES))
     if config is None and (known := known_facts(name)):
-        shape = replace(known, quantization=shape.quantization)
+        shape = replace(known, quantization=shape.quantization or known.quantization)
     count, numbers = counted(described), _numbers(info)
     plain = numbers if numbers.keys() <= NUMBER_BYTES.keys() else {}
     by_dtype = {dtype: number * NUMBER_BYTES[dtype] for dtype, number in plain.items()}

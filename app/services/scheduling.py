@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -21,7 +22,7 @@ from app.db.session import Sessions
 from app.db.unheld_jobs import UnheldJobRepository
 from app.db.usage import UsageRepository
 from app.domain.job import CANCELLED, LATE, LOST, PAUSED
-from app.domain.line import MOST_TURNS, Sharing, in_line
+from app.domain.line import MOST_TURNS, InLine, Sharing, in_line
 from app.domain.placement import Demand, Policy, Release, Start, place
 from app.domain.plan import least_bytes
 from app.domain.remedy import may_change, may_fail_again
@@ -29,6 +30,9 @@ from app.domain.replica import Replica
 from app.services.jobs import utc_now
 from app.services.retention import Ages, RetentionService, Sweeper
 from app.settings import Settings
+
+LINE_SECONDS = 5.0
+"""After so long shares are looked at again though nobody came or went."""
 
 ANNOUNCE_AMONG = 50
 """Queued jobs that are announced at all: the others wait behind them."""
@@ -103,6 +107,8 @@ class SchedulingService:
         self._doorbell = doorbell
         self._settings = settings
         self._now = now
+        self._standing: frozenset[tuple[UUID, int]] = frozenset()
+        self._line_due_at = 0.0
         retention = RetentionService(sessions=sessions, settings=settings)
         self._sweeper = Sweeper(retention, Ages.of(settings))
 
@@ -114,10 +120,22 @@ class SchedulingService:
         with self._sessions.begin() as session:
             line = LineRepository(session)
             jobs = line.jobs()
-            wanted = in_line(jobs, UsageRepository(session).lately(sharing.half_life), sharing)[:MOST_TURNS]
+            if not self._line_is_due(jobs):
+                return len(jobs)
+            shared = len({(job.team, job.owner) for job in jobs}) > 1
+            used = UsageRepository(session).lately(sharing.half_life) if shared else {}
+            wanted = in_line(jobs, used, sharing)[:MOST_TURNS]
             if wanted != jobs[:MOST_TURNS]:
                 line.write([job.id for job in wanted])
         return len(jobs)
+
+    def _line_is_due(self, jobs: Sequence[InLine]) -> bool:
+        """When somebody came or went, and else every few seconds: what was used changes all the time."""
+        standing = frozenset((job.id, job.priority) for job in jobs)
+        if standing == self._standing and time.monotonic() < self._line_due_at:
+            return False
+        self._standing, self._line_due_at = standing, time.monotonic() + LINE_SECONDS
+        return True
 
     def place_once(self) -> int:
         """Start and release replicas as the rules say; returns how many decisions were carried out."""

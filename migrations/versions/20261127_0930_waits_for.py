@@ -12,7 +12,7 @@ down_revision = "d40a7be51c96"
 branch_labels = None
 depends_on = None
 
-additive = True
+additive = False  # processes before it read no plan of a new job, and take those that wait
 
 
 def upgrade() -> None:

@@ -21,7 +21,7 @@ def upgrade() -> None:
         "jobs_by_turn",
         "jobs",
         [sa.text("priority DESC"), "turn", "created_at"],
-        postgresql_where=sa.text("status = 'queued'"),
+        postgresql_where=sa.text("status = 'queued' AND waits_for IS NULL"),
     )
     op.drop_index("jobs_in_line", "jobs")
     op.create_table(

@@ -15,6 +15,7 @@ from app.domain.measures import LoadMeasure, Measured, Placed
 from app.errors import DatabaseUnreachableError
 from app.services.waiting import Again
 from tests.clusters.conftest import JOB, Cluster
+from workers.coordinator import waiting as watching
 
 COPIED = "owner, status, reason, priority, tags, spec, engine, engine_key, plan, created_at, waits_for"
 ON_HF = {"model": "hf", "model_args": {"pretrained": "gpt2"}}
@@ -225,9 +226,24 @@ def test_one_that_cannot_be_looked_at_holds_up_no_other(
         return job(job_id)
 
     monkeypatch.setattr(cluster.world.coordination.waiting, "job", stumbles)
-    with pytest.raises(AssertionError):
-        cluster.look()
     assert (cluster.look(), looked) == (1, [first, second])
+    assert (cluster.look(), looked) == (0, [first, second]), "not every two seconds"
+    monkeypatch.undo()
+    monkeypatch.setattr(watching, "AGAIN_SECONDS", -1.0)
+    cluster.watch._look_later()
+    assert cluster.look() == 1, "but once more"
+
+
+def test_one_whose_size_is_not_known_just_now_is_not_let_in(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.joins("a", "hf")
+    waits = cluster.waits()
+    cluster.joins("small", "vllm", gpus=2, gib=16.0)
+    with monkeypatch.context() as silent:
+        silent.setattr("app.workloads.lm_eval.reading.width.known_facts", lambda _: None)
+        assert cluster.look() == 0
+    assert cluster.job(waits)["plan"]["memory"] is not None
 
 
 def test_a_database_that_fails_meanwhile_is_asked_again(

@@ -10,7 +10,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.line import TYPICAL_SECONDS, Account, InLine, Sharing, in_line
+from app.domain.line import MOST_SECONDS, TYPICAL_SECONDS, Account, InLine, Sharing, in_line
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NUMBERS = count(1)
@@ -63,6 +63,7 @@ def test_what_is_short_goes_first_until_the_long_one_has_waited() -> None:
     assert in_line([long, short], {}, Sharing()) == [short, long]
     late = job("a", 700, seconds=5)
     assert in_line([long, late], {}, Sharing()) == [long, late]
+    assert job("a", seconds=1e300).expected == MOST_SECONDS, "no time is after all times"
     unknown = job("a", 0)
     assert unknown.expected == TYPICAL_SECONDS
 

@@ -188,3 +188,13 @@ def test_what_is_no_file_is_not_waited_for(folder: Path, name: str) -> None:
     (folder / name).unlink()
     (folder / name).mkdir()
     inspect_model(folder)
+
+
+@pytest.mark.parametrize("word", ["\ud800", "a\nb", "\x1b[31m"])
+def test_words_that_cannot_be_shown_are_none(tmp_path: Path, word: str) -> None:
+    config = {"torch_dtype": word, "model_type": word, "architectures": [word]}
+    (tmp_path / "config.json").write_text(
+        json.dumps(config | {"quantization_config": {"quant_method": word}})
+    )
+    facts = inspect_model(tmp_path)
+    assert (facts.dtype, facts.architecture, facts.quantization) == (None, None, "quantized")

@@ -27,7 +27,7 @@ MEMORY = PlannedMemory(
     source="a table",
 )
 PLAN = Plan("hf", 1, 1, 1, None, None, 15.9, (), "", MEMORY, "fits")
-WORK = WaitingWork(uuid7(), EngineSpec("hf", "m"), 50, None, datetime(2026, 11, 27, tzinfo=UTC), PLAN, 1, 1.0)
+WORK = WaitingWork(uuid7(), EngineSpec("hf", "m"), 50, datetime(2026, 11, 27, tzinfo=UTC), PLAN, 1, 1.0)
 
 
 def test_devices_are_as_large_as_the_smallest_that_the_plan_fits() -> None:

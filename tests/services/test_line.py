@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
+import pytest
 from sqlalchemy import text
 
+from app.db.line import LineRepository
 from app.db.usage import UsageRepository
 from app.domain.chunk import Room
 from app.domain.job import CANCELLED, JobStatus
@@ -100,3 +103,27 @@ def test_what_was_used_long_ago_counts_less_by_owner_and_is_kept_without_its_job
         }
     assert 110 < used["alice"] <= 120
     assert 0.9 < 2 * used["bob"] / 64 <= 1
+
+
+def test_an_estimate_of_an_earlier_attempt_counts_for_nothing(world: World) -> None:
+    for owner in ("alice", "alice", "bob"):
+        world.submit(owner=owner)
+    with world.sessions.begin() as session:
+        session.execute(text("""UPDATE jobs SET rates = '{"eta_seconds": 0.0}'"""))
+    world.scheduling.line_up_once()
+    assert turns(world) == [1, 3, 2]
+
+
+def test_who_asks_while_the_line_is_written_waits_for_it(world: World) -> None:
+    """Rows that are being written are passed over: the next job would be one of those behind them."""
+    first = world.submit()
+    with world.sessions.begin() as session:
+        LineRepository(session).write([first])
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(world.coordination.claim, first, "coordinator")
+            with pytest.raises(TimeoutError):
+                asked.result(timeout=0.3)
+            session.commit()
+            claimed = asked.result(timeout=20)
+    assert claimed
+    assert claimed[0].id == first

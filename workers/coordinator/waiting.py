@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -16,6 +18,9 @@ from app.workloads.lm_eval.reading.read import MOST_WORDS, read_waiting
 from app.workloads.lm_eval.spec import LmEvalSpec
 
 LOOK_SECONDS = 2.0
+AGAIN_SECONDS = 60.0
+"""Until one that could not be judged is looked at once more."""
+
 AT_ONCE = 50
 """Jobs of one look: what runs in this process goes on beside it."""
 
@@ -30,6 +35,7 @@ class WaitingJobs:
         self._settings = settings
         self._traits: frozenset[Any] = frozenset()
         self._read: set[UUID] = set()
+        self._forget_at = math.inf
 
     def run(self, over: threading.Event) -> None:
         """Look until it is over."""
@@ -52,6 +58,9 @@ class WaitingJobs:
             return 0
         if there.traits != self._traits:
             self._traits, self._read = there.traits, set()
+        if time.monotonic() > self._forget_at:
+            self._read, self._forget_at = set(), math.inf
+        self._read &= set(waiting)  # one that was let in and came back is looked at anew
         come = 0
         for job_id in [each for each in waiting if each not in self._read][:AT_ONCE]:
             self._read.add(job_id)  # first: one that cannot be looked at holds up no other
@@ -60,7 +69,14 @@ class WaitingJobs:
             except DatabaseError:
                 self._read.discard(job_id)
                 raise
+            except Exception:
+                self._look_later()
+                log.exception("job %s, which waits for capacity, could not be looked at", job_id)
         return come
+
+    def _look_later(self) -> None:
+        """At all of them, though nothing comes or goes."""
+        self._forget_at = min(self._forget_at, time.monotonic() + AGAIN_SECONDS)
 
     def _look_at(self, job_id: UUID, groups: Sequence[GroupView]) -> bool:
         """Whether the job is in line by now."""
@@ -75,6 +91,9 @@ class WaitingJobs:
             again = Again(job.engine, job.plan, mended)
         else:
             again = Again(found.engine, found.plan, found.waits_for)
+        if again.waits_for is None and job.plan.memory and not again.plan.memory:
+            self._look_later()  # its size is not known just now, and was
+            return False
         if again == Again(job.engine, job.plan, job.waits_for):
             return False
         return self._waiting.plan_again(job_id, again) and again.waits_for is None

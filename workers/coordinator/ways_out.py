@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 from app.backends import BACKENDS
@@ -12,6 +13,8 @@ from app.services.coordination import CoordinationService
 from app.settings import Settings
 from app.workloads.lm_eval.reading.failed import Setting, ways_out_of
 from app.workloads.lm_eval.spec import LmEvalSpec
+
+log = logging.getLogger(__name__)
 
 
 class WaysOut:
@@ -28,8 +31,13 @@ class WaysOut:
         if not failure.of_memory:
             return failure
         binding = self._coordination.binding
-        now = Setting(binding.groups(), self._settings, binding.recall, self.prompts)
-        found = ways_out_of(LmEvalSpec.from_json(job.spec), job.engine, failure, now)
+        groups = self._coordination.waiting.capacity().groups
+        now = Setting(groups, self._settings, binding.recall, self.prompts)
+        try:
+            found = ways_out_of(LmEvalSpec.from_json(job.spec), job.engine, failure, now)
+        except Exception:  # the failure itself is what its user has to hear of
+            log.exception("ways out of job %s could not be found", job.id)
+            return failure
         return replace(failure, ways_out=tuple(way.to_json() for way in found))
 
     def cut(self, job: Job) -> str | None:

@@ -8,8 +8,6 @@ from typing import Any
 EXTENSION = f"{__name__}.RankMeasures"
 """Under this name vLLM adds to its ranks what they can be asked."""
 
-ASK_SECONDS = 10.0
-
 log = logging.getLogger("engine")
 
 
@@ -19,7 +17,17 @@ class RankMeasures:
     model_runner: Any
 
     def evalq_measures(self) -> dict[str, float]:
-        """What this rank takes of its device; what vLLM reserves for its cache beyond it is not in it."""
+        """What this rank takes of its device; what vLLM reserves for its cache beyond it is not in it.
+
+        It never raises: answers of other ranks would be left for who asks next.
+        """
+        try:
+            return self._taken()
+        except Exception:
+            log.exception("what this rank takes is not known")
+            return {}
+
+    def _taken(self) -> dict[str, float]:
         runner = self.model_runner
         weights = getattr(runner, "model_memory_usage", 0) or _held_by(runner.model)
         told = {"weights_bytes": float(weights)}
@@ -35,7 +43,7 @@ def measures(llm: Any) -> dict[str, float]:
     cache = llm.llm_engine.vllm_config.cache_config
     tokens = cache.kv_cache_size_tokens or (cache.num_gpu_blocks or 0) * cache.block_size
     try:
-        ranks = llm.collective_rpc("evalq_measures", timeout=ASK_SECONDS)
+        ranks = llm.collective_rpc("evalq_measures")
     except Exception:
         log.exception("what the engine takes is not known")
         ranks = []

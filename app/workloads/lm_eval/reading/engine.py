@@ -80,7 +80,8 @@ class EngineReader:
         args, notes = self.backend.settle(loading)
         reader.notes += notes
         self._check_names(args, facts)
-        self._add(self.backend.files(loading))
+        if not self._refused_paths():  # of what lies there nothing is told
+            self._add(self.backend.files(loading))
         unpacked = replace(facts, weight_bytes=None) if facts and args.get("gguf_file") else facts
         name = measured_name(self.backend, model, args, reader.spec.env, facts)
         layout = self.width.read(found, args, model, unpacked, name)
@@ -117,6 +118,11 @@ class EngineReader:
         for wrong in islice(found, MOST_FAULTS):
             if (path := f"model_args.{wrong.name}") not in told:
                 self._reader.fault(path, wrong.message, wrong.near)
+
+    def _refused_paths(self) -> bool:
+        """Whether the job names a place that it may not use."""
+        told = {fault.path for fault in self._reader.faults}
+        return bool(told & {"model_args.lora_local_path", "model_args.tokenizer", "model_args.peft"})
 
     def _lift(self, found: Parallelism) -> None:
         """What model_args says of the job itself moves up, unless the job says it too."""

@@ -18,7 +18,7 @@ from app.domain.memory import GIB, Fit, largest_batch
 from app.domain.model_facts import ModelFacts
 from app.domain.planning import GroupRoom, Layout, Need, Refusal, plan
 from app.domain.prompt_lengths import PromptLengths
-from app.domain.ways_out import WayOut, ways_out
+from app.domain.ways_out import Levers, WayOut, ways_out
 from app.models.hub_names import is_hub_name
 from app.models.known_models import known_facts
 from app.models.stated_size import stated_parameters
@@ -74,8 +74,7 @@ class WidthReader:
         self._judge_width(found)
         self._judge_heads(facts)
         if self.layout.fit not in (None, Fit.FITS):
-            levers = self._backend.memory.levers
-            self.ways_out = ways_out(need, facts, self._rooms, levers, self._others)
+            self.ways_out = ways_out(need, facts, self._rooms, self._levers(args), self._others)
         self.ways_out = (*self._by_others(args, facts), *self.ways_out)
         self._explain(need, facts)
         if isinstance(answer, Refusal):
@@ -95,6 +94,12 @@ class WidthReader:
             fit = answer.fit if isinstance(answer, Layout) else Fit.NO
             note = f"{other.name} loads models of architecture {facts.model_class}; its other arguments may differ"
             yield WayOut({"model": other.name}, fits=fit in (None, Fit.FITS), note=note)
+
+    def _levers(self, args: Mapping[str, Any]) -> Levers:
+        """What can be changed, in the job's own words: backends take one name of the length."""
+        memory = self._backend.memory
+        said = next((name for name in memory.lengths if args.get(name)), memory.levers.length)
+        return replace(memory.levers, length=memory.levers.length and said)
 
     def _known(self, model: str | None, facts: ModelFacts | None) -> ModelFacts | None:
         """From the model's files, else as its user says, else by its name."""
@@ -174,7 +179,7 @@ class WidthReader:
         if layout.device_gib is not None and layout.fit is not None and layout.fit is not Fit.NO:
             words = f"{layout.memory.gib:.2f} GiB of {layout.device_gib:.1f} GiB on each device: {layout.fit}"
             self.explanation.append(words)
-            if not need.terms.serves:
+            if not need.terms.serves and layout.memory.cache_kib_per_token and facts.vocab_size:
                 most = largest_batch(layout.memory, layout.device_gib, need.terms.batch)
                 self.explanation.append(f"batches of up to {most:,} such requests fit")
 

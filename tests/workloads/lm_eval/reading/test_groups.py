@@ -276,6 +276,33 @@ def test_a_refusal_holds_the_plan_and_a_way_out(tmp_path: Path) -> None:
     change = {"model_args.tensor_parallel_size": 2, "model_args.pipeline_parallel_size": 1}
     assert plan.ways_out[0].change == change
     assert Plan.from_json(plan.to_json()) == plan
+    later = plan.to_json() | {"of_a_later_version": 1}
+    assert Plan.from_json(later | {"memory": later["memory"] | {"more": 2}}) == plan
+
+
+def test_a_way_out_has_the_name_that_the_job_has(tmp_path: Path) -> None:
+    at = desk(tmp_path, group("a", "vllm", devices=1, gib=22))
+    args = {"pretrained": "meta-llama/Llama-3.1-8B", "max_length": 131072}
+    plan = refused(at, model="vllm", model_args=args).plan
+    assert isinstance(plan, Plan)
+    changes = [dict(way.change) for way in plan.ways_out]
+    assert any(change.keys() == {"model_args.max_length"} for change in changes), changes
+
+
+@pytest.mark.parametrize("share", [1e-320, 1e-9])
+def test_a_share_of_next_to_nothing_makes_no_plan_that_cannot_be_told(tmp_path: Path, share: float) -> None:
+    at = desk(tmp_path, group("a", "vllm", devices=1, gib=None))
+    taken = at.submit(model="vllm", model_args={"pretrained": "gpt2", "gpu_memory_utilization": share})
+    assert taken.plan.memory is not None
+    assert taken.plan.memory.card_gib < 1e6
+
+
+def test_vllm_on_a_cpu_is_planned_without_stages(tmp_path: Path) -> None:
+    at = desk(tmp_path, group("a", "vllm-cpu", devices=4, gib=None))
+    faults = at.faults(model="vllm", model_args={"pretrained": "gpt2", "pipeline_parallel_size": 2})
+    assert "over a pipeline on CPUs" in faults["model_args.pipeline_parallel_size"]
+    odd = at.faults(model="vllm", model_args={"pretrained": "HuggingFaceTB/SmolLM2-135M"}, gpus_per_replica=2)
+    assert "9 attention heads" in odd["gpus_per_replica"]
 
 
 def test_a_plan_stands_beside_a_fault_of_another_kind(tmp_path: Path) -> None:
