@@ -30,7 +30,7 @@ Ask: TypeAlias = Callable[[Session], object]
 
 
 def asked(session: Session, ask: Ask) -> tuple[str, Any]:
-    """The first statement that a query is put in, with its parameters."""
+    """The first statement that a query is put in, with its parameters; a lock is none."""
     statements: list[tuple[str, Any]] = []
 
     def note(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
@@ -38,7 +38,7 @@ def asked(session: Session, ask: Ask) -> tuple[str, Any]:
 
     event.listen(session.connection(), "before_cursor_execute", note)
     ask(session)
-    return statements[0]
+    return next(told for told in statements if "advisory" not in told[0])
 
 
 def plan(session: Session, ask: Ask) -> str:
