@@ -65,7 +65,7 @@ def plan(session: Session, ask: Ask) -> str:
         (lambda session: UnheldJobRepository(session).fail_lost(), "jobs_unended"),
         (lambda session: JobLeaseRepository(session).first_in_line(), "jobs_by_turn"),
         (lambda session: UnheldJobRepository(session).announce(timedelta(), 50), "jobs_by_turn"),
-        (lambda session: WaitingJobRepository(session).ids(), "jobs_by_turn"),
+        (lambda session: WaitingJobRepository(session).ids(), "jobs_live"),
         (lambda session: UnheldJobRepository(session).requeue_expired("over"), "jobs_live"),
         (lambda session: EngineMeasureRepository(session).recall("name"), "engine_measures_name"),
     ],
