@@ -21,6 +21,9 @@ class Steps:
         self.announced = 0
         self.expired_at = 0.0
 
+    def line_up_once(self) -> None:
+        raise OverflowError("date value out of range")
+
     def place_once(self) -> None:
         raise self._error
 
