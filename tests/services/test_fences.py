@@ -93,6 +93,7 @@ WITHOUT_A_LEASE = {
         "is_over",
         "troubles",
         "groups",
+        "recall",
     ),  # these read
 }
 """Methods of the same services that no lease guards."""
