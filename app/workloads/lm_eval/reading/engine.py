@@ -26,7 +26,7 @@ from app.models.model_folder import inspect_gguf, inspect_model, is_local
 from app.settings import Settings
 from app.workloads.lm_eval.reading.fields import FieldReader
 from app.workloads.lm_eval.reading.generation_settings import MOST_FAULTS
-from app.workloads.lm_eval.reading.safety import BELOW_MODEL, inside, refuse_path
+from app.workloads.lm_eval.reading.safety import BELOW_MODEL, OTHER_MODELS, inside, refuse_path
 from app.workloads.lm_eval.reading.width import WidthReader
 
 _BELOW_PATHS = frozenset(f"model_args.{name}" for name in BELOW_MODEL)
@@ -122,7 +122,7 @@ class EngineReader:
     def _refused_paths(self) -> bool:
         """Whether the job names a place that it may not use."""
         told = {fault.path for fault in self._reader.faults}
-        return bool(told & {"model_args.lora_local_path", "model_args.tokenizer", "model_args.peft"})
+        return bool(told & {f"model_args.{name}" for name in OTHER_MODELS})
 
     def _lift(self, found: Parallelism) -> None:
         """What model_args says of the job itself moves up, unless the job says it too."""
