@@ -1,0 +1,28 @@
+"""The schema, as SQLAlchemy sees it; migrations/ is what makes it."""
+
+from app.db.columns import Base
+from app.db.tables.accounts import KeyRow, UsageRow
+from app.db.tables.chunks import ChunkRow, EngineFactsRow, ResponseRow
+from app.db.tables.jobs import EventRow, JobRow, JobTaskRow, SampleRow
+from app.db.tables.replicas import DeviceRow, EngineMeasureRow, GroupRow, LogRow, ReplicaRow
+
+METADATA = Base.metadata
+"""Of all tables."""
+
+__all__ = [
+    "METADATA",
+    "ChunkRow",
+    "DeviceRow",
+    "EngineFactsRow",
+    "EngineMeasureRow",
+    "EventRow",
+    "GroupRow",
+    "JobRow",
+    "JobTaskRow",
+    "KeyRow",
+    "LogRow",
+    "ReplicaRow",
+    "ResponseRow",
+    "SampleRow",
+    "UsageRow",
+]

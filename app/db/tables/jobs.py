@@ -1,0 +1,129 @@
+"""A job, its tasks, what it wrote, and its log."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db.columns import Base, one_of
+from app.domain.job import JobStatus, Phase, TaskStatus
+from app.domain.keys import DEFAULT_TEAM
+
+_QUEUED = text("status = 'queued' AND waits_for IS NULL")
+
+
+class JobRow(Base):
+    """What a user asked for and where it stands."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        one_of("status", JobStatus),
+        one_of("phase", Phase, nullable=True),
+        UniqueConstraint("team", "owner", "idempotency_key", name="jobs_idempotency"),
+        Index("jobs_newest", text("created_at DESC"), text("id DESC")),
+        Index("jobs_of_team", "team", text("created_at DESC"), text("id DESC")),
+        Index("jobs_unended", "team", postgresql_where=text("ended_at IS NULL")),
+        Index("jobs_by_turn", text("priority DESC"), "turn", "created_at", postgresql_where=_QUEUED),
+        Index("jobs_live", "status", postgresql_where=text("status IN ('queued', 'running')")),
+        CheckConstraint(
+            "(ended_at IS NOT NULL) = (status IN ('succeeded', 'partially_failed', 'failed', 'cancelled'))",
+            name="ended_when_terminal",
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    owner: Mapped[str]
+    team: Mapped[str] = mapped_column(server_default=DEFAULT_TEAM)
+    name: Mapped[str | None]
+    status: Mapped[str]
+    phase: Mapped[str | None]
+    reason: Mapped[str | None]
+    priority: Mapped[int]
+    turn: Mapped[int | None]
+    """Its place in the line among those of its priority; none before the scheduler has seen it."""
+    tags: Mapped[list[str]]
+    spec: Mapped[dict[str, Any]]
+    engine: Mapped[dict[str, Any]]
+    engine_key: Mapped[str]
+    plan: Mapped[dict[str, Any]]
+    attempt: Mapped[int] = mapped_column(server_default="0")
+    losses: Mapped[int] = mapped_column(server_default="0")
+    version: Mapped[int] = mapped_column(server_default="0")
+    event_count: Mapped[int] = mapped_column(server_default="0")
+    idempotency_key: Mapped[str | None]
+    body_hash: Mapped[str | None]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    deadline_at: Mapped[datetime | None]
+    cancel_requested_at: Mapped[datetime | None]
+    pause_requested_at: Mapped[datetime | None]
+    lease_token: Mapped[UUID | None]
+    lease_expires_at: Mapped[datetime | None]
+    lease_holder: Mapped[str | None]
+    sent_at: Mapped[datetime | None]
+    waits_for: Mapped[str | None]
+    fingerprint: Mapped[bytes | None]
+    planned_at: Mapped[datetime | None]
+    requests_total: Mapped[int | None]
+    requests_done: Mapped[int] = mapped_column(server_default="0")
+    requests_reused: Mapped[int] = mapped_column(server_default="0")
+    progress_at: Mapped[datetime | None]
+    gpu_seconds: Mapped[float] = mapped_column(server_default="0")
+    rates: Mapped[dict[str, Any] | None]
+    error: Mapped[dict[str, Any] | None]
+    provenance: Mapped[dict[str, Any] | None]
+    result_name: Mapped[str | None]
+    result_date: Mapped[str | None]
+    results: Mapped[str | None] = mapped_column(deferred=True)
+    """lm-eval's document, which may have megabytes: read where it is named."""
+
+
+class JobTaskRow(Base):
+    """One lm-eval task of a job."""
+
+    __tablename__ = "job_tasks"
+    __table_args__ = (one_of("status", TaskStatus), Index("job_tasks_name", "name"))
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int]
+    status: Mapped[str]
+    done: Mapped[int] = mapped_column(server_default="0")
+    total: Mapped[int | None]
+    metrics: Mapped[str | None]
+    error: Mapped[dict[str, Any] | None]
+
+
+class SampleRow(Base):
+    """One line of lm-eval's samples file, as text, so that the file can be given back to the byte."""
+
+    __tablename__ = "samples"
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    task: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    correct: Mapped[bool | None]
+    row: Mapped[str]
+
+
+class EventRow(Base):
+    """One entry of a job's log, numbered 1, 2, 3... in commit order."""
+
+    __tablename__ = "job_events"
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    type: Mapped[str]
+    data: Mapped[dict[str, Any]]
