@@ -20,18 +20,22 @@ class Environment:
     """Collects the page beside what else is done meanwhile: about half a second, most of it waiting for pip."""
 
     def __init__(self) -> None:
+        self._collected = False
         self._text = f"not collected within {PATIENCE_SECONDS:g} s"
         self._thread = threading.Thread(target=self._collect, name="environment", daemon=True)
         self._thread.start()
 
     def text(self) -> str:
-        """The page, or in its place what went wrong, as in lm-eval."""
+        """The page, or in its place what went wrong, as in lm-eval; what the loading disturbed is tried again."""
         self._thread.join(PATIENCE_SECONDS)
+        if not self._collected and not self._thread.is_alive():
+            self._collect()
         return self._text
 
     def _collect(self) -> None:
         try:
             self._text = get_pretty_env_info()
+            self._collected = True
         except Exception as error:
             log.exception("the environment cannot be described")
             self._text = str(error)
