@@ -21,6 +21,7 @@ from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
 from app.db.unheld_jobs import UnheldJobRepository
 from app.db.usage import UsageRepository
+from app.domain.demands import merged
 from app.domain.job import CANCELLED, LATE, LOST, PAUSED
 from app.domain.line import MOST_TURNS, InLine, Sharing, in_line
 from app.domain.placement import Demand, Policy, Release, Start, place
@@ -46,10 +47,9 @@ def policy(settings: Settings) -> Policy:
 
 
 def demands(work: Sequence[WaitingWork]) -> list[Demand]:
-    """Work in line, per engine spec and group: jobs that need the same engine in the same place share its replicas."""
-    merged: dict[tuple[str, str | None], Demand] = {}
-    for turn, item in enumerate(work):
-        one = Demand(
+    """Work in line, per engine spec and group."""
+    return merged(
+        Demand(
             engine=item.engine,
             priority=item.priority,
             since=item.created_at,
@@ -60,9 +60,8 @@ def demands(work: Sequence[WaitingWork]) -> list[Demand]:
             group=item.plan.group,
             least_bytes=least_bytes(item.plan) if item.engine.gpus == item.plan.gpus_per_replica else None,
         )
-        known = merged.get((item.engine.key, one.group))
-        merged[item.engine.key, one.group] = _joined(known, one) if known else one
-    return list(merged.values())
+        for turn, item in enumerate(work)
+    )
 
 
 def held_off(demand: Demand, failed: Sequence[tuple[Replica, float]], policy: Policy) -> Demand:
@@ -74,21 +73,6 @@ def held_off(demand: Demand, failed: Sequence[tuple[Replica, float]], policy: Po
         resting=any(
             seconds < policy.rest.total_seconds() and may_change(replica) for replica, seconds in own
         ),
-    )
-
-
-def _joined(first: Demand, second: Demand) -> Demand:
-    """As many replicas as the job that wants most of them; where one leaves it to the work, at least so many."""
-    asked = max(each.replicas or each.least for each in (first, second))
-    fixed = first.replicas is not None and second.replicas is not None
-    return replace(
-        first,
-        since=min(first.since, second.since),
-        waiting_chunks=first.waiting_chunks + second.waiting_chunks,
-        waiting_cost=first.waiting_cost + second.waiting_cost,
-        replicas=asked if fixed else None,
-        least=asked,
-        least_bytes=max(first.least_bytes or 0, second.least_bytes or 0) or None,
     )
 
 
