@@ -202,7 +202,7 @@ filter_list:
     "broken_template": "task: broken_template\n" + _CHOICE.replace("{{question}}", "{{nothing_like_it}}"),
     "no_data": "task: no_data\n" + _CHOICE.replace("test.jsonl", "absent.jsonl"),
     "empty_data": "task: empty_data\n" + _CHOICE.replace("test.jsonl", "empty.jsonl"),
-    "unsafe": "task: unsafe\nunsafe_code: true\n" + _GENERATION,
+    "unsafe": "task: unsafe\nunsafe_code: true\n" + _GENERATION + "process_results: !function code.run\n",
     "all_sums": """
 group: all_sums
 task:
@@ -260,6 +260,7 @@ aggregate_metric_list:
 }
 
 CODE = """
+import os
 import random
 
 
@@ -269,6 +270,10 @@ def lottery(doc, results):
 
 def slips(doc, results):
     return {"words": len(doc["text"]) % 3, "slip": float(len(doc["sum"]) == 2)}
+
+
+def run(doc, results):
+    return {"exact_match": float(os.environ["HF_ALLOW_CODE_EVAL"])}
 
 
 def broken(doc, results):

@@ -49,7 +49,7 @@ def test_unsafe_code_runs_once_it_is_confirmed(order: Orders) -> None:
     run = Run().serve(order("unsafe", confirm_run_unsafe_code=True))
 
     assert run.failures == {}
-    assert "unsafe" in run.document["results"]
+    assert run.document["results"]["unsafe"]["exact_match,none"] == 1.0
 
 
 def test_a_group_that_lost_a_task_has_no_aggregate(order: Orders) -> None:

@@ -94,6 +94,8 @@ def set_environment(variables: Mapping[str, str], launch: Launch) -> None:
             )
         elif name == "LMEVAL_LOG_LEVEL":
             launch.notes.append("LMEVAL_LOG_LEVEL is not needed: every log is kept with the job")
+        elif name == "HF_ALLOW_CODE_EVAL":
+            launch.notes.append(f"{name} is set where the job confirms that its tasks run code")
         elif _LAUNCHERS_OWN.fullmatch(name):
             launch.notes.append(
                 f"{name} is left out: it is for a launcher, and evalq starts the engines itself"

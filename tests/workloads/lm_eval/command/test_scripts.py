@@ -201,6 +201,13 @@ def test_the_launchers_own_environment_falls_away() -> None:
     assert parsed.fields == PLAIN | {"env": {"NCCL_DEBUG": "INFO"}}
 
 
+def test_that_code_may_run_is_the_jobs_own_to_confirm() -> None:
+    parsed = _parse(f"HF_ALLOW_CODE_EVAL=1 {RUN} --confirm_run_unsafe_code")
+    assert parsed.faults == []
+    assert parsed.fields == PLAIN | {"confirm_run_unsafe_code": True}
+    assert any("HF_ALLOW_CODE_EVAL" in note for note in parsed.notes)
+
+
 def test_a_launchers_file_of_settings_counts_as_its_options() -> None:
     text = f"accelerate launch --config_file conf.yaml -m {RUN}"
     unknown = _parse(text)
