@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -162,6 +161,6 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not a JSON number")
 
 
-def _whole(digits: str) -> int | float:
-    """A whole number; one that no 64 bits hold is no finite number, whatever it would take to read it."""
-    return int(digits) if len(digits) <= INT64_DIGITS else math.inf
+def _whole(digits: str) -> int:
+    """A whole number; of those that no 64 bits hold one stands for all, whatever it would take to read it."""
+    return int(digits[: INT64_DIGITS + 1])

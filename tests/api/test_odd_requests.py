@@ -113,6 +113,13 @@ BODIES: list[tuple[bytes, dict[str, str], tuple[int, str]]] = [
 ]
 
 
+@pytest.mark.parametrize("digits", ["9" * 19, "-" + "9" * 21, "9" * 5000])
+def test_a_whole_number_of_more_than_64_bits_is_called_so(api: TestClient, digits: str) -> None:
+    answer = api.post("/v1/jobs", content=f'{{"limit": {digits}}}', headers=JSON)
+    told = [fault["message"] for fault in answer.json()["errors"] if fault["path"] == "limit"]
+    assert ["more than 64 bits" in words for words in told] == [True], answer.text
+
+
 @pytest.mark.parametrize("call", [("POST", "/v1/jobs"), ("PATCH", "/v1/jobs/{job}")])
 def test_a_body_that_is_no_object_of_json_is_refused(
     api: TestClient, job_id: str, call: tuple[str, str]

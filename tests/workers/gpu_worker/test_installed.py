@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -39,14 +40,24 @@ def looks() -> Looks:
 
 
 @pytest.fixture
-def shelf(monkeypatch: pytest.MonkeyPatch, settings: Settings, looks: Looks) -> InstalledBackends:
-    for name in list(BACKENDS):
-        monkeypatch.delitem(BACKENDS, name)
-    monkeypatch.setitem(BACKENDS, "good", Backend("good", ()))
-    monkeypatch.setitem(BACKENDS, "bad", Backend("bad", ()))
-    monkeypatch.setitem(BACKENDS, "for-gpus", Backend("for-gpus", (), devices=frozenset({"cuda"})))
+def shelf(settings: Settings, looks: Looks) -> Iterator[InstalledBackends]:
+    kept = dict(BACKENDS)
+    _replace(
+        {
+            "good": Backend("good", ()),
+            "bad": Backend("bad", ()),
+            "for-gpus": Backend("for-gpus", (), devices=frozenset({"cuda"})),
+        }
+    )
     looks.problems["bad"] = "no GPU"
-    return InstalledBackends(settings, "cpu", look=looks, clock=looks.clock)
+    yield InstalledBackends(settings, "cpu", look=looks, clock=looks.clock)
+    _replace(kept)
+
+
+def _replace(backends: Mapping[str, Backend]) -> None:
+    """In an order of their own, which counts: entries put back one by one would stand behind."""
+    BACKENDS.clear()
+    BACKENDS.update(backends)
 
 
 def test_the_first_call_knows_all_and_later_ones_look_no_more(shelf: InstalledBackends, looks: Looks) -> None:
