@@ -25,6 +25,8 @@ class WaitingWork:
     """Waiting chunks of one job, as the scheduler weighs them."""
 
     job_id: UUID
+    team: str
+    owner: str
     engine: EngineSpec
     priority: int
     created_at: datetime
@@ -53,6 +55,8 @@ class CapacityRepository:
         return [
             WaitingWork(
                 job.id,
+                job.team,
+                job.owner,
                 EngineSpec.from_json(job.engine),
                 job.priority,
                 job.created_at,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from app.domain.placement import Demand
@@ -10,23 +10,23 @@ from app.domain.placement import Demand
 
 def merged(demands: Iterable[Demand]) -> list[Demand]:
     """One for each engine and group, at the place of the first of those it is made of."""
-    found: dict[tuple[str, str | None], Demand] = {}
+    found: dict[tuple[str, str | None], list[Demand]] = {}
     for one in demands:
-        key = (one.engine.key, one.group)
-        found[key] = _joined(found[key], one) if key in found else one
-    return list(found.values())
+        found.setdefault((one.engine.key, one.group), []).append(one)
+    return [parts[0] if len(parts) == 1 else _joined(parts) for parts in found.values()]
 
 
-def _joined(first: Demand, second: Demand) -> Demand:
+def _joined(parts: Sequence[Demand]) -> Demand:
     """As many replicas as the job that wants most of them; where one leaves it to the work, at least so many."""
-    asked = max(each.replicas or each.least for each in (first, second))
-    fixed = first.replicas is not None and second.replicas is not None
+    asked = max(each.replicas or each.least for each in parts)
+    fixed = all(each.replicas is not None for each in parts)
     return replace(
-        first,
-        since=min(first.since, second.since),
-        waiting_chunks=first.waiting_chunks + second.waiting_chunks,
-        waiting_cost=first.waiting_cost + second.waiting_cost,
+        parts[0],
+        since=min(each.since for each in parts),
+        waiting_chunks=sum(each.waiting_chunks for each in parts),
+        waiting_cost=sum(each.waiting_cost for each in parts),
         replicas=asked if fixed else None,
         least=asked,
-        least_bytes=max(first.least_bytes or 0, second.least_bytes or 0) or None,
+        least_bytes=max(each.least_bytes or 0 for each in parts) or None,
+        claims=tuple(claim for each in parts for claim in each.claims),
     )

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 
@@ -26,7 +27,7 @@ class EngineSpec:
     gpus: int = 1
     """Devices in the block of one replica."""
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Identity for placement: jobs with equal keys share replicas."""
         text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))

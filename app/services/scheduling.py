@@ -24,7 +24,7 @@ from app.db.usage import UsageRepository
 from app.domain.demands import merged
 from app.domain.job import CANCELLED, LATE, LOST, PAUSED
 from app.domain.line import MOST_TURNS, InLine, Sharing, in_line
-from app.domain.placement import Demand, Policy, Release, Start, place
+from app.domain.placement import Claim, Demand, Policy, Release, Start, place
 from app.domain.plan import least_bytes
 from app.domain.remedy import may_change, may_fail_again
 from app.domain.replica import Replica
@@ -59,6 +59,7 @@ def demands(work: Sequence[WaitingWork]) -> list[Demand]:
             replicas=item.plan.replicas,
             group=item.plan.group,
             least_bytes=least_bytes(item.plan) if item.engine.gpus == item.plan.gpus_per_replica else None,
+            claims=(Claim(item.job_id, item.team, item.owner, item.priority, turn, item.cost),),
         )
         for turn, item in enumerate(work)
     )

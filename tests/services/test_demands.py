@@ -27,7 +27,9 @@ MEMORY = PlannedMemory(
     source="a table",
 )
 PLAN = Plan("hf", 1, 1, 1, None, None, 15.9, (), "", MEMORY, "fits")
-WORK = WaitingWork(uuid7(), EngineSpec("hf", "m"), 50, datetime(2026, 11, 27, tzinfo=UTC), PLAN, 1, 1.0)
+WORK = WaitingWork(
+    uuid7(), "lab", "alice", EngineSpec("hf", "m"), 50, datetime(2026, 11, 27, tzinfo=UTC), PLAN, 1, 1.0
+)
 
 
 def test_devices_are_as_large_as_the_smallest_that_the_plan_fits() -> None:
@@ -53,3 +55,13 @@ def test_a_device_is_placed_by_the_island_that_its_worker_reports(
     """Workers of earlier versions tell none."""
     row = DeviceRow(id="a", index=0, name="GPU", state="free", traits=traits)
     assert to_device(row).island == island
+
+
+def test_a_demand_names_the_jobs_that_it_was_merged_from() -> None:
+    other = replace(WORK, job_id=uuid7(), owner="bob", priority=10, cost=3.0)
+    (found,) = demands([WORK, other])
+    assert [(claim.job, claim.owner, claim.turn) for claim in found.claims] == [
+        (WORK.job_id, "alice", 0),
+        (other.job_id, "bob", 1),
+    ]
+    assert (found.priority, found.waiting_cost) == (50, 4.0)

@@ -4,92 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from math import ceil
-from typing import TypeAlias
 from uuid import UUID
 
 from app.domain.blocks import block
-from app.domain.engine_spec import EngineSpec
+from app.domain.placement.values import Decision, Demand, Group, Policy, Release, Start
 from app.domain.replica import Device, DeviceState, Replica, ReplicaStatus
-
-
-@dataclass(frozen=True)
-class Group:
-    """The devices of one host that one worker owns."""
-
-    name: str
-    devices: tuple[Device, ...]
-    backends: frozenset[str]
-    alive: bool = True
-    draining: bool = False
-
-
-@dataclass(frozen=True)
-class Demand:
-    """Work that waits for one engine spec."""
-
-    engine: EngineSpec
-    priority: int
-    since: datetime
-    waiting_chunks: int
-    waiting_cost: float = 0.0
-    replicas: int | None = None
-    """How many replicas were asked for; None lets the work decide."""
-    least: int = 1
-    """Of those the work decides on, so many are wanted whatever it is."""
-    group: str | None = None
-    """The only group it may use; None means any."""
-    shunned: frozenset[str] = frozenset()
-    """Devices on which this engine failed lately: it waits for others, if there are any."""
-    least_bytes: int | None = None
-    """Memory that each of its devices must have; None where that is not known."""
-    resting: bool = False
-    """It failed just now: nothing is started until its jobs have had time to change it."""
-    turn: int = 0
-    """Its place among those of its priority."""
-
-    def serves(self, replica: Replica) -> bool:
-        """Whether a replica does this work: its engine, where it is wanted."""
-        return replica.engine.key == self.engine.key and self.group in (None, replica.group)
-
-    def fits(self, device: Device) -> bool:
-        """Whether the device is large enough, as far as that is known."""
-        return not self.least_bytes or not device.memory_bytes or device.memory_bytes >= self.least_bytes
-
-
-@dataclass(frozen=True)
-class Policy:
-    """The operator's knobs."""
-
-    idle: timedelta = timedelta(minutes=10)
-    hold: timedelta = timedelta(minutes=1)
-    load: timedelta = timedelta(seconds=20)
-    """What a start is assumed to cost: another replica must save more than this."""
-    rest: timedelta = timedelta(seconds=5)
-    """After a failed start, before the next one of the same engine."""
-    shun: timedelta = timedelta(seconds=30)
-    """How long an engine waits for others than the devices on which it failed, if there are any."""
-
-
-@dataclass(frozen=True)
-class Start:
-    """Load this engine on these devices."""
-
-    group: str
-    devices: tuple[str, ...]
-    engine: EngineSpec
-
-
-@dataclass(frozen=True)
-class Release:
-    """Stop this replica at its next chunk boundary."""
-
-    replica: UUID
-    why: str
-
-
-Decision: TypeAlias = Start | Release
 
 
 @dataclass

@@ -1,0 +1,6 @@
+"""Which replicas to start and which to release: a pure function, driven by the scheduler and by tests."""
+
+from app.domain.placement.rules import place, wanted, widest
+from app.domain.placement.values import Claim, Decision, Demand, Group, Policy, Release, Start
+
+__all__ = ["Claim", "Decision", "Demand", "Group", "Policy", "Release", "Start", "place", "wanted", "widest"]
