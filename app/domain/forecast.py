@@ -1,0 +1,67 @@
+"""When jobs will begin and end: the rules of placement run forward from what is there, within bounds of work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from app.domain.virtual_cluster import Pace, Snapshot, VirtualCluster
+from app.domain.virtual_work import JobWork, VirtualJob
+
+MOST_JOBS = 300
+"""Of so many jobs in line it is said when they begin; those behind them are left out."""
+
+MOST_TURNS = 300
+"""Of the scheduler, each time it is run forward."""
+
+MOST_SECONDS = 7 * 86400.0
+"""What is farther away is not told."""
+
+GRAIN = Pace(growth=0.05)
+"""The farther away, the coarser: what is told is right to a few parts in a hundred at best."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Seconds from now: where everything takes as long as it is thought to, and by how much it may be wrong.
+
+    None is not known: too far away, or there is nothing it could ever run on.
+    """
+
+    start_low: float | None = None
+    start: float | None = None
+    start_high: float | None = None
+    end_low: float | None = None
+    end: float | None = None
+    end_high: float | None = None
+
+
+def forecast(there: Snapshot, work: Sequence[JobWork]) -> dict[UUID, Forecast]:
+    """By job; `work` in line, of which the first so many are told of."""
+    ahead = work[:MOST_JOBS]
+    best, typical, worst = (_run(there, ahead, power) for power in (-1.0, 0.0, 1.0))
+    return {
+        job.work.line.id: Forecast(
+            *_range(low.began, job.began, high.began), *_range(low.ended, job.ended, high.ended)
+        )
+        for low, job, high in zip(best, typical, worst, strict=True)
+    }
+
+
+def _run(there: Snapshot, work: Sequence[JobWork], power: float) -> list[VirtualJob]:
+    cluster = VirtualCluster(there, GRAIN)
+    jobs = [cluster.come(each.taking(power)) for each in work]
+    cluster.run(MOST_TURNS, MOST_SECONDS)
+    return jobs
+
+
+def _range(
+    best: float | None, typical: float | None, worst: float | None
+) -> tuple[float | None, float | None, float | None]:
+    """In order, though what takes longer now and then ends earlier; nothing where the middle is not known."""
+    if typical is None:
+        return (best, None, None)
+    low = min(typical, best) if best is not None else None
+    high = max(typical, worst) if worst is not None else None
+    return (low, typical, high)
