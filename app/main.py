@@ -35,6 +35,7 @@ from app.web.callers import OPEN, SECURITY_SCHEME, authenticate
 from app.web.deps import Services
 from app.web.heads import HeadAsGet
 from app.web.problems import add_handlers
+from app.web.request_ids import RequestIds
 from app.web.stream_slots import Places
 from app.web.turns import Turns
 from app.web.urls import NoKeysInUrls
@@ -63,6 +64,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.services = _services(settings, sessions)
     app.add_middleware(NoKeysInUrls, answer=as_json)
     app.add_middleware(HeadAsGet)
+    app.add_middleware(RequestIds)
     add_handlers(app, as_json)
     for module in ROUTERS:
         app.include_router(module.router)

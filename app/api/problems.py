@@ -8,8 +8,10 @@ from fastapi.responses import JSONResponse
 
 from app.api.schemas.job import PlanOut
 from app.api.schemas.problem import Fault, ProblemOut
+from app.asking import request_id
 from app.errors import EvalqError, FaultyField, InvalidRequestError
 from app.web.problems import ANYWHERE, STATUS, Problem, title
+from app.web.request_ids import HEADER
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -24,9 +26,11 @@ def as_json(problem: Problem) -> JSONResponse:
         code=problem.code,
         errors=[fault_out(fault) for fault in problem.faults],
         plan=PlanOut.model_validate(problem.plan.to_json()) if problem.plan else None,
+        request_id=request_id.get() or "",
     )
     content = body.model_dump(mode="json", exclude=None if problem.plan else {"plan"})
-    return JSONResponse(content, problem.status, headers=dict(problem.headers), media_type=MEDIA_TYPE)
+    headers = {**problem.headers, HEADER: body.request_id}
+    return JSONResponse(content, problem.status, headers=headers, media_type=MEDIA_TYPE)
 
 
 def fault_out(fault: FaultyField) -> Fault:
@@ -62,4 +66,5 @@ def _example(kind: type[EvalqError]) -> dict[str, Any]:
         "detail": "; ".join(f"{fault['path']}: {fault['message']}" for fault in faults) or kind.__doc__,
         "code": kind.code,
         "errors": faults,
+        "request_id": "0198c5a3-6a5e-7cc2-8a3f-1f6f2f6e0b11",
     }

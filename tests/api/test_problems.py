@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-FIELDS = {"type", "title", "status", "detail", "code", "errors"}
+FIELDS = {"request_id", "type", "title", "status", "detail", "code", "errors"}
 
 
 @pytest.mark.parametrize(

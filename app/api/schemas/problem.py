@@ -27,4 +27,5 @@ class ProblemOut(BaseModel):
     detail: str
     code: str
     errors: list[Fault]
+    request_id: str = Field(description="As in the header `X-Request-Id`; the server's log lines name it.")
     plan: PlanOut | None = Field(default=None, description="Of a job that was refused: how it would run.")
