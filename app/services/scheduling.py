@@ -16,6 +16,7 @@ from app.db.capacity import CapacityRepository, WaitingWork
 from app.db.chunks import ChunkRepository
 from app.db.events import EventRepository
 from app.db.histories import HistoryRepository
+from app.db.ledger import LedgerRepository
 from app.db.line import LineRepository
 from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
@@ -27,7 +28,7 @@ from app.domain.line import MOST_TURNS, InLine, Sharing, in_line
 from app.domain.placement import Claim, Demand, Policy, Release, Start, place
 from app.domain.plan import least_bytes
 from app.domain.remedy import may_change, may_fail_again
-from app.domain.replica import Replica
+from app.domain.replica import Replica, ReplicaStatus
 from app.services.jobs import utc_now
 from app.services.retention import Ages, RetentionService, Sweeper
 from app.settings import Settings
@@ -114,6 +115,11 @@ class SchedulingService:
                 line.write([job.id for job in wanted])
         return len(jobs)
 
+    def book_once(self) -> int:
+        """Add to `usage` what replicas charged since the last time; how many charges."""
+        with self._sessions.begin() as session:
+            return UsageRepository(session).book()
+
     def _line_is_due(self, jobs: Sequence[InLine]) -> bool:
         """When somebody came or went, and else every few seconds: what was used changes all the time."""
         standing = frozenset((job.id, job.priority) for job in jobs)
@@ -165,6 +171,7 @@ class SchedulingService:
         """End leases that were not renewed: replicas are lost, their chunks and unheld jobs wait again."""
         with self._sessions.begin() as session:
             lost = ReplicaRepository(session).expire(timedelta(seconds=self._settings.resend_seconds))
+            LedgerRepository(session).ended(lost, ReplicaStatus.LOST)
             ChunkRepository(session).interrupt(lost)
             ChunkRepository(session).give_back(lost)
         with self._sessions.begin() as session:

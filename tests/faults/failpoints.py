@@ -23,6 +23,7 @@ FAILPOINTS: Mapping[str, Sequence[str]] = {
     ),
     "scheduler": (
         *(
+            "scheduling.book_once",
             "scheduling.line_up_once",
             "scheduling.place_once",
             "scheduling.announce_once",
