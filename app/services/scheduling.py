@@ -43,7 +43,18 @@ ANNOUNCE_AMONG = 50
 def policy(settings: Settings) -> Policy:
     """The operator's knobs as the placement rules take them."""
     return Policy(
-        idle=timedelta(seconds=settings.idle_seconds), hold=timedelta(seconds=settings.hold_seconds)
+        idle=timedelta(seconds=settings.idle_seconds),
+        hold=timedelta(seconds=settings.hold_seconds),
+        quotas=dict(settings.team_quotas),
+    )
+
+
+def sharing(settings: Settings) -> Sharing:
+    """The operator's knobs as the line takes them."""
+    return Sharing(
+        half_life=timedelta(days=settings.share_half_life_days),
+        weights=dict(settings.share_weights),
+        entry=timedelta(seconds=settings.share_entry_seconds),
     )
 
 
@@ -100,17 +111,15 @@ class SchedulingService:
 
     def line_up_once(self) -> int:
         """Say whose turn it is between the jobs of one priority; returns how many are in line."""
-        sharing = Sharing(
-            timedelta(days=self._settings.share_half_life_days), dict(self._settings.share_weights)
-        )
+        rules = sharing(self._settings)
         with self._sessions.begin() as session:
             line = LineRepository(session)
             jobs = line.jobs()
             if not self._line_is_due(jobs):
                 return len(jobs)
             shared = len({(job.team, job.owner) for job in jobs}) > 1
-            used = UsageRepository(session).lately(sharing.half_life) if shared else {}
-            wanted = in_line(jobs, used, sharing)[:MOST_TURNS]
+            used = UsageRepository(session).lately(rules.half_life) if shared else {}
+            wanted = in_line(jobs, used, rules)[:MOST_TURNS]
             if wanted != jobs[:MOST_TURNS]:
                 line.write([job.id for job in wanted])
         return len(jobs)
