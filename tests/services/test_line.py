@@ -19,7 +19,7 @@ from tests.world import ENGINE, TTL, World
 
 def queue(world: World) -> list[UUID]:
     """The waiting jobs, in the order that is told."""
-    return [item.job.id for item in QueueService(sessions=world.sessions, ttl=TTL).waiting()]
+    return [item.job.id for item in QueueService(sessions=world.sessions, ttl=TTL).page(100).waiting]
 
 
 def turns(world: World) -> list[int | None]:
