@@ -9,7 +9,6 @@ from uuid import UUID
 from app.domain.headway import Headway
 from app.domain.job import Job, Phase
 from app.domain.replica import Replica, ReplicaStatus
-from app.domain.waits import count, free_devices, to_load, turn_on
 
 
 @dataclass(frozen=True)
@@ -31,13 +30,21 @@ class Engines:
 def where(engines: Engines, job: Job) -> tuple[Phase, str]:
     """By the replicas of its engine, and whether they answer its own requests."""
     replicas, busy = engines.replicas, len(engines.headway)
-    serving = [replica for replica in replicas if replica.status is ReplicaStatus.SERVING]
+    serving = sum(replica.status is ReplicaStatus.SERVING for replica in replicas)
     if busy:
-        return Phase.EVALUATING, f"evaluating on {count(busy, 'replica')}"
+        return Phase.EVALUATING, f"evaluating on {_count(busy, 'replica')}"
     if serving:
-        return Phase.EVALUATING, f"waiting for {turn_on(serving)}"
+        return (
+            Phase.EVALUATING,
+            f"waiting for its turn on {_count(serving, 'replica')} shared with other jobs",
+        )
     if replicas:
-        return Phase.LOADING, f"waiting for {to_load(job, replicas)}"
+        return Phase.LOADING, f"loading {job.engine.model} on {replicas[0].group}"
     if engines.draining:
         return Phase.WAITING_FOR_GPU, f"waiting for group {job.group}, which is draining"
-    return Phase.WAITING_FOR_GPU, f"waiting for {free_devices(job)}"
+    place = f"group {job.group}" if job.group else "one group"
+    return Phase.WAITING_FOR_GPU, f"waiting for {_count(job.engine.gpus, 'free device')} in {place}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' if number > 1 else ''}"

@@ -18,7 +18,6 @@ from app.db.events import EventRepository
 from app.db.groups import GroupRepository
 from app.db.headway import HeadwayRepository
 from app.db.histories import HistoryRepository
-from app.db.ledger import LedgerRepository
 from app.db.outputs import LogRepository
 from app.db.replica_leases import ReplicaLeaseRepository
 from app.db.replicas import ReplicaRepository
@@ -77,9 +76,7 @@ class ServingService:
     def renew(self, lease: Lease) -> Order:
         """Extend the lease; says whether the scheduler wants the devices back."""
         with self._sessions.begin() as session:
-            order = ReplicaLeaseRepository(session).renew(lease, self._ttl)
-            LedgerRepository(session).idle(lease.id)
-            return order
+            return ReplicaLeaseRepository(session).renew(lease, self._ttl)
 
     def loaded(
         self,
@@ -94,7 +91,6 @@ class ServingService:
         """
         with self._sessions.begin() as session:
             ReplicaLeaseRepository(session).serving(lease, dict(provenance))
-            LedgerRepository(session).loaded(lease.id)
             replica = ReplicaRepository(session).get(lease.id)
             group = replica.group
             if name and measured and measured.known:
@@ -111,13 +107,8 @@ class ServingService:
                 return Work(order)
             found = ClaimRepository(session).claim(lease, engine_key, room)
             if room.empty:
-                self._note_idling(session, lease, idle=not found)
+                replicas.mark_idle(lease, idle=not found)
             return Work(order, [Claimed(chunk, fingerprint) for chunk, fingerprint in found])
-
-    def _note_idling(self, session: Session, lease: Lease, *, idle: bool) -> None:
-        if not idle:
-            LedgerRepository(session).idle(lease.id)
-        ReplicaLeaseRepository(session).mark_idle(lease, idle=idle)
 
     def answer(self, lease: Lease, claimed: Claimed, answer: Answer) -> None:
         """Store the answers of a chunk, all or none; the first answer to a request stands; ChunkLostError."""
@@ -126,7 +117,6 @@ class ServingService:
             ReplicaLeaseRepository(session).count(
                 lease, len(chunk.keys), answer.tokens, chunk.cost, answer.seconds
             )
-            LedgerRepository(session).answered(lease.id, chunk.job_id, answer.seconds)
             ChunkRepository(session).answer(lease, chunk, claimed.fingerprint, answer.values, answer.seconds)
             EngineFactsRepository(session).note(claimed.fingerprint, lease.id)
             if answer.peak_bytes is not None:
@@ -143,7 +133,6 @@ class ServingService:
         """The chunk, with its counts, was not answered: once more, in `pieces`, or never again; ChunkLostError."""
         with self._sessions.begin() as session:
             ReplicaLeaseRepository(session).order(lease)
-            LedgerRepository(session).failed(lease.id, chunk.job_id)
             chunks = ChunkRepository(session)
             match fate:
                 case AfterFailure.AGAIN:
@@ -162,17 +151,12 @@ class ServingService:
             return ChunkRepository(session).give_back([lease.id], keep=in_hand)
 
     def wanted(self, lease: Lease, in_hand: Sequence[UUID]) -> frozenset[UUID]:
-        """Chunks in hand that are still to be answered; the others are let go, until somebody resumes their jobs.
-
-        They are told in the order in which the engine was given them: it is at the first.
-        """
+        """Chunks in hand that are still to be answered; the others are let go, until somebody resumes their jobs."""
         with self._sessions.begin() as session:
             chunks = ChunkRepository(session)
             wanted = chunks.wanted(lease, in_hand)
             if len(wanted) < len(in_hand):
                 ReplicaLeaseRepository(session).order(lease)
-                if in_hand[0] not in wanted:
-                    LedgerRepository(session).taken_away(lease.id, in_hand[0])
                 chunks.give_back([lease.id], keep=wanted)
             return frozenset(wanted)
 
@@ -202,7 +186,6 @@ class ServingService:
             # Now: a failure may give them another engine.
             jobs = ReplicaRepository(session).jobs_served(lease.id)
             ReplicaLeaseRepository(session).end(lease, status, error)
-            LedgerRepository(session).ended([lease.id], status)
             drained = self._condemn(session, lease.id, error) if error else None
             ChunkRepository(session).suspect(lease.id, suspects)
             ChunkRepository(session).give_back([lease.id])
@@ -223,7 +206,6 @@ class ServingService:
         """Replicas of holders known dead are lost at once; their chunks wait again."""
         with self._sessions.begin() as session:
             lost = ReplicaRepository(session).lose(holders)
-            LedgerRepository(session).ended(lost, ReplicaStatus.LOST)
             ChunkRepository(session).interrupt(lost)
             ChunkRepository(session).give_back(lost)
         return lost

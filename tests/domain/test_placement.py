@@ -16,7 +16,7 @@ from app.domain.replica import Device, DeviceState, Replica, ReplicaStatus
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 
-def group(name: str, devices: int, held: int = 0, **options: Any) -> Group:
+def group(name: str, devices: int, held: int = 0, **options: bool) -> Group:
     states = [DeviceState.HELD] * held + [DeviceState.FREE] * (devices - held)
     return Group(
         name,
@@ -149,7 +149,7 @@ def test_one_of_several_busy_replicas_gives_way_after_its_hold() -> None:
     wide = demand("old", replicas=2)
     decisions = place(NOW, [group("a", 2, held=2)], busy, [wide, demand("new")], Policy())
     assert len(releases(decisions)) == 1
-    recent = [replace(item, claimed_at=NOW) for item in busy]
+    recent = [replace(item, serving_at=NOW) for item in busy]
     assert place(NOW, [group("a", 2, held=2)], recent, [wide, demand("new")], Policy()) == []
 
 

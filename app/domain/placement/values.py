@@ -21,8 +21,6 @@ class Group:
     backends: frozenset[str]
     alive: bool = True
     draining: bool = False
-    heard_at: datetime | None = None
-    """When its worker was last heard of."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +69,6 @@ class Demand:
     def serves(self, replica: Replica) -> bool:
         """Whether a replica does this work: its engine, where it is wanted."""
         return replica.engine.key == self.engine.key and self.group in (None, replica.group)
-
-    def fits(self, device: Device) -> bool:
-        """Whether the device is large enough, as far as that is known."""
-        return not self.least_bytes or not device.memory_bytes or device.memory_bytes >= self.least_bytes
 
 
 @dataclass(frozen=True)
