@@ -75,7 +75,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 def _services(settings: Settings, sessions: Sessions) -> Services:
     job_service = JobService(
-        sessions=sessions, doorbell=CeleryDoorbell(settings), team_jobs=settings.team_jobs
+        sessions=sessions,
+        doorbell=CeleryDoorbell(settings),
+        team_jobs=settings.team_jobs,
+        ttl=settings.lease,
     )
     return Services(
         settings=settings,

@@ -19,6 +19,7 @@ FROZEN_SECONDS = 10.0
 """A leader that asks nothing for so long (or half a lease) has lost its lock: a standby leads."""
 STANDBY_SECONDS = 2.0
 TIDY_TURNS = 120
+BOOK_TURNS = 10
 
 log = logging.getLogger(__name__)
 
@@ -54,10 +55,15 @@ def _lead_or_wait(
 def _turns(
     service: SchedulingService, settings: Settings, stop: threading.Event, still_leading: Callable[[], None]
 ) -> None:
-    """Line up, place and announce each turn; expire only after a time to live: leases may have lapsed unseen."""
+    """Line up, place and announce each turn, book now and then.
+
+    Expire only after a time to live: leases may have lapsed unseen.
+    """
     turn, began_at = 0, time.monotonic()
     while not stop.is_set():
         still_leading()
+        if turn % BOOK_TURNS == 0:
+            _attempt(service.book_once)
         _attempt(service.line_up_once)
         _attempt(service.place_once)
         _attempt(service.announce_once)

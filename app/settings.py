@@ -121,6 +121,16 @@ class Settings(BaseSettings):
         {},
         description='Shares of teams beside others, as JSON (`{"research": 2}`); 1 for a team that is not named.',
     )
+    share_entry_seconds: float = Field(
+        10.0,
+        ge=0,
+        le=86400,
+        description="Device seconds that each job in line counts beside what it still takes.",
+    )
+    team_quotas: dict[str, Annotated[int, Field(ge=0, le=1_000_000)]] = Field(
+        {},
+        description='Devices of a team whenever it needs them, as JSON (`{"research": 4}`); others borrow them.',
+    )
     stall_seconds: float = Field(
         1800.0, description="A busy engine or harness that says nothing for this long is stalled."
     )

@@ -21,6 +21,9 @@ class Steps:
         self.announced = 0
         self.expired_at = 0.0
 
+    def book_once(self) -> None:
+        """Nothing was charged."""
+
     def line_up_once(self) -> None:
         raise OverflowError("date value out of range")
 

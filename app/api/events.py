@@ -15,7 +15,8 @@ from starlette.concurrency import run_in_threadpool
 from app.api.problems import problems
 from app.api.rendering import event_out, snapshot
 from app.api.schemas.job import EventList, EventOut
-from app.errors import BusyError, TooManyStreamsError, UnknownJobError
+from app.domain.event import Event
+from app.errors import BusyError, DatabaseError, TooManyStreamsError, UnknownJobError
 from app.web.deps import Blank, JobId, Services, ServicesDep, known_parameters, page_size
 from app.web.preference import preferred
 from app.web.streams import LOOK_SECONDS, Admission, Stream
@@ -66,9 +67,10 @@ async def read_events(
         return EventList(data=[event_out(event) for event in events])
     if last_event_id is not None and await run_in_threadpool(_is_over, services, job_id, after):
         return Response(status_code=204)
-    first = await run_in_threadpool(_snapshot, services, job_id)
+    told = _Told(services, job_id, after)
+    first = await run_in_threadpool(told.first)
     return Stream(
-        _stream(services, job_id, after, first, Admission(services, request.headers)),
+        _stream(services, told, first, Admission(services, request.headers)),
         services=services,
         request=request,
         media_type="text/event-stream",
@@ -82,23 +84,57 @@ def _is_over(services: Services, job_id: UUID, after: int) -> bool:
     return news.ended and not news.events
 
 
-def _snapshot(services: Services, job_id: UUID) -> bytes:
-    """The first event, written here: a job's spec may be of megabytes, and on the event loop all others wait."""
-    return _sse(snapshot(services.jobs.view(job_id)))
+class _Told:
+    """What a stream has said of its job.
+
+    Not written on the event loop, where all others wait: a job's spec may be of megabytes.
+    """
+
+    def __init__(self, services: Services, job_id: UUID, after: int) -> None:
+        self._services = services
+        self._reason: str | None = None
+        self._moved = False
+        self.job_id = job_id
+        self.after = after
+
+    def first(self) -> bytes:
+        """The job, as the first event."""
+        return self._look()[1]
+
+    def _look(self) -> tuple[bool, bytes]:
+        """Whether events have told why the job is where it is, and the job."""
+        view = self._services.jobs.view(self.job_id)
+        told = view.reason in ({self._reason, view.job.reason} if self._moved else {self._reason})
+        self._reason, self._moved = view.reason, False
+        return told, _sse(snapshot(view))
+
+    def event(self, event: Event) -> bytes:
+        """The next one."""
+        self.after, self._moved = event.id, True
+        return _sse(event_out(event))
+
+    def idle(self) -> bytes:
+        """The job again where its reason has changed and no event will tell of it, else that the stream lives."""
+        try:
+            told, found = self._look()
+            more = self._services.jobs.news(self.job_id, self.after, limit=1).events
+        except (DatabaseError, UnknownJobError):
+            return KEEPALIVE_COMMENT
+        return KEEPALIVE_COMMENT if told or more else found
 
 
 async def _stream(
-    services: Services, job_id: UUID, after: int, first: bytes, admission: Admission
+    services: Services, told: _Told, first: bytes, admission: Admission
 ) -> AsyncIterator[bytes]:
     yield first
-    async with aclosing(services.wakeups.follow(job_id, after, LOOK_SECONDS)) as stream:
+    async with aclosing(services.wakeups.follow(told.job_id, told.after, LOOK_SECONDS)) as stream:
         async for news in stream:
             if not await admission.holds():
                 return
             for event in news.events:
-                yield _sse(event_out(event))
+                yield told.event(event)
             if not news.events:
-                yield KEEPALIVE_COMMENT
+                yield await run_in_threadpool(told.idle)
 
 
 def _sse(event: EventOut) -> bytes:

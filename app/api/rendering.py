@@ -47,6 +47,7 @@ def job_out(view: JobView) -> JobOut:
     job = view.job
     return JobOut(
         **{name: getattr(job, name) for name in _COPIED},
+        reason=view.reason,
         tags=list(job.tags),
         spec=view.spec.to_json(),
         plan=plan_out(job.plan),
@@ -71,7 +72,6 @@ _COPIED = (
     "team",
     "status",
     "phase",
-    "reason",
     "priority",
     "attempt",
     "created_at",

@@ -1,4 +1,4 @@
-"""What there is: tasks, GPU groups, the queue."""
+"""What there is: tasks and GPU groups."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from urllib.parse import quote
 
 import click
 
-from app.cli.describe import duration
 from app.cli.jobs import age
-from app.cli.output import Output, columns, short, talks
+from app.cli.output import Output, columns, talks
 from app.client.calls import Api, Json
 from app.domain.visible import one_line
 
@@ -83,29 +82,6 @@ def groups(api: Api, out: Output) -> None:
             _print(out, _group_lines(group))
     if not found:
         out.say("no worker has reported yet; start one with `evalq worker --group NAME --devices 0,1`")
-
-
-@click.command(name="queue")
-@talks
-def queue(api: Api, out: Output) -> None:
-    """Show what waits, in the order it is served, and for what."""
-    found = api.get("/v1/queue")["data"]
-    if out.as_json:
-        out.json(found)
-    elif out.ids_only:
-        _print(out, [job["id"] for job in found if job["id"]])
-    elif found:
-        rows = [_queue_row(job) for job in found]
-        _print(out, columns(("#", "ID", "MODEL", "PRIORITY", "AGE", "STARTS IN", "WAITING FOR"), rows))
-    if not found:
-        out.say("nothing waits")
-
-
-def _queue_row(job: Json) -> list[str]:
-    starts = duration(job.get("estimated_start_seconds"))
-    place = [str(job["position"]), short(job["id"]) if job["id"] else "(other team)"]
-    place += [job["model"] or "", str(job["priority"])]
-    return [*place, age(job["created_at"]), starts, job["waiting_for"]]
 
 
 def _group_lines(group: Json) -> list[str]:

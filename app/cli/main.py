@@ -28,7 +28,7 @@ VERBS = {
     "retry": ("jobs", "Send ended jobs back to the queue with the answers they have."),
     "tasks": ("catalogue", "Search lm-eval's tasks, groups and tags."),
     "groups": ("catalogue", "Show the GPU groups, their devices and what is warm."),
-    "queue": ("catalogue", "Show what waits, and for what."),
+    "queue": ("queue", "Show what waits, for what, and behind whom."),
     "backends": ("backends", "Engine backends of this machine."),
     "doctor": ("operations", "Say what is wrong with the service, and what to do."),
     "prune": ("operations", "Remove old jobs, stored answers and logs."),

@@ -81,6 +81,7 @@ class CapacityRepository:
                 backends=frozenset(row.backends),
                 alive=alive,
                 draining=row.drain_requested_at is not None,
+                heard_at=row.heartbeat_at,
             )
             for row, alive in rows
         ]

@@ -8,13 +8,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select, text, tuple_, update
+from sqlalchemy import ColumnElement, Select, delete, exists, func, or_, select, text, tuple_, update
 from sqlalchemy.orm import Session
 
 from app.db.job_tasks import JobTaskRepository
-from app.db.line import in_line
-from app.db.tables import ChunkRow, JobRow, JobTaskRow, LogRow
-from app.domain.chunk import ChunkStatus
+from app.db.tables import JobRow, JobTaskRow, LogRow
 from app.domain.engine_spec import EngineSpec
 from app.domain.failure import Failure
 from app.domain.job import Job, JobStatus, JobTask, Phase, TaskStatus, left_over
@@ -115,24 +113,11 @@ class JobRepository:
         query = query.order_by(JobRow.created_at.desc(), JobRow.id.desc()).limit(limit)
         return self._with_tasks(self._session.scalars(query).all())
 
-    def waiting(self) -> list[Job]:
-        """Jobs of which nothing goes on, in the order they are served, those put aside last; without tasks."""
-        waits = or_(JobRow.phase.in_([Phase.WAITING_FOR_GPU, Phase.LOADING]), _waits_its_turn())
-        query = select(JobRow).where(
-            or_(
-                JobRow.status.in_([JobStatus.QUEUED, JobStatus.PAUSED]),
-                and_(JobRow.status == JobStatus.RUNNING, waits),
-            )
-        )
-        order = (JobRow.status == JobStatus.PAUSED, *in_line())
-        return [to_job(row, ()) for row in self._session.scalars(query.order_by(*order))]
-
-    def evaluating(self) -> list[UUID]:
-        """Running jobs whose requests are answered now."""
-        running = select(JobRow.id).where(JobRow.status == JobStatus.RUNNING)
-        return list(
-            self._session.scalars(running.where(JobRow.phase == Phase.EVALUATING, ~_waits_its_turn()))
-        )
+    def some(self, job_ids: Sequence[UUID]) -> list[Job]:
+        """Those of the jobs that there are, in this order; without tasks."""
+        rows = self._session.scalars(select(JobRow).where(JobRow.id.in_(job_ids)))
+        found = {row.id: to_job(row, ()) for row in rows}
+        return [found[job_id] for job_id in job_ids if job_id in found]
 
     def swap(self, old: Job, new: Job) -> Job:
         """Write `new` over `old` unless somebody wrote the row in between: then StaleJobError.
@@ -220,16 +205,6 @@ def to_task(row: JobTaskRow) -> JobTask:
     )
 
 
-def _waits_its_turn() -> ColumnElement[bool]:
-    """There are engines for the job, and all that is left of it waits: they answer other jobs first."""
-
-    def has(status: ChunkStatus) -> ColumnElement[bool]:
-        return exists().where(ChunkRow.job_id == JobRow.id, ChunkRow.status == status)
-
-    evaluating = JobRow.phase == Phase.EVALUATING
-    return and_(evaluating, has(ChunkStatus.WAITING), ~has(ChunkStatus.CLAIMED))
-
-
 def to_job(row: JobRow, tasks: tuple[JobTask, ...]) -> Job:
     """A row as the rules see it."""
     return Job(
@@ -253,6 +228,7 @@ def to_job(row: JobRow, tasks: tuple[JobTask, ...]) -> Job:
         deadline_at=row.deadline_at,
         cancel_requested_at=row.cancel_requested_at,
         pause_requested_at=row.pause_requested_at,
+        lease_expires_at=row.lease_expires_at,
         waits_for=row.waits_for,
         requests_total=row.requests_total,
         requests_done=row.requests_done,

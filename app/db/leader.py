@@ -7,12 +7,24 @@ from contextlib import contextmanager
 
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
+from sqlalchemy.orm import Session
 
 from app.db.outages import own_errors
 from app.db.session import make_engine
 from app.settings import Settings
 
 LEADER_LOCK = 0x6576616C72
+
+
+def leads(session: Session) -> bool:
+    """Whether a scheduler holds the lead."""
+    held = text(
+        """SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND classid::bigint = :high AND objid::bigint = :low)"""
+    )
+    high, low = divmod(LEADER_LOCK, 1 << 32)
+    return bool(session.scalar(held, {"high": high, "low": low}))
 
 
 class Lead:

@@ -33,6 +33,7 @@ class ReplicaLeaseRepository:
                 lease_holder=holder,
                 lease_expires_at=func.now() + ttl,
                 claimed_at=func.now(),
+                accounted_at=func.now(),
             )
             .returning(ReplicaRow)
         )

@@ -12,7 +12,6 @@ from sqlalchemy import ColumnElement, Interval, func, select, text, type_coerce
 from sqlalchemy.orm import Session
 
 from app.db.installed import installed_in
-from app.db.leader import LEADER_LOCK
 from app.db.tables import DeviceRow, GroupRow, JobRow, ReplicaRow
 from app.domain.group import unusable
 from app.domain.job import TERMINAL, JobStatus, Phase
@@ -92,16 +91,6 @@ class VitalsRepository:
             )
         ).one()
         return ServerVitals(*row)
-
-    def leads(self) -> bool:
-        """Whether a scheduler holds the lead."""
-        held = text(
-            """SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1
-            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-            AND classid::bigint = :high AND objid::bigint = :low)"""
-        )
-        high, low = divmod(LEADER_LOCK, 1 << 32)
-        return bool(self._session.scalar(held, {"high": high, "low": low}))
 
     def groups(self) -> list[GroupVitals]:
         """Every group that ever registered."""

@@ -134,6 +134,8 @@ class Job:
     deadline_at: datetime | None = None
     cancel_requested_at: datetime | None = None
     pause_requested_at: datetime | None = None
+    lease_expires_at: datetime | None = None
+    """When its coordinator loses it unless it is heard of before."""
     waits_for: str | None = None
     """What the cluster lacks, in words; no coordinator takes the job before it is there."""
     requests_total: int | None = None

@@ -54,6 +54,12 @@ class Sharing:
     """After this a device second that was used counts half."""
     weights: Mapping[str, float] = field(default_factory=dict)
     """By team; 1 where none is given."""
+    entry: timedelta = timedelta(seconds=10)
+    """What each job in line counts beside what it will still take: many short ones are not free."""
+
+    def cost(self, job: InLine) -> float:
+        """What its owner is charged when a job is given its place."""
+        return job.expected + self.entry.total_seconds()
 
     def weight(self, team: str) -> float:
         """How much of the devices is a team's, beside others."""
@@ -85,9 +91,9 @@ def _by_share(jobs: Sequence[InLine], used: Mapping[Account, float], sharing: Sh
         owned, _, owner = heapq.heappop(owners[team])
         job = queues[team][owner].pop()
         if own := queues[team][owner]:
-            heapq.heappush(owners[team], (owned + job.expected, _own_order(own[-1]), owner))
+            heapq.heappush(owners[team], (owned + sharing.cost(job), _own_order(own[-1]), owner))
         if owners[team]:
-            share = had + job.expected / sharing.weight(team)
+            share = had + sharing.cost(job) / sharing.weight(team)
             heapq.heappush(teams, (share, owners[team][0][1], team))
         yield job
 

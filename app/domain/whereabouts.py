@@ -9,6 +9,7 @@ from uuid import UUID
 from app.domain.headway import Headway
 from app.domain.job import Job, Phase
 from app.domain.replica import Replica, ReplicaStatus
+from app.domain.waits import count, free_devices, to_load, turn_on
 
 
 @dataclass(frozen=True)
@@ -30,21 +31,13 @@ class Engines:
 def where(engines: Engines, job: Job) -> tuple[Phase, str]:
     """By the replicas of its engine, and whether they answer its own requests."""
     replicas, busy = engines.replicas, len(engines.headway)
-    serving = sum(replica.status is ReplicaStatus.SERVING for replica in replicas)
+    serving = [replica for replica in replicas if replica.status is ReplicaStatus.SERVING]
     if busy:
-        return Phase.EVALUATING, f"evaluating on {_count(busy, 'replica')}"
+        return Phase.EVALUATING, f"evaluating on {count(busy, 'replica')}"
     if serving:
-        return (
-            Phase.EVALUATING,
-            f"waiting for its turn on {_count(serving, 'replica')} shared with other jobs",
-        )
+        return Phase.EVALUATING, f"waiting for {turn_on(serving)}"
     if replicas:
-        return Phase.LOADING, f"loading {job.engine.model} on {replicas[0].group}"
+        return Phase.LOADING, f"waiting for {to_load(job, replicas)}"
     if engines.draining:
         return Phase.WAITING_FOR_GPU, f"waiting for group {job.group}, which is draining"
-    place = f"group {job.group}" if job.group else "one group"
-    return Phase.WAITING_FOR_GPU, f"waiting for {_count(job.engine.gpus, 'free device')} in {place}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' if number > 1 else ''}"
+    return Phase.WAITING_FOR_GPU, f"waiting for {free_devices(job)}"

@@ -23,7 +23,6 @@ from app.db.outputs import LogRepository, SampleRepository
 from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
 from app.db.unheld_jobs import UnheldJobRepository
-from app.db.usage import UsageRepository
 from app.domain.chunk import Chunk
 from app.domain.failure import Failure
 from app.domain.ids import uuid7
@@ -198,7 +197,6 @@ class CoordinationService:
         with self._sessions.begin() as session:
             leases, events = JobLeaseRepository(session), EventRepository(session)
             leases.advance(lease, progress.done, dict(progress.rates), gpu_seconds, moved=progress.moved)
-            UsageRepository(session).charge(lease.id, gpu_seconds)
             JobTaskRepository(session).progress(lease.id, progress.tasks)
             for replica in progress.dead:
                 events.append(lease.id, "job.retrying", obituary(replica))

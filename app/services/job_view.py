@@ -9,6 +9,7 @@ from datetime import datetime
 from app.domain.event import Event
 from app.domain.job import Job, JobStatus, Phase
 from app.domain.replica import Replica
+from app.domain.waits import Wait, reason
 from app.workloads.lm_eval.spec import LmEvalSpec
 
 PARTS = ("events", "results", "samples", "artifacts", "logs")
@@ -37,6 +38,13 @@ class JobView:
     progress: JobProgress
     replicas: Sequence[Replica] = ()
     """Left out of lists."""
+    wait: Wait | None = None
+    """What it waits for; None where it goes on or is over."""
+
+    @property
+    def reason(self) -> str | None:
+        """In words, why it is where it is."""
+        return reason(self.job, self.wait)
 
     @property
     def links(self) -> dict[str, str]:
@@ -60,10 +68,14 @@ def job_path(job: Job) -> str:
 
 
 def view_of(
-    job: Job, rates: Mapping[str, float | None], now: datetime, replicas: Sequence[Replica] = ()
+    job: Job,
+    rates: Mapping[str, float | None],
+    now: datetime,
+    replicas: Sequence[Replica] = (),
+    wait: Wait | None = None,
 ) -> JobView:
     """The job as it is shown at this moment; `rates` are those that its coordinator measured last."""
-    return JobView(job, LmEvalSpec.from_json(job.spec), progress_of(job, rates, now), replicas)
+    return JobView(job, LmEvalSpec.from_json(job.spec), progress_of(job, rates, now), replicas, wait)
 
 
 def progress_of(job: Job, rates: Mapping[str, float | None], now: datetime) -> JobProgress:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import BoundedSemaphore
 from typing import TypeVar
 from uuid import UUID
@@ -18,6 +18,7 @@ from app.db.events import EventRepository
 from app.db.histories import HistoryRepository
 from app.db.jobs import JobRepository
 from app.db.session import Sessions
+from app.db.waits import WaitRepository
 from app.domain.event import Event
 from app.domain.ids import uuid7
 from app.domain.job import Job, JobStatus, JobTask, deadline, waiting
@@ -33,6 +34,7 @@ from app.errors import (
     UnknownJobError,
 )
 from app.services.job_view import JobView, News, view_of
+from app.services.whereabouts import waits
 from app.workloads.lm_eval.reading.read import Submission
 from app.workloads.lm_eval.spec import LmEvalSpec
 
@@ -60,8 +62,10 @@ class JobService:
         doorbell: Doorbell,
         now: Callable[[], datetime] = utc_now,
         team_jobs: int = 0,
+        ttl: timedelta = timedelta(minutes=1),
     ) -> None:
-        """`team_jobs` is the most that may not have ended of one team; 0 for no limit."""
+        """`team_jobs` is the most that may not have ended of one team, 0 for no limit; `ttl` is that of leases."""
+        self._ttl = ttl
         self._sessions = sessions
         self._team_jobs = team_jobs
         self._doorbell = doorbell
@@ -175,7 +179,8 @@ class JobService:
             job = JobRepository(session).get(job_id)
             replicas = HistoryRepository(session).replicas(job_id)
             rates = JobRepository(session).rates([job_id])[job_id]
-        return view_of(job, rates, self._now(), replicas)
+            wait = waits(WaitRepository(session), [job], self._ttl, self._now()).get(job_id)
+        return view_of(job, rates, self._now(), replicas, wait)
 
     def page(self, wanted: JobFilter, limit: int, before: tuple[datetime, UUID] | None) -> list[JobView]:
         """Newest first; replicas are left out of lists."""
@@ -183,7 +188,8 @@ class JobService:
         with self._sessions.begin() as session:
             jobs = JobRepository(session).page(wanted, limit, before)
             rates = JobRepository(session).rates([job.id for job in jobs])
-        return [view_of(job, rates[job.id], now) for job in jobs]
+            waiting_for = waits(WaitRepository(session), jobs, self._ttl, now)
+        return [view_of(job, rates[job.id], now, wait=waiting_for.get(job.id)) for job in jobs]
 
     def events(self, job_id: UUID, after: int, limit: int = 1000) -> Sequence[Event]:
         """The job's events after a number, oldest first; UnknownJobError."""

@@ -1,114 +1,114 @@
-"""The queue: which jobs wait, for what, at which place, and for about how long."""
+"""The queue: which jobs wait, for what, at which place, and behind whom."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import takewhile
+from uuid import UUID
 
-from app.backends.standing_in import that_serve
-from app.db.capacity import CapacityRepository
 from app.db.jobs import JobRepository
 from app.db.session import Sessions
-from app.domain.job import Job, JobStatus, Phase
-from app.domain.placement import Group
-from app.domain.plan import least_bytes
-from app.domain.replica import Device, DeviceState
-from app.workloads.lm_eval.spec import LmEvalSpec
+from app.db.waits import WaitRepository
+from app.domain.ahead import Queued, Rank, Why, ranks, why
+from app.domain.job import Job
+from app.domain.line import InLine
+from app.domain.waits import Wait
+from app.services.jobs import utc_now
+from app.services.whereabouts import waits
+
+SHOWN = 3
+"""Jobs ahead that are named."""
+
+NO_SCHEDULER = "no scheduler leads: no job gets devices until one does"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a job stands in the line, and the first of those ahead of it that its reader may see."""
+
+    rank: Rank
+    first: tuple[tuple[UUID, Why], ...]
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A job that waits; `seconds` is None where nothing running tells when devices come free."""
+    """A job that waits."""
 
     job: Job
     position: int
-    waiting_for: str
-    seconds: float | None
+    wait: Wait
+    standing: Standing | None
+    """None where it is put aside: then nobody is ahead of it."""
 
 
-def line_up(waiting: Sequence[Job], seconds_left: Sequence[float], groups: Sequence[Group]) -> list[Waiting]:
-    """Jobs in the order they are served; the n-th of them starts about when the n-th running one ends.
+@dataclass(frozen=True)
+class QueuePage:
+    """A part of the queue."""
 
-    One that waits for capacity keeps nobody behind it waiting.
-    """
-    free_in = iter(sorted(seconds_left))
-    return [
-        Waiting(
-            job, place, _waiting_for(job, groups), None if _lacks(job) is not None else next(free_in, None)
-        )
-        for place, job in enumerate(waiting, 1)
-    ]
+    waiting: Sequence[Waiting]
+    total: int
+    """Jobs that wait, on all pages."""
+    troubles: Sequence[str]
+    """In words, what keeps all of them waiting."""
+    next_position: int | None
 
 
-def _lacks(job: Job) -> str | None:
-    """What the cluster must get before a queued job is in line."""
-    return job.waits_for if job.status is JobStatus.QUEUED else None
+@dataclass(frozen=True)
+class _Line:
+    """Everybody who waits, as one reader may see them."""
 
+    standing: Sequence[Queued]
+    ranks: Sequence[Rank]
+    aside: Sequence[UUID]
+    seen: Sequence[tuple[int, InLine]]
+    """By position, those of the line that the reader may see."""
 
-def _waiting_for(job: Job, groups: Sequence[Group]) -> str:
-    if (lacks := _lacks(job)) is not None:
-        return lacks
-    if job.status is JobStatus.QUEUED:
-        return "a coordinator, to build its prompts"
-    if job.status is JobStatus.PAUSED:
-        return "its user, to resume it"
-    if job.phase is Phase.EVALUATING:
-        return "its turn on replicas shared with other jobs"
-    if job.phase is Phase.LOADING:
-        return "its engine to load"
-    return _devices(job, [group for group in groups if job.group in {None, group.name}])
+    @classmethod
+    def read(cls, known: WaitRepository, sees: str | None) -> _Line:
+        line, aside = known.line()
+        seen = [(at, each.job) for at, each in enumerate(line, 1) if sees in {None, each.job.team}]
+        return cls(line, ranks(line), aside, seen)
 
+    @property
+    def ids(self) -> list[UUID]:
+        return [*(each.job.id for each in self.standing), *self.aside]
 
-def _devices(job: Job, groups: Sequence[Group]) -> str:
-    """Free devices, or what must be there first: a worker, its backend, as many devices in one group."""
-    named = f"group {job.group}" if job.group else None
-    running = [group for group in groups if group.alive and not group.draining]
-    if named and not running:
-        return f"{named}, {_absence(groups)}"
-    offering = [group for group in running if job.engine.backend in group.backends]
-    if not offering:
-        return f"the backend {_missing(job, running)} in {named or 'a running group'}"
-    least = least_bytes(job.plan)
-    most = max(sum(_may_hold(device, least) for device in g.devices) for g in offering)
-    size = f" of {job.plan.memory.card_gib:.1f} GiB" if job.plan.memory else ""
-    devices = (
-        f"{job.engine.gpus} free device{'s' if job.engine.gpus > 1 else ''}{size} in {named or 'one group'}"
-    )
-    return devices if most >= job.engine.gpus else f"{devices}, where there are {most} at most"
-
-
-def _may_hold(device: Device, least: int | None) -> bool:
-    large = not least or not device.memory_bytes or device.memory_bytes >= least
-    return large and device.state is not DeviceState.DRAINED
-
-
-def _missing(job: Job, running: Sequence[Group]) -> str:
-    """The backends that would do, but for those that are there: such a one would serve the job if it could."""
-    offered = {name for group in running for name in group.backends}
-    others = [name for name in that_serve(LmEvalSpec.from_json(job.spec).model) if name not in offered]
-    return " or ".join(dict.fromkeys((job.engine.backend, *others)))
-
-
-def _absence(groups: Sequence[Group]) -> str:
-    if not groups:
-        return "of which no worker has reported"
-    return "which is draining" if groups[0].alive else "whose worker is silent"
+    def at(self, position: int) -> Standing | None:
+        """None behind the line."""
+        if position > len(self.standing):
+            return None
+        job = self.standing[position - 1]
+        ahead = takewhile(lambda each: each[0] < position, self.seen[:SHOWN])
+        return Standing(self.ranks[position - 1], tuple((first.id, why(first, job)) for _, first in ahead))
 
 
 class QueueService:
     """Reads only."""
 
-    def __init__(self, *, sessions: Sessions, ttl: timedelta) -> None:
+    def __init__(self, *, sessions: Sessions, ttl: timedelta, now: Callable[[], datetime] = utc_now) -> None:
         self._sessions = sessions
         self._ttl = ttl
+        self._now = now
 
-    def waiting(self) -> list[Waiting]:
-        """Jobs that wait, for whatever it is, in the order they are served."""
+    def page(self, limit: int, after: int = 0, sees: str | None = None) -> QueuePage:
+        """Jobs that wait, for whatever it is, in the order they are served, from behind a position on.
+
+        The jobs ahead are named to a reader who sees those of one team, or of all. The queue moves while it is read.
+        """
         with self._sessions.begin() as session:
-            jobs = JobRepository(session)
-            waiting = jobs.waiting()
-            rates = jobs.rates(jobs.evaluating())
-            groups = CapacityRepository(session).groups(self._ttl)
-        left = [found["eta_seconds"] for found in rates.values() if found.get("eta_seconds") is not None]
-        return line_up(waiting, left, groups)
+            known = WaitRepository(session)
+            line = _Line.read(known, sees)
+            ids = line.ids
+            position = {job_id: at for at, job_id in enumerate(ids, 1)}
+            jobs = JobRepository(session).some(ids[after : after + limit])
+            found = waits(known, jobs, self._ttl, self._now())
+            troubles = [] if known.leads() or not ids else [NO_SCHEDULER]
+        waiting = [
+            Waiting(job, position[job.id], found[job.id], line.at(position[job.id]))
+            for job in jobs
+            if job.id in found
+        ]
+        more = after + limit < len(ids)
+        return QueuePage(waiting, len(ids), troubles, after + limit if more else None)

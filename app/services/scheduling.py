@@ -16,6 +16,7 @@ from app.db.capacity import CapacityRepository, WaitingWork
 from app.db.chunks import ChunkRepository
 from app.db.events import EventRepository
 from app.db.histories import HistoryRepository
+from app.db.ledger import LedgerRepository
 from app.db.line import LineRepository
 from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
@@ -27,7 +28,7 @@ from app.domain.line import MOST_TURNS, InLine, Sharing, in_line
 from app.domain.placement import Claim, Demand, Policy, Release, Start, place
 from app.domain.plan import least_bytes
 from app.domain.remedy import may_change, may_fail_again
-from app.domain.replica import Replica
+from app.domain.replica import Replica, ReplicaStatus
 from app.services.jobs import utc_now
 from app.services.retention import Ages, RetentionService, Sweeper
 from app.settings import Settings
@@ -42,7 +43,18 @@ ANNOUNCE_AMONG = 50
 def policy(settings: Settings) -> Policy:
     """The operator's knobs as the placement rules take them."""
     return Policy(
-        idle=timedelta(seconds=settings.idle_seconds), hold=timedelta(seconds=settings.hold_seconds)
+        idle=timedelta(seconds=settings.idle_seconds),
+        hold=timedelta(seconds=settings.hold_seconds),
+        quotas=dict(settings.team_quotas),
+    )
+
+
+def sharing(settings: Settings) -> Sharing:
+    """The operator's knobs as the line takes them."""
+    return Sharing(
+        half_life=timedelta(days=settings.share_half_life_days),
+        weights=dict(settings.share_weights),
+        entry=timedelta(seconds=settings.share_entry_seconds),
     )
 
 
@@ -99,20 +111,23 @@ class SchedulingService:
 
     def line_up_once(self) -> int:
         """Say whose turn it is between the jobs of one priority; returns how many are in line."""
-        sharing = Sharing(
-            timedelta(days=self._settings.share_half_life_days), dict(self._settings.share_weights)
-        )
+        rules = sharing(self._settings)
         with self._sessions.begin() as session:
             line = LineRepository(session)
             jobs = line.jobs()
             if not self._line_is_due(jobs):
                 return len(jobs)
             shared = len({(job.team, job.owner) for job in jobs}) > 1
-            used = UsageRepository(session).lately(sharing.half_life) if shared else {}
-            wanted = in_line(jobs, used, sharing)[:MOST_TURNS]
+            used = UsageRepository(session).lately(rules.half_life) if shared else {}
+            wanted = in_line(jobs, used, rules)[:MOST_TURNS]
             if wanted != jobs[:MOST_TURNS]:
                 line.write([job.id for job in wanted])
         return len(jobs)
+
+    def book_once(self) -> int:
+        """Add to `usage` what replicas charged since the last time; how many charges."""
+        with self._sessions.begin() as session:
+            return UsageRepository(session).book()
 
     def _line_is_due(self, jobs: Sequence[InLine]) -> bool:
         """When somebody came or went, and else every few seconds: what was used changes all the time."""
@@ -165,6 +180,7 @@ class SchedulingService:
         """End leases that were not renewed: replicas are lost, their chunks and unheld jobs wait again."""
         with self._sessions.begin() as session:
             lost = ReplicaRepository(session).expire(timedelta(seconds=self._settings.resend_seconds))
+            LedgerRepository(session).ended(lost, ReplicaStatus.LOST)
             ChunkRepository(session).interrupt(lost)
             ChunkRepository(session).give_back(lost)
         with self._sessions.begin() as session:

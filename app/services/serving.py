@@ -18,6 +18,7 @@ from app.db.events import EventRepository
 from app.db.groups import GroupRepository
 from app.db.headway import HeadwayRepository
 from app.db.histories import HistoryRepository
+from app.db.ledger import LedgerRepository
 from app.db.outputs import LogRepository
 from app.db.replica_leases import ReplicaLeaseRepository
 from app.db.replicas import ReplicaRepository
@@ -76,7 +77,9 @@ class ServingService:
     def renew(self, lease: Lease) -> Order:
         """Extend the lease; says whether the scheduler wants the devices back."""
         with self._sessions.begin() as session:
-            return ReplicaLeaseRepository(session).renew(lease, self._ttl)
+            order = ReplicaLeaseRepository(session).renew(lease, self._ttl)
+            LedgerRepository(session).idle(lease.id)
+            return order
 
     def loaded(
         self,
@@ -91,6 +94,7 @@ class ServingService:
         """
         with self._sessions.begin() as session:
             ReplicaLeaseRepository(session).serving(lease, dict(provenance))
+            LedgerRepository(session).loaded(lease.id)
             replica = ReplicaRepository(session).get(lease.id)
             group = replica.group
             if name and measured and measured.known:
@@ -107,8 +111,13 @@ class ServingService:
                 return Work(order)
             found = ClaimRepository(session).claim(lease, engine_key, room)
             if room.empty:
-                replicas.mark_idle(lease, idle=not found)
+                self._note_idling(session, lease, idle=not found)
             return Work(order, [Claimed(chunk, fingerprint) for chunk, fingerprint in found])
+
+    def _note_idling(self, session: Session, lease: Lease, *, idle: bool) -> None:
+        if not idle:
+            LedgerRepository(session).idle(lease.id)
+        ReplicaLeaseRepository(session).mark_idle(lease, idle=idle)
 
     def answer(self, lease: Lease, claimed: Claimed, answer: Answer) -> None:
         """Store the answers of a chunk, all or none; the first answer to a request stands; ChunkLostError."""
@@ -117,6 +126,7 @@ class ServingService:
             ReplicaLeaseRepository(session).count(
                 lease, len(chunk.keys), answer.tokens, chunk.cost, answer.seconds
             )
+            LedgerRepository(session).answered(lease.id, chunk.job_id, answer.seconds)
             ChunkRepository(session).answer(lease, chunk, claimed.fingerprint, answer.values, answer.seconds)
             EngineFactsRepository(session).note(claimed.fingerprint, lease.id)
             if answer.peak_bytes is not None:
@@ -133,6 +143,7 @@ class ServingService:
         """The chunk, with its counts, was not answered: once more, in `pieces`, or never again; ChunkLostError."""
         with self._sessions.begin() as session:
             ReplicaLeaseRepository(session).order(lease)
+            LedgerRepository(session).failed(lease.id, chunk.job_id)
             chunks = ChunkRepository(session)
             match fate:
                 case AfterFailure.AGAIN:
@@ -151,12 +162,17 @@ class ServingService:
             return ChunkRepository(session).give_back([lease.id], keep=in_hand)
 
     def wanted(self, lease: Lease, in_hand: Sequence[UUID]) -> frozenset[UUID]:
-        """Chunks in hand that are still to be answered; the others are let go, until somebody resumes their jobs."""
+        """Chunks in hand that are still to be answered; the others are let go, until somebody resumes their jobs.
+
+        They are told in the order in which the engine was given them: it is at the first.
+        """
         with self._sessions.begin() as session:
             chunks = ChunkRepository(session)
             wanted = chunks.wanted(lease, in_hand)
             if len(wanted) < len(in_hand):
                 ReplicaLeaseRepository(session).order(lease)
+                if in_hand[0] not in wanted:
+                    LedgerRepository(session).taken_away(lease.id, in_hand[0])
                 chunks.give_back([lease.id], keep=wanted)
             return frozenset(wanted)
 
@@ -186,6 +202,7 @@ class ServingService:
             # Now: a failure may give them another engine.
             jobs = ReplicaRepository(session).jobs_served(lease.id)
             ReplicaLeaseRepository(session).end(lease, status, error)
+            LedgerRepository(session).ended([lease.id], status)
             drained = self._condemn(session, lease.id, error) if error else None
             ChunkRepository(session).suspect(lease.id, suspects)
             ChunkRepository(session).give_back([lease.id])
@@ -206,6 +223,7 @@ class ServingService:
         """Replicas of holders known dead are lost at once; their chunks wait again."""
         with self._sessions.begin() as session:
             lost = ReplicaRepository(session).lose(holders)
+            LedgerRepository(session).ended(lost, ReplicaStatus.LOST)
             ChunkRepository(session).interrupt(lost)
             ChunkRepository(session).give_back(lost)
         return lost

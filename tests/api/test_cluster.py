@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -15,6 +16,7 @@ from app.domain.replica import DeviceState
 from app.services.groups import GroupService
 from app.services.health import HealthService
 from app.settings import Settings
+from app.web import cursors
 from tests.api.conftest import JOB, Coordinator
 from tests.servers import Postgres
 
@@ -122,10 +124,35 @@ def test_an_unknown_group_is_not_found(api: TestClient, verb: str) -> None:
 def test_the_queue_says_what_is_waited_for(api: TestClient) -> None:
     later = api.post("/v1/jobs", json=JOB).json()["id"]
     first = api.post("/v1/jobs", json=JOB | {"priority": 90}).json()["id"]
-    queue = api.get("/v1/queue").json()["data"]
+    page = api.get("/v1/queue").json()
+    queue = page["data"]
     assert [(job["position"], job["id"]) for job in queue] == [(1, first), (2, later)]
-    assert queue[0]["waiting_for"] == "a coordinator, to build its prompts"
-    assert queue[0]["estimated_start_seconds"] is None
+    assert queue[0]["waiting_for"] == "a coordinator"
+    assert queue[0]["wait"]["cause"] == "coordinator"
+    assert queue[0]["ahead"] == {"count": 0, "by": {}, "first": []}
+    assert queue[1]["ahead"] == {
+        "count": 1,
+        "by": {"priority": 1},
+        "first": [{"id": first, "why": "priority"}],
+    }
+    assert (page["total"], page["next_cursor"]) == (2, None)
+    assert page["troubles"] == ["no scheduler leads: no job gets devices until one does"]
+    assert api.get(f"/v1/jobs/{later}").json()["reason"] == "waiting for a coordinator"
+
+
+def test_the_queue_is_read_in_pages(api: TestClient) -> None:
+    ids = [api.post("/v1/jobs", json=JOB).json()["id"] for _ in range(3)]
+    first = api.get("/v1/queue", params={"limit": 2}).json()
+    assert [job["id"] for job in first["data"]] == ids[:2]
+    rest = api.get("/v1/queue", params={"limit": 2, "cursor": first["next_cursor"]}).json()
+    assert [(job["id"], job["position"]) for job in rest["data"]] == [(ids[2], 3)]
+    assert rest["next_cursor"] is None
+
+
+@pytest.mark.parametrize("parts", [(-1,), (2**31,), ("1",), (1.5,), (True,), (1, 2), ()])
+def test_only_a_cursor_of_the_queue_is_a_place_in_it(api: TestClient, parts: tuple[Any, ...]) -> None:
+    answer = api.get("/v1/queue", params={"cursor": cursors.encoded(*parts)})
+    assert (answer.status_code, answer.json()["errors"][0]["path"]) == (422, "query.cursor")
 
 
 def test_tasks_are_searched(api: TestClient) -> None:

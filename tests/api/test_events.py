@@ -6,18 +6,19 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from sqlalchemy import text
 
-from app.api.events import _stream
-from app.domain.ids import uuid7
+from app.api.events import _stream, _Told
 from app.services.job_view import News
 from app.web.streams import Admission
-from tests.api.conftest import Coordinator
+from tests.api.conftest import JOB, Coordinator
 from tests.waiting import until
 
 JSON = {"Accept": "application/json"}
@@ -120,16 +121,34 @@ def test_an_earlier_attempt_does_not_end_the_stream(
     assert names[-1] == "job.succeeded"
 
 
-def test_an_idle_stream_is_kept_alive() -> None:
+def test_an_idle_stream_is_kept_alive_and_tells_of_another_reason(app: FastAPI, api: TestClient) -> None:
+    job_id = UUID(api.post("/v1/jobs", json=JOB).json()["id"])
+
     async def follow(*_: Any) -> AsyncIterator[News]:
+        yield News([], ended=False)
+        app.state.services.jobs.pause(job_id)
+        yield News([], ended=False)
+        yield app.state.services.jobs.news(job_id, 1)
+        yield News([], ended=False)
+        with app.state.sessions.begin() as session:
+            session.execute(text("UPDATE jobs SET reason = 'another'"))
+        yield News([], ended=False)
+        yield News([], ended=False)
+        app.state.services.jobs.cancel(job_id)
+        app.state.services.jobs.delete(job_id)
         yield News([], ended=False)
 
     async def read() -> list[bytes]:
-        services: Any = SimpleNamespace(wakeups=SimpleNamespace(follow=follow))
-        admission = Admission(services, {})
-        return [part async for part in _stream(services, uuid7(), 0, b"first", admission)]
+        services = replace(app.state.services, wakeups=cast(Any, SimpleNamespace(follow=follow)))
+        told = _Told(services, job_id, 1)
+        parts = _stream(services, told, told.first(), Admission(services, {}))
+        return [part async for part in parts]
 
-    assert asyncio.run(read()) == [b"first", b": ping\n\n"]
+    sent = asyncio.run(read())
+    assert [part == b": ping\n\n" for part in sent] == [False, True, True, False, True, False, True, True]
+    (paused,), (again,) = parsed(sent[3].decode()), parsed(sent[5].decode())
+    assert (paused.id, paused.event) == (2, "job.paused")
+    assert (again.id, again.event, again.data["data"]["reason"]) == (None, "job.snapshot", "another")
 
 
 def test_a_stopping_server_ends_its_streams(api: TestClient, job_id: str, app: FastAPI) -> None:

@@ -196,12 +196,14 @@ def test_no_filter_reaches_into_another_team(user: As) -> None:
 
 
 def test_the_queue_does_not_tell_whose_the_others_are(user: As) -> None:
-    post(user(team="red"), name="secret plan")
+    hidden = post(user(team="red"), name="secret plan")
     mine = post(user(team="blue"))
+    assert hidden not in user(team="blue").get("/v1/queue").text
     first, second = user(team="blue").get("/v1/queue").json()["data"]
-    assert (first["position"], first["waiting_for"]) == (1, "a coordinator, to build its prompts")
+    assert (first["position"], first["waiting_for"]) == (1, "a coordinator")
     assert [first[name] for name in ("id", "name", "owner", "model", "href")] == [None] * 5
     assert (second["position"], second["id"]) == (2, mine)
+    assert second["ahead"] == {"count": 1, "by": {"earlier": 1}, "first": []}
 
 
 def test_an_idempotency_key_belongs_to_one_owner_in_one_team(user: As) -> None:

@@ -43,6 +43,7 @@ WAITING = {
     "priority": 50,
     "created_at": "2026-11-22T00:00:00+00:00",
     "estimated_start_seconds": 61.0,
+    "ahead": {"count": 3, "by": {"priority": 1, "share": 2}, "first": []},
     "waiting_for": "4 free GPUs in one group",
 }
 
@@ -105,8 +106,18 @@ def test_no_group_at_all_has_a_hint(evalq: Evalq, api: FakeApi) -> None:
 def test_the_queue_says_what_each_job_waits_for(evalq: Evalq, api: FakeApi) -> None:
     api.answers["GET /v1/queue"] = (200, {"data": [WAITING]})
     assert "1:01" in evalq("queue").stdout
-    assert "4 free GPUs in one group" in evalq("queue").stdout
+    assert "3: 1 priority, 2 share  4 free GPUs in one group" in evalq("queue").stdout
     assert json.loads(evalq("queue", "--json").stdout) == [WAITING]
+
+
+def test_a_queue_says_what_holds_up_all_and_how_many_there_are(evalq: Evalq, api: FakeApi) -> None:
+    put_aside = WAITING | {"id": None, "model": None, "ahead": None}
+    page = {"data": [put_aside], "total": 700, "troubles": ["no scheduler leads"]}
+    api.answers["GET /v1/queue"] = (200, page)
+    answer = evalq("queue", "-n", "1")
+    assert answer.stderr == "no scheduler leads\n700 jobs wait; see more with -n\n"
+    assert "(other team)" in answer.stdout
+    assert api.seen[0].query["limit"] == "1"
 
 
 def test_an_empty_queue_is_said_on_stderr(evalq: Evalq, api: FakeApi) -> None:

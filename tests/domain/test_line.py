@@ -58,6 +58,15 @@ def test_a_team_of_twice_the_weight_gets_twice_as_much() -> None:
     assert sorted(owners(*jobs, a=2.0)[:3]) == ["a", "a", "b"]
 
 
+def test_many_short_jobs_are_not_free() -> None:
+    """Else whoever says that each of his jobs takes no time at all would have every turn."""
+    flood = [job("a", came, seconds=0) for came in range(50)]
+    jobs = [*flood, job("b", 60, seconds=30), job("b", 61, seconds=30)]
+    assert owners(*jobs).startswith("abaaaab")
+    free = in_line(jobs, {}, Sharing(entry=timedelta(0)))
+    assert {each.owner for each in free[:50]} == {"a"}
+
+
 def test_what_is_short_goes_first_until_the_long_one_has_waited() -> None:
     long, short = job("a", 0, seconds=600), job("a", 100, seconds=5)
     assert in_line([long, short], {}, Sharing()) == [short, long]

@@ -16,7 +16,7 @@ from app.domain.replica import Device, DeviceState, Replica, ReplicaStatus
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 
-def group(name: str, devices: int, held: int = 0, **options: bool) -> Group:
+def group(name: str, devices: int, held: int = 0, **options: Any) -> Group:
     states = [DeviceState.HELD] * held + [DeviceState.FREE] * (devices - held)
     return Group(
         name,

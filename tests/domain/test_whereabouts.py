@@ -21,7 +21,7 @@ WIDE = replace(ANYWHERE, engine=replace(ENGINE, gpus=2))
 
 
 def replica(status: ReplicaStatus) -> Replica:
-    return Replica(uuid7(), "a", ENGINE, status, ("a-0",), datetime.now(UTC))
+    return Replica(uuid7(), "a", ENGINE, status, ("a-0",), datetime(2026, 11, 22, 8, 0, 5, tzinfo=UTC))
 
 
 LOADING, SERVING, OTHER = (
@@ -36,12 +36,17 @@ LOADING, SERVING, OTHER = (
         (Engines(), WIDE, Phase.WAITING_FOR_GPU, "waiting for 2 free devices in one group"),
         (Engines(), IN_B, Phase.WAITING_FOR_GPU, "waiting for 1 free device in group b"),
         (Engines(draining=True), IN_B, Phase.WAITING_FOR_GPU, "waiting for group b, which is draining"),
-        (Engines([LOADING]), ANYWHERE, Phase.LOADING, "loading /models/tiny on a"),
+        (
+            Engines([LOADING]),
+            ANYWHERE,
+            Phase.LOADING,
+            "waiting for its engine to load in group a, since 2026-11-22 08:00:05 UTC",
+        ),
         (
             Engines([LOADING, SERVING]),
             ANYWHERE,
             Phase.EVALUATING,
-            "waiting for its turn on 1 replica shared with other jobs",
+            "waiting for its turn on 1 replica in group a shared with other jobs",
         ),
         (
             Engines([SERVING], {SERVING.id: Headway()}),

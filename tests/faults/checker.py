@@ -33,6 +33,7 @@ CHECKS: Mapping[str, str] = {
     "devices": "every device free or drained with a reason, no replica without its devices",
     "processes": "no process of a dead replica, no harness child without a job",
     "gpu_seconds": "no job was charged more engine time than its replicas lived",
+    "usage": "the device seconds that are charged are those of the leases, of every model",
 }
 
 
@@ -193,6 +194,21 @@ class Checker:
         for row in self._all(query):
             if not 0 <= row["gpu_seconds"] <= float(row["lived"] or 0) + 1:
                 yield f"job {row['id']} was charged {row['gpu_seconds']} s, its replicas lived {row['lived']}"
+
+    def _check_usage(self) -> Iterator[str]:
+        query = """WITH charged AS (
+              SELECT model, sum(seconds) AS seconds, min(seconds) AS least FROM (
+                SELECT model, seconds FROM usage UNION ALL SELECT model, seconds FROM charges) AS both_of_them
+              GROUP BY model),
+            lived AS (
+              SELECT engine->>'model' AS model, sum(cardinality(devices)
+                * extract(epoch FROM coalesce(ended_at, accounted_at) - claimed_at)) AS seconds
+              FROM replicas WHERE claimed_at IS NOT NULL GROUP BY 1)
+            SELECT model, charged.seconds AS charged, lived.seconds::float AS lived, least
+            FROM charged FULL JOIN lived USING (model)"""
+        for row in self._all(query):
+            if abs((row["charged"] or 0) - (row["lived"] or 0)) > 1 or (row["least"] or 0) < 0:
+                yield f"replicas of {row['model']} lived {row['lived']} s, and are charged {row['charged']} s"
 
     def _all(self, query: str) -> Rows:
         return _rows(self._database, query)

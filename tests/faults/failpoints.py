@@ -23,6 +23,7 @@ FAILPOINTS: Mapping[str, Sequence[str]] = {
     ),
     "scheduler": (
         *(
+            "scheduling.book_once",
             "scheduling.line_up_once",
             "scheduling.place_once",
             "scheduling.announce_once",
@@ -83,7 +84,7 @@ READS = frozenset(
         *("binding.groups", "waiting.capacity", "waiting.jobs", "waiting.job", "waiting.recall"),
         "binding.recall",
         *("coordination.engine_facts", "coordination.pending_cost"),
-        *("coordination.holders", "serving.holders", "serving.is_over", "groups.all", "queue.waiting"),
+        *("coordination.holders", "serving.holders", "serving.is_over", "groups.all", "queue.page"),
         *("jobs.known", "jobs.check_seen", "jobs.view", "jobs.page", "jobs.events", "jobs.news"),
         *(
             "jobs.counts",

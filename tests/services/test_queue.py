@@ -1,102 +1,149 @@
-"""The order of the queue and its estimates."""
+"""The queue: all that waits, in the order it is served, and what a job says of itself."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
+from datetime import timedelta
+from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
+from app.db.leader import Leadership
+from app.domain.ahead import Why
 from app.domain.chunk import Room
+from app.domain.failure import Failure, FailureCode
 from app.domain.job import JobStatus, Phase
-from app.domain.placement import Group
-from app.domain.replica import Device, DeviceState
+from app.domain.job_filter import JobFilter
+from app.domain.replica import ReplicaStatus
+from app.domain.waits import Cause
 from app.services.coordination import Progress
-from app.services.queue import QueueService, line_up
+from app.services.jobs import utc_now
+from app.services.queue import QueuePage, QueueService
+from app.settings import Settings
+from tests.jobs import submission
 from tests.world import ENGINE, TTL, World
 
-DEVICES = tuple(Device(f"GPU-{index}", index, "H100") for index in range(2))
-GROUP = Group("a", DEVICES, frozenset({"hf"}), alive=True, draining=False)
-HALF = replace(GROUP, devices=(DEVICES[0], replace(DEVICES[1], state=DeviceState.DRAINED)))
+
+@pytest.fixture
+def _leads(world: World, settings: Settings) -> Iterator[None]:
+    """A scheduler that leads."""
+    with Leadership(settings).sought(60.0) as lead:
+        assert lead
+        yield
 
 
-WANTS: list[tuple[list[Group], int, str | None, str]] = [
-    ([GROUP], 1, None, "1 free device in one group"),
-    ([GROUP], 2, "a", "2 free devices in group a"),
-    ([GROUP], 4, None, "4 free devices in one group, where there are 2 at most"),
-    ([HALF], 2, None, "2 free devices in one group, where there are 1 at most"),
-    ([], 1, None, "the backend hf in a running group"),
-    ([replace(GROUP, draining=True)], 1, None, "the backend hf in a running group"),
-    ([replace(GROUP, backends=frozenset({"vllm"}))], 1, "a", "the backend hf in group a"),
-    ([GROUP], 1, "b", "group b, of which no worker has reported"),
-    ([replace(GROUP, alive=False)], 1, "a", "group a, whose worker is silent"),
-    ([replace(GROUP, draining=True)], 1, "a", "group a, which is draining"),
-]
+def page(world: World, limit: int = 100, after: int = 0, sees: str | None = None) -> QueuePage:
+    return QueueService(sessions=world.sessions, ttl=TTL).page(limit, after, sees)
 
 
-def test_a_job_without_devices_says_what_must_be_there(world: World) -> None:
-    job = world.jobs.view(world.submit()).job
-    for groups, gpus, group, says in WANTS:
-        waiting = replace(
-            job,
-            status=JobStatus.RUNNING,
-            phase=Phase.WAITING_FOR_GPU,
-            engine=replace(job.engine, gpus=gpus),
-            plan=replace(job.plan, group=group),
-        )
-        (lined,) = line_up([waiting], [], groups)
-        assert lined.waiting_for == says
+def causes(world: World) -> list[tuple[UUID, Cause]]:
+    return [(item.job.id, item.wait.cause) for item in page(world).waiting]
 
 
-@pytest.mark.parametrize(
-    ("model", "offered", "says"),
-    [
-        ("vllm", "hf", "the backend vllm or vllm-cpu in a running group"),
-        ("vllm", "vllm-cpu", "the backend vllm in a running group"),
-        ("vllm-cpu", "vllm", "the backend vllm-cpu in a running group"),
-    ],
-)
-def test_whatever_could_serve_a_job_is_named(world: World, model: str, offered: str, says: str) -> None:
-    job = world.jobs.view(world.submit()).job
-    waiting = replace(
-        job,
-        spec={**job.spec, "model": model},
-        status=JobStatus.RUNNING,
-        phase=Phase.WAITING_FOR_GPU,
-        engine=replace(job.engine, backend=model),
-    )
-    (lined,) = line_up([waiting], [], [replace(GROUP, backends=frozenset({offered}))])
-    assert lined.waiting_for == says
+def reason(world: World, job_id: UUID) -> str:
+    """As the job itself says it."""
+    return world.jobs.view(job_id).reason or ""
 
 
-def test_the_next_job_starts_when_the_first_running_one_ends(world: World) -> None:
-    job = world.jobs.view(world.submit()).job
-    waiting = [job, job, replace(job, status=JobStatus.RUNNING, phase=Phase.WAITING_FOR_GPU)]
-    lined = line_up(waiting, [90.0, 30.0], [GROUP])
-    assert [(item.position, item.seconds) for item in lined] == [(1, 30.0), (2, 90.0), (3, None)]
-    assert lined[0].waiting_for == "a coordinator, to build its prompts"
-    assert lined[2].waiting_for == "1 free device in one group"
-
-
+@pytest.mark.usefixtures("_leads")
 def test_all_that_waits_is_in_the_queue_and_nothing_else(world: World) -> None:
     paused = world.submit(priority=99)
     world.jobs.pause(paused)
     served, turn = world.running(chunks=3), world.running(chunks=1)
-    loading, scoring, done, queued = world.running(chunks=1), world.running(), world.running(), world.submit()
-    world.coordination.enter(loading, Phase.LOADING, "loading")
+    devices = world.devices(2)
+    scoring, done, preparing = world.running(), world.running(), world.running()
     world.coordination.enter(scoring, Phase.SCORING, "scoring")
+    world.coordination.enter(preparing, Phase.PREPARING, "preparing prompts")
     world.coordination.stop(done, JobStatus.CANCELLED, "cancelled")
-    replica = world.replica(world.devices(1)[0])
+    queued = world.submit()
+    replica = world.replica(devices[0])
+    world.serving.loaded(replica, {})
     world.serving.next(replica, ENGINE.key, Room(1.0, 1))
-    found = [
-        (item.job.id, item.waiting_for) for item in QueueService(sessions=world.sessions, ttl=TTL).waiting()
-    ]
-    assert found == [
-        (turn.id, "its turn on replicas shared with other jobs"),
-        (loading.id, "its engine to load"),
-        (queued, "a coordinator, to build its prompts"),
-        (paused, "its user, to resume it"),
-    ]
-    assert served.id not in dict(found)
+    assert causes(world) == [(turn.id, Cause.TURN), (queued, Cause.COORDINATOR), (paused, Cause.USER)]
+    assert served.id not in dict(causes(world))
+    said = "waiting for its turn on 1 replica in group a shared with other jobs, now job"
+    assert reason(world, turn.id) == f"{said} {str(served.id)[:13]}"
+    world.expire(preparing)
+    assert (preparing.id, Cause.COORDINATOR_LOST) in causes(world)
+
+
+@pytest.mark.usefixtures("_leads")
+def test_the_reason_follows_what_becomes_of_the_group(world: World) -> None:
+    lease = world.running(chunks=1)
+    world.coordination.enter(lease, Phase.WAITING_FOR_GPU, "as its coordinator saw it")
+    assert reason(world, lease.id) == "waiting for the backend hf in a running group"
+    device = world.devices(1)[0]
+    assert reason(world, lease.id) == "waiting for 1 free device in one group"
+    world.groups.drain("a")
+    assert reason(world, lease.id) == "waiting for group a, which is draining"
+    world.groups.resume("a")
+    replica = world.replica(device)
+    assert reason(world, lease.id).startswith("waiting for its engine to load in group a, since 20")
+    error = Failure(FailureCode.ENGINE_START_FAILED, "no such file")
+    world.serving.end(replica, ReplicaStatus.FAILED, error)
+    assert "to start its engine again: it failed in a at 20" in reason(world, lease.id)
+    world.silence("a")
+    (waiting,) = page(world).waiting
+    assert waiting.wait.since
+    assert timedelta(hours=23) < utc_now() - waiting.wait.since < timedelta(hours=25)
+    assert reason(world, lease.id) == f"waiting for {waiting.wait.words}"
+    assert waiting.wait.words.startswith("group a, whose worker is gone since 20")
+
+
+def test_a_list_of_jobs_gives_the_reasons_that_each_job_gives(world: World) -> None:
+    world.running(chunks=1)
+    world.submit()
+    world.jobs.pause(world.submit())
+    listed = {view.job.id: view.reason for view in world.jobs.page(JobFilter(), 10, None)}
+    assert listed == {job_id: reason(world, job_id) for job_id in listed}
+    assert len(listed) == 3
+
+
+def test_a_queue_without_a_scheduler_says_so(world: World, settings: Settings) -> None:
+    assert page(world).troubles == []
+    lease = world.running(chunks=1)
+    world.coordination.enter(lease, Phase.WAITING_FOR_GPU, "")
+    world.devices(1)
+    assert page(world).troubles == ["no scheduler leads: no job gets devices until one does"]
+    assert reason(world, lease.id).startswith("waiting for a scheduler")
+    with Leadership(settings).sought(60.0):
+        assert page(world).troubles == []
+        assert reason(world, lease.id) == "waiting for 1 free device in one group"
+
+
+def test_each_job_says_who_is_ahead_and_why(world: World) -> None:
+    low, urgent = world.submit(priority=1), world.submit(priority=90)
+    world.submit()
+    second = world.submit()
+    other = world.jobs.submit(submission(), "bob", team="b")[0].id
+    world.scheduling.line_up_once()
+    line = {item.job.id: item for item in page(world).waiting}
+    assert [next(iter(line)), *list(line)[3:]] == [urgent, second, low]
+    last = line[low].standing
+    assert last
+    assert (last.rank.position, last.rank.ahead) == (5, {Why.PRIORITY: 4})
+    assert [job for job, _ in last.first] == list(line)[:3]
+    seen = {item.job.id: item for item in page(world, sees="b").waiting}
+    own = seen[low].standing
+    assert own
+    assert own.first == ((other, Why.PRIORITY),)
+    after = line[second].standing
+    assert after
+    assert after.rank.ahead == {Why.PRIORITY: 1, Why.SHARE: 1, Why.EARLIER: 1}
+
+
+def test_the_queue_is_read_in_pages(world: World) -> None:
+    ids = [world.submit() for _ in range(3)]
+    world.jobs.pause(ids[0])
+    first = page(world, 2)
+    assert [item.job.id for item in first.waiting] == ids[1:]
+    assert (first.total, first.next_position) == (3, 2)
+    rest = page(world, 2, 2)
+    assert [(item.job.id, item.position, item.standing) for item in rest.waiting] == [(ids[0], 3, None)]
+    assert rest.next_position is None
+    beyond = page(world, 2, 9)
+    assert (beyond.waiting, beyond.total, beyond.next_position) == ([], 3, None)
 
 
 def test_a_pace_is_forgotten_where_engines_load_again(world: World) -> None:
@@ -107,12 +154,17 @@ def test_a_pace_is_forgotten_where_engines_load_again(world: World) -> None:
     assert world.jobs.view(job.id).progress.eta_seconds is None
 
 
-def test_the_queue_is_served_by_priority_then_age(world: World) -> None:
-    evaluating = world.running(chunks=1)
-    world.serving.next(world.replica(world.devices(1)[0]), ENGINE.key, Room(1.0, 1))
-    rates = {"eta_seconds": 12.0, "requests_per_second": 1.0, "tokens_per_second": None}
-    world.coordination.progress(evaluating, Progress(1, {"toy": 1}, rates), {}, 0.0)
-    low, first, second = world.submit(priority=1), world.submit(), world.submit()
-    waiting = QueueService(sessions=world.sessions, ttl=TTL).waiting()
-    assert [item.job.id for item in waiting] == [first, second, low]
-    assert [item.seconds for item in waiting] == [12.0, None, None]
+def test_a_long_queue_is_read_in_bounded_pieces(world: World) -> None:
+    job = world.submit()
+    world.scheduling.line_up_once()
+    copy = """INSERT INTO jobs
+        (id, owner, team, status, priority, tags, spec, engine, engine_key, plan, created_at, turn)
+        SELECT gen_random_uuid(), 'bob', 'b', status, priority, tags, spec, engine, engine_key, plan, now(), number
+        FROM jobs, generate_series(2, 3000) AS number WHERE id = :id"""
+    with world.sessions.begin() as session:
+        session.execute(text(copy), {"id": job})
+    found = page(world, 10, 2000)
+    assert (len(found.waiting), found.total, found.next_position) == (10, 3000, 2010)
+    standing = found.waiting[0].standing
+    assert standing
+    assert sum(standing.rank.ahead.values()) == 2000

@@ -8,7 +8,6 @@ from uuid import UUID
 from pydantic import Field
 
 from app.api.schemas.job import FailureOut, Out
-from app.domain.job import JobStatus, Phase
 from app.domain.replica import DeviceState, ReplicaStatus
 
 
@@ -118,31 +117,6 @@ class BackendList(Out):
     """Every backend."""
 
     data: list[BackendOut]
-
-
-class WaitingOut(Out):
-    """A job that waits; of another team's job neither id, name, owner, model nor address is told."""
-
-    position: int = Field(description="1 is served next.")
-    id: UUID | None
-    name: str | None
-    owner: str | None
-    status: JobStatus
-    phase: Phase | None
-    priority: int
-    model: str | None
-    waiting_for: str
-    gpus_per_replica: int
-    group: str | None
-    created_at: datetime
-    estimated_start_seconds: float | None = Field(description="Null where nothing running tells.")
-    href: str | None
-
-
-class QueueOut(Out):
-    """What waits, in the order it is served."""
-
-    data: list[WaitingOut]
 
 
 class TaskSummaryOut(Out):

@@ -1,7 +1,7 @@
 """The schema, as SQLAlchemy sees it; migrations/ is what makes it."""
 
 from app.db.columns import Base
-from app.db.tables.accounts import KeyRow, UsageRow
+from app.db.tables.accounts import ChargeRow, KeyRow, UsageRow
 from app.db.tables.chunks import ChunkRow, EngineFactsRow, ResponseRow
 from app.db.tables.jobs import EventRow, JobRow, JobTaskRow, SampleRow
 from app.db.tables.replicas import DeviceRow, EngineMeasureRow, GroupRow, LogRow, ReplicaRow
@@ -11,6 +11,7 @@ METADATA = Base.metadata
 
 __all__ = [
     "METADATA",
+    "ChargeRow",
     "ChunkRow",
     "DeviceRow",
     "EngineFactsRow",

@@ -88,6 +88,8 @@ class ReplicaRow(Base):
     claimed_at: Mapped[datetime | None]
     serving_at: Mapped[datetime | None]
     idle_since: Mapped[datetime | None]
+    accounted_at: Mapped[datetime | None]
+    """Its time until then is charged; none from before time was."""
     ended_at: Mapped[datetime | None]
     release_requested_at: Mapped[datetime | None]
     release_reason: Mapped[str | None]

@@ -21,6 +21,8 @@ class Group:
     backends: frozenset[str]
     alive: bool = True
     draining: bool = False
+    heard_at: datetime | None = None
+    """When its worker was last heard of."""
 
 
 @dataclass(frozen=True)

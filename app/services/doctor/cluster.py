@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+from app.db.leader import leads
 from app.db.session import one_session
 from app.db.vitals import DeviceVitals, GroupVitals, JobVitals, VitalsRepository
 from app.domain.job import JobStatus, Phase
@@ -22,12 +23,12 @@ def look_at_cluster(settings: Settings, version: str) -> list[Finding]:
     """Scheduler, workers, coordinators, devices and jobs; `version` is this host's."""
     with one_session(settings) as session:
         vitals = VitalsRepository(session)
-        leads, groups, devices = vitals.leads(), vitals.groups(), vitals.troubled()
+        leading, groups, devices = leads(session), vitals.groups(), vitals.troubled()
         queued = vitals.jobs(JobStatus.QUEUED, JOBS_AT_MOST)
         running = vitals.jobs(JobStatus.RUNNING, JOBS_AT_MOST)
     stall = timedelta(seconds=settings.stall_seconds)
     return [
-        judge_leader(leads=leads),
+        judge_leader(leads=leading),
         *judge_groups(groups, settings.lease, version),
         judge_coordinators(queued, running),
         *judge_devices(devices),

@@ -34,8 +34,8 @@ def look_over_http(url: str, token: str | None, version: str) -> list[Finding]:
     refused = [_refusal(name, answer) for name, answer in answers.items() if answer.is_error]
     if refused:
         return found + refused
-    groups, queue = (answer.json()["data"] for answer in answers.values())
-    return [*found, *judge_told_groups(groups, version), judge_queue(queue)]
+    groups, queue = (answer.json() for answer in answers.values())
+    return [*found, *judge_told_groups(groups["data"], version), judge_queue(queue)]
 
 
 def _refusal(name: str, answer: httpx.Response) -> Finding:
@@ -74,8 +74,12 @@ def judge_told_groups(groups: Sequence[Json], version: str) -> list[Finding]:
     return [*judge_groups(told, timedelta(), version), *judge_devices(devices)]
 
 
-def judge_queue(waiting: Sequence[Json]) -> Finding:
-    """What waits, as `GET /v1/queue` tells of it."""
+def judge_queue(page: Json) -> Finding:
+    """What waits, as `GET /v1/queue` tells of it; a service of an earlier version tells less."""
+    waiting = page["data"]
     if not waiting:
         return ok("queue", "nothing waits")
-    return ok("queue", f"{len(waiting)} jobs wait, the first for {waiting[0]['waiting_for']}")
+    says = f"{page.get('total', len(waiting))} jobs wait, the first for {waiting[0]['waiting_for']}"
+    if troubles := page.get("troubles"):
+        return fault("queue", says, "; ".join(troubles))
+    return ok("queue", says)

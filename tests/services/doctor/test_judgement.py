@@ -26,7 +26,7 @@ from app.services.doctor.cluster import (
     judge_leader,
 )
 from app.services.doctor.host import judge_backends, judge_processes, judge_room, look_at_folder
-from app.services.doctor.over_http import judge_told_groups, look_over_http
+from app.services.doctor.over_http import judge_queue, judge_told_groups, look_over_http
 from app.services.doctor.servers import judge_broker, judge_queues, judge_server, look_at_api
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -78,6 +78,18 @@ def test_a_queue_that_nobody_reads() -> None:
     found = judge_queues({"coordinator": 3, "group.a": 5000})
     assert found.state is State.WARNING
     assert "group.a" in found.advice
+
+
+def test_a_queue_is_told_with_what_holds_it_up() -> None:
+    waiting = [{"waiting_for": "2 free devices in one group"}]
+    told = judge_queue({"data": waiting, "total": 300, "troubles": []})
+    assert (told.state, told.says) == (
+        State.OK,
+        "300 jobs wait, the first for 2 free devices in one group",
+    )
+    held_up = judge_queue({"data": waiting, "total": 1, "troubles": ["no scheduler leads"]})
+    assert (held_up.state, held_up.advice) == (State.FAULT, "no scheduler leads")
+    assert judge_queue({"data": []}).state is State.OK
 
 
 def test_no_leader_is_a_fault() -> None:

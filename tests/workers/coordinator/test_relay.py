@@ -253,5 +253,5 @@ def test_a_job_whose_engine_answers_other_jobs_first_says_so(world: World) -> No
     ]
     assert reasons == [
         (Phase.EVALUATING, "evaluating on 1 replica"),
-        (Phase.EVALUATING, "waiting for its turn on 1 replica shared with other jobs"),
+        (Phase.EVALUATING, "waiting for its turn on 1 replica in group a shared with other jobs"),
     ]

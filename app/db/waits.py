@@ -1,0 +1,97 @@
+"""What there is and who has it, read at one moment: from it is told what jobs wait for."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Float, and_, case, cast, exists, func, or_, select
+from sqlalchemy.orm import Session
+
+from app.db.capacity import CapacityRepository
+from app.db.histories import HistoryRepository
+from app.db.leader import leads
+from app.db.line import in_line
+from app.db.replicas import ReplicaRepository
+from app.db.tables import ChunkRow, JobRow
+from app.domain.ahead import Queued
+from app.domain.chunk import ChunkStatus
+from app.domain.job import JobStatus, Phase
+from app.domain.line import InLine
+from app.domain.waits import Cluster, Served
+
+LATELY_SECONDS = 60.0
+"""So long a failed engine is named beside what is tried in its place."""
+
+
+class WaitRepository:
+    """Reads only."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def cluster(self, alive_within: timedelta, engine_keys: Collection[str]) -> Cluster:
+        """Groups, live replicas with the jobs whose requests they have, and which of these engines failed lately."""
+        lately = HistoryRepository(self._session).failed_lately(list(engine_keys), LATELY_SECONDS)
+        return Cluster(
+            groups=CapacityRepository(self._session).groups(alive_within),
+            replicas=ReplicaRepository(self._session).live(),
+            served=self._served(),
+            failed=[replica for replica, _ in lately],
+            leads=self.leads(),
+        )
+
+    def leads(self) -> bool:
+        """Whether a scheduler leads."""
+        return leads(self._session)
+
+    def _served(self) -> dict[UUID, tuple[Served, ...]]:
+        in_hand = select(ChunkRow.replica_id, ChunkRow.job_id).where(ChunkRow.status == ChunkStatus.CLAIMED)
+        pairs = in_hand.distinct().subquery()
+        query = select(pairs.c.replica_id, JobRow.id, JobRow.team).join(pairs, pairs.c.job_id == JobRow.id)
+        found: dict[UUID, list[Served]] = defaultdict(list)
+        for replica_id, job_id, team in self._session.execute(query.order_by(JobRow.id)):
+            found[replica_id].append(Served(job_id, team))
+        return {replica_id: tuple(jobs) for replica_id, jobs in found.items()}
+
+    def line(self) -> tuple[list[Queued], list[UUID]]:
+        """Jobs of which nothing goes on, in the order they are served, and behind them those put aside.
+
+        Put aside are those that wait for what the cluster lacks, and last those that wait for their users.
+        """
+        lacks = and_(JobRow.status == JobStatus.QUEUED, JobRow.waits_for.is_not(None))
+        aside = case((JobRow.status == JobStatus.PAUSED, 2), (lacks, 1), else_=0)
+        told = cast(JobRow.rates["eta_seconds"].astext, Float)
+        left = case((JobRow.phase == Phase.EVALUATING, told), else_=None)
+        columns = (JobRow.id, JobRow.team, JobRow.owner, JobRow.priority, JobRow.created_at, left)
+        query = select(aside, JobRow.turn.is_not(None), *columns).where(_waits()).order_by(aside, *in_line())
+        rows = self._session.execute(query).all()
+        line = [Queued(InLine(*row[2:]), row[1]) for row in rows if not row[0]]
+        return line, [row.id for row in rows if row[0]]
+
+    def unanswered(self, job_ids: Collection[UUID]) -> set[UUID]:
+        """Those of the jobs of which requests wait to be taken by an engine."""
+        waiting = select(ChunkRow.id).where(
+            ChunkRow.job_id == JobRow.id, ChunkRow.status == ChunkStatus.WAITING
+        )
+        return set(self._session.scalars(select(JobRow.id).where(JobRow.id.in_(job_ids), waiting.exists())))
+
+
+def _waits() -> ColumnElement[bool]:
+    """Nobody works on the job: it waits for a coordinator, for engines, for its turn on them, or for its user."""
+    lost = JobRow.lease_expires_at < func.now()
+    for_engines = JobRow.phase.in_([Phase.WAITING_FOR_GPU, Phase.LOADING])
+    running = and_(JobRow.status == JobStatus.RUNNING, or_(for_engines, _waits_its_turn(), lost))
+    return or_(JobRow.status.in_([JobStatus.QUEUED, JobStatus.PAUSED]), running)
+
+
+def _waits_its_turn() -> ColumnElement[bool]:
+    """There were engines for the job, and all that is left of it waits."""
+
+    def has(status: ChunkStatus) -> ColumnElement[bool]:
+        return exists().where(ChunkRow.job_id == JobRow.id, ChunkRow.status == status)
+
+    evaluating = JobRow.phase == Phase.EVALUATING
+    return and_(evaluating, has(ChunkStatus.WAITING), ~has(ChunkStatus.CLAIMED))

@@ -1,0 +1,28 @@
+"""Why jobs are where they are, told at the moment at which somebody asks: nothing of it is stored, or grows old."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from app.backends.standing_in import that_serve
+from app.db.waits import WaitRepository
+from app.domain.job import Job, JobStatus, Phase
+from app.domain.waits import NOWHERE, TO_ENGINES, Asking, Cluster, Wait, wait_of
+from app.workloads.lm_eval.spec import LmEvalSpec
+
+
+def waits(known: WaitRepository, jobs: Sequence[Job], ttl: timedelta, now: datetime) -> dict[UUID, Wait]:
+    """What each of the jobs waits for; those that go on or are over are left out."""
+    asking = [job for job in jobs if job.status is JobStatus.RUNNING and job.phase in TO_ENGINES]
+    cluster = known.cluster(ttl, {job.engine.key for job in asking}) if asking else NOWHERE
+    evaluating = [job.id for job in asking if job.phase is Phase.EVALUATING]
+    unanswered = known.unanswered(evaluating) if evaluating else set()
+    found = {job.id: _wait(job, cluster, now, unanswered=job.id in unanswered) for job in jobs}
+    return {job_id: wait for job_id, wait in found.items() if wait is not None}
+
+
+def _wait(job: Job, cluster: Cluster, now: datetime, *, unanswered: bool) -> Wait | None:
+    backends = that_serve(LmEvalSpec.from_json(job.spec).model) if cluster is not NOWHERE else ()
+    return wait_of(Asking(job, tuple(backends), unanswered), cluster, now)
