@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
@@ -14,12 +15,15 @@ from fastapi.responses import PlainTextResponse
 from app.api.problems import problems
 from app.api.rendering import answer, job_answer, job_out
 from app.api.request_body import BODY_PROBLEMS, JsonObject, request_body, shape_faults
-from app.api.schemas.job import JobOut, JobPage
+from app.api.schemas.job import JobOut
 from app.api.schemas.submission import JobPatch
+from app.api.schemas.summary import SummaryPage
+from app.api.summaries import FIELDS, summary
 from app.api.text import job_text
-from app.domain.job import JobStatus
-from app.domain.job_filter import JobFilter
+from app.api.wanted import WantedDep
+from app.domain.job_filter import JobPart
 from app.errors import (
+    FaultyField,
     IllegalMoveError,
     InvalidRequestError,
     QuotaExceededError,
@@ -28,19 +32,23 @@ from app.errors import (
 )
 from app.web import cursors
 from app.web.deps import (
-    Blank,
-    CallerDep,
     Cursor,
     JobId,
     Services,
     ServicesDep,
-    Word,
     known_parameters,
     page_size,
 )
 from app.web.preference import preferred
 from app.workloads.lm_eval.reading.safety import change_faults
 
+Fields = Annotated[
+    str | None,
+    Query(
+        max_length=1000,
+        description=f"Names by commas: {', '.join(JobPart)}, which are not there else, or others, to have them whole.",
+    ),
+]
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(known_parameters)])
 
 CHANGE_PROBLEMS = (UnknownJobError, IllegalMoveError, StaleJobError)
@@ -50,39 +58,36 @@ def _before(created_at: str, job_id: str) -> tuple[datetime, UUID]:
     return datetime.fromisoformat(created_at), UUID(job_id)
 
 
-@router.get("", summary="List jobs", response_model=JobPage, responses=problems())
+def _asked(fields: str | None) -> frozenset[str]:
+    """Names of fields; InvalidRequestError for those that no summary has."""
+    asked = frozenset(name.strip() for name in (fields or "").split(",") if name.strip())
+    if unknown := sorted(asked.difference(FIELDS)):
+        message = f"there is no field {', '.join(unknown)} in a list"
+        raise InvalidRequestError([FaultyField("query.fields", message, FIELDS)])
+    return asked
+
+
+@router.get("", summary="List jobs", response_model=SummaryPage, responses=problems())
 def list_jobs(
     services: ServicesDep,
-    caller: CallerDep,
+    wanted: WantedDep,
     *,
-    status: Annotated[JobStatus | None, Blank, Query()] = None,
-    model: Annotated[Word | None, Query(description="Part of the model's name or folder.")] = None,
-    task: Annotated[Word | None, Query(description="Jobs that have this lm-eval task.")] = None,
-    tag: Word | None = None,
-    owner: Word | None = None,
-    name: Word | None = None,
-    created_after: Annotated[datetime | None, Blank, Query()] = None,
+    fields: Fields = None,
     limit: page_size(50, 500) = 50,  # type: ignore[valid-type]
     cursor: Cursor = None,
 ) -> Response:
-    """Newest first, without replicas."""
-    wanted = JobFilter(
-        status=status,
-        owner=owner,
-        team=caller.sees,
-        model=model,
-        task=task,
-        tag=tag,
-        name=name,
-        created_after=created_after,
+    """Summaries, newest first; with `fields=spec` and the like fewer than `limit` where they are large."""
+    asked = _asked(fields)
+    before = cursors.decoded(cursor, _before)
+    page = services.jobs.page(wanted, limit, before, [part for part in JobPart if part in asked])
+    last = page.views[-1].job if page.more else None
+    body = {
+        "data": [summary(view, asked) for view in page.views],
+        "next_cursor": cursors.encoded(last.created_at.isoformat(), str(last.id)) if last else None,
+    }
+    return Response(
+        json.dumps(body, ensure_ascii=False, separators=(",", ":")), media_type="application/json"
     )
-    views = services.jobs.page(wanted, limit + 1, cursors.decoded(cursor, _before))
-    last = views[limit - 1].job if len(views) > limit else None
-    page = JobPage(
-        data=[job_out(view) for view in views[:limit]],
-        next_cursor=cursors.encoded(last.created_at.isoformat(), str(last.id)) if last else None,
-    )
-    return answer(page)
 
 
 @router.get(

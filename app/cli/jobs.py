@@ -115,8 +115,8 @@ def _print_list(out: Output, listed: Sequence[Json]) -> None:
             short(job["id"]),
             job["status"],
             f"{percent(job):.0f} %" if job["progress"].get("total") else "",
-            job.get("name") or str(job["spec"].get("model", "")),
-            ",".join(task["name"] for task in job["tasks"][:3]) + (",..." if len(job["tasks"]) > 3 else ""),
+            job.get("name") or str(job.get("model") or job["spec"].get("model", "")),
+            _tasks(job),
             age(job["created_at"]),
             job.get("reason") or "",
         ]
@@ -126,6 +126,12 @@ def _print_list(out: Output, listed: Sequence[Json]) -> None:
     colours = (None, *(COLOURS.get(job["status"]) for job in listed))
     for line, colour in zip(columns(header, rows), colours, strict=True) if rows else ():
         out.data(line, colour)
+
+
+def _tasks(job: Json) -> str:
+    """The first few, as they were asked for where that is told."""
+    names = [task if isinstance(task, str) else task["name"] for task in job["tasks"]]
+    return ",".join(names[:3]) + (",..." if len(names) > 3 or "tasks" in job.get("cut", ()) else "")
 
 
 def _print_job(out: Output, job: Json) -> None:
@@ -138,7 +144,7 @@ def _print_job(out: Output, job: Json) -> None:
         "progress": progress_line(job) if job["progress"].get("total") else None,
         "reused": job["progress"].get("reused") or None,
         "ran": f"{_ran(job)} {spent}".strip() or None,
-        "command": (job.get("plan") or {}).get("command"),
+        "command": (job.get("plan") or {}).get("command") or None,
     }
     for name, value in facts.items():
         if value is not None:

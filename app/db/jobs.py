@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, delete, exists, func, or_, select, text, tuple_, update
+from sqlalchemy import delete, func, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from app.db.job_tasks import JobTaskRepository
@@ -16,7 +15,6 @@ from app.db.tables import JobRow, JobTaskRow, LogRow
 from app.domain.engine_spec import EngineSpec
 from app.domain.failure import Failure
 from app.domain.job import Job, JobStatus, JobTask, Phase, TaskStatus, left_over
-from app.domain.job_filter import JobFilter
 from app.domain.plan import Plan
 from app.errors import StaleJobError, UnknownJobError
 
@@ -48,6 +46,7 @@ class JobRepository:
             owner=job.owner,
             team=job.team,
             spec=dict(job.spec),
+            outline=dict(job.outline),
             engine=job.engine.to_json(),
             engine_key=job.engine.key,
             plan=job.plan.to_json(),
@@ -105,18 +104,10 @@ class JobRepository:
         query = select(JobRow.status, func.count()).group_by(JobRow.status)
         return {row.status: row[1] for row in self._session.execute(query)}
 
-    def page(self, wanted: JobFilter, limit: int, before: tuple[datetime, UUID] | None) -> list[Job]:
-        """Newest first, after the cursor."""
-        query: Select[JobRow] = select(JobRow).where(*_conditions(wanted))
-        if before:
-            query = query.where(tuple_(JobRow.created_at, JobRow.id) < before)
-        query = query.order_by(JobRow.created_at.desc(), JobRow.id.desc()).limit(limit)
-        return self._with_tasks(self._session.scalars(query).all())
-
     def some(self, job_ids: Sequence[UUID]) -> list[Job]:
         """Those of the jobs that there are, in this order; without tasks."""
         rows = self._session.scalars(select(JobRow).where(JobRow.id.in_(job_ids)))
-        found = {row.id: to_job(row, ()) for row in rows}
+        found = {row.id: to_job(row, (), spec=row.spec, error=row.error) for row in rows}
         return [found[job_id] for job_id in job_ids if job_id in found]
 
     def swap(self, old: Job, new: Job) -> Job:
@@ -174,23 +165,7 @@ class JobRepository:
         query = select(JobTaskRow).where(JobTaskRow.job_id.in_(ids)).order_by(JobTaskRow.position)
         for task in self._session.scalars(query.execution_options(populate_existing=True)):
             tasks[task.job_id].append(to_task(task))
-        return [to_job(row, tuple(tasks[row.id])) for row in rows]
-
-
-def _conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:
-    model = JobRow.engine["model"].astext
-    has_task = exists().where(JobTaskRow.job_id == JobRow.id, JobTaskRow.name == wanted.task)
-    given: list[ColumnElement[bool] | None] = [
-        JobRow.status == wanted.status if wanted.status else None,
-        JobRow.owner == wanted.owner if wanted.owner else None,
-        JobRow.team == wanted.team if wanted.team else None,
-        JobRow.name == wanted.name if wanted.name else None,
-        model.icontains(wanted.model, autoescape=True) if wanted.model else None,
-        JobRow.tags.contains([wanted.tag]) if wanted.tag else None,
-        JobRow.created_at > wanted.created_after if wanted.created_after else None,
-        has_task if wanted.task else None,
-    ]
-    return [condition for condition in given if condition is not None]
+        return [to_job(row, tuple(tasks[row.id]), spec=row.spec, error=row.error) for row in rows]
 
 
 def to_task(row: JobTaskRow) -> JobTask:
@@ -205,14 +180,16 @@ def to_task(row: JobTaskRow) -> JobTask:
     )
 
 
-def to_job(row: JobRow, tasks: tuple[JobTask, ...]) -> Job:
-    """A row as the rules see it."""
+def to_job(
+    row: JobRow, tasks: tuple[JobTask, ...], *, spec: Mapping[str, Any], error: Mapping[str, Any] | None
+) -> Job:
+    """A row as the rules see it; what may be large of it comes beside it, read or not."""
     return Job(
         id=row.id,
         owner=row.owner,
         team=row.team,
         name=row.name,
-        spec=row.spec,
+        spec=spec,
         engine=EngineSpec.from_json(row.engine),
         plan=Plan.from_json(row.plan),
         created_at=row.created_at,
@@ -235,6 +212,6 @@ def to_job(row: JobRow, tasks: tuple[JobTask, ...]) -> Job:
         requests_reused=row.requests_reused,
         progress_at=row.progress_at,
         gpu_seconds=row.gpu_seconds,
-        error=Failure.from_json(row.error) if row.error else None,
+        error=Failure.from_json(error) if error else None,
         tasks=tasks,
     )

@@ -116,7 +116,7 @@ class Job:
     owner: str
     name: str | None
     spec: Mapping[str, Any]
-    """As stored: carried, never looked into (see app.workloads.lm_eval.spec)."""
+    """As stored: carried, never looked into (see app.workloads.lm_eval.spec). In lists the outline stands for it."""
     engine: EngineSpec
     plan: Plan
     created_at: datetime
@@ -127,6 +127,8 @@ class Job:
     tags: tuple[str, ...] = ()
     team: str = DEFAULT_TEAM
     """Who sees the job: its owner's team, for good."""
+    outline: Mapping[str, Any] = field(default_factory=dict)
+    """What lists show of the spec, kept beside it when the job is made: a spec may be of megabytes."""
     attempt: int = 0
     version: int = 0
     started_at: datetime | None = None

@@ -1,9 +1,10 @@
-"""Which jobs somebody wants to see."""
+"""Which jobs somebody wants to see, and what of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 
 @dataclass(frozen=True)
@@ -19,3 +20,12 @@ class JobFilter:
     tag: str | None = None
     name: str | None = None
     created_after: datetime | None = None
+
+
+class JobPart(StrEnum):
+    """What a list reads and shows of its jobs only where somebody asks for it: each may be large."""
+
+    SPEC = "spec"
+    PLAN = "plan"
+    TASKS = "tasks"
+    ERROR = "error"

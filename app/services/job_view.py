@@ -54,6 +54,15 @@ class JobView:
 
 
 @dataclass(frozen=True)
+class JobViews:
+    """A page of a list."""
+
+    views: Sequence[JobView]
+    more: bool
+    """There are jobs behind the last one."""
+
+
+@dataclass(frozen=True)
 class News:
     """What happened to a job after a number."""
 

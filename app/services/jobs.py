@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,12 +17,13 @@ from app.db.chunks import ChunkRepository
 from app.db.events import EventRepository
 from app.db.histories import HistoryRepository
 from app.db.jobs import JobRepository
+from app.db.listings import ListingRepository
 from app.db.session import Sessions
 from app.db.waits import WaitRepository
 from app.domain.event import Event
 from app.domain.ids import uuid7
 from app.domain.job import Job, JobStatus, JobTask, deadline, waiting
-from app.domain.job_filter import JobFilter
+from app.domain.job_filter import JobFilter, JobPart
 from app.domain.keys import DEFAULT_TEAM
 from app.errors import (
     AlreadyStoredError,
@@ -33,7 +34,7 @@ from app.errors import (
     StaleJobError,
     UnknownJobError,
 )
-from app.services.job_view import JobView, News, view_of
+from app.services.job_view import JobView, JobViews, News, view_of
 from app.services.whereabouts import waits
 from app.workloads.lm_eval.reading.read import Submission
 from app.workloads.lm_eval.spec import LmEvalSpec
@@ -140,6 +141,7 @@ class JobService:
             team=team,
             name=spec.name,
             spec=spec.to_json(),
+            outline=spec.outline(),
             engine=submission.engine,
             plan=submission.plan,
             priority=spec.priority,
@@ -182,14 +184,21 @@ class JobService:
             wait = waits(WaitRepository(session), [job], self._ttl, self._now()).get(job_id)
         return view_of(job, rates, self._now(), replicas, wait)
 
-    def page(self, wanted: JobFilter, limit: int, before: tuple[datetime, UUID] | None) -> list[JobView]:
-        """Newest first; replicas are left out of lists."""
+    def page(
+        self,
+        wanted: JobFilter,
+        limit: int,
+        before: tuple[datetime, UUID] | None,
+        parts: Collection[JobPart] = (),
+    ) -> JobViews:
+        """Newest first, without replicas; of what may be large only these parts, and then fewer than `limit`."""
         now = self._now()
         with self._sessions.begin() as session:
-            jobs = JobRepository(session).page(wanted, limit, before)
+            jobs, more = ListingRepository(session).page(wanted, limit, before, parts)
             rates = JobRepository(session).rates([job.id for job in jobs])
             waiting_for = waits(WaitRepository(session), jobs, self._ttl, now)
-        return [view_of(job, rates[job.id], now, wait=waiting_for.get(job.id)) for job in jobs]
+        views = [view_of(job, rates[job.id], now, wait=waiting_for.get(job.id)) for job in jobs]
+        return JobViews(views, more)
 
     def events(self, job_id: UUID, after: int, limit: int = 1000) -> Sequence[Event]:
         """The job's events after a number, oldest first; UnknownJobError."""

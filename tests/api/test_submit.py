@@ -155,7 +155,7 @@ def test_racing_posts_with_one_key_make_one_job(api: TestClient, app: FastAPI) -
         statuses = list(pool.map(post, range(16)))
     assert statuses.count(202) == 1
     assert set(statuses) <= {200, 202, 409}
-    assert len(app.state.services.jobs.page(JobFilter(), 100, None)) == 1
+    assert len(app.state.services.jobs.page(JobFilter(), 100, None).views) == 1
 
 
 def test_waiting_is_bounded(api: TestClient) -> None:
@@ -168,8 +168,8 @@ def test_waiting_is_bounded(api: TestClient) -> None:
 def test_waiting_ends_with_the_job(api: TestClient, app: FastAPI, coordinator: Coordinator) -> None:
     def finish() -> None:
         jobs = app.state.services.jobs
-        until(lambda: jobs.page(JobFilter(), 1, None))
-        coordinator.finish(str(jobs.page(JobFilter(), 1, None)[0].job.id))
+        until(lambda: jobs.page(JobFilter(), 1, None).views)
+        coordinator.finish(str(jobs.page(JobFilter(), 1, None).views[0].job.id))
 
     with ThreadPoolExecutor(1) as pool:
         finishing = pool.submit(finish)

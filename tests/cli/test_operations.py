@@ -144,7 +144,7 @@ def test_prune_removes_what_was_asked_for_and_says_what(
     assert not log.exists()
     everything = evalq("prune", "--older-than", "0d").stdout
     assert everything.startswith("2 jobs removed\n0 ended replicas removed\n0 measures of engines removed\n")
-    assert world.jobs.page(JobFilter(), 10, None) == []
+    assert world.jobs.page(JobFilter(), 10, None).views == []
 
 
 def test_prune_without_an_age_goes_by_the_settings(evalq: Evalq, world: World) -> None:

@@ -16,7 +16,7 @@ from app.db.claims import ClaimRepository
 from app.db.engine_measures import EngineMeasureRepository
 from app.db.headway import HeadwayRepository
 from app.db.job_leases import JobLeaseRepository
-from app.db.jobs import JobRepository
+from app.db.listings import ListingRepository
 from app.db.session import Sessions
 from app.db.tables import JobRow
 from app.db.unheld_jobs import UnheldJobRepository
@@ -91,16 +91,20 @@ def test_a_frequent_query_has_an_index(sessions: Sessions, ask: Ask, index: str)
         assert index in plan(session, ask)
 
 
-@pytest.mark.parametrize(
-    "ask",
-    [
-        lambda session: JobRepository(session).page(JobFilter(), 50, None),
-        lambda session: session.get(JobRow, uuid7()),
-    ],
-    ids=["page", "get"],
-)
-def test_a_job_is_read_without_its_document(sessions: Sessions, ask: Ask) -> None:
+def test_a_job_is_read_without_its_document(sessions: Sessions) -> None:
     with sessions() as session:
-        statement, _ = asked(session, ask)
+        statement, _ = asked(session, lambda session: session.get(JobRow, uuid7()))
     assert "jobs.provenance" in statement
     assert "jobs.results" not in statement
+
+
+def test_a_list_reads_by_an_index_and_nothing_that_it_does_not_show(sessions: Sessions) -> None:
+    def ask(session: Session) -> object:
+        return ListingRepository(session).page(JobFilter(), 50, None)
+
+    with sessions() as session:
+        assert "jobs_newest" in plan(session, ask)
+        statement, _ = asked(session, ask)
+    read = statement.partition("FROM")[0].split(", ")
+    large = {f"jobs.{name}" for name in ("spec", "error", "provenance", "results")}
+    assert large.isdisjoint(column.partition(" ")[0] for column in read)

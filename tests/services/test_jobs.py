@@ -173,7 +173,7 @@ def test_jobs_are_counted_by_status(world: World) -> None:
 
 def test_a_list_has_no_unknown_owner(world: World) -> None:
     world.submit()
-    assert world.jobs.page(JobFilter(owner="bob"), 10, None) == []
+    assert world.jobs.page(JobFilter(owner="bob"), 10, None).views == []
 
 
 def test_an_unknown_job_has_no_events(world: World) -> None:

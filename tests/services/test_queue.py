@@ -95,7 +95,7 @@ def test_a_list_of_jobs_gives_the_reasons_that_each_job_gives(world: World) -> N
     world.running(chunks=1)
     world.submit()
     world.jobs.pause(world.submit())
-    listed = {view.job.id: view.reason for view in world.jobs.page(JobFilter(), 10, None)}
+    listed = {view.job.id: view.reason for view in world.jobs.page(JobFilter(), 10, None).views}
     assert listed == {job_id: reason(world, job_id) for job_id in listed}
     assert len(listed) == 3
 

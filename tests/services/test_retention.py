@@ -89,7 +89,7 @@ def test_young_and_live_jobs_stay(world: World, service: RetentionService) -> No
     young = world.running()
     world.coordination.finish(young, "{}", "tiny", "today")
     assert swept(service, Ages(jobs=MONTH)) == {Kept.JOBS: 1}
-    assert {job.job.id for job in world.jobs.page(JobFilter(), 10, None)} == {young.id, live.id}
+    assert {job.job.id for job in world.jobs.page(JobFilter(), 10, None).views} == {young.id, live.id}
 
 
 def test_more_jobs_than_one_transaction_takes_go(

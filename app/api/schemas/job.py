@@ -63,7 +63,9 @@ class PlanOut(Out):
     group: str | None
     memory_per_gpu_gib: float | None
     explanation: list[str]
-    command: str = Field(description="The equivalent lm_eval command line; empty beside errors.")
+    command: str = Field(
+        description="The equivalent lm_eval command line; empty beside errors, and where it is very long."
+    )
     memory: PlannedMemoryOut | None = None
     fit: Literal["fits", "tight", "no"] | None = Field(
         default=None, description="Null where the model or the GPUs are not known."
@@ -157,7 +159,7 @@ class JobOut(Out):
     plan: PlanOut
     progress: ProgressOut
     tasks: list[TaskOut]
-    replicas: list[ReplicaOut] = Field(description="Empty in lists of jobs.")
+    replicas: list[ReplicaOut]
     attempt: int
     created_at: datetime
     started_at: datetime | None
@@ -168,13 +170,6 @@ class JobOut(Out):
     gpu_seconds: float
     error: FailureOut | None
     links: LinksOut
-
-
-class JobPage(Out):
-    """Jobs, newest first."""
-
-    data: list[JobOut]
-    next_cursor: str | None
 
 
 class EventOut(Out):

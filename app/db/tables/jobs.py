@@ -53,6 +53,8 @@ class JobRow(Base):
     """Its place in the line among those of its priority; none before the scheduler has seen it."""
     tags: Mapped[list[str]]
     spec: Mapped[dict[str, Any]]
+    outline: Mapped[dict[str, Any] | None]
+    """What lists show of the spec; none in jobs of earlier versions."""
     engine: Mapped[dict[str, Any]]
     engine_key: Mapped[str]
     plan: Mapped[dict[str, Any]]

@@ -195,6 +195,10 @@ class LmEvalSpec:
         """As stored and shown; `from_json` is its inverse."""
         return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
 
+    def outline(self) -> dict[str, Any]:
+        """What lists show of it; `from_json` reads it too."""
+        return {"model": self.model, "tasks": list(self.tasks)}
+
     @property
     def multiturn(self) -> bool | None:
         """As `lm_eval run` resolves it: on with a chat template unless switched off."""

@@ -28,6 +28,8 @@ from app.workloads.lm_eval.reading.values import read_values
 from app.workloads.lm_eval.spec import LmEvalSpec
 
 MOST_NOTES = 50
+MOST_COMMAND = 20_000
+"""Characters: what a longer one holds stands in the spec, and is neither stored nor sent twice."""
 MOST_WORDS = 300
 """Characters of what a job waits for: it stands in lists."""
 
@@ -166,6 +168,12 @@ def _refused(spec: LmEvalSpec, engine: EngineReader, groups: Sequence[GroupView]
 def _plan(spec: LmEvalSpec, engine: EngineReader, notes: tuple[str, ...]) -> Plan:
     """How it runs."""
     width, layout = engine.width, engine.width.layout
+    command = to_command(_spread(spec, engine))
+    if len(command) > MOST_COMMAND:
+        notes = (
+            *notes,
+            f"the equal command has {len(command)} characters and is not kept beside the job's spec",
+        )
     return Plan(
         backend=engine.backend.name,
         tensor_parallel_size=layout.tensor,
@@ -175,7 +183,7 @@ def _plan(spec: LmEvalSpec, engine: EngineReader, notes: tuple[str, ...]) -> Pla
         group=spec.group,
         memory_per_gpu_gib=round(layout.memory.gib, 2) if layout.memory else None,
         explanation=(*width.explanation, *notes),
-        command=to_command(_spread(spec, engine)),
+        command=command if len(command) <= MOST_COMMAND else "",
         memory=PlannedMemory.of(layout.memory, width.source) if layout.memory else None,
         fit=layout.fit,
         ways_out=width.ways_out,

@@ -121,3 +121,9 @@ def test_a_plan_says_what_such_an_engine_measured_and_how_long_it_loads() -> Non
     assert plan.memory.weights_gib == 2.0
     assert Plan.from_json(plan.to_json()) == plan
     assert Plan.from_json({**plan.to_json(), "measured": None}).measured is None
+
+
+def test_what_is_very_long_stands_in_the_spec_alone(desk: Desk) -> None:
+    taken = desk.submit(system_instruction="x" * 30_000)
+    assert taken.plan.command == ""
+    assert any("the equal command has 30" in note for note in taken.plan.explanation)
