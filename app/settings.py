@@ -112,7 +112,7 @@ class Settings(BaseSettings):
     resend_seconds: float = Field(15.0, description="When an unclaimed job or replica is announced again.")
     idle_seconds: float = Field(600.0, description="How long a replica without work stays warm.")
     hold_seconds: float = Field(
-        60.0, description="Shortest hold of a busy replica before others may have its block."
+        20.0, description="Shortest work of a loaded engine before others may have its devices."
     )
     share_half_life_days: float = Field(
         1.0, gt=0, le=3650, description="After so many days a device second counts half against its owner."

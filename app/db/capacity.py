@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -33,6 +34,8 @@ class WaitingWork:
     plan: Plan
     chunks: int
     cost: float
+    version: int = 0
+    """Of the job's row."""
 
 
 class CapacityRepository:
@@ -41,8 +44,8 @@ class CapacityRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def work(self) -> list[WaitingWork]:
-        """Waiting and claimed chunks per running job, in line."""
+    def work(self, known: Mapping[UUID, WaitingWork] | None = None) -> list[WaitingWork]:
+        """Waiting and claimed chunks per running job, in line; what is known of a job is not read again."""
         pending = ChunkRow.status.in_(PENDING)
         sums = (  # before the join: a job's row is wide, and its chunks are many
             select(ChunkRow.job_id, func.count().label("chunks"), func.sum(ChunkRow.cost).label("cost"))
@@ -50,22 +53,39 @@ class CapacityRepository:
             .group_by(ChunkRow.job_id)
             .subquery()
         )
-        query = select(JobRow, sums.c.chunks, sums.c.cost).join(sums, sums.c.job_id == JobRow.id)
-        query = query.order_by(*in_line())
+        columns = (JobRow.id, JobRow.version, JobRow.priority, sums.c.chunks, sums.c.cost)
+        query = select(*columns).join(sums, sums.c.job_id == JobRow.id)
+        rows = self._session.execute(query.order_by(*in_line())).all()
+        before = known or {}
+        same = {row.id for row in rows if row.id in before and before[row.id].version == row.version}
+        there = {**before, **self._asked([row.id for row in rows if row.id not in same])}
         return [
-            WaitingWork(
-                job.id,
-                job.team,
-                job.owner,
-                EngineSpec.from_json(job.engine),
-                job.priority,
-                job.created_at,
-                Plan.from_json(job.plan),
-                chunks,
-                float(cost),
-            )
-            for job, chunks, cost in self._session.execute(query)
+            replace(there[row.id], priority=row.priority, chunks=row.chunks, cost=float(row.cost))
+            for row in rows
+            if row.id in there
         ]
+
+    def _asked(self, job_ids: Sequence[UUID]) -> dict[UUID, WaitingWork]:
+        """What does not change while a row has its version."""
+        if not job_ids:
+            return {}
+        columns = (JobRow.id, JobRow.team, JobRow.owner, JobRow.engine, JobRow.priority, JobRow.created_at)
+        query = select(*columns, JobRow.plan, JobRow.version).where(JobRow.id == func.any(list(job_ids)))
+        return {
+            row.id: WaitingWork(
+                row.id,
+                row.team,
+                row.owner,
+                EngineSpec.from_json(row.engine),
+                row.priority,
+                row.created_at,
+                Plan.from_json(row.plan),
+                0,
+                0.0,
+                row.version,
+            )
+            for row in self._session.execute(query)
+        }
 
     def groups(self, alive_within: timedelta) -> list[Group]:
         """Every group with its devices."""

@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from app.domain.placement import Demand
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What an engine took the last times; None is not known."""
+
+    load_seconds: float | None = None
+    speed: float | None = None
+    """Cost that one replica answers in a second."""
+
+
+NOTHING_LEARNT = Learnt()
 
 
 def merged(demands: Iterable[Demand]) -> list[Demand]:

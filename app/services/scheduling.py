@@ -12,23 +12,20 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from app.broker import Doorbell
-from app.db.capacity import CapacityRepository, WaitingWork
+from app.db.capacity import CapacityRepository
 from app.db.chunks import ChunkRepository
 from app.db.events import EventRepository
-from app.db.histories import HistoryRepository
 from app.db.ledger import LedgerRepository
 from app.db.line import LineRepository
 from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
 from app.db.unheld_jobs import UnheldJobRepository
 from app.db.usage import UsageRepository
-from app.domain.demands import merged
 from app.domain.job import CANCELLED, LATE, LOST, PAUSED
 from app.domain.line import MOST_TURNS, InLine, Sharing, in_line
-from app.domain.placement import Claim, Demand, Policy, Release, Start, place
-from app.domain.plan import least_bytes
-from app.domain.remedy import may_change, may_fail_again
-from app.domain.replica import Replica, ReplicaStatus
+from app.domain.placement import Policy, Release, Start, place
+from app.domain.replica import ReplicaStatus
+from app.services.demands import DemandReader
 from app.services.jobs import utc_now
 from app.services.retention import Ages, RetentionService, Sweeper
 from app.settings import Settings
@@ -58,37 +55,6 @@ def sharing(settings: Settings) -> Sharing:
     )
 
 
-def demands(work: Sequence[WaitingWork]) -> list[Demand]:
-    """Work in line, per engine spec and group."""
-    return merged(
-        Demand(
-            engine=item.engine,
-            priority=item.priority,
-            since=item.created_at,
-            turn=turn,
-            waiting_chunks=item.chunks,
-            waiting_cost=item.cost,
-            replicas=item.plan.replicas,
-            group=item.plan.group,
-            least_bytes=least_bytes(item.plan) if item.engine.gpus == item.plan.gpus_per_replica else None,
-            claims=(Claim(item.job_id, item.team, item.owner, item.priority, turn, item.cost),),
-        )
-        for turn, item in enumerate(work)
-    )
-
-
-def held_off(demand: Demand, failed: Sequence[tuple[Replica, float]], policy: Policy) -> Demand:
-    """The demand with what its engine's latest failures forbid; each comes with the seconds since it."""
-    own = [(replica, seconds) for replica, seconds in failed if demand.serves(replica)]
-    return replace(
-        demand,
-        shunned=frozenset(device for replica, _ in own for device in replica.devices),
-        resting=any(
-            seconds < policy.rest.total_seconds() and may_change(replica) for replica, seconds in own
-        ),
-    )
-
-
 class SchedulingService:
     """place_once, announce_once, expire_once, ...: the scheduler's turn, in short transactions."""
 
@@ -106,6 +72,7 @@ class SchedulingService:
         self._now = now
         self._standing: frozenset[tuple[UUID, int]] = frozenset()
         self._line_due_at = 0.0
+        self._demands = DemandReader()
         retention = RetentionService(sessions=sessions, settings=settings)
         self._sweeper = Sweeper(retention, Ages.of(settings))
 
@@ -119,10 +86,18 @@ class SchedulingService:
                 return len(jobs)
             shared = len({(job.team, job.owner) for job in jobs}) > 1
             used = UsageRepository(session).lately(rules.half_life) if shared else {}
-            wanted = in_line(jobs, used, rules)[:MOST_TURNS]
-            if wanted != jobs[:MOST_TURNS]:
-                line.write([job.id for job in wanted])
+            wanted = in_line(self._estimated(jobs), used, rules)[:MOST_TURNS]
+            turns = [job.id for job in wanted]
+            if turns != [job.id for job in jobs[:MOST_TURNS]]:
+                line.write(turns)
         return len(jobs)
+
+    def _estimated(self, jobs: Sequence[InLine]) -> list[InLine]:
+        """Those that do not tell themselves how long they take, as long as engines like theirs took."""
+        expected = self._demands.expected()
+        return [
+            job if job.seconds is not None else replace(job, seconds=expected.get(job.id)) for job in jobs
+        ]
 
     def book_once(self) -> int:
         """Add to `usage` what replicas charged since the last time; how many charges."""
@@ -141,11 +116,10 @@ class SchedulingService:
         """Start and release replicas as the rules say; returns how many decisions were carried out."""
         with self._sessions.begin() as session:
             replicas = ReplicaRepository(session)
-            capacity = CapacityRepository(session)
-            groups = capacity.groups(self._settings.lease)
+            groups = CapacityRepository(session).groups(self._settings.lease)
             live = replicas.live()
-            wanted = self._demands(session, capacity)
-            decisions = place(self._now(), groups, live, wanted, policy(self._settings))
+            rules = policy(self._settings)
+            decisions = place(self._now(), groups, live, self._demands.read(session, rules), rules)
             done = 0
             for decision in decisions:
                 match decision:
@@ -155,14 +129,6 @@ class SchedulingService:
                         replicas.release(replica_id, why)
                         done += 1
         return done
-
-    def _demands(self, session: Session, capacity: CapacityRepository) -> list[Demand]:
-        rules = policy(self._settings)
-        wanted = demands(capacity.work())
-        keys = [demand.engine.key for demand in wanted]
-        lately = HistoryRepository(session).failed_lately(keys, rules.shun.total_seconds()) if keys else []
-        failed = [(replica, seconds) for replica, seconds in lately if may_fail_again(replica)]
-        return [held_off(demand, failed, rules) for demand in wanted]
 
     def announce_once(self) -> int:
         """Ring for jobs and replicas that nobody has claimed; returns how many."""

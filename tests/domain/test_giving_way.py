@@ -48,8 +48,8 @@ def test_who_is_behind_in_line_waits() -> None:
 
 def test_a_turn_is_as_long_as_several_loads() -> None:
     slow = replace(asked("old", 2), load_seconds=60.0)
-    assert gone([at_work("old", "a-0", seconds=8 * 60 - 1)], asked("new", 1), slow) == []
-    assert gone([at_work("old", "a-0", seconds=8 * 60 + 1)], asked("new", 1), slow) == ["old"]
+    assert gone([at_work("old", "a-0", seconds=4 * 60 - 1)], asked("new", 1), slow) == []
+    assert gone([at_work("old", "a-0", seconds=4 * 60 + 1)], asked("new", 1), slow) == ["old"]
 
 
 def test_a_higher_priority_waits_for_the_hold_alone() -> None:

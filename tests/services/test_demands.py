@@ -13,7 +13,7 @@ from app.db.tables import DeviceRow
 from app.domain.engine_spec import EngineSpec
 from app.domain.ids import uuid7
 from app.domain.plan import Plan, PlannedMemory, least_bytes
-from app.services.scheduling import demands
+from app.services.demands import demands
 
 GIB = 2**30
 MEMORY = PlannedMemory(

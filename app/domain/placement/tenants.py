@@ -12,9 +12,9 @@ from app.domain.placement.values import Policy
 from app.domain.placement.wishes import Wish
 from app.domain.replica import Replica, ReplicaStatus
 
-LOADS = 8
-"""A replica works for so many times what its loading took before those ahead in line get its devices: two loads
-for each such turn are a fifth of the time at most."""
+LOADS = 4
+"""A replica works for so many times what its loading took before those ahead in line get its devices: of their time
+a fifth at most is spent on loading."""
 
 FAR = 2**31
 """Behind everybody in line."""

@@ -1,0 +1,101 @@
+"""What jobs ask of engines, with what is known of these: read each turn, as much of it as has changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from statistics import median
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from app.db.capacity import CapacityRepository, WaitingWork
+from app.db.histories import HistoryRepository
+from app.db.paces import PaceRepository
+from app.domain.demands import NOTHING_LEARNT, Learnt, merged
+from app.domain.placement import Claim, Demand, Policy
+from app.domain.plan import least_bytes
+from app.domain.remedy import may_change, may_fail_again
+from app.domain.replica import Replica
+
+LEARNT_SECONDS = 10.0
+"""After so long it is asked again how fast engines load and answer."""
+
+
+def demands(work: Sequence[WaitingWork], learnt: Mapping[str, Learnt] | None = None) -> list[Demand]:
+    """Work in line, per engine spec and group."""
+    known = learnt or {}
+    return merged(
+        _demand(item, turn, known.get(item.engine.key, NOTHING_LEARNT)) for turn, item in enumerate(work)
+    )
+
+
+def _demand(item: WaitingWork, turn: int, learnt: Learnt) -> Demand:
+    return Demand(
+        engine=item.engine,
+        priority=item.priority,
+        since=item.created_at,
+        turn=turn,
+        waiting_chunks=item.chunks,
+        waiting_cost=item.cost,
+        replicas=item.plan.replicas,
+        group=item.plan.group,
+        least_bytes=least_bytes(item.plan) if item.engine.gpus == item.plan.gpus_per_replica else None,
+        claims=(Claim(item.job_id, item.team, item.owner, item.priority, turn, item.cost),),
+        load_seconds=learnt.load_seconds,
+        speed=learnt.speed,
+    )
+
+
+def held_off(demand: Demand, failed: Sequence[tuple[Replica, float]], policy: Policy) -> Demand:
+    """The demand with what its engine's latest failures forbid; each comes with the seconds since it."""
+    own = [(replica, seconds) for replica, seconds in failed if demand.serves(replica)]
+    if not own:
+        return demand
+    return replace(
+        demand,
+        shunned=frozenset(device for replica, _ in own for device in replica.devices),
+        resting=any(
+            seconds < policy.rest.total_seconds() and may_change(replica) for replica, seconds in own
+        ),
+    )
+
+
+class DemandReader:
+    """Remembers from turn to turn what the jobs asked for and what their engines took."""
+
+    def __init__(self) -> None:
+        self._work: dict[UUID, WaitingWork] = {}
+        self._learnt: dict[str, Learnt] = {}
+        self._due_at = 0.0
+
+    def read(self, session: Session, policy: Policy) -> list[Demand]:
+        """What is asked for now."""
+        work = CapacityRepository(session).work(self._work)
+        self._work = {item.job_id: item for item in work}
+        keys = {item.engine.key for item in work}
+        if not keys:
+            return []
+        self._learn(session, keys)
+        lately = HistoryRepository(session).failed_lately(list(keys), policy.shun.total_seconds())
+        failed = [(replica, seconds) for replica, seconds in lately if may_fail_again(replica)]
+        return [held_off(demand, failed, policy) for demand in demands(work, self._learnt)]
+
+    def _learn(self, session: Session, keys: Collection[str]) -> None:
+        """Of engines that nobody asked about before at once, of all again after a while."""
+        now = time.monotonic()
+        if now >= self._due_at:
+            self._learnt, self._due_at = {}, now + LEARNT_SECONDS
+        if new := [key for key in keys if key not in self._learnt]:
+            self._learnt |= dict.fromkeys(new, NOTHING_LEARNT) | PaceRepository(session).learnt(new)
+
+    def expected(self) -> dict[UUID, float]:
+        """Seconds of one replica that each job still takes, as far as anybody knows how fast any engine is."""
+        known = [learnt.speed for learnt in self._learnt.values() if learnt.speed]
+        typical = median(known) if known else None
+        return {
+            item.job_id: item.cost / speed
+            for item in self._work.values()
+            if (speed := self._learnt.get(item.engine.key, NOTHING_LEARNT).speed or typical)
+        }
