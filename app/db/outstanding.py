@@ -1,0 +1,93 @@
+"""What jobs in line still ask of engines, and what engines and jobs of late took."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import Select, func, or_, select
+from sqlalchemy.orm import Session
+
+from app.db.line import in_line
+from app.db.tables import ChunkRow, JobRow, ReplicaRow
+from app.db.wishes import can_be_claimed, wants_answers
+from app.domain.chunk import PENDING
+from app.domain.engine_spec import EngineSpec
+from app.domain.estimates import EnginePace, Habits, Outstanding
+from app.domain.job import JobStatus, Phase
+from app.domain.line import InLine
+from app.domain.plan import Plan
+
+LATEST = 20
+"""Replicas of one engine that tell of its pace."""
+
+LATEST_OF_ALL = 200
+LATEST_JOBS = 50
+
+
+class OutstandingRepository:
+    """Reads only."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def work(self, most: int) -> list[Outstanding]:
+        """The first jobs in line for a coordinator or for engines, and those that engines answer now."""
+        preparing = JobRow.phase == Phase.PREPARING
+        asks = or_(can_be_claimed(), (JobRow.status == JobStatus.RUNNING) & or_(preparing, wants_answers()))
+        first = select(JobRow).where(asks, JobRow.phase.is_distinct_from(Phase.SCORING))
+        jobs = self._session.scalars(first.order_by(*in_line()).limit(most)).all()
+        pending = (
+            select(ChunkRow.job_id, func.count(), func.sum(ChunkRow.cost))
+            .where(ChunkRow.job_id.in_([job.id for job in jobs]), ChunkRow.status.in_(PENDING))
+            .group_by(ChunkRow.job_id)
+        )
+        sums = {job_id: (count, float(cost)) for job_id, count, cost in self._session.execute(pending)}
+        return [_outstanding(job, *sums.get(job.id, (0, 0.0))) for job in jobs]
+
+    def paces(self, engine_keys: Collection[str]) -> dict[str, EnginePace]:
+        """Of those of the engines that were loaded before."""
+        number = func.row_number().over(
+            partition_by=ReplicaRow.engine_key, order_by=ReplicaRow.placed_at.desc()
+        )
+        latest = (
+            select(ReplicaRow, number.label("number"))
+            .where(ReplicaRow.engine_key.in_(engine_keys))
+            .subquery()
+        )
+        query = select(latest.c.engine_key, *_pace(latest.c)).where(latest.c.number <= LATEST)
+        rows = self._session.execute(query.group_by(latest.c.engine_key))
+        return {key: EnginePace(load, speed) for key, load, speed in rows}
+
+    def habits(self) -> Habits:
+        """Of all engines and jobs of late."""
+        latest = select(ReplicaRow).order_by(ReplicaRow.placed_at.desc()).limit(LATEST_OF_ALL).subquery()
+        load, speed = self._session.execute(select(*_pace(latest.c))).one()
+        answered, prepared = self._session.execute(_jobs_took()).one()
+        return Habits(EnginePace(load, speed), answered, prepared)
+
+
+def _outstanding(job: JobRow, chunks: int, cost: float) -> Outstanding:
+    told = (job.rates or {}).get("eta_seconds") if job.phase == Phase.EVALUATING else None
+    line = InLine(job.id, job.team, job.owner, job.priority, job.created_at, told)
+    plan, engine = Plan.from_json(job.plan), EngineSpec.from_json(job.engine)
+    return Outstanding(line, engine, plan, chunks > 0 or job.phase == Phase.EVALUATING, chunks, cost)
+
+
+def _pace(replicas: Any) -> tuple[Any, Any]:
+    """Seconds to load, in the middle, and cost a second, over all of these replicas."""
+    seconds = func.extract("epoch", replicas.serving_at - replicas.claimed_at)
+    load = func.percentile_cont(0.5).within_group(seconds).filter(replicas.serving_at.is_not(None))
+    busy = func.nullif(func.sum(replicas.busy_seconds), 0.0)
+    return load, func.nullif(func.sum(replicas.cost_done), 0.0) / busy
+
+
+def _jobs_took() -> Select[float | None, float | None]:
+    """What the latest jobs took of one engine, and to have their prompts built, in the middle."""
+    ended = select(JobRow).where(JobRow.status == JobStatus.SUCCEEDED)
+    latest = ended.order_by(JobRow.created_at.desc(), JobRow.id.desc()).limit(LATEST_JOBS).subquery().c
+    prepared = func.extract("epoch", latest.planned_at - latest.started_at)
+    return select(
+        func.percentile_cont(0.5).within_group(latest.gpu_seconds).filter(latest.gpu_seconds > 0),
+        func.percentile_cont(0.5).within_group(prepared).filter(prepared > 0),
+    )

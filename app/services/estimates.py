@@ -1,0 +1,102 @@
+"""When jobs begin and end: the scheduler's rules run forward, once for everybody who asks."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+from app.db.capacity import CapacityRepository
+from app.db.outstanding import OutstandingRepository
+from app.db.replicas import ReplicaRepository
+from app.db.session import Sessions
+from app.db.usage import UsageRepository
+from app.domain.estimates import EnginePace, Estimates
+from app.domain.forecast import forecast
+from app.domain.virtual_cluster import Snapshot
+from app.errors import DatabaseError
+from app.services.jobs import utc_now
+from app.services.scheduling import policy, sharing
+from app.settings import Settings
+
+MOST_JOBS = 100
+"""In line, of which it is told when they begin."""
+
+FRESH_SECONDS = 5.0
+"""So long one forecast serves everybody who asks."""
+
+SHARE = 0.1
+"""Of the time, at most, that a process spends on forecasts."""
+
+PATIENCE_SECONDS = 1.0
+"""So long somebody waits for the first one, or after a time in which nobody asked."""
+
+log = logging.getLogger(__name__)
+
+
+class EstimateService:
+    """Reads only; looks anew on a thread of its own while somebody asks."""
+
+    def __init__(
+        self,
+        *,
+        sessions: Sessions,
+        settings: Settings,
+        now: Callable[[], datetime] = utc_now,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._sessions = sessions
+        self._settings = settings
+        self._now = now
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._looking: threading.Thread | None = None
+        self._due_at = float("-inf")
+        self._known = Estimates(now())
+        self._made_at = float("-inf")
+
+    def latest(self) -> Estimates:
+        """What was found last: seconds old while somebody asks, and empty where that takes long the first time."""
+        with self._lock:
+            due, looking = self._clock() >= self._due_at, self._looking
+            if due and (looking is None or not looking.is_alive()):
+                looking = self._looking = threading.Thread(target=self._look, daemon=True)
+                looking.start()
+            old = self._clock() - self._made_at > 2 * FRESH_SECONDS
+        if due and old and looking:
+            looking.join(PATIENCE_SECONDS)
+        return self._known
+
+    def close(self) -> None:
+        """Return when nobody looks any more."""
+        if self._looking is not None:
+            self._looking.join()
+
+    def _look(self) -> None:
+        began = self._clock()
+        try:
+            self.look_once()
+        except DatabaseError as error:
+            log.warning("no new estimates: %s", error.details)
+        except Exception:
+            log.exception("no new estimates")
+        self._due_at = self._clock() + max(FRESH_SECONDS, (self._clock() - began) / SHARE)
+
+    def look_once(self) -> None:
+        """Find out anew."""
+        rules = sharing(self._settings)
+        with self._sessions.begin() as session:
+            outstanding = OutstandingRepository(session)
+            jobs = outstanding.work(MOST_JOBS)
+            paces = outstanding.paces({job.engine.key for job in jobs})
+            habits = outstanding.habits()
+            used = UsageRepository(session).lately(rules.half_life)
+            groups = CapacityRepository(session).groups(self._settings.lease)
+            live = ReplicaRepository(session).live()
+        placing, now = policy(self._settings), self._now()
+        work = [job.work(paces.get(job.engine.key, EnginePace()), habits, placing.load) for job in jobs]
+        found = forecast(Snapshot(now, groups, live, placing, rules, used), work)
+        told = {job.line.id: job.told(found[job.line.id], habits) for job in jobs if job.line.id in found}
+        self._known, self._made_at = Estimates(now, told), self._clock()
