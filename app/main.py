@@ -15,12 +15,14 @@ from typing import Any
 from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import RedirectResponse
+from starlette.concurrency import run_in_threadpool
 
 from app.api import backends, events, groups, health, jobs, logs, queue, results, submission, tasks
 from app.api.problems import as_json
 from app.api.schemas.problem import ProblemOut
 from app.broker import CeleryDoorbell
 from app.db.session import Sessions, check_schema, make_sessions
+from app.services.estimates import EstimateService
 from app.services.groups import GroupService
 from app.services.health import HealthService
 from app.services.jobs import JobService
@@ -74,11 +76,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 def _services(settings: Settings, sessions: Sessions) -> Services:
+    estimates = EstimateService(sessions=sessions, settings=settings)
     job_service = JobService(
         sessions=sessions,
         doorbell=CeleryDoorbell(settings),
         team_jobs=settings.team_jobs,
         ttl=settings.lease,
+        estimates=estimates.latest,
     )
     return Services(
         settings=settings,
@@ -86,7 +90,8 @@ def _services(settings: Settings, sessions: Sessions) -> Services:
         submissions=SubmissionService(sessions=sessions, settings=settings),
         results=ResultService(sessions=sessions),
         groups=GroupService(sessions=sessions),
-        queue=QueueService(sessions=sessions, ttl=settings.lease),
+        estimates=estimates,
+        queue=QueueService(sessions=sessions, ttl=settings.lease, estimates=estimates.latest),
         tasks=TaskService(settings=settings),
         health=HealthService(settings=settings),
         wakeups=WakeUps(read=job_service.news, redis_url=settings.redis_url),
@@ -112,6 +117,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         await wakeups.wait_closed(listening)
+        await run_in_threadpool(app.state.services.estimates.close)
         app.state.sessions.close()
         app.state.services.rates.close()
 

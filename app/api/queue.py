@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, Response
 
 from app.api.problems import problems
-from app.api.rendering import answer
+from app.api.rendering import answer, estimate_out
 from app.api.schemas.queue import AheadOut, AllAheadOut, HolderOut, QueueOut, WaitingOut, WaitOut
 from app.domain.keys import Caller
 from app.domain.waits import Holder, Wait
@@ -48,7 +48,7 @@ def read_queue(
 
 
 def _waiting(waiting: Waiting, caller: Caller) -> WaitingOut:
-    job = waiting.job
+    job, estimate = waiting.job, estimate_out(waiting.estimate)
     shown = WaitingOut(
         position=waiting.position,
         id=job.id,
@@ -64,7 +64,8 @@ def _waiting(waiting: Waiting, caller: Caller) -> WaitingOut:
         gpus_per_replica=job.engine.gpus,
         group=job.plan.group,
         created_at=job.created_at,
-        estimated_start_seconds=None,
+        estimate=estimate,
+        estimated_start_seconds=estimate and estimate.start_seconds,
         href=job_path(job),
     )
     return shown if caller.sees in (None, job.team) else shown.model_copy(update=dict.fromkeys(PRIVATE))

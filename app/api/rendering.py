@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from fastapi import Response
 from pydantic import BaseModel
 
 from app.api.schemas.job import (
+    EstimateOut,
     EventOut,
     FailureOut,
     JobOut,
@@ -21,6 +23,7 @@ from app.api.schemas.job import (
 )
 from app.domain.event import Event
 from app.domain.failure import Failure
+from app.domain.forecast import Forecast
 from app.domain.job import JobTask
 from app.domain.plan import Plan
 from app.domain.storable import storable
@@ -52,6 +55,7 @@ def job_out(view: JobView) -> JobOut:
         spec=view.spec.to_json(),
         plan=plan_out(job.plan),
         progress=ProgressOut.model_validate(view.progress),
+        estimate=estimate_out(view.estimate),
         tasks=[task_out(task) for task in job.tasks],
         replicas=[
             ReplicaOut.model_validate(
@@ -82,6 +86,14 @@ _COPIED = (
     "pause_requested_at",
     "gpu_seconds",
 )
+
+
+def estimate_out(found: Forecast | None) -> EstimateOut | None:
+    """When a job begins and ends, to a tenth of a second."""
+    if found is None:
+        return None
+    told = {f"{name}_seconds": at and round(at, 1) for name, at in asdict(found).items()}
+    return EstimateOut.model_validate(told)
 
 
 def plan_out(plan: Plan) -> PlanOut:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from app.api.schemas.job import JobOut, TaskOut
+from app.api.schemas.job import EstimateOut, JobOut, TaskOut
 from app.domain.visible import hanging, one_line
 
 
@@ -16,6 +16,7 @@ def job_text(job: JobOut, model: str) -> str:
         ("status", f"{job.status} ({job.phase})" if job.phase else str(job.status)),
         ("reason", job.reason or "-"),
         ("model", model),
+        *([("begins", starts)] if (starts := _starts(job.estimate)) else []),
         ("progress", _progress(job)),
     ]
     if job.error:
@@ -23,6 +24,15 @@ def job_text(job: JobOut, model: str) -> str:
         rows += [("hint", job.error.hint)] if job.error.hint else []
     lines = [hanging(f"{label:<9} {value}", 10) for label, value in rows]
     return "\n".join([*lines, "", *(_task(task) for task in job.tasks), ""])
+
+
+def _starts(estimate: EstimateOut | None) -> str:
+    """When, and within which bounds; nothing for a job that has begun, or of which that is not known."""
+    if estimate is None or not estimate.start_seconds:
+        return ""
+    told = [estimate.start_seconds, estimate.start_low_seconds, estimate.start_high_seconds]
+    at, low, high = ("?" if each is None else str(timedelta(seconds=round(each))) for each in told)
+    return f"in {at} ({low} to {high})"
 
 
 def _progress(job: JobOut) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.domain.event import Event
+from app.domain.forecast import Forecast
 from app.domain.job import Job, JobStatus, Phase
 from app.domain.replica import Replica
 from app.domain.waits import Wait, reason
@@ -40,6 +41,8 @@ class JobView:
     """Left out of lists."""
     wait: Wait | None = None
     """What it waits for; None where it goes on or is over."""
+    estimate: Forecast | None = None
+    """When it begins and ends; None where nothing is known."""
 
     @property
     def reason(self) -> str | None:
@@ -81,10 +84,14 @@ def view_of(
     rates: Mapping[str, float | None],
     now: datetime,
     replicas: Sequence[Replica] = (),
+    *,
     wait: Wait | None = None,
+    estimate: Forecast | None = None,
 ) -> JobView:
     """The job as it is shown at this moment; `rates` are those that its coordinator measured last."""
-    return JobView(job, LmEvalSpec.from_json(job.spec), progress_of(job, rates, now), replicas, wait)
+    return JobView(
+        job, LmEvalSpec.from_json(job.spec), progress_of(job, rates, now), replicas, wait, estimate
+    )
 
 
 def progress_of(job: Job, rates: Mapping[str, float | None], now: datetime) -> JobProgress:

@@ -20,6 +20,7 @@ from app.db.jobs import JobRepository
 from app.db.listings import ListingRepository
 from app.db.session import Sessions
 from app.db.waits import WaitRepository
+from app.domain.estimates import Estimates, unknown
 from app.domain.event import Event
 from app.domain.ids import uuid7
 from app.domain.job import Job, JobStatus, JobTask, deadline, waiting
@@ -64,9 +65,11 @@ class JobService:
         now: Callable[[], datetime] = utc_now,
         team_jobs: int = 0,
         ttl: timedelta = timedelta(minutes=1),
+        estimates: Callable[[], Estimates] = unknown,
     ) -> None:
         """`team_jobs` is the most that may not have ended of one team, 0 for no limit; `ttl` is that of leases."""
         self._ttl = ttl
+        self._estimates = estimates
         self._sessions = sessions
         self._team_jobs = team_jobs
         self._doorbell = doorbell
@@ -182,7 +185,8 @@ class JobService:
             replicas = HistoryRepository(session).replicas(job_id)
             rates = JobRepository(session).rates([job_id])[job_id]
             wait = waits(WaitRepository(session), [job], self._ttl, self._now()).get(job_id)
-        return view_of(job, rates, self._now(), replicas, wait)
+        estimate = None if job.status.terminal else self._estimates().of(job_id, self._now())
+        return view_of(job, rates, self._now(), replicas, wait=wait, estimate=estimate)
 
     def page(
         self,

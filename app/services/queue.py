@@ -1,4 +1,4 @@
-"""The queue: which jobs wait, for what, at which place, and behind whom."""
+"""The queue: which jobs wait, for what, at which place, behind whom, and until when."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from app.db.jobs import JobRepository
 from app.db.session import Sessions
 from app.db.waits import WaitRepository
 from app.domain.ahead import Queued, Rank, Why, ranks, why
+from app.domain.estimates import Estimates, unknown
+from app.domain.forecast import Forecast
 from app.domain.job import Job
 from app.domain.line import InLine
 from app.domain.waits import Wait
@@ -41,6 +43,7 @@ class Waiting:
     wait: Wait
     standing: Standing | None
     """None where it is put aside: then nobody is ahead of it."""
+    estimate: Forecast | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,15 @@ class _Line:
 class QueueService:
     """Reads only."""
 
-    def __init__(self, *, sessions: Sessions, ttl: timedelta, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self,
+        *,
+        sessions: Sessions,
+        ttl: timedelta,
+        estimates: Callable[[], Estimates] = unknown,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._estimates = estimates
         self._sessions = sessions
         self._ttl = ttl
         self._now = now
@@ -105,8 +116,9 @@ class QueueService:
             jobs = JobRepository(session).some(ids[after : after + limit])
             found = waits(known, jobs, self._ttl, self._now())
             troubles = [] if known.leads() or not ids else [NO_SCHEDULER]
+        told, now = self._estimates(), self._now()
         waiting = [
-            Waiting(job, position[job.id], found[job.id], line.at(position[job.id]))
+            Waiting(job, position[job.id], found[job.id], line.at(position[job.id]), told.of(job.id, now))
             for job in jobs
             if job.id in found
         ]

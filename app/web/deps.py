@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app.domain.keys import Caller
 from app.errors import FaultyField, InvalidRequestError, UnknownJobError
+from app.services.estimates import EstimateService
 from app.services.groups import GroupService
 from app.services.health import HealthService
 from app.services.jobs import JobService
@@ -40,6 +41,7 @@ class Services:
     submissions: SubmissionService
     results: ResultService
     groups: GroupService
+    estimates: EstimateService
     queue: QueueService
     tasks: TaskService
     health: HealthService

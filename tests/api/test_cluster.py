@@ -137,7 +137,22 @@ def test_the_queue_says_what_is_waited_for(api: TestClient) -> None:
     }
     assert (page["total"], page["next_cursor"]) == (2, None)
     assert page["troubles"] == ["no scheduler leads: no job gets devices until one does"]
+    assert queue[0]["estimate"] is None, "there is nothing that could run it"
     assert api.get(f"/v1/jobs/{later}").json()["reason"] == "waiting for a coordinator"
+
+
+@pytest.mark.usefixtures("group")
+def test_a_job_and_its_place_in_the_queue_tell_of_the_same_times(app: FastAPI, api: TestClient) -> None:
+    job_id = api.post("/v1/jobs", json=JOB).json()["id"]
+    app.state.services.estimates.look_once()
+    (waiting,) = api.get("/v1/queue").json()["data"]
+    alone = api.get(f"/v1/jobs/{job_id}").json()["estimate"]
+    assert waiting["estimated_start_seconds"] == waiting["estimate"]["start_seconds"]
+    assert alone["end_seconds"] == pytest.approx(waiting["estimate"]["end_seconds"], abs=5)
+    table = api.get(f"/v1/jobs/{job_id}", headers={"Accept": "text/plain"}).text
+    assert "begins    in 0:00:" in table
+    api.post(f"/v1/jobs/{job_id}/cancel")
+    assert api.get(f"/v1/jobs/{job_id}").json()["estimate"] is None
 
 
 def test_the_queue_is_read_in_pages(api: TestClient) -> None:

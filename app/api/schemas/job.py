@@ -143,6 +143,17 @@ class LinksOut(Out):
     logs: str
 
 
+class EstimateOut(Out):
+    """Seconds from now, as the scheduler's rules run forward tell; a job that engines answer begins at 0."""
+
+    start_low_seconds: float | None
+    start_seconds: float | None
+    start_high_seconds: float | None = Field(description="Null where it may take beyond what is looked at.")
+    end_low_seconds: float | None
+    end_seconds: float | None
+    end_high_seconds: float | None
+
+
 class JobOut(Out):
     """A job: its immutable spec, its plan, and where it stands."""
 
@@ -158,6 +169,11 @@ class JobOut(Out):
     spec: dict[str, Any]
     plan: PlanOut
     progress: ProgressOut
+    estimate: EstimateOut | None = Field(
+        default=None,
+        description="When it begins and ends. Null in lists, for a job that is over or put aside, for one too far"
+        " behind in line, and for one that nothing there can ever run.",
+    )
     tasks: list[TaskOut]
     replicas: list[ReplicaOut]
     attempt: int

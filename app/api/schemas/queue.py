@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from app.api.schemas.job import Out
+from app.api.schemas.job import EstimateOut, Out
 from app.domain.ahead import Why
 from app.domain.job import JobStatus, Phase
 from app.domain.replica import ReplicaStatus
@@ -69,7 +69,11 @@ class WaitingOut(Out):
     gpus_per_replica: int
     group: str | None
     created_at: datetime
-    estimated_start_seconds: float | None = Field(description="Null where nothing tells.")
+    estimate: EstimateOut | None = Field(
+        description="When it begins and ends; null for a job that is put aside, for one too far behind in line, and"
+        " for one that nothing there can ever run."
+    )
+    estimated_start_seconds: float | None = Field(description="As in `estimate`.")
     href: str | None
 
 
