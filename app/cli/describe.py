@@ -30,6 +30,28 @@ def duration(seconds: float | None) -> str:
     return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
 
 
+def span(estimate: Json | None, what: str) -> str:
+    """`1:01 (0:40 to 2:30)` of its start or its end, or nothing where that is unknown."""
+    if not estimate or estimate.get(f"{what}_seconds") is None:
+        return ""
+    low, high = (duration(estimate.get(f"{what}_{bound}_seconds")) for bound in ("low", "high"))
+    return f"{duration(estimate[f'{what}_seconds'])} ({low or '?'} to {high or '?'})"
+
+
+def when(job: Json) -> str:
+    """`starts in 1:01 (0:40 to 2:30), ends in 5:00 (...)`, as far as it is told."""
+    estimate = job.get("estimate")
+    evaluating = job.get("phase") == "evaluating"
+    starts, ends = "" if evaluating else span(estimate, "start"), span(estimate, "end")
+    return ", ".join(f"{verb} in {at}" for verb, at in (("starts", starts), ("ends", ends)) if at)
+
+
+def waiting(job: Json) -> str:
+    """What a running job waits for that does not go on, or nothing."""
+    said = job.get("reason") or ""
+    return said if job["status"] == "running" and said.startswith("waiting for ") else ""
+
+
 def where(job: Json) -> str:
     """The phase of a running job, else its status."""
     text: str = job.get("phase") or job["status"] if job["status"] == "running" else job["status"]
@@ -62,9 +84,9 @@ def progress_line(job: Json) -> str:
     if not progress.get("total"):
         return hanging(f"{where(job)}: {job['reason']}") if job.get("reason") else where(job)
     counted = f"{progress['done']}/{progress['total']} requests"
-    return "  ".join(
-        part for part in (where(job), f"{percent(job):.0f} %", counted, rate(job), left(job)) if part
-    )
+    pace = (waiting(job), when(job)) if waiting(job) else (rate(job), left(job))
+    parts = (where(job), f"{percent(job):.0f} %", counted, *pace)
+    return hanging("  ".join(part for part in parts if part))
 
 
 def changes(old: Json | None, new: Json, step: float = 5.0) -> list[str]:

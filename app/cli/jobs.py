@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from app.cli.describe import COLOURS, duration, failure_lines, percent, progress_line, task_line, where
+from app.cli.describe import COLOURS, duration, failure_lines, percent, progress_line, task_line, when, where
 from app.cli.output import Output, columns, short, talks
 from app.cli.terminal import CliError
 from app.client.calls import Api, Json
@@ -141,6 +141,7 @@ def _print_job(out: Output, job: Json) -> None:
         "name": job.get("name"),
         "status": where(job) if job["status"] == "running" else job["status"],
         "reason": job.get("reason"),
+        "estimate": when(job) or None,
         "progress": progress_line(job) if job["progress"].get("total") else None,
         "reused": job["progress"].get("reused") or None,
         "ran": f"{_ran(job)} {spent}".strip() or None,

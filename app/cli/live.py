@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from app.cli.describe import changes, left, percent, rate, score, where
+from app.cli.describe import changes, left, percent, rate, score, waiting, when, where
 from app.cli.terminal import echo
 from app.domain.visible import one_line
 
@@ -60,7 +60,8 @@ class Bar:
     def show(self, job: Json) -> None:
         """Draw this state."""
         progress = job["progress"]
-        rest = " ".join(part for part in (f"{percent(job):3.0f} %", rate(job), left(job)) if part)
+        pace = (waiting(job), when(job)) if waiting(job) else (rate(job), left(job))
+        rest = " ".join(part for part in (f"{percent(job):3.0f} %", *pace) if part)
         self._draw("", where(job), progress["done"], progress.get("total"), rest)
         for task in job["tasks"][:MOST_TASKS]:
             total = task.get("total")

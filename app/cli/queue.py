@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from app.cli.describe import duration
+from app.cli.describe import span
 from app.cli.jobs import age
 from app.cli.output import Output, columns, short, talks
 from app.client.calls import Api, Json
@@ -41,7 +41,7 @@ def queue(api: Api, out: Output, limit: int) -> None:
 def _row(job: Json) -> list[str]:
     place = [str(job["position"]), short(job["id"]) if job["id"] else "(other team)"]
     place += [job["model"] or "", str(job["priority"]), age(job["created_at"])]
-    starts = duration(job.get("estimated_start_seconds"))
+    starts = span(job.get("estimate"), "start")
     return [*place, starts, _ahead(job.get("ahead")), job["waiting_for"]]
 
 

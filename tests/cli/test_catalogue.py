@@ -42,7 +42,7 @@ WAITING = {
     "model": "gpt2",
     "priority": 50,
     "created_at": "2026-11-22T00:00:00+00:00",
-    "estimated_start_seconds": 61.0,
+    "estimate": {"start_low_seconds": 40.0, "start_seconds": 61.0, "start_high_seconds": None},
     "ahead": {"count": 3, "by": {"priority": 1, "share": 2}, "first": []},
     "waiting_for": "4 free GPUs in one group",
 }
@@ -105,7 +105,7 @@ def test_no_group_at_all_has_a_hint(evalq: Evalq, api: FakeApi) -> None:
 
 def test_the_queue_says_what_each_job_waits_for(evalq: Evalq, api: FakeApi) -> None:
     api.answers["GET /v1/queue"] = (200, {"data": [WAITING]})
-    assert "1:01" in evalq("queue").stdout
+    assert "1:01 (0:40 to ?)" in evalq("queue").stdout
     assert "3: 1 priority, 2 share  4 free GPUs in one group" in evalq("queue").stdout
     assert json.loads(evalq("queue", "--json").stdout) == [WAITING]
 

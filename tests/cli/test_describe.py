@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from app.cli import live
-from app.cli.describe import changes, duration, progress_line, score
+from app.cli.describe import changes, duration, progress_line, score, when
 from app.cli.jobs import age
 from app.client.exit_codes import Exit, worst
 from tests.cli.fake_api import job
@@ -40,6 +40,25 @@ def test_a_job_of_long_requests_has_a_rate_before_one_is_answered() -> None:
 def test_a_slow_job_is_told_by_the_minute() -> None:
     slow = job(1, "running")["progress"] | {"requests_per_second": 0.03}
     assert "  1.8/min  " in progress_line(job(1, "running", progress=slow))
+
+
+ESTIMATE = {
+    "start_low_seconds": 40.0,
+    "start_seconds": 61.0,
+    "start_high_seconds": None,
+    "end_low_seconds": 100.0,
+    "end_seconds": 200.0,
+    "end_high_seconds": 400.0,
+}
+
+
+def test_a_job_that_waits_says_for_what_and_for_how_long() -> None:
+    why = "waiting for 1 free device in one group"
+    waits = job(1, "running", phase="waiting_for_gpu", reason=why, estimate=ESTIMATE)
+    told = f"waiting for gpu  22 %  22/100 requests  {why}  starts in 1:01 (0:40 to ?)"
+    assert progress_line(waits) == f"{told}, ends in 3:20 (1:40 to 6:40)"
+    assert when(waits | {"phase": "evaluating"}) == "ends in 3:20 (1:40 to 6:40)"
+    assert when(waits | {"estimate": None}) == ""
 
 
 def test_a_first_estimate_is_worth_a_line() -> None:
