@@ -9,6 +9,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.db.tables import EventRow, JobRow
+from app.db.tallies import TallyRepository
 from app.domain.event import Event
 from app.domain.redaction import redacted
 
@@ -20,7 +21,7 @@ class EventRepository:
         self._session = session
 
     def append(self, job_id: UUID, event_type: str, data: dict[str, Any]) -> int:
-        """Write the next event in the caller's transaction, without secrets; returns its number."""
+        """Write the next event in the caller's transaction, without secrets, and count it; returns its number."""
         number = self._session.scalar(
             update(JobRow)
             .where(JobRow.id == job_id)
@@ -33,6 +34,7 @@ class EventRepository:
                 job_id=job_id, number=number, at=func.clock_timestamp(), type=event_type, data=redacted(data)
             )
         )
+        TallyRepository(self._session).note_event(job_id, event_type, data)
         return int(number or 0)
 
     def after(self, job_id: UUID, number: int, limit: int) -> list[Event]:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from app.db.fence import replica_held, replica_is_held, replica_lost
 from app.db.replicas import set_devices, to_replica
 from app.db.tables import DeviceRow, ReplicaRow
+from app.db.tallies import TallyRepository
 from app.domain.failure import Failure
 from app.domain.lease import Lease, Order
 from app.domain.replica import DeviceState, Replica, ReplicaStatus
@@ -119,6 +120,7 @@ class ReplicaLeaseRepository:
             lease_token=None,
             lease_expires_at=None,
         )
+        TallyRepository(self._session).note_ended([lease.id])
         set_devices(
             self._session, DeviceRow.replica_id == lease.id, DeviceState.DIRTY, None, "a replica ended"
         )

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.db.tables import DeviceRow, JobRow, ReplicaRow
+from app.db.tallies import TallyRepository
 from app.db.wishes import may_be_answered_in
 from app.domain.engine_spec import EngineSpec
 from app.domain.failure import Failure, FailureCode
@@ -148,6 +149,7 @@ class ReplicaRepository:
             )
         )
         if lost:
+            TallyRepository(self._session).note_ended(lost)
             set_devices(
                 self._session, DeviceRow.replica_id.in_(lost), DeviceState.DIRTY, None, "a lease expired"
             )

@@ -19,12 +19,14 @@ from app.db.ledger import LedgerRepository
 from app.db.line import LineRepository
 from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
+from app.db.tallies import TallyRepository
 from app.db.unheld_jobs import UnheldJobRepository
 from app.db.usage import UsageRepository
 from app.domain.job import CANCELLED, LATE, LOST, PAUSED
 from app.domain.line import MOST_TURNS, InLine, Sharing, in_line
 from app.domain.placement import Policy, Release, Start, place
 from app.domain.replica import ReplicaStatus
+from app.domain.tally import Counted, Tallied
 from app.services.demands import DemandReader
 from app.services.jobs import utc_now
 from app.services.retention import Ages, RetentionService, Sweeper
@@ -147,12 +149,14 @@ class SchedulingService:
         with self._sessions.begin() as session:
             lost = ReplicaRepository(session).expire(timedelta(seconds=self._settings.resend_seconds))
             LedgerRepository(session).ended(lost, ReplicaStatus.LOST)
+            TallyRepository(session).add(_expired("replica", lost))
             ChunkRepository(session).interrupt(lost)
             ChunkRepository(session).give_back(lost)
         with self._sessions.begin() as session:
             jobs = UnheldJobRepository(session).requeue_expired(
                 "its coordinator was lost; going on from what is stored"
             )
+            TallyRepository(session).add(_expired("job", jobs))
             for job_id in jobs:
                 EventRepository(session).append(
                     job_id, "job.retrying", {"reason": "its coordinator was lost"}
@@ -161,13 +165,18 @@ class SchedulingService:
         return [*lost, *jobs, *settled]
 
     def tidy_once(self) -> int:
-        """Forget chunks of ended jobs; returns how many."""
+        """Forget chunks of ended jobs, and add up what was counted; returns how many chunks."""
         with self._sessions.begin() as session:
+            TallyRepository(session).fold()
             return ChunkRepository(session).drop_ended()
 
     def sweep_once(self) -> None:
         """Forget a piece of what is older than the operator keeps, if an hourly sweep is on its way."""
         self._sweeper.sweep_some()
+
+
+def _expired(kind: str, held: Sequence[UUID]) -> list[Tallied]:
+    return [Tallied(Counted.LEASE_EXPIRED, len(held), {"kind": kind})] if held else []
 
 
 def _settle_waiting(session: Session) -> list[UUID]:

@@ -5,6 +5,7 @@ from app.db.tables.accounts import ChargeRow, KeyRow, UsageRow
 from app.db.tables.chunks import ChunkRow, EngineFactsRow, ResponseRow
 from app.db.tables.jobs import EventRow, JobRow, JobTaskRow, SampleRow
 from app.db.tables.replicas import DeviceRow, EngineMeasureRow, GroupRow, LogRow, ReplicaRow
+from app.db.tables.tallies import TallyRow
 
 METADATA = Base.metadata
 """Of all tables."""
@@ -25,5 +26,6 @@ __all__ = [
     "ReplicaRow",
     "ResponseRow",
     "SampleRow",
+    "TallyRow",
     "UsageRow",
 ]

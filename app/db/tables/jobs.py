@@ -32,6 +32,7 @@ class JobRow(Base):
         UniqueConstraint("team", "owner", "idempotency_key", name="jobs_idempotency"),
         Index("jobs_newest", text("created_at DESC"), text("id DESC")),
         Index("jobs_of_team", "team", text("created_at DESC"), text("id DESC")),
+        Index("jobs_ended", "status", postgresql_where=text("ended_at IS NOT NULL")),
         Index("jobs_unended", "team", postgresql_where=text("ended_at IS NULL")),
         Index("jobs_by_turn", text("priority DESC"), "turn", "created_at", postgresql_where=_QUEUED),
         Index("jobs_live", "status", postgresql_where=text("status IN ('queued', 'running')")),
