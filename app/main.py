@@ -17,7 +17,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
-from app.api import backends, events, groups, health, jobs, logs, queue, results, submission, tasks
+from app.api import backends, events, groups, health, jobs, logs, metrics, queue, results, submission, tasks
 from app.api.problems import as_json
 from app.api.schemas.problem import ProblemOut
 from app.broker import CeleryDoorbell
@@ -27,6 +27,7 @@ from app.services.groups import GroupService
 from app.services.health import HealthService
 from app.services.jobs import JobService
 from app.services.keys import KeyService, check_exposure, keep_bootstrap_key
+from app.services.metrics import MetricsService
 from app.services.queue import QueueService
 from app.services.rate_limit import RateLimit
 from app.services.results import ResultService
@@ -44,7 +45,7 @@ from app.web.urls import NoKeysInUrls
 from app.web.wakeups import WakeUps
 from app.workloads.lm_eval.tasks.packaged_index import load_packaged
 
-ROUTERS = (submission, jobs, events, results, logs, tasks, groups, backends, queue, health)
+ROUTERS = (submission, jobs, events, results, logs, tasks, groups, backends, queue, health, metrics)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -94,6 +95,7 @@ def _services(settings: Settings, sessions: Sessions) -> Services:
         queue=QueueService(sessions=sessions, ttl=settings.lease, estimates=estimates.latest),
         tasks=TaskService(settings=settings),
         health=HealthService(settings=settings),
+        metrics=MetricsService(sessions=sessions),
         wakeups=WakeUps(read=job_service.news, redis_url=settings.redis_url),
         streams=Places(settings),
         keys=KeyService(sessions=sessions),

@@ -99,11 +99,6 @@ class JobRepository:
         name = func.hashtextextended(f"{team} {owner} {key}", 0)
         return bool(self._session.scalar(select(func.pg_try_advisory_xact_lock(name))))
 
-    def counts(self) -> dict[str, int]:
-        """Jobs by status."""
-        query = select(JobRow.status, func.count()).group_by(JobRow.status)
-        return {row.status: row[1] for row in self._session.execute(query)}
-
     def some(self, job_ids: Sequence[UUID]) -> list[Job]:
         """Those of the jobs that there are, in this order; without tasks."""
         rows = self._session.scalars(select(JobRow).where(JobRow.id.in_(job_ids)))

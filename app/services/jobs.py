@@ -217,12 +217,6 @@ class JobService:
             events = EventRepository(session).after(job_id, after, limit)
         return News(events, ended=job.status.terminal and len(events) < limit)
 
-    def counts(self) -> dict[str, int]:
-        """How many jobs are in each status."""
-        with self._sessions.begin() as session:
-            found = JobRepository(session).counts()
-        return {status: found.get(status, 0) for status in JobStatus}
-
     def change(
         self,
         job_id: UUID,

@@ -20,6 +20,7 @@ from app.services.groups import GroupService
 from app.services.health import HealthService
 from app.services.jobs import JobService
 from app.services.keys import KeyService
+from app.services.metrics import MetricsService
 from app.services.queue import QueueService
 from app.services.rate_limit import RateLimit
 from app.services.results import ResultService
@@ -45,6 +46,7 @@ class Services:
     queue: QueueService
     tasks: TaskService
     health: HealthService
+    metrics: MetricsService
     wakeups: WakeUps
     streams: Places
     keys: KeyService

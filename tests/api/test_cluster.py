@@ -1,4 +1,4 @@
-"""Groups, queue, tasks, health, metrics."""
+"""Groups, queue, tasks, health."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.services.groups import GroupService
 from app.services.health import HealthService
 from app.settings import Settings
 from app.web import cursors
-from tests.api.conftest import JOB, Coordinator
+from tests.api.conftest import JOB
 from tests.servers import Postgres
 
 GIB = 2**30
@@ -223,15 +223,3 @@ def test_readiness_notices_an_old_schema(postgres: Postgres, settings: Settings)
     with postgres.database(template="template0") as url:
         checks = HealthService(settings=settings.model_copy(update={"database_url": url})).checks()
     assert "run `evalq migrate`" in checks["schema"]
-
-
-def test_metrics_are_what_prometheus_reads(
-    api: TestClient, job_id: str, group: UUID, coordinator: Coordinator
-) -> None:
-    coordinator.claim(job_id)
-    text = api.get("/metrics").text
-    assert 'evalq_build_info{version="' in text
-    assert 'evalq_jobs{status="running"} 1' in text
-    assert 'evalq_jobs{status="queued"} 0' in text
-    assert 'evalq_gpus{group="node1-a",state="free"} 1' in text
-    assert 'evalq_worker_heartbeat_age_seconds{group="node1-a"} 0.' in text

@@ -13,12 +13,14 @@ from sqlalchemy.orm import Session
 from app.db.capacity import CapacityRepository
 from app.db.chunks import ChunkRepository
 from app.db.claims import ClaimRepository
+from app.db.counts import CountRepository
 from app.db.engine_measures import EngineMeasureRepository
 from app.db.headway import HeadwayRepository
 from app.db.job_leases import JobLeaseRepository
 from app.db.listings import ListingRepository
 from app.db.session import Sessions
 from app.db.tables import JobRow
+from app.db.tallies import TallyRepository
 from app.db.unheld_jobs import UnheldJobRepository
 from app.db.waiting_jobs import WaitingJobRepository
 from app.domain.ids import uuid7
@@ -68,6 +70,9 @@ def plan(session: Session, ask: Ask) -> str:
         (lambda session: WaitingJobRepository(session).ids(), "jobs_live"),
         (lambda session: UnheldJobRepository(session).requeue_expired("over"), "jobs_live"),
         (lambda session: EngineMeasureRepository(session).recall("name"), "engine_measures_name"),
+        (lambda session: CountRepository(session).jobs(), "jobs_ended"),
+        (lambda session: CountRepository(session).jobs(), "jobs_unended"),
+        (lambda session: TallyRepository(session).sums(), "replicas_live"),
     ],
     ids=[
         "work",
@@ -84,6 +89,9 @@ def plan(session: Session, ask: Ask) -> str:
         "waiting",
         "expired",
         "measures",
+        "count of jobs that are over",
+        "count of the others",
+        "counts of what replicas do",
     ],
 )
 def test_a_frequent_query_has_an_index(sessions: Sessions, ask: Ask, index: str) -> None:

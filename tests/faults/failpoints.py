@@ -88,7 +88,7 @@ READS = frozenset(
         "estimates.look_once",
         *("jobs.known", "jobs.check_seen", "jobs.view", "jobs.page", "jobs.events", "jobs.news"),
         *(
-            "jobs.counts",
+            "metrics.read",
             "keys.all",
             "keys.needed",
             "results.document",

@@ -164,13 +164,6 @@ def test_news_says_when_a_job_has_ended(world: World) -> None:
     assert world.jobs.news(job_id, 2, limit=2).ended
 
 
-def test_jobs_are_counted_by_status(world: World) -> None:
-    world.submit()
-    world.running()
-    counts = world.jobs.counts()
-    assert counts == {status: int(status in {"queued", "running"}) for status in JobStatus}
-
-
 def test_a_list_has_no_unknown_owner(world: World) -> None:
     world.submit()
     assert world.jobs.page(JobFilter(owner="bob"), 10, None).views == []
