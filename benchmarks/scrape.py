@@ -37,8 +37,8 @@ ENDS = """
     SELECT 'phase_seconds', jsonb_build_object('phase', 'loading'), 60, 1, 33 FROM generate_series(1, 1000)
 """
 CHARGES = """
-    INSERT INTO usage (hour, team, owner, model, seconds)
-    SELECT date_trunc('hour', now()) - n / 10 * interval '1 hour', 'default', 'owner' || n % 50, 'model' || n, 60
+    INSERT INTO usage (hour, team, owner, model, outcome, seconds)
+    SELECT date_trunc('hour', now()) - n / 10 * interval '1 hour', 'default', 'owner' || n % 50, 'model' || n, 'useful', 60
     FROM generate_series(1, 100000) AS n
 """
 

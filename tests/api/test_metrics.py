@@ -79,6 +79,7 @@ def test_states_are_counted_as_they_are(scraped: list[Sample]) -> None:
     assert 0 <= value(scraped, "evalq_worker_heartbeat_age_seconds", group="a") < 60
     assert value(scraped, "evalq_requests_total", group="a", backend="hf") == 2
     assert value(scraped, "evalq_tokens_total", kind="processed") == 50
+    assert value(scraped, "evalq_gpu_seconds_total", outcome="useful") > 0
     assert value(scraped, "evalq_lease_expired_total", kind="job") == 1
     assert value(scraped, "evalq_lease_expired_total", kind="replica") == 0
 
