@@ -36,19 +36,13 @@ ENDS = """
     INSERT INTO tallies (name, labels, bound, times, amount)
     SELECT 'phase_seconds', jsonb_build_object('phase', 'loading'), 60, 1, 33 FROM generate_series(1, 1000)
 """
-CHARGES = """
-    INSERT INTO usage (hour, team, owner, model, outcome, seconds)
-    SELECT date_trunc('hour', now()) - n / 10 * interval '1 hour', 'default', 'owner' || n % 50, 'model' || n, 'useful', 60
-    FROM generate_series(1, 100000) AS n
-"""
 
 
 def fill(url: str, jobs: int) -> None:
-    """Store so many jobs like the one that is there, two in a hundred not ended; counts and a year's usage."""
+    """Store so many jobs like the one that is there, two in a hundred not ended; and counts."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(COPIES, {"jobs": jobs})
         connection.execute(ENDS)
-        connection.execute(CHARGES)
         connection.execute("VACUUM ANALYZE")  # as autovacuum does after as many changes
 
 

@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 from app.api.health import VERSION
 from app.api.problems import problems
 from app.domain.job import JobStatus
+from app.domain.ledger import Outcome
 from app.domain.replica import DeviceState
 from app.domain.tally import BOUNDS, Counted, Tallied
 from app.services.metrics import Scraped
@@ -35,12 +36,19 @@ COUNTERS: Mapping[Counted, tuple[tuple[str, ...], str]] = {
     ),
     Counted.REQUESTS: (("group", "backend"), "Requests that engines answered."),
     Counted.TOKENS: (("kind",), "Tokens that engines read and generated."),
+    Counted.GPU_SECONDS: (("outcome",), "Device seconds by what came of them."),
     Counted.LEASE_EXPIRED: (
         ("kind",),
         "Leases of jobs and replicas whose worker did not renew them, or never claimed what was placed.",
     ),
 }
 """Each with its labels."""
+
+KNOWN: Mapping[Counted, Iterable[str]] = {
+    Counted.GPU_SECONDS: Outcome,
+    Counted.LEASE_EXPIRED: ("job", "replica"),
+}
+"""Values of a label that are told before the first time: a rate needs a beginning."""
 
 DURATIONS: Mapping[Counted, tuple[tuple[str, ...], str]] = {
     Counted.QUEUE_WAIT: ((), "Seconds from a job's submission to its first start."),
@@ -75,12 +83,6 @@ class _Families(Collector):
             "Seconds since a group's worker was heard of.",
             ("group",),
             {(group,): age for group, age in reading.silence.items()},
-        )
-        yield _counter(
-            "gpu_seconds",
-            "Device seconds by what came of them.",
-            ("outcome",),
-            {(outcome,): seconds for outcome, seconds in reading.gpu_seconds.items()},
         )
         for what, (labels, text) in COUNTERS.items():
             yield _counter(what, text, labels, _counts(reading.tallies, what, labels))
@@ -121,9 +123,7 @@ def _devices(reading: Scraped) -> dict[tuple[str, ...], float]:
 def _counts(
     tallies: Iterable[Tallied], what: Counted, labels: tuple[str, ...]
 ) -> dict[tuple[str, ...], float]:
-    found: dict[tuple[str, ...], float] = (
-        {("job",): 0, ("replica",): 0} if what is Counted.LEASE_EXPIRED else {}
-    )
+    found: dict[tuple[str, ...], float] = {(value,): 0 for value in KNOWN.get(what, ())}
     for key, own in _by_labels(tallies, what, labels).items():
         found[key] = sum(tally.amount for tally in own)
     return found

@@ -5,8 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Text, func, literal, select, union_all
 from sqlalchemy.orm import Session
 
-from app.db.tables import ChargeRow, DeviceRow, GroupRow, JobRow, UsageRow
-from app.domain.ledger import Outcome
+from app.db.tables import DeviceRow, GroupRow, JobRow
 
 ANY_GROUP = ""
 
@@ -38,11 +37,3 @@ class CountRepository:
         age = func.extract("epoch", func.now() - GroupRow.heartbeat_at)
         rows = self._session.execute(select(GroupRow.name, age))
         return {name: max(float(seconds), 0.0) for name, seconds in rows}
-
-    def gpu_seconds(self) -> dict[str, float]:
-        """Device seconds by what came of them, those that are not booked yet included."""
-        each = union_all(*(select(rows.outcome, rows.seconds) for rows in (UsageRow, ChargeRow))).subquery()
-        found = self._session.execute(
-            select(each.c.outcome, func.sum(each.c.seconds)).group_by(each.c.outcome)
-        )
-        return {**dict.fromkeys(Outcome, 0.0), **{outcome: float(seconds) for outcome, seconds in found}}

@@ -6,11 +6,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, Text, cast, delete, func, insert, literal, null, select, union_all
+from sqlalchemy import (
+    Select,
+    Text,
+    cast,
+    delete,
+    func,
+    insert,
+    literal,
+    null,
+    select,
+    union_all,
+)
 from sqlalchemy.dialects.postgresql import DOUBLE_PRECISION, JSONB
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import Session
 
-from app.db.tables import EventRow, JobRow, ReplicaRow, TallyRow
+from app.db.tables import ChargeRow, EventRow, JobRow, ReplicaRow, TallyRow
 from app.domain.event import Event
 from app.domain.job import JobStatus
 from app.domain.replica import LIVE
@@ -22,7 +33,7 @@ FOLD_AT = 1000
 HOW_TOLD = "processed"
 """Engines tell what they read and what they generated as one number."""
 
-_COLUMNS = ("name", "labels", "bound", "times", "amount")
+COLUMNS = ("name", "labels", "bound", "times", "amount")
 
 
 class TallyRepository:
@@ -59,22 +70,22 @@ class TallyRepository:
         """Count what these replicas did, which have just ended."""
         ended = ReplicaRow.id.in_(replica_ids)
         for each in (_requests(), _tokens()):
-            self._session.execute(insert(TallyRow).from_select(list(_COLUMNS), each.where(ended)))
+            self._session.execute(insert(TallyRow).from_select(list(COLUMNS), each.where(ended)))
 
     def fold(self) -> None:
         """Add up what can be, where there is much of it. Safe to repeat, and beside others."""
         if (self._session.scalar(select(func.count()).select_from(TallyRow)) or 0) <= FOLD_AT:
             return
-        gone = delete(TallyRow).returning(*(getattr(TallyRow, name) for name in _COLUMNS)).cte("gone")
+        gone = delete(TallyRow).returning(*(getattr(TallyRow, name) for name in COLUMNS)).cte("gone")
         key = (gone.c.name, gone.c.labels, gone.c.bound)
         summed = select(*key, func.sum(gone.c.times), func.sum(gone.c.amount)).group_by(*key)
-        self._session.execute(insert(TallyRow).from_select(list(_COLUMNS), summed))
+        self._session.execute(insert(TallyRow).from_select(list(COLUMNS), summed))
 
     def sums(self) -> list[Tallied]:
-        """All counts, with those of replicas that live: read at one moment, so that none of them ever falls."""
+        """All counts, with what lives or is not booked yet: read at one moment, so that none of them falls."""
         live = ReplicaRow.status.in_(LIVE)
-        kept = select(*(getattr(TallyRow, name) for name in _COLUMNS))
-        each = union_all(kept, _requests().where(live), _tokens().where(live)).subquery()
+        kept = select(*(getattr(TallyRow, name) for name in COLUMNS))
+        each = union_all(kept, _requests().where(live), _tokens().where(live), charged(ChargeRow)).subquery()
         key = (each.c.name, each.c.labels, each.c.bound)
         query = select(*key, func.sum(each.c.times), func.sum(each.c.amount)).group_by(*key)
         return [
@@ -98,6 +109,12 @@ class TallyRepository:
         return [lasted(Counted.PHASE, seconds, phase=phase) for phase, seconds in spent.items()]
 
 
+def charged(rows: Any) -> Select[Any]:
+    """Device seconds by outcome, as rows of tallies; of `usage` or what is to be booked there."""
+    labels = func.jsonb_build_object("outcome", rows.outcome)
+    return _account(Counted.GPU_SECONDS, labels, rows.seconds)
+
+
 def _requests() -> Select[Any]:
     place = func.jsonb_build_object(
         "group", ReplicaRow.group_name, "backend", ReplicaRow.engine["backend"].astext
@@ -109,7 +126,7 @@ def _tokens() -> Select[Any]:
     return _account(Counted.TOKENS, cast({"kind": HOW_TOLD}, JSONB), ReplicaRow.tokens_done)
 
 
-def _account(what: Counted, labels: Any, done: InstrumentedAttribute[int]) -> Select[Any]:
+def _account(what: Counted, labels: Any, done: Any) -> Select[Any]:
     """What replicas did, as rows of tallies."""
     return select(
         cast(literal(what.value), Text).label("name"),

@@ -8,7 +8,8 @@ from sqlalchemy import delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from app.db.tables import ChargeRow, UsageRow
+from app.db.tables import ChargeRow, TallyRow, UsageRow
+from app.db.tallies import COLUMNS, charged
 from app.domain.ledger import SHARED
 from app.domain.line import Account
 
@@ -23,7 +24,7 @@ class UsageRepository:
         self._session = session
 
     def book(self) -> int:
-        """Move what replicas charged into `usage`, but for rows that are being written; how many."""
+        """Move what replicas charged into `usage`, and count it for good, but for rows being written; how many."""
         own = tuple_(*ChargeRow.__table__.primary_key)
         written = select(*ChargeRow.__table__.primary_key).with_for_update(skip_locked=True)
         taken = delete(ChargeRow).where(own.in_(written)).returning(ChargeRow).cte("taken")
@@ -33,8 +34,9 @@ class UsageRepository:
         added = insert(UsageRow).from_select([*key, "seconds"], summed)
         sums = {"seconds": UsageRow.seconds + added.excluded.seconds}
         booked = added.on_conflict_do_update(index_elements=key, set_=sums).cte("booked")
+        counted = insert(TallyRow).from_select(COLUMNS, charged(taken.c)).cte("counted")
         count = select(func.count()).select_from(taken)
-        return int(self._session.scalar(count.add_cte(booked)) or 0)
+        return int(self._session.scalar(count.add_cte(booked, counted)) or 0)
 
     def lately(self, half_life: timedelta) -> dict[Account, float]:
         """What counts against each owner; what is longer ago counts less, half after each half-life."""

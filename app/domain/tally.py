@@ -38,6 +38,7 @@ class Counted(StrEnum):
     PHASE = "phase_seconds"
     REQUESTS = "requests"
     TOKENS = "tokens"
+    GPU_SECONDS = "gpu_seconds"
     LEASE_EXPIRED = "lease_expired"
 
 

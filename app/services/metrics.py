@@ -18,7 +18,6 @@ class Scraped:
     jobs: Mapping[tuple[str, str], int]
     devices: Mapping[tuple[str, str], int]
     silence: Mapping[str, float]
-    gpu_seconds: Mapping[str, float]
     tallies: Sequence[Tallied]
 
 
@@ -36,6 +35,5 @@ class MetricsService:
                 jobs=counts.jobs(),
                 devices=counts.devices(),
                 silence=counts.silence(),
-                gpu_seconds=counts.gpu_seconds(),
                 tallies=TallyRepository(session).sums(),
             )

@@ -26,6 +26,10 @@ def upgrade() -> None:
         sa.Column("times", sa.BigInteger(), nullable=False),
         sa.Column("amount", sa.Float(), nullable=False),
     )
+    op.execute(
+        """INSERT INTO tallies (name, labels, times, amount)
+        SELECT 'gpu_seconds', jsonb_build_object('outcome', outcome), 1, sum(seconds) FROM usage GROUP BY outcome"""
+    )
     op.create_index("jobs_ended", "jobs", ["status"], postgresql_where=sa.text("ended_at IS NOT NULL"))
 
 

@@ -115,6 +115,22 @@ def test_what_a_replica_did_is_counted_while_it_lives_and_after(
     assert (counted(metrics, Counted.REQUESTS), counted(metrics, Counted.TOKENS)) == before
 
 
+def test_device_seconds_are_told_before_they_are_booked_and_after(
+    world: World, metrics: MetricsService
+) -> None:
+    [device] = world.devices(1)
+    world.running(chunks=1)
+    replica = world.replica(device)
+    answered(world, replica)
+    before = counted(metrics, Counted.GPU_SECONDS)
+    assert before["useful",] > 0
+    assert world.scheduling.book_once() > 0
+    assert counted(metrics, Counted.GPU_SECONDS) == pytest.approx(before)
+    with world.sessions.begin() as session:
+        session.execute(text("DELETE FROM usage"))
+    assert counted(metrics, Counted.GPU_SECONDS) == pytest.approx(before)
+
+
 @pytest.mark.parametrize("by_lease", [True, False])
 def test_what_a_lost_replica_did_stays_counted(
     world: World, metrics: MetricsService, *, by_lease: bool
