@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, TypeAlias
 from uuid import UUID
 
 from workers.protocol.messages import Messages
 from workers.protocol.payload import RequestKind
+
+
+class ScoringMode(StrEnum):
+    """How an engine comes to log-likelihoods."""
+
+    STOCK = "stock"
+    """As lm-eval has its class do it."""
+    FAST = "fast"
+    """What requests of one context share is computed once."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +35,7 @@ class EngineRecipe:
     """Variables that the engine child was started with."""
     tensor_parallel_size: int = 1
     pipeline_parallel_size: int = 1
+    scoring_mode: ScoringMode = ScoringMode.STOCK
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from workers.engine_child.environment import Environment
 from workers.engine_child.vllm.measuring import EXTENSION
 from workers.engine_child.vllm.streaming import VLLMEngine
 from workers.engine_child.vllm.watch import Guard
-from workers.protocol.engine import EngineRecipe, Load
+from workers.protocol.engine import EngineRecipe, Load, ScoringMode
 
 HARNESS_ONLY = frozenset(
     {"add_bos_token", "prefix_token_id", "enable_thinking", "chat_template_args", "device", "swap_space"}
@@ -57,7 +57,11 @@ def arguments(recipe: EngineRecipe) -> dict[str, Any]:
         "tensor_parallel_size": recipe.tensor_parallel_size,
         "pipeline_parallel_size": recipe.pipeline_parallel_size,
     }
-    return {**defaults, **args, **shape, "model": recipe.model, "revision": recipe.revision}
+    fast = recipe.scoring_mode is ScoringMode.FAST
+    told = (
+        {"disable_log_stats": False} if fast else {}
+    )  # what was begun anew is told in a request's own figures
+    return {**defaults, **args, **shape, **told, "model": recipe.model, "revision": recipe.revision}
 
 
 def _targets(adapter: Path) -> list[str] | None:

@@ -6,6 +6,11 @@ from collections.abc import Mapping, Sequence
 from operator import ge
 from typing import Any, Protocol
 
+from workers.engine_child.vllm.window import Ask, Read
+
+BROKEN_OFF = frozenset({"abort", "error"})
+"""How vLLM says that it ended a request by itself."""
+
 STOCK: Mapping[str, Any] = {"temperature": 0, "prompt_logprobs": 1, "max_tokens": 1, "detokenize": False}
 """Sampling parameters: log-probabilities of the whole prompt; vLLM has to generate a token to give them."""
 
@@ -37,3 +42,22 @@ def scored(tokens: Sequence[int], rows: Sequence[Row], start: int) -> tuple[floa
     own = [row[token].logprob for token, row in places]
     likeliest = [max(each.logprob for each in row.values()) for _, row in places]
     return float(sum(own)), all(map(ge, own, likeliest))
+
+
+def stock_ask(tokens: Sequence[int], start: int, places: Sequence[int]) -> Ask:
+    """A whole pair, as lm-eval asks it; the response is that of these places."""
+
+    def read(output: Any) -> Read:
+        made(output)
+        value = list(scored(tokens, output.prompt_logprobs, start))
+        return Read([(place, value) for place in places], len(tokens))
+
+    return Ask(tokens, STOCK, read)
+
+
+def made(output: Any) -> Any:
+    """What was generated; raises where vLLM broke off."""
+    generated = output.outputs[0]
+    if generated.finish_reason in BROKEN_OFF:
+        raise RuntimeError(f"vLLM ended the request before its answer was whole ({generated.finish_reason})")
+    return generated

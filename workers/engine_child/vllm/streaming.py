@@ -16,16 +16,17 @@ from vllm.v1.engine.exceptions import EngineDeadError
 from workers.engine_child.contract import OpenChunk, Outcome, Reports
 from workers.engine_child.vllm.facts import facts
 from workers.engine_child.vllm.flight import LLMFlight
+from workers.engine_child.vllm.forking import CacheShape, asks_of
 from workers.engine_child.vllm.generating import Writer, seeds
 from workers.engine_child.vllm.measuring import measures
-from workers.engine_child.vllm.scoring import STOCK, cut_left, scored
+from workers.engine_child.vllm.scoring import cut_left, made, stock_ask
 from workers.engine_child.vllm.watch import Guard
-from workers.engine_child.vllm.window import Ask, Window
-from workers.protocol.engine import EngineRecipe
+from workers.engine_child.vllm.window import Ask, Read, Window
+from workers.protocol.engine import EngineRecipe, ScoringMode
 from workers.protocol.payload import RequestKind
 
-BROKEN_OFF = frozenset({"abort", "error"})
-"""How vLLM says that it ended a request by itself."""
+SERVED_AT_ONCE = 4
+"""Requests that one of vLLM's answers, where choices are letters."""
 
 
 class VLLMEngine:
@@ -35,8 +36,14 @@ class VLLMEngine:
         self, llm: Any, recipe: EngineRecipe, reports: Reports, guard: Guard, environment: str
     ) -> None:
         args, engine = recipe.args, llm.llm_engine
-        self.window = 2 * engine.vllm_config.scheduler_config.max_num_seqs
+        flying = 2 * engine.vllm_config.scheduler_config.max_num_seqs
         self._max_length = engine.model_config.max_model_len
+        self._shares = recipe.scoring_mode is ScoringMode.FAST
+        self.window = flying * (SERVED_AT_ONCE if self._shares else 1)
+        cache = engine.vllm_config.cache_config
+        self._cache = CacheShape(
+            cache.block_size if cache.enable_prefix_caching else None, engine.model_config.get_vocab_size()
+        )
         self._writer = Writer(
             max_length=self._max_length,
             max_gen_toks=int(args.get("max_gen_toks") or 256),
@@ -49,15 +56,19 @@ class VLLMEngine:
             engine.add_lora(
                 lora
             )  # a wrong one is refused here; the first request with it would end the engine
-        self._window = Window(LLMFlight(engine, lora), self.window, reports)
+        self._window = Window(LLMFlight(engine, lora), flying, reports)
         self._guard = guard
-        self.provenance: Mapping[str, Any] = {**facts(engine.vllm_config), "environment": environment}
+        self.provenance: Mapping[str, Any] = {
+            **facts(engine.vllm_config),
+            "scoring_mode": recipe.scoring_mode,
+            "environment": environment,
+        }
         self.measured: Mapping[str, float] = measures(llm)
 
     def add(self, chunk: OpenChunk) -> None:
         """Take a chunk in hand; raises for settings that vLLM does not know."""
         asks = self._generations(chunk) if chunk.kind is RequestKind.GENERATE else self._scores(chunk)
-        self._window.add(chunk.id, list(asks))
+        self._window.add(chunk.id, len(chunk.requests), list(asks))
 
     def step(self, hear: Callable[[], None]) -> Sequence[Outcome]:
         """What ended meanwhile; it waits so short a time that nothing is heard in its midst."""
@@ -73,40 +84,26 @@ class VLLMEngine:
         self._window.drop(chunks)
 
     def _scores(self, chunk: OpenChunk) -> Iterable[Ask]:
-        for context, continuation in chunk.requests:
-            tokens, start = cut_left(context, continuation, self._max_length)
-            yield Ask(tokens, STOCK, _score_of(tokens, start))
+        if self._shares and chunk.kind is RequestKind.LOGLIKELIHOOD:
+            return asks_of(chunk.requests, self._max_length, self._cache)
+        cut = (cut_left(context, answer, self._max_length) for context, answer in chunk.requests)
+        return (stock_ask(tokens, start, [place]) for place, (tokens, start) in enumerate(cut))
 
     def _generations(self, chunk: OpenChunk) -> Iterable[Ask]:
         params, until = self._writer.settings(chunk.gen_kwargs)
         SamplingParams(**params)  # raises for what it does not know
-        for tokens, seed in zip(chunk.requests, seeds(chunk.draws, len(chunk.requests)), strict=True):
-            prompt = self._writer.prompt(tokens, params)
-            yield Ask(prompt, params if seed is None else {**params, "seed": seed}, self._text_of(until))
+        for place, seed in enumerate(seeds(chunk.draws, len(chunk.requests))):
+            prompt = self._writer.prompt(chunk.requests[place], params)
+            asked = params if seed is None else {**params, "seed": seed}
+            yield Ask(prompt, asked, self._text_of(place, until))
 
-    def _text_of(self, until: list[str]) -> Callable[[Any], tuple[str, int]]:
-        def read(output: Any) -> tuple[str, int]:
-            made = _made(output)
-            tokens = len(output.prompt_token_ids) + len(made.token_ids)
-            return self._writer.text(made.text, until), tokens
+    def _text_of(self, place: int, until: list[str]) -> Callable[[Any], Read]:
+        def read(output: Any) -> Read:
+            answer = made(output)
+            tokens = len(output.prompt_token_ids) + len(answer.token_ids)
+            return Read([(place, self._writer.text(answer.text, until))], tokens)
 
         return read
-
-
-def _made(output: Any) -> Any:
-    """What was generated; raises where vLLM broke off."""
-    made = output.outputs[0]
-    if made.finish_reason in BROKEN_OFF:
-        raise RuntimeError(f"vLLM ended the request before its answer was whole ({made.finish_reason})")
-    return made
-
-
-def _score_of(tokens: Sequence[int], start: int) -> Callable[[Any], tuple[list[Any], int]]:
-    def read(output: Any) -> tuple[list[Any], int]:
-        _made(output)
-        return list(scored(tokens, output.prompt_logprobs, start)), len(tokens)
-
-    return read
 
 
 def _eos(tokenizer: Any) -> str | None:

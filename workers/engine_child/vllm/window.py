@@ -50,15 +50,27 @@ class Flight(Protocol):
 
 
 @dataclass(frozen=True)
-class Ask:
-    """One vLLM request, and what makes a response of its output: the value, and the tokens read and generated.
+class Read:
+    """What an output told."""
 
-    What that raises fails its chunk.
+    answers: Sequence[tuple[int, Any]]
+    """Responses that are whole now, by their places in the chunk."""
+    tokens: int
+    """Read and generated."""
+    again: Sequence[Ask] = ()
+    """What is still to be asked, before all else that waits."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One vLLM request, and what reads its output; what that raises fails its chunk.
+
+    A response may need several of them, and one may serve several responses.
     """
 
     tokens: Sequence[int]
     params: Mapping[str, Any]
-    read: Callable[[Any], tuple[Any, int]]
+    read: Callable[[Any], Read]
 
 
 @dataclass
@@ -67,6 +79,9 @@ class _Work:
 
     values: list[Any]
     open: int
+    """Responses that are missing."""
+    asks: int
+    """What is still to be read."""
     tokens: int = 0
     begun_at: float | None = None
     names: set[str] = field(default_factory=set)
@@ -80,15 +95,15 @@ class Window:
         self._size = size
         self._reports = reports
         self._works: dict[UUID, _Work] = {}
-        self._waiting: deque[tuple[UUID, int, Ask]] = deque()
-        self._flying: dict[str, tuple[UUID, int, Ask]] = {}
+        self._waiting: deque[tuple[UUID, Ask]] = deque()
+        self._flying: dict[str, tuple[UUID, Ask]] = {}
         self._told: dict[str, int] = {}
         self._count = 0
 
-    def add(self, chunk: UUID, asks: Sequence[Ask]) -> None:
-        """Take a chunk in hand: a request for each of its own."""
-        self._works[chunk] = _Work([None] * len(asks), len(asks))
-        self._waiting.extend((chunk, place, ask) for place, ask in enumerate(asks))
+    def add(self, chunk: UUID, count: int, asks: Sequence[Ask]) -> None:
+        """Take a chunk of so many requests in hand, with what is to be asked for them, in this order."""
+        self._works[chunk] = _Work([None] * count, count, len(asks))
+        self._waiting.extend((chunk, ask) for ask in asks)
 
     def step(self) -> list[Outcome]:
         """Fill the window, wait for a moment for what vLLM tells, and tell which chunks ended."""
@@ -112,7 +127,7 @@ class Window:
     def _fill(self) -> list[Outcome]:
         refused: list[Outcome] = []
         while self._waiting and len(self._flying) < self._size:
-            chunk, place, ask = self._waiting.popleft()
+            chunk, ask = self._waiting.popleft()
             name = str(self._count)
             self._count += 1
             work = self._works[chunk]
@@ -122,26 +137,36 @@ class Window:
                 refused.append(Unanswered(chunk, refusal))
                 continue
             work.names.add(name)
-            self._flying[name] = (chunk, place, ask)
+            self._flying[name] = (chunk, ask)
         return refused
 
     def _take(self, output: VLLMOutput) -> list[Outcome]:
         if not output.finished or output.request_id not in self._flying:
             return []
-        chunk, place, ask = self._flying[output.request_id]
+        chunk, ask = self._flying[output.request_id]
         self._forget(output.request_id)
-        work = self._works[chunk]
-        work.names.discard(output.request_id)
+        self._works[chunk].names.discard(output.request_id)
         try:
-            work.values[place], tokens = ask.read(output)
+            self._enter(chunk, ask.read(output))
         except Exception as error:
-            log.exception("request %d of chunk %s has no answer", place, chunk)
+            log.exception("a request of chunk %s has no answer", chunk)
             self.drop([chunk])
             return [Unanswered(chunk, error)]
-        work.tokens += tokens
-        work.open -= 1
-        self._reports.answered(chunk)
-        return [] if work.open else [self._done(chunk)]
+        return [] if self._works[chunk].asks else [self._done(chunk)]
+
+    def _enter(self, chunk: UUID, told: Read) -> None:
+        """Note what came of a request; raises where nothing is left to be asked and responses are missing."""
+        work = self._works[chunk]
+        for place, value in told.answers:
+            work.values[place] = value
+        work.tokens += told.tokens
+        work.open -= len(told.answers)
+        work.asks += len(told.again) - 1
+        if work.open and not work.asks:
+            raise RuntimeError(f"{work.open} requests were answered by nothing that was asked")
+        self._waiting.extendleft((chunk, ask) for ask in reversed(told.again))
+        if told.answers:
+            self._reports.answered(chunk, len(told.answers))
 
     def _done(self, chunk: UUID) -> Done:
         work = self._works.pop(chunk)

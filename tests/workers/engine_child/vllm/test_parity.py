@@ -47,6 +47,22 @@ def test_log_likelihoods_are_lm_evals_in_any_order(both: Any) -> None:
     assert {greedy for _, greedy in said["lm_eval"]} == {True, False}
 
 
+def test_what_is_scored_fast_is_what_is_scored_in_the_stock_way(both: Any) -> None:
+    said = both["fast"]
+    for way in ("cold", "warm", "apart"):
+        assert said[way] == said["stock"], way
+    assert said["cold"][:63] == both["scoring"]["lm_eval"]
+    assert said["read"] < said["length"] / 2
+    assert both["adapter"]["fast"] == both["adapter"]["lm_eval"]
+    assert said["rolling"] == both["rolling"]
+    assert (said["mode"], said["window"]) == ("fast", 4 * both["window"])
+
+
+def test_what_cannot_be_scored_fast_says_the_same(both: Any) -> None:
+    assert both["fast"]["refusals"]["said"] == both["refusals"]["said"]
+    assert both["fast"]["refusals"]["good"] == both["refusals"]["good"]
+
+
 def test_rolling_windows_sum_to_lm_evals(both: Any) -> None:
     assert both["rolling"]["evalq"] == both["rolling"]["lm_eval"]
 
