@@ -10,7 +10,7 @@ from app.domain.job import Job
 from app.settings import Settings
 from app.workloads.lm_eval.spec import LmEvalSpec
 from app.workloads.lm_eval.tasks.task_index import TaskIndex
-from workers.protocol.engine import EngineRecipe
+from workers.protocol.engine import EngineRecipe, ScoringMode
 from workers.protocol.harness import EngineRules, EvaluateOrder, FailureTold, PromptShapes, TaskEntry
 
 
@@ -21,7 +21,14 @@ def order_to_evaluate(job: Job, given_up: Mapping[str, Failure], settings: Setti
     return EvaluateOrder(
         job_id=str(job.id),
         spec=spec,
-        engine=EngineRecipe(engine.backend, engine.model, engine.revision, engine.args, engine.env),
+        engine=EngineRecipe(
+            engine.backend,
+            engine.model,
+            engine.revision,
+            engine.args,
+            engine.env,
+            scoring_mode=ScoringMode(engine.scoring_mode),
+        ),
         entries=tuple(TaskEntry(**entry.to_json()) for entry in index.closure(spec.tasks)),
         rules=engine_rules(engine.backend),
         salt=None if spec.reuse_responses else str(job.id),

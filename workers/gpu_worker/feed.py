@@ -40,6 +40,7 @@ from workers.protocol.engine import (
     Loaded,
     LoadFailed,
     Progressed,
+    ScoringMode,
     Warned,
 )
 from workers.protocol.frames import Connection
@@ -303,4 +304,5 @@ def _recipe(engine: EngineSpec) -> EngineRecipe:
         engine.env,
         engine.tensor_parallel_size,
         engine.pipeline_parallel_size,
+        ScoringMode(engine.scoring_mode),
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
 
-from workers.protocol.engine import EngineRecipe
+from workers.protocol.engine import EngineRecipe, ScoringMode
 from workers.protocol.harness import EngineRules, PromptShapes
 
 _MODELS = ("tokenizer", "peft", "lora_local_path", "delta")
@@ -46,6 +46,8 @@ def fingerprint(engine: EngineRecipe, rules: EngineRules) -> bytes:
     }
     if rules.answers is not None:
         parts["engine"] = rules.answers
+    if engine.scoring_mode is not ScoringMode.STOCK:
+        parts["scoring_mode"] = engine.scoring_mode
     if rules.shapes is PromptShapes.VLLM:
         parts["tokenizer"] = tokenizer_content(engine, rules)
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).digest()

@@ -18,7 +18,7 @@ from app.workloads.lm_eval.spec import LmEvalSpec
 from workers.coordinator.orders import engine_rules
 from workers.harness_child.lm_eval import evaluate
 from workers.protocol.channel import Channel
-from workers.protocol.engine import EngineRecipe
+from workers.protocol.engine import EngineRecipe, ScoringMode
 from workers.protocol.frames import Connection, pair
 from workers.protocol.harness import (
     FROM_HARNESS,
@@ -77,6 +77,7 @@ class Ordered:
     job_id: str = "job-1"
     salt: str | None = None
     backend: str = "hf"
+    scoring_mode: ScoringMode = ScoringMode.STOCK
     gguf_python: str | None = None
     given_up: dict[str, FailureTold] = field(default_factory=dict)
 
@@ -102,7 +103,9 @@ class Ordered:
         return EvaluateOrder(
             job_id=self.job_id,
             spec=LmEvalSpec.from_json(self.fields),
-            engine=EngineRecipe(self.backend, str(self.model), args=self.engine_args),
+            engine=EngineRecipe(
+                self.backend, str(self.model), args=self.engine_args, scoring_mode=self.scoring_mode
+            ),
             entries=index(self.folder),
             rules=replace(engine_rules(self.backend), key="k1"),
             salt=self.salt,

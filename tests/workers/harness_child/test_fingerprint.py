@@ -10,7 +10,7 @@ import pytest
 from tests.workers.first_fingerprint import first_fingerprint
 from workers.coordinator.orders import engine_rules
 from workers.harness_child.fingerprint import config_file, content, fingerprint
-from workers.protocol.engine import EngineRecipe
+from workers.protocol.engine import EngineRecipe, ScoringMode
 
 RULES = replace(engine_rules("hf"), key="k")
 
@@ -42,6 +42,7 @@ def test_a_fingerprint_is_32_bytes_and_stable(engine: EngineRecipe) -> None:
         {"args": {"dtype": "float32", "anything_new": 1}},
         {"backend": "vllm"},
         {"env": {"ATTENTION": "flash"}},
+        {"scoring_mode": ScoringMode.FAST},
     ],
 )
 def test_what_can_change_an_answer_changes_the_fingerprint(

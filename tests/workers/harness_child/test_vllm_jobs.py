@@ -15,7 +15,7 @@ from app.domain.engine_spec import EngineSpec
 from workers.harness_child.lm_eval import cutting
 from workers.harness_child.lm_eval.broker_lm import BrokerLM
 from workers.harness_child.lm_eval.shapes import VLLMRules
-from workers.protocol.engine import EngineRecipe
+from workers.protocol.engine import EngineRecipe, ScoringMode
 from workers.protocol.harness import ChunkCut, LookUp, Prepared, PromptShapes
 from workers.protocol.payload import RequestKind, unpack_requests
 
@@ -269,6 +269,40 @@ def test_choices_of_a_context_stay_in_one_chunk_which_is_bounded(
     assert sum(map(len, contexts)) == len(set().union(*contexts)) == 12
     assert {len(cut) for cut in scored} == {6}, "3 choices, and 3 more to be no fewer than 4"
     assert {len(cut) for cut in cuts if cut not in scored} == {4}
+
+
+def test_what_is_scored_fast_is_cut_by_context_and_sent_in_the_order_of_tokens(
+    vllm: Orders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.harness_child.lm_eval.cutting.STREAMED", 4)
+    monkeypatch.setattr("workers.harness_child.lm_eval.chunking.STREAMED", 4)
+    job = vllm("sums", "generated", num_fewshot=1)
+    stock = Run().serve(job)
+    job.scoring_mode = ScoringMode.FAST
+    run = Run().serve(job)
+    chunks = [chunk for chunk in run.of(ChunkCut) if chunk.kind is RequestKind.LOGLIKELIHOOD]
+    scored = [unpack_requests(chunk.payload) for chunk in chunks]
+
+    contexts = [{tuple(context) for context, _ in cut} for cut in scored]
+    assert sum(map(len, contexts)) == len(set().union(*contexts)) == 12
+    asked = [pair for cut in scored for pair in cut]
+    assert asked == sorted(asked)
+    assert keys(run) == keys(stock)
+    assert run.one(Prepared).fingerprint != stock.one(Prepared).fingerprint
+    told = [each.one(Prepared).provenance["scoring_mode"] for each in (stock, run)]
+    assert told == ["stock", "fast"]
+    assert list(run.rows("sums")) == list(stock.rows("sums"))
+
+
+def test_what_neighbours_share_costs_once() -> None:
+    few = [1, 2, 3, 4]
+    pairs = [
+        cutting.Pair(array("I", [*few, *own]), array("I", last))
+        for own in ([7, 8], [7, 9], [5])
+        for last in ([9], [8, 8])
+    ]
+    (cut,) = cutting.cut_by_tokens(pairs)
+    assert cut == cutting.Cut([5, 4, 1, 0, 3, 2], 5 + 3 + 2 + 3 + 1 + 3)
 
 
 def test_the_longest_contexts_are_first() -> None:

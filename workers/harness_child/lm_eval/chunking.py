@@ -16,6 +16,7 @@ from workers.harness_child.lm_eval.cutting import (
     Pair,
     Prompt,
     Tokens,
+    cut_by_tokens,
     cut_contexts,
     cut_loglikelihoods,
     cut_missing,
@@ -25,6 +26,7 @@ from workers.harness_child.lm_eval.cutting import (
 from workers.harness_child.lm_eval.ledger import Ledger
 from workers.harness_child.lm_eval.requests import Request, groups_contexts
 from workers.harness_child.lm_eval.tokens import encode, encode_pairs
+from workers.protocol.engine import ScoringMode
 from workers.protocol.harness import ChunkCut, EvaluateOrder, FailureTold
 from workers.protocol.payload import RequestKind, pack_requests, pack_response
 
@@ -52,17 +54,25 @@ class Chunking:
         self._batch_size = _batch_size(order.spec.batch_size, order.spec.max_batch_size)
         whole_batches = order.rules.whole_batches and isinstance(self._batch_size, int)
         self._most = STREAMED if lm.rules.streams else None
+        self._shares = order.engine.scoring_mode is ScoringMode.FAST
         self._rows = self._batch_size if whole_batches and isinstance(self._batch_size, int) else 1
 
     def chunks(self) -> list[ChunkCut]:
-        """All chunks, the longest first; requests no engine could answer fail here."""
+        """All chunks, the longest first; requests no engine could answer fail here.
+
+        Those that have what they share computed once stay in the order of tokens, together.
+        """
         chunks: list[ChunkCut] = []
         for kind in RequestKind:
             requests = list(self._ledger.requests[kind].values())
             if not all(self._ledger.is_settled(request.key) for request in requests):
                 chunks += self._chunks_of(self._sheet(kind, requests))
-        chunks.sort(key=lambda chunk: -chunk.cost)
+        together = [chunk.cost for chunk in chunks if self._stays(chunk)]
+        chunks.sort(key=lambda chunk: -max(together) if self._stays(chunk) else -chunk.cost)
         return chunks
+
+    def _stays(self, chunk: ChunkCut) -> bool:
+        return self._shares and chunk.kind is RequestKind.LOGLIKELIHOOD
 
     def _sheet(self, kind: RequestKind, requests: list[Request]) -> _Sheet:
         match kind:
@@ -87,7 +97,7 @@ class Chunking:
         def cut(positions: Sequence[int]) -> list[Cut]:
             some = [pairs[position] for position in positions]
             if self._lm.rules.streams:
-                return cut_contexts(some)
+                return cut_by_tokens(some) if self._shares else cut_contexts(some)
             return cut_loglikelihoods(some, self._rows, grouped=grouped)
 
         return _Sheet(requests, lambda position: _as_lists(pairs[position]), cut)

@@ -10,6 +10,7 @@ Everything here works on positions in the caller's list.
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -80,6 +81,31 @@ def cut_contexts(pairs: Sequence[Pair]) -> list[Cut]:
         groups[pair.context.tobytes()].append(position)
     ordered = sorted(groups.values(), key=lambda group: min(_longest_first(pairs[place]) for place in group))
     return _cut([Row(group, sum(_length(pairs[place]) for place in group)) for group in ordered], 1, STREAMED)
+
+
+def cut_by_tokens(pairs: Sequence[Pair]) -> list[Cut]:
+    """For engines that compute once what requests share: in the order of tokens, never between those of one context.
+
+    Tokens cost once that a context shares with the one before it, since the engine still has them.
+    """
+    groups: dict[bytes, list[int]] = defaultdict(list)
+    for position, pair in enumerate(pairs):
+        groups[pair.context.tobytes()].append(position)
+    rows: list[Row] = []
+    before: Tokens = array("i")
+    for group in sorted(groups.values(), key=lambda group: pairs[group[0]].context):
+        group.sort(key=lambda position: pairs[position].continuation)
+        context = pairs[group[0]].context
+        own = len(context) - _shared(before, context)
+        rows.append(Row(group, own + sum(len(pairs[position].continuation) for position in group)))
+        before = context
+    return _cut(rows, 1, STREAMED)
+
+
+def _shared(one: Tokens, other: Tokens) -> int:
+    """How many first tokens are the same."""
+    lengths = range(1, min(len(one), len(other)) + 1)
+    return bisect_left(lengths, True, key=lambda length: one[:length] != other[:length])
 
 
 def cut_windows(windows: Sequence[Pair], batch_size: int, most: int | None = None) -> list[Cut]:

@@ -25,6 +25,7 @@ def provenance(
         "versions": {name: version(name) for name in ("lm_eval", "transformers", "datasets", "tokenizers")},
         "backend": engine.backend,
         "backend_key": order.rules.key,
+        "scoring_mode": engine.scoring_mode,
         "model": content(engine.model, engine.revision, config_file(engine)),
         "tokenizer": tokenizer_content(engine, order.rules),
         "chat_template_sha256": _sha(chat_template),
