@@ -11,6 +11,7 @@ from typing import Any
 from app.backends.arguments import Arguments, Wrong
 from app.backends.memory_names import NO_MEMORY_NAMES, MemoryNames
 from app.backends.parallelism import ArgumentNames
+from app.backends.scoring import ScoringChoice, stock_alone
 from app.backends.signatures import EVERY_TEXT, FailureTexts
 from app.domain.model_facts import ModelFacts
 from app.domain.remedy import Remedies, no_remedy
@@ -154,6 +155,8 @@ class Backend:
     gguf: GgufFiles | None = None
     """None: it reads none, or nobody knows which."""
 
+    scoring: ScoringChoice = stock_alone
+    """Which way its engines come to log-likelihoods."""
     shapes: Shapes = Shapes.HFLM
     batching: Batching = field(default_factory=Batching)
 

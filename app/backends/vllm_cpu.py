@@ -11,6 +11,7 @@ from app.backends.vllm import LIMITS
 from app.backends.vllm.arguments import arguments
 from app.backends.vllm.files import file_faults
 from app.backends.vllm.names import NOT_ON_CPU
+from app.backends.vllm.scoring import on_cpus
 
 HEADS = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 """Sizes of a head that vLLM's attention takes on a CPU (v1/attention/backends/cpu_attn.py)."""
@@ -48,6 +49,7 @@ BACKEND = replace(
     parallelism=replace(VLLM.parallelism, has_stages=False),
     memory=replace(VLLM.memory, levers=replace(VLLM.memory.levers, pipeline=None)),
     files=_file_faults,
+    scoring=on_cpus,
     remedy=server_remedies(
         LIMITS | {"max_num_batched_tokens": Limit(4096, 512)}, least_utilization=LEAST_SHARE
     ),

@@ -42,7 +42,11 @@ def _width(plan: Json) -> Iterator[tuple[str, str]]:
     else:
         world = replicas * gpus
         yield "replicas", f"{replicas}: world size {world}, ranks 0 to {world - 1}"
+    yield "scoring", _SCORING.get(str(plan.get("scoring_mode")), "")
     yield "group", plan.get("group") or "any that has the backend"
+
+
+_SCORING = {"fast": "fast: what requests of one context share is computed once"}
 
 
 def _memory(plan: Json) -> Iterator[tuple[str, str]]:

@@ -47,6 +47,11 @@ def takes_a_job(verb: Callable[..., Any]) -> Callable[..., Any]:
         is_flag=True,
         help="Take the job though this cluster lacks what it needs: it waits until that is there.",
     )
+    @click.option(
+        "--scoring-mode",
+        type=click.Choice(["auto", "stock", "fast"]),
+        help="How log-likelihoods are come to: as lm_eval does, or what requests share once. auto: no bit may change.",
+    )
     @functools.wraps(verb)
     def with_body(
         out: Output,
@@ -55,12 +60,14 @@ def takes_a_job(verb: Callable[..., Any]) -> Callable[..., Any]:
         values: tuple[str, ...],
         *,
         wait_for_capacity: bool,
+        scoring_mode: str | None,
         **options: Any,
     ) -> Any:
         if not words and not configs:
             raise CliError(f"name a file, - for standard input, or a command; {SAFE_WAY}", Exit.USAGE)
         given = Given(dict(map(_pair, values)), {str(path): read_settings(path) for path in configs})
         body = body_of(words, given) | ({"wait_for_capacity": True} if wait_for_capacity else {})
+        body |= {"scoring_mode": scoring_mode} if scoring_mode else {}
         for name in given.read_along:
             out.say(f"{name} is read on this machine and sent along")
         try:

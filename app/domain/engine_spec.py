@@ -6,8 +6,18 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from functools import cached_property
 from typing import Any
+
+
+class Scoring(StrEnum):
+    """How an engine comes to log-likelihoods, where there is a choice; engine children know it by these names."""
+
+    STOCK = "stock"
+    """As lm-eval has its class do it."""
+    FAST = "fast"
+    """What requests of one context share is computed once."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +36,7 @@ class EngineSpec:
     pipeline_parallel_size: int = 1
     gpus: int = 1
     """Devices in the block of one replica."""
+    scoring_mode: Scoring = Scoring.STOCK
 
     @cached_property
     def key(self) -> str:
@@ -34,10 +45,13 @@ class EngineSpec:
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def to_json(self) -> dict[str, Any]:
-        """As stored in Postgres and sent to children."""
-        return asdict(self) | {"args": dict(self.args), "env": dict(self.env)}
+        """As stored in Postgres and sent to children; what was stored before there were modes says none."""
+        told = asdict(self) | {"args": dict(self.args), "env": dict(self.env)}
+        return {
+            name: value for name, value in told.items() if (name, value) != ("scoring_mode", Scoring.STOCK)
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> EngineSpec:
         """The inverse of `to_json`."""
-        return cls(**data)
+        return cls(**{**data, "scoring_mode": Scoring(data.get("scoring_mode", Scoring.STOCK))})

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, TypeVar
 
+from app.domain.engine_spec import Scoring
 from app.domain.measures import Measured
 from app.domain.memory import GIB, Memory
 from app.domain.ways_out import WayOut
@@ -102,6 +103,8 @@ class Plan:
     """What to change where it does not fit well."""
     measured: PlannedMeasures | None = None
     """What it rests on, where such an engine was loaded so before."""
+    scoring_mode: Scoring | None = None
+    """None where it was planned before there was a choice: stock."""
 
     def to_json(self) -> dict[str, Any]:
         """As stored and shown; `replicas` is "auto" where the scheduler chooses."""
@@ -117,12 +120,14 @@ class Plan:
     def from_json(cls, data: Mapping[str, Any]) -> Plan:
         """The inverse of `to_json`; rows of earlier versions say less, and those of later ones more."""
         memory, ways, measured = data.get("memory"), data.get("ways_out") or (), data.get("measured")
+        mode = data.get("scoring_mode")
         told = {
             "explanation": tuple(data["explanation"]),
             "replicas": None if data["replicas"] == "auto" else data["replicas"],
             "memory": _known(PlannedMemory, memory) if memory and memory["card_gib"] else None,
             "ways_out": tuple(_known(WayOut, way) for way in ways),
             "measured": _known(PlannedMeasures, measured) if measured else None,
+            "scoring_mode": Scoring(mode) if mode else None,
         }
         return _known(cls, {**data, **told})
 

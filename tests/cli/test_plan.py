@@ -98,6 +98,14 @@ def test_what_only_the_cluster_lacks_stands_apart_and_has_an_exit_code(evalq: Ev
     assert "--wait-for-capacity" not in answer.stderr
 
 
+def test_a_job_may_be_told_how_to_score(evalq: Evalq, api: FakeApi) -> None:
+    api.answers["POST /v1/jobs"] = (200, ANSWER | {"plan": PLAN | {"scoring_mode": "fast"}})
+    answer = evalq("plan", "--scoring-mode", "fast", "lm_eval", "run", "--model", "vllm")
+    assert api.seen[0].body == {"command": "lm_eval run --model vllm", "scoring_mode": "fast"}
+    assert "fast: what requests of one context share" in answer.stdout
+    assert evalq("plan", "--scoring-mode", "slow", "lm_eval", "run").exit_code == 2
+
+
 def test_a_job_may_be_told_to_wait_for_capacity(evalq: Evalq, api: FakeApi) -> None:
     api.answers["POST /v1/jobs"] = (200, ANSWER | {"errors": [LACKING]})
     answer = evalq("plan", "-", "--wait-for-capacity", stdin=json.dumps(SPEC))

@@ -16,6 +16,7 @@ from app.workloads.lm_eval.reading.read import Submission
 from app.workloads.lm_eval.spec import FIELDS, LmEvalSpec
 from tests.clusters import test_waiting
 from tests.services import test_wishes
+from tests.workloads.lm_eval.reading import test_scoring
 from tests.workloads.lm_eval.reading.desk import Desk
 from tests.world import World
 from workers.coordinator.orders import order_to_evaluate
@@ -103,6 +104,7 @@ def test_a_job_that_reuses_nothing_asks_under_names_of_its_own(world: World, set
 HELD: dict[str, Callable[..., None]] = {
     "group": test_wishes.test_a_job_that_names_a_group_is_answered_there_only,
     "wait_for_capacity": test_waiting.test_a_job_may_wait_for_what_is_lacking,
+    "scoring_mode": test_scoring.test_what_is_asked_for_is_in_the_engine_spec,
     "replicas": test_wishes.test_a_job_is_answered_by_no_more_replicas_at_once_than_it_asks_for,
     "priority": test_wishes.test_chunks_go_by_priority_then_age,
     "deadline_seconds": test_wishes.test_a_job_that_is_late_gets_no_engine,

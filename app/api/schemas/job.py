@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.domain.engine_spec import Scoring
 from app.domain.job import JobStatus, Phase, TaskStatus
 from app.domain.replica import ReplicaStatus
 
@@ -72,6 +73,10 @@ class PlanOut(Out):
     )
     ways_out: list[WayOutOut] = Field(default=[], description="What to change where it does not fit well.")
     measured: PlannedMeasuresOut | None = None
+    scoring_mode: Scoring | None = Field(
+        default=None,
+        description="What `scoring_mode` comes to; null in jobs of versions that knew stock alone.",
+    )
 
 
 class ProgressOut(Out):

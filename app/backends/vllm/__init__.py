@@ -7,6 +7,7 @@ from app.backends.vllm.architectures import ARCHITECTURES
 from app.backends.vllm.arguments import arguments
 from app.backends.vllm.files import file_faults, lacks
 from app.backends.vllm.loading import PARALLELISM, settle
+from app.backends.vllm.scoring import on_gpus
 from app.backends.vllm.texts import TEXTS
 from app.domain.ways_out import Levers
 
@@ -72,6 +73,7 @@ BACKEND = Backend(
     files=file_faults,
     architectures=ARCHITECTURES,
     lacks=lacks,
+    scoring=on_gpus,
     shapes=Shapes.VLLM,
     texts=TEXTS,
     remedy=server_remedies(LIMITS),

@@ -171,6 +171,13 @@ class LmEvalSpec:
             "Parameters of a model whose files cannot be read before it is loaded: 70B, 1.5B, 350M."
         ),
     )
+    scoring_mode: Literal["auto", "stock", "fast"] = field(
+        default="auto",
+        metadata=told(
+            "How log-likelihoods are come to: stock, as lm_eval does; fast, with what requests of one context share"
+            " computed once; auto, fast where no bit depends on it."
+        ),
+    )
     reuse_responses: bool = field(default=True, metadata=told("Take answers that are stored already."))
     wait_for_capacity: bool = field(
         default=False,

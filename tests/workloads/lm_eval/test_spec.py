@@ -38,6 +38,7 @@ STORED: dict[str, Any] = {
     "replicas": 2,
     "gpus_per_replica": 4,
     "model_size": "70B",
+    "scoring_mode": "fast",
     "reuse_responses": False,
     "wait_for_capacity": True,
     "env": {"NCCL_DEBUG": "INFO"},

@@ -15,7 +15,7 @@ from app.backends.backend import Loading
 from app.backends.measured_engines import measured_name
 from app.backends.parallelism import Parallelism
 from app.backends.registry import read_parallelism
-from app.domain.engine_spec import EngineSpec
+from app.domain.engine_spec import EngineSpec, Scoring
 from app.domain.group import GroupView
 from app.domain.measures import Recall, nothing_measured
 from app.domain.model_facts import ModelFacts
@@ -51,6 +51,7 @@ class EngineReader:
         self._reader = reader
         self.backend = backend
         self._settings = settings
+        self.scoring = Scoring.STOCK
         self.width = WidthReader(reader, backend, groups, others, recall=recall)
 
     def read(self) -> Self | None:
@@ -79,6 +80,7 @@ class EngineReader:
         )
         args, notes = self.backend.settle(loading)
         reader.notes += notes
+        self._choose_scoring(args)
         self._check_names(args, facts)
         if not self._refused_paths():  # of what lies there nothing is told
             self._add(self.backend.files(loading))
@@ -94,8 +96,16 @@ class EngineReader:
             tensor_parallel_size=layout.tensor,
             pipeline_parallel_size=layout.pipeline,
             gpus=layout.gpus,
+            scoring_mode=self.scoring,
         )
         return self
+
+    def _choose_scoring(self, args: Mapping[str, Any]) -> None:
+        chosen = self.backend.scoring(self._reader.spec.scoring_mode, args)
+        self.scoring = chosen.mode
+        self._reader.notes += [chosen.note] if chosen.note else []
+        if chosen.fault:
+            self._reader.fault("scoring_mode", chosen.fault, ("auto", "stock"))
 
     def _keep_read(self, args: Mapping[str, Any]) -> None:
         """What is shown and written as a command has the engine's names, and nothing that it is not given."""

@@ -188,6 +188,7 @@ def _plan(spec: LmEvalSpec, engine: EngineReader, notes: tuple[str, ...]) -> Pla
         fit=layout.fit,
         ways_out=width.ways_out,
         measured=PlannedMeasures.of(layout.measured) if layout.measured else None,
+        scoring_mode=engine.scoring,
     )
 
 

@@ -1,0 +1,62 @@
+"""What becomes of `scoring_mode`: in the engine spec, the plan and its notes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from app.backends.vllm.scoring import ASKED, EXACT, SPARED
+from app.domain.engine_spec import EngineSpec, Scoring
+from app.domain.plan import Plan
+from tests.workloads.lm_eval.reading.desk import Desk
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    """One for all: nothing is stored."""
+    return Desk(tmp_path_factory.mktemp("scoring"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "mode", "note"),
+    [
+        ({}, Scoring.STOCK, SPARED),
+        ({"scoring_mode": "fast"}, Scoring.FAST, ASKED),
+        ({"model": "vllm-cpu", "scoring_mode": "stock"}, Scoring.STOCK, None),
+        ({"model": "vllm-cpu"}, Scoring.FAST, EXACT),
+        ({"command": "lm_eval run --model vllm", "scoring_mode": "fast"}, Scoring.FAST, ASKED),
+    ],
+)
+def test_what_is_asked_for_is_in_the_engine_spec(
+    desk: Desk, fields: dict[str, Any], mode: Scoring, note: str | None
+) -> None:
+    args = {"pretrained": str(desk.model), "dtype": "float32"}
+    submission = desk.submit(**{"model": "vllm", "model_args": args} | fields)
+    assert (submission.engine.scoring_mode, submission.plan.scoring_mode) == (mode, mode)
+    assert [line for line in submission.plan.explanation if "scored" in line] == ([note] if note else [])
+    assert submission.spec.scoring_mode == fields.get("scoring_mode", "auto"), "it is chosen anew elsewhere"
+
+
+def test_fast_is_refused_where_there_is_one_way(desk: Desk) -> None:
+    assert list(desk.faults(scoring_mode="fast")) == ["scoring_mode"]
+    assert desk.faults(scoring_mode="stock") == {}
+
+
+def test_stock_engines_are_those_of_versions_that_knew_no_other() -> None:
+    stock, fast = EngineSpec("vllm", "m"), EngineSpec("vllm", "m", scoring_mode=Scoring.FAST)
+    assert "scoring_mode" not in stock.to_json()
+    assert EngineSpec.from_json(stock.to_json()) == stock
+    assert EngineSpec.from_json(fast.to_json()) == fast
+    assert type(EngineSpec.from_json(fast.to_json()).scoring_mode) is Scoring
+    assert stock.key != fast.key
+    assert stock.key == "a7ff90b31fdb830e1106dd1dab1c3b43"
+
+
+def test_a_plan_of_a_version_that_knew_no_other_says_none(desk: Desk) -> None:
+    plan = desk.submit().plan
+    told = plan.to_json()
+    assert Plan.from_json(told) == plan
+    assert type(Plan.from_json(told).scoring_mode) is Scoring
+    del told["scoring_mode"]
+    assert Plan.from_json(told).scoring_mode is None
