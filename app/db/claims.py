@@ -4,9 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from itertools import count
+from typing import TypeAlias
 from uuid import UUID
 
-from sqlalchemy import Row, ScalarSelect, Text, and_, cast, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    ScalarSelect,
+    Select,
+    SQLColumnExpression,
+    Text,
+    and_,
+    cast,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session, aliased
 
 from app.db.chunks import to_chunk
@@ -23,6 +38,18 @@ OVERDUE = timedelta(minutes=1)
 
 JOBS_AT_ONCE = 4
 """Jobs of which one claim takes chunks."""
+
+LOOKED_AT = 32
+"""Jobs in line that are looked at together; the first ones nearly always have chunks to give."""
+
+Candidate: TypeAlias = tuple[UUID, int, bytes | None, int | None, bool]
+"""A job, its priority, its fingerprint, how many replicas it wishes, and whether it has suspects."""
+
+MOST_SUMMED = 1024
+"""Jobs of which it is summed up what is left."""
+
+MOST_HELD = 256
+"""Chunks that a replica has in hand, or will have after a claim: more are none of them."""
 
 GIVES_WAY = timedelta(seconds=10)
 """So long after a failure a job lets others of its priority go first."""
@@ -57,18 +84,24 @@ class ClaimRepository:
         return claimed
 
     def _left(self, lease: Lease, engine_key: str) -> tuple[float, int]:
-        """Tokens that are still to be answered by replicas like this one, and how many of these there are."""
-        jobs = select(JobRow.id).where(
-            JobRow.engine_key == engine_key, wants_answers(), may_be_answered_in(_group(lease))
-        )
-        pending = select(func.coalesce(func.sum(ChunkRow.cost), 0.0)).where(
-            ChunkRow.job_id.in_(jobs), ChunkRow.status.in_(PENDING)
-        )
+        """Tokens that are still to be answered by replicas like this one, and how many of these there are.
+
+        Where much is left only a part of it is summed up: it is more than these replicas can hold.
+        """
         replicas = select(func.count()).where(
             ReplicaRow.engine_key == engine_key,
             ReplicaRow.status == ReplicaStatus.SERVING,
             ReplicaRow.release_requested_at.is_(None),
         )
+        jobs = _line(engine_key).where(may_be_answered_in(_group(lease))).limit(MOST_SUMMED).subquery()
+        some = (
+            select(ChunkRow.cost)
+            .join(jobs, jobs.c.id == ChunkRow.job_id)
+            .where(ChunkRow.status.in_(PENDING))
+            .limit(MOST_HELD * (func.greatest(replicas.scalar_subquery(), 1)))
+            .subquery()
+        )
+        pending = select(func.coalesce(func.sum(some.c.cost), 0.0))
         cost, count = self._session.execute(
             select(pending.scalar_subquery(), replicas.scalar_subquery())
         ).one()
@@ -85,32 +118,29 @@ class ClaimRepository:
         )
         return self._session.execute(query).one_or_none()
 
-    def _jobs(self, lease: Lease, engine_key: str) -> Sequence[Row[UUID, bytes | None, int | None, bool]]:
-        """Jobs that the replica may answer, first come first; none of which a failed request is still to be judged."""
-        wish = replicas_wish()
-        chunks = select(ChunkRow.id).where(ChunkRow.job_id == JobRow.id)
-        waiting = chunks.where(ChunkRow.status == ChunkStatus.WAITING)
-        unjudged = chunks.where(ChunkRow.status == ChunkStatus.FAILED, ~ChunkRow.collected)
-        lately = waiting.where(ChunkRow.failures > 0, ChunkRow.ended_at > func.now() - GIVES_WAY)
-        query = (
-            select(
-                JobRow.id,
-                JobRow.fingerprint,
-                wish.label("replicas"),
-                waiting.where(ChunkRow.suspect).exists().label("suspects"),
-            )
-            .where(
-                JobRow.engine_key == engine_key,
-                wants_answers(),
-                may_be_answered_in(_group(lease)),
-                waiting.exists(),
-                ~unjudged.exists(),
-                or_(wish.is_(None), _others(lease) < wish),
-            )
-            .order_by(*in_line(lately.exists()))
-            .limit(JOBS_AT_ONCE)
-        )
-        return self._session.execute(query).all()
+    def _jobs(self, lease: Lease, engine_key: str) -> Sequence[Row[*Candidate]]:
+        """The first jobs in line that the replica may answer; none of which a failed request is still to be judged."""
+        found = [*self._steady(lease, engine_key), *self._giving_way(lease, engine_key)]
+        return sorted(found, key=lambda job: -job.priority)[:JOBS_AT_ONCE]
+
+    def _steady(self, lease: Lease, engine_key: str) -> list[Row[*Candidate]]:
+        """Looked for along an index, some jobs at a time: else all that need this engine are looked at each time."""
+        answerable = _answerable(lease, engine_key).where(~_any(_failed_lately(JobRow.id)))
+        found: list[Row[*Candidate]] = []
+        for start in count(0, LOOKED_AT):
+            ids = self._in_line(engine_key, start)
+            found += self._session.execute(answerable.where(JobRow.id.in_(ids))).all()
+            if len(found) >= JOBS_AT_ONCE or len(ids) < LOOKED_AT:
+                break
+        return found
+
+    def _in_line(self, engine_key: str, start: int) -> Sequence[UUID]:
+        return self._session.scalars(_line(engine_key).offset(start).limit(LOOKED_AT)).all()
+
+    def _giving_way(self, lease: Lease, engine_key: str) -> Sequence[Row[*Candidate]]:
+        """Those of which a chunk failed just now."""
+        few = JobRow.id.in_(_failed_lately(ChunkRow.job_id))
+        return self._session.execute(_answerable(lease, engine_key).where(few)).all()
 
     def _has_room(self, job_id: UUID, lease: Lease, replicas: int) -> bool:
         """Whether fewer replicas than asked for are at the job; of those that look at once only one may join."""
@@ -184,6 +214,49 @@ class ClaimRepository:
         if not rows:
             raise replica_lost(lease)
         return [(to_chunk(row), fingerprint or b"") for row in sorted(rows, key=lambda row: row.position)]
+
+
+def _line(engine_key: str) -> Select[UUID]:
+    """Running jobs that need this engine, first in line first."""
+    return select(JobRow.id).where(JobRow.engine_key == engine_key, wants_answers()).order_by(*in_line())
+
+
+def _failed_lately(job_id: SQLColumnExpression[UUID]) -> Select[UUID]:
+    """The job of each chunk that waits after a failure that is not long ago."""
+    return select(ChunkRow.job_id).where(
+        ChunkRow.job_id == job_id,
+        ChunkRow.status == ChunkStatus.WAITING,
+        ChunkRow.failures > 0,
+        ChunkRow.ended_at > func.now() - GIVES_WAY,
+    )
+
+
+def _answerable(lease: Lease, engine_key: str) -> Select[*Candidate]:
+    """The first in line of the jobs that may be answered by this replica and have chunks to give."""
+    wish = replicas_wish()
+    chunks = select(ChunkRow.id).where(ChunkRow.job_id == JobRow.id)
+    waiting = chunks.where(ChunkRow.status == ChunkStatus.WAITING)
+    unjudged = chunks.where(ChunkRow.status == ChunkStatus.FAILED, ~ChunkRow.collected)
+    query = select(
+        JobRow.id,
+        JobRow.priority,
+        JobRow.fingerprint,
+        wish.label("replicas"),
+        _any(waiting.where(ChunkRow.suspect)).label("suspects"),
+    ).where(
+        JobRow.engine_key == engine_key,
+        wants_answers(),
+        may_be_answered_in(_group(lease)),
+        _any(waiting),
+        ~_any(unjudged),
+        or_(wish.is_(None), _others(lease) < wish),
+    )
+    return query.order_by(*in_line()).limit(JOBS_AT_ONCE)
+
+
+def _any(chunks: Select[UUID]) -> ColumnElement[bool]:
+    """Whether the job that is looked at has such a chunk; as EXISTS it would be joined for all jobs of the engine."""
+    return chunks.correlate(JobRow).limit(1).scalar_subquery().is_not(None)
 
 
 def _group(lease: Lease) -> ScalarSelect[str]:

@@ -28,6 +28,7 @@ from app.domain.job_filter import JobFilter
 from app.domain.lease import Lease
 from tests.world import FINGERPRINT
 
+LEASE = Lease(uuid7(), uuid7())
 Ask: TypeAlias = Callable[[Session], object]
 
 
@@ -60,7 +61,7 @@ def plan(session: Session, ask: Ask) -> str:
         (lambda session: ChunkRepository(session).give_back([uuid7()]), "chunks_claimed"),
         (lambda session: ClaimRepository(session)._suspect(uuid7()), "chunks_suspected"),
         (
-            lambda session: ChunkRepository(session).wanted(Lease(uuid7(), uuid7()), [uuid7()]),
+            lambda session: ChunkRepository(session).wanted(LEASE, [uuid7()]),
             "chunks_claimed",
         ),
         (lambda session: UnheldJobRepository(session).fail_late(), "jobs_unended"),
@@ -69,6 +70,8 @@ def plan(session: Session, ask: Ask) -> str:
         (lambda session: UnheldJobRepository(session).announce(timedelta(), 50), "jobs_by_turn"),
         (lambda session: WaitingJobRepository(session).ids(), "jobs_live"),
         (lambda session: UnheldJobRepository(session).requeue_expired("over"), "jobs_live"),
+        (lambda session: ClaimRepository(session)._in_line("key", 0), "jobs_of_engine"),
+        (lambda session: ClaimRepository(session)._giving_way(LEASE, "key"), "chunks_retried"),
         (lambda session: EngineMeasureRepository(session).recall("name"), "engine_measures_name"),
         (lambda session: CountRepository(session).jobs(), "jobs_ended"),
         (lambda session: CountRepository(session).jobs(), "jobs_unended"),
@@ -88,6 +91,8 @@ def plan(session: Session, ask: Ask) -> str:
         "announce",
         "waiting",
         "expired",
+        "claims",
+        "claims that give way",
         "measures",
         "count of jobs that are over",
         "count of the others",

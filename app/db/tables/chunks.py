@@ -38,6 +38,7 @@ class ChunkRow(Base):
         Index(
             "chunks_suspected", "job_id", "position", postgresql_where=text("status = 'waiting' AND suspect")
         ),
+        Index("chunks_retried", "job_id", postgresql_where=text("status = 'waiting' AND failures > 0")),
         Index(
             "chunks_uncollected",
             "job_id",

@@ -35,6 +35,14 @@ class JobRow(Base):
         Index("jobs_ended", "status", postgresql_where=text("ended_at IS NOT NULL")),
         Index("jobs_unended", "team", postgresql_where=text("ended_at IS NULL")),
         Index("jobs_by_turn", text("priority DESC"), "turn", "created_at", postgresql_where=_QUEUED),
+        Index(
+            "jobs_of_engine",
+            "engine_key",
+            text("priority DESC"),
+            "turn",
+            "created_at",
+            postgresql_where=text("status = 'running' AND phase <> 'preparing'"),
+        ),
         Index("jobs_live", "status", postgresql_where=text("status IN ('queued', 'running')")),
         CheckConstraint(
             "(ended_at IS NOT NULL) = (status IN ('succeeded', 'partially_failed', 'failed', 'cancelled'))",
