@@ -13,10 +13,13 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from app.db.session import Sessions
+from app.domain.chunk import Room
 from app.main import create_app
 from app.services.coordination import CoordinationService
+from app.services.serving import Answer
 from app.settings import Settings
 from tests.api.fakes import FakeSubmissions, FakeTasks
+from tests.world import ENGINE, World
 
 JOB: dict[str, Any] = {"model": "hf", "model_args": {"pretrained": "/models/tiny"}, "tasks": ["toy"]}
 
@@ -65,3 +68,16 @@ class Coordinator:
 @pytest.fixture
 def coordinator(sessions: Sessions) -> Coordinator:
     return Coordinator(sessions)
+
+
+@pytest.fixture
+def busy(world: World) -> World:
+    """A service on which everything has happened that is measured."""
+    world.devices(2)
+    lease, replica = world.running(chunks=1), world.replica("GPU-0")
+    for claimed in world.serving.next(replica, ENGINE.key, Room(10, 10**9)).chunks:
+        world.serving.answer(replica, claimed, Answer([b"1", b"1"], 1.0, 50))
+    world.coordination.finish(lease, "{}", "tiny", "today")
+    world.expire(world.running())
+    world.scheduling.expire_once()
+    return world

@@ -11,10 +11,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.samples import Sample
 
-from app.domain.chunk import Room
 from app.domain.replica import DeviceState
-from app.services.serving import Answer
-from tests.world import ENGINE, World
+from tests.world import World
 
 LABELS = {
     "evalq_build_info": {"version"},
@@ -29,19 +27,6 @@ LABELS = {
     "evalq_lease_expired_total": {"kind"},
     "evalq_worker_heartbeat_age_seconds": {"group"},
 }
-
-
-@pytest.fixture
-def busy(world: World) -> World:
-    """A service on which everything has happened that is measured."""
-    world.devices(2)
-    lease, replica = world.running(chunks=1), world.replica("GPU-0")
-    for claimed in world.serving.next(replica, ENGINE.key, Room(10, 10**9)).chunks:
-        world.serving.answer(replica, claimed, Answer([b"1", b"1"], 1.0, 50))
-    world.coordination.finish(lease, "{}", "tiny", "today")
-    world.expire(world.running())
-    world.scheduling.expire_once()
-    return world
 
 
 def samples(families: Iterable[Metric]) -> list[Sample]:
