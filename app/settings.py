@@ -11,6 +11,10 @@ from typing import Annotated
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.domain.keys import Role
+
+_PRIORITY = Field(ge=0, le=100)
+
 Folders = Annotated[tuple[Path, ...], NoDecode]
 
 
@@ -131,6 +135,10 @@ class Settings(BaseSettings):
         {},
         description='Devices of a team whenever it needs them, as JSON (`{"research": 4}`); others borrow them.',
     )
+    priority_bounds: dict[Role, tuple[Annotated[int, _PRIORITY], Annotated[int, _PRIORITY]]] = Field(
+        {},
+        description='Least and most priority of jobs by role, as JSON (`{"submitter": [0, 80]}`); else 0 to 100.',
+    )
     stall_seconds: float = Field(
         1800.0, description="A busy engine or harness that says nothing for this long is stalled."
     )
@@ -213,6 +221,14 @@ class Settings(BaseSettings):
     def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for place in value:
             ip_network(place)  # uvicorn takes what is none for a name, and trusts nobody by it
+        return value
+
+    @field_validator("priority_bounds")
+    @classmethod
+    def _check_bounds(cls, value: dict[Role, tuple[int, int]]) -> dict[Role, tuple[int, int]]:
+        for role, (least, most) in value.items():
+            if least > most:
+                raise ValueError(f"the least of {role} is {least}, above the most, which is {most}")
         return value
 
     @property

@@ -22,6 +22,8 @@ from app.api.summaries import FIELDS, summary
 from app.api.text import job_text
 from app.api.wanted import WantedDep
 from app.domain.job_filter import JobPart
+from app.domain.keys import Role
+from app.domain.priorities import priority_faults
 from app.errors import (
     FaultyField,
     IllegalMoveError,
@@ -32,6 +34,7 @@ from app.errors import (
 )
 from app.web import cursors
 from app.web.deps import (
+    CallerDep,
     Cursor,
     JobId,
     Services,
@@ -113,13 +116,16 @@ def read_job(job_id: JobId, services: ServicesDep, request: Request) -> Response
     response_model=JobOut,
     responses=problems(*BODY_PROBLEMS, UnknownJobError, StaleJobError),
 )
-async def change_job(job_id: JobId, body: JsonObject, services: ServicesDep) -> Response:
+async def change_job(job_id: JobId, body: JsonObject, services: ServicesDep, caller: CallerDep) -> Response:
     """What is absent stays as it is."""
-    return await services.turns.take(body.size_bytes, partial(_changed, services, job_id, body.fields))
+    return await services.turns.take(
+        body.size_bytes, partial(_changed, services, job_id, body.fields, caller.role)
+    )
 
 
-def _changed(services: Services, job_id: UUID, fields: Mapping[str, Any]) -> Response:
-    if faults := shape_faults(JobPatch, fields) or change_faults(fields):
+def _changed(services: Services, job_id: UUID, fields: Mapping[str, Any], role: Role) -> Response:
+    beyond = priority_faults(fields.get("priority"), role, services.settings.priority_bounds)
+    if faults := shape_faults(JobPatch, fields) or [*change_faults(fields), *beyond]:
         raise InvalidRequestError(faults)
     services.jobs.change(job_id, **fields)
     return job_answer(services, job_id)

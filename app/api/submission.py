@@ -20,7 +20,8 @@ from app.api.request_body import BODY_PROBLEMS, JsonObject, request_body, root, 
 from app.api.schemas.job import JobOut
 from app.api.schemas.submission import DryRunOut, JobIn
 from app.domain.job import Job
-from app.domain.keys import Caller
+from app.domain.keys import Caller, Role
+from app.domain.priorities import nearest, priority_faults
 from app.errors import (
     IdempotencyConflictError,
     IdempotencyInFlightError,
@@ -40,6 +41,7 @@ from app.web.problems import (
     shown_plan,
 )
 from app.workloads.lm_eval.reading.read import Submission
+from app.workloads.lm_eval.spec import LmEvalSpec
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(known_parameters)])
 
@@ -86,7 +88,9 @@ async def submit_job(
 ) -> Response:
     """lm-eval's own names; every fault comes at once, and nothing is queued that cannot run."""
     if dry_run:
-        return await services.turns.take(body.size_bytes, partial(dry_run_out, services, body.fields))
+        return await services.turns.take(
+            body.size_bytes, partial(dry_run_out, services, body.fields, caller.role)
+        )
     store = partial(_stored, services, body.fields, caller, idempotency_key)
     job, created = await services.turns.take(body.size_bytes, store)
     headers = {"Location": job_path(job)}
@@ -100,7 +104,7 @@ def _stored(
     services: Services, fields: Mapping[str, Any], caller: Caller, idempotency_key: str | None
 ) -> tuple[Job, bool]:
     def check() -> Submission:
-        return checked(services, fields)
+        return checked(services, fields, caller.role)
 
     if idempotency_key is None:
         return services.jobs.submit(check(), caller.name, team=caller.team)
@@ -108,12 +112,17 @@ def _stored(
     return services.jobs.submit_once(check, caller.name, idempotency_key, body_hash, caller.team)
 
 
-def checked(services: Services, fields: Mapping[str, Any]) -> Submission:
+def checked(services: Services, fields: Mapping[str, Any], role: Role) -> Submission:
     """A job that can run, or InvalidJobError with the faults of shape and of meaning together."""
+    bounds = services.settings.priority_bounds
     faults = shape_faults(JobIn, fields)
+    faults += priority_faults(fields.get("priority"), role, bounds)
     misshapen = {root(fault) for fault in faults}
+    fair = {name: value for name, value in fields.items() if name not in misshapen}
+    if role in bounds and fair.get("priority") is None:
+        fair["priority"] = nearest(LmEvalSpec.priority, role, bounds)
     try:
-        submission = services.submissions.check({k: v for k, v in fields.items() if k not in misshapen})
+        submission = services.submissions.check(fair)
     except InvalidJobError as error:
         meant = [fault for fault in error.named if root(fault) not in misshapen]
         raise InvalidJobError([*faults, *meant], error.more, error.plan) from None
@@ -122,10 +131,10 @@ def checked(services: Services, fields: Mapping[str, Any]) -> Submission:
     return submission
 
 
-def dry_run_out(services: Services, fields: Mapping[str, Any]) -> Response:
+def dry_run_out(services: Services, fields: Mapping[str, Any], role: Role) -> Response:
     """What would become of the job; its faults are the answer, and what it would wait for is among them."""
     try:
-        submission = checked(services, fields)
+        submission = checked(services, fields, role)
     except InvalidJobError as error:
         faults = [fault_out(shown(fault)) for fault in error.faults]
         plan = shown_plan(error)

@@ -11,6 +11,7 @@ import pytest
 from app.api.schemas.posted import ALSO
 from app.api.schemas.submission import JobIn, JobPatch
 from app.api.submission import checked
+from app.domain.keys import Role
 from app.errors import InvalidJobError
 from app.workloads.lm_eval.reading.read import read
 from app.workloads.lm_eval.spec import FIELDS, LmEvalSpec, about
@@ -27,10 +28,11 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
 def faults(desk: Desk, field: str, value: Any) -> list[str]:
     """What a posted body is told of one field."""
     settings = desk.settings.model_copy(update={"env_allowed": [f"V{n}" for n in range(300)]})
-    services: Any = SimpleNamespace(submissions=SimpleNamespace(check=lambda body: read(body, (), settings)))
+    submissions = SimpleNamespace(check=lambda body: read(body, (), settings))
+    services: Any = SimpleNamespace(submissions=submissions, settings=settings)
     body = {"model": "hf", "model_args": {"pretrained": "gpt2"}, "tasks": ["ours"]}
     try:
-        checked(services, body | {field: value})
+        checked(services, body | {field: value}, Role.OPERATOR)
     except InvalidJobError as error:
         return [f.message for f in error.faults if f.path.partition(".")[0] == field]
     return []

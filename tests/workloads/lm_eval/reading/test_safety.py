@@ -10,8 +10,9 @@ import pytest
 
 from app.api.problems import as_json
 from app.api.submission import dry_run_out
-from app.domain.keys import new_token
+from app.domain.keys import Role, new_token
 from app.errors import InvalidJobError
+from app.settings import Settings
 from app.web.problems import problem_of
 from tests.faults.model import make_model
 from tests.workloads.lm_eval.reading.desk import TASK, Desk
@@ -213,8 +214,9 @@ def test_a_credential_used_as_a_name_is_refused_and_not_repeated(desk: Desk, fie
     with pytest.raises(InvalidJobError) as refused:
         desk.submit(**fields)
     assert HF_TOKEN[:20] not in bytes(as_json(problem_of(refused.value)).body).decode()
-    services: Any = SimpleNamespace(submissions=SimpleNamespace(check=lambda _: desk.submit(**fields)))
-    assert HF_TOKEN[:20] not in bytes(dry_run_out(services, {}).body).decode()
+    submissions = SimpleNamespace(check=lambda _: desk.submit(**fields))
+    services: Any = SimpleNamespace(submissions=submissions, settings=Settings())
+    assert HF_TOKEN[:20] not in bytes(dry_run_out(services, {}, Role.SUBMITTER).body).decode()
 
 
 @pytest.mark.parametrize("name", ["token", "hf_token", "use_auth_token", "api_key"])
