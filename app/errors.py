@@ -263,6 +263,12 @@ class GpuUnavailableError(EvalqError):
     code = "gpu_unavailable"
 
 
+class InvalidSettingError(EvalqError):
+    """A setting cannot be what it is; the message names its variable."""
+
+    code = "invalid_setting"
+
+
 class LocalStartError(EvalqError):
     """`evalq up` cannot start; the message names what stands in the way."""
 

@@ -8,10 +8,11 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from app.domain.keys import Role
+from app.errors import InvalidSettingError
 
 _PRIORITY = Field(ge=0, le=100)
 
@@ -250,5 +251,17 @@ class Settings(BaseSettings):
 
 @lru_cache(maxsize=1)
 def current() -> Settings:
-    """The settings of this process, read once."""
-    return Settings()
+    """The settings of this process, read once; InvalidSettingError names all that cannot be."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = [f"{_variable(each['loc'])}: {each['msg']}" for each in error.errors()]
+        raise InvalidSettingError("; ".join(faults)) from None
+    except SettingsError as error:
+        raise InvalidSettingError(f"a setting is no JSON: {error}") from None
+
+
+def _variable(place: tuple[int | str, ...]) -> str:
+    name, *within = (str(part) for part in place)
+    variable = f"EVALQ_{name.upper()}" if name in Settings.model_fields else name
+    return ".".join([variable, *within])
