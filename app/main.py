@@ -17,7 +17,20 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
-from app.api import backends, events, groups, health, jobs, logs, metrics, queue, results, submission, tasks
+from app.api import (
+    backends,
+    events,
+    groups,
+    health,
+    jobs,
+    logs,
+    metrics,
+    queue,
+    results,
+    submission,
+    tasks,
+    usage,
+)
 from app.api.problems import as_json
 from app.api.schemas.problem import ProblemOut
 from app.broker import CeleryDoorbell
@@ -33,6 +46,7 @@ from app.services.rate_limit import RateLimit
 from app.services.results import ResultService
 from app.services.submission import SubmissionService
 from app.services.tasks import TaskService
+from app.services.usage import UsageService
 from app.settings import Settings, current
 from app.web.callers import OPEN, SECURITY_SCHEME, authenticate
 from app.web.deps import Services
@@ -45,7 +59,7 @@ from app.web.urls import NoKeysInUrls
 from app.web.wakeups import WakeUps
 from app.workloads.lm_eval.tasks.packaged_index import load_packaged
 
-ROUTERS = (submission, jobs, events, results, logs, tasks, groups, backends, queue, health, metrics)
+ROUTERS = (submission, jobs, events, results, logs, tasks, groups, backends, queue, usage, health, metrics)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -101,6 +115,7 @@ def _services(settings: Settings, sessions: Sessions) -> Services:
         keys=KeyService(sessions=sessions),
         rates=RateLimit(settings),
         turns=Turns(),
+        usage=UsageService(sessions=sessions),
     )
 
 

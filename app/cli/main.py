@@ -29,6 +29,7 @@ VERBS = {
     "tasks": ("catalogue", "Search lm-eval's tasks, groups and tags."),
     "groups": ("catalogue", "Show the GPU groups, their devices and what is warm."),
     "queue": ("queue", "Show what waits, for what, and behind whom."),
+    "usage": ("usage", "Show what devices were used for, and by whom."),
     "backends": ("backends", "Engine backends of this machine."),
     "doctor": ("operations", "Say what is wrong with the service, and what to do."),
     "prune": ("operations", "Remove old jobs, stored answers and logs."),

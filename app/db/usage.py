@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import delete, func, select, tuple_
+from sqlalchemy import Label, SQLColumnExpression, delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -12,6 +14,7 @@ from app.db.tables import ChargeRow, TallyRow, UsageRow
 from app.db.tallies import COLUMNS, charged
 from app.domain.ledger import SHARED
 from app.domain.line import Account
+from app.domain.usage import Side, UsageFilter, UsageReport, UsageSum
 
 FORGOTTEN = 20
 """After so many half-lives a device second counts for nothing."""
@@ -46,3 +49,32 @@ class UsageRepository:
         query = select(UsageRow.team, UsageRow.owner, total).where(recent, UsageRow.outcome.in_(SHARED))
         rows = self._session.execute(query.group_by(UsageRow.team, UsageRow.owner))
         return {(team, owner): float(seconds) for team, owner, seconds in rows}
+
+    def report(self, wanted: UsageFilter, limit: int) -> UsageReport:
+        """Sums in the order of time, the largest first."""
+        sides: dict[Side, Label[Any]] = {side: _SIDES[side].label(side) for side in wanted.by}
+        seconds = func.sum(UsageRow.seconds).label("device_seconds")
+        query = select(*sides.values(), seconds).where(
+            UsageRow.hour >= func.date_trunc("hour", wanted.since), UsageRow.hour < wanted.until
+        )
+        if wanted.team is not None:
+            query = query.where(UsageRow.team == wanted.team)
+        sums = query.group_by(*sides.values()).subquery()
+        count, total = self._session.execute(
+            select(func.count(), func.coalesce(func.sum(sums.c.device_seconds), 0.0))
+        ).one()
+        times = [sums.c[side] for side in (Side.DAY, Side.HOUR) if side in sides]
+        names = [sums.c[side] for side in sides if side not in {Side.DAY, Side.HOUR}]
+        shown = select(sums).order_by(*times, sums.c.device_seconds.desc(), *names).limit(limit)
+        found = [UsageSum(**row) for row in self._session.execute(shown).mappings()]
+        return UsageReport(found, count, float(total))
+
+
+_SIDES: Mapping[Side, SQLColumnExpression[Any]] = {
+    Side.TEAM: UsageRow.team,
+    Side.OWNER: UsageRow.owner,
+    Side.MODEL: UsageRow.model,
+    Side.OUTCOME: UsageRow.outcome,
+    Side.HOUR: UsageRow.hour,
+    Side.DAY: func.date_trunc("day", UsageRow.hour),
+}

@@ -26,6 +26,7 @@ from app.services.rate_limit import RateLimit
 from app.services.results import ResultService
 from app.services.submission import SubmissionService
 from app.services.tasks import TaskService
+from app.services.usage import UsageService
 from app.settings import Settings
 from app.web.problems import UnknownParameterError
 from app.web.stream_slots import Places
@@ -52,6 +53,7 @@ class Services:
     keys: KeyService
     rates: RateLimit
     turns: Turns
+    usage: UsageService
 
 
 async def services(request: Request) -> Services:

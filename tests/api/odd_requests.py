@@ -155,6 +155,7 @@ PARAMETERS = {
     "/v1/jobs/{job}": (),
     "/v1/queue": (),
     "/v1/groups": (),
+    "/v1/usage": ("from", "to", "by", "limit"),
 }
 DATES = (
     "0001-01-01T00:00:00+23:59",
@@ -175,7 +176,7 @@ def query(rng: Random, known: tuple[str, ...]) -> bytes:
         match parameter:
             case "cursor":
                 given = cursor(rng)
-            case "created_after":
+            case "created_after" | "from" | "to":
                 given = rng.choice([*DATES, text(rng)])
             case _:
                 given = rng.choice(

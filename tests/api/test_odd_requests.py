@@ -37,6 +37,9 @@ QUERIES = [
     *[("/v1/jobs", f"limit={n}", "query.limit") for n in ("0", "-1", "abc", "1.5", "9" * 30, "501")],
     *[("/v1/jobs", f"created_after={at}", "query.created_after") for at in ("soon", "1e18", "99999-01-01")],
     ("/v1/jobs", "status=nope", "query.status"),
+    *[("/v1/usage", f"{name}=soon", f"query.{name}") for name in ("from", "to")],
+    *[("/v1/usage", f"by={by}", "query.by") for by in ("nope", "team,,nope", "Team", "by=" + "a" * 1001)],
+    *[("/v1/usage", f"limit={n}", "query.limit") for n in ("0", "10001")],
     ("/v1/jobs", "tag=%00", "query.tag"),
     *[
         ("/v1/jobs", f"{name}=" + "a" * 1001, f"query.{name}")
@@ -70,6 +73,7 @@ def test_a_parameter_that_is_empty_is_as_if_it_were_not_there(api: TestClient, j
         "/v1/jobs?status=",
         "/v1/jobs?created_after=",
         "/v1/tasks?search=",
+        "/v1/usage?from=&to=&by=",
         f"/v1/jobs/{job_id}/logs?tail=",
     ):
         assert api.get(path).status_code == 200, path

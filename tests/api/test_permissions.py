@@ -38,6 +38,7 @@ TABLE: dict[tuple[str, str], Role | None] = {
     ("GET", "/v1/groups"): Role.VIEWER,
     ("GET", "/v1/backends"): Role.VIEWER,
     ("GET", "/v1/queue"): Role.VIEWER,
+    ("GET", "/v1/usage"): Role.VIEWER,
     ("POST", "/v1/jobs"): Role.SUBMITTER,
     ("PATCH", "/v1/jobs/{job_id}"): Role.SUBMITTER,
     ("DELETE", "/v1/jobs/{job_id}"): Role.SUBMITTER,

@@ -85,7 +85,7 @@ READS = frozenset(
         "binding.recall",
         *("coordination.engine_facts", "coordination.pending_cost"),
         *("coordination.holders", "serving.holders", "serving.is_over", "groups.all", "queue.page"),
-        "estimates.look_once",
+        *("estimates.look_once", "usage.report"),
         *("jobs.known", "jobs.check_seen", "jobs.view", "jobs.page", "jobs.events", "jobs.news"),
         *(
             "metrics.read",
