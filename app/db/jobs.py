@@ -99,12 +99,6 @@ class JobRepository:
         name = func.hashtextextended(f"{team} {owner} {key}", 0)
         return bool(self._session.scalar(select(func.pg_try_advisory_xact_lock(name))))
 
-    def some(self, job_ids: Sequence[UUID]) -> list[Job]:
-        """Those of the jobs that there are, in this order; without tasks."""
-        rows = self._session.scalars(select(JobRow).where(JobRow.id.in_(job_ids)))
-        found = {row.id: to_job(row, (), spec=row.spec, error=row.error) for row in rows}
-        return [found[job_id] for job_id in job_ids if job_id in found]
-
     def swap(self, old: Job, new: Job) -> Job:
         """Write `new` over `old` unless somebody wrote the row in between: then StaleJobError.
 

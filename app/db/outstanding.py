@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import Select, func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, load_only
 
 from app.db.line import in_line
 from app.db.tables import ChunkRow, JobRow, ReplicaRow
@@ -23,6 +23,10 @@ LATEST = 20
 
 LATEST_OF_ALL = 200
 LATEST_JOBS = 50
+_READ = (
+    *(JobRow.team, JobRow.owner, JobRow.priority, JobRow.created_at),
+    *(JobRow.engine, JobRow.plan, JobRow.phase, JobRow.rates),
+)
 
 
 class OutstandingRepository:
@@ -36,6 +40,7 @@ class OutstandingRepository:
         preparing = JobRow.phase == Phase.PREPARING
         asks = or_(can_be_claimed(), (JobRow.status == JobStatus.RUNNING) & or_(preparing, wants_answers()))
         first = select(JobRow).where(asks, JobRow.phase.is_distinct_from(Phase.SCORING))
+        first = first.options(load_only(*_READ, raiseload=True))  # a spec may be of megabytes
         jobs = self._session.scalars(first.order_by(*in_line()).limit(most)).all()
         pending = (
             select(ChunkRow.job_id, func.count(), func.sum(ChunkRow.cost))

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 from uuid import UUID
 
-from app.db.jobs import JobRepository
+from app.db.listings import ListingRepository
 from app.db.session import Sessions
 from app.db.waits import WaitRepository
 from app.domain.ahead import Queued, Rank, Why, ranks, why
@@ -113,7 +113,7 @@ class QueueService:
             line = _Line.read(known, sees)
             ids = line.ids
             position = {job_id: at for at, job_id in enumerate(ids, 1)}
-            jobs = JobRepository(session).some(ids[after : after + limit])
+            jobs = ListingRepository(session).some(ids[after : after + limit])
             found = waits(known, jobs, self._ttl, self._now())
             troubles = [] if known.leads() or not ids else [NO_SCHEDULER]
         told, now = self._estimates(), self._now()

@@ -168,3 +168,10 @@ def test_a_long_queue_is_read_in_bounded_pieces(world: World) -> None:
     standing = found.waiting[0].standing
     assert standing
     assert sum(standing.rank.ahead.values()) == 2000
+
+
+def test_a_queue_of_large_jobs_is_read_without_their_specs(world: World) -> None:
+    job_id = world.submit(system_instruction="x" * 100_000)
+    (waiting,) = page(world).waiting
+    assert waiting.job.id == job_id
+    assert len(str(waiting.job.spec)) < 1000
