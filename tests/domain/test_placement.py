@@ -1,5 +1,7 @@
 """Placement decides from what it is shown: nothing here touches a database or a clock."""
 
+import random
+import sys
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -250,3 +252,43 @@ def test_the_last_replica_of_a_group_gives_way_to_no_other_engine() -> None:
 def test_a_number_beside_a_job_that_leaves_it_open_is_the_least() -> None:
     open_ended = replace(demand("m", replicas=None, chunks=1), least=3)
     assert wanted(open_ended, [], Policy()) == 3
+
+
+def calls(jobs: int) -> int:
+    """Functions that one decision calls, over so many jobs for engines of their own and two fifths as many devices."""
+    rng = random.Random(jobs)
+    hosts = [group(f"g{number:04}", 8, held=6) for number in range(jobs // 20)]
+    demands = [
+        replace(
+            demand(f"m{number}", gpus=rng.choice([1, 1, 2, 4, 8]), priority=rng.choice([10, 50, 90])),
+            turn=number,
+            least_bytes=rng.randint(1, 2**40),
+        )
+        for number in range(jobs)
+    ]
+    there = [
+        replace(replica(each.engine, (f"{host.name}-{place_}",)), group=host.name)
+        for host, few in zip(hosts, batched(demands, 6), strict=False)
+        for place_, each in enumerate(few)
+        if each.engine.gpus == 1
+    ]
+    count = 0
+
+    def called(_: object, event: str, __: object) -> None:
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(called)
+    try:
+        place(NOW, hosts, there, demands, Policy())
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def batched(items: list[Demand], size: int) -> list[list[Demand]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def test_a_decision_grows_with_what_there_is_and_not_faster() -> None:
+    assert calls(4000) < 2.3 * calls(2000)

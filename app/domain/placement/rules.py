@@ -85,9 +85,10 @@ def _serve(board: Board, line: Sequence[Wish]) -> None:
     """A first replica for each, and as many as its quota gives it; who must wait keeps its block from later ones."""
     reservations = Reservations(board)
     for wish in line:
-        for _ in range(max(wish.entitled, 1) - wish.served):
-            if not _serve_one(board, reservations, wish):
-                break
+        if not wish.served:
+            _serve_one(board, reservations, wish)
+        for _ in range(wish.entitled - max(wish.served, 1)):
+            _serve_one(board, reservations, wish)
 
 
 def _serve_one(board: Board, reservations: Reservations, wish: Wish) -> bool:

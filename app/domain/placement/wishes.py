@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import pairwise
 from math import ceil
 from typing import TypeAlias
@@ -29,12 +28,12 @@ class Wish:
     """Devices of one replica."""
     least: int
     """Memory that each must have."""
+    kind: Kind | None = None
+    """None for one that shuns devices: it is alone with that."""
     plain: int = 0
     """Its place in line; equal ones share it."""
     entitled: int = 0
     """Of its replicas, so many are its teams' by quota."""
-    kind: Kind | None = None
-    """None for one that shuns devices: it is alone with that."""
     replicas: Sequence[Replica] = ()
     """Those that serve it and stay."""
     coming: int = 0
@@ -69,12 +68,12 @@ def wishes(demands: Sequence[Demand], groups: Sequence[Group]) -> list[Wish]:
     sizes = sorted({d.memory_bytes for group in groups for d in group.devices if d.memory_bytes})
     line = [_wish(demand, sizes) for demand in sorted(demands, key=place_in_line)]
     for before, wish in pairwise(line):
-        wish.plain = before.plain + (_rank(before.demand) != _rank(wish.demand))
+        wish.plain = before.plain + (not _equals(before.demand, wish.demand))
     return line
 
 
-def _rank(demand: Demand) -> tuple[int, int, datetime]:
-    return (demand.priority, demand.turn, demand.since)
+def _equals(one: Demand, other: Demand) -> bool:
+    return one.turn == other.turn and one.priority == other.priority and one.since == other.since
 
 
 def _wish(demand: Demand, sizes: Sequence[int]) -> Wish:
@@ -83,7 +82,7 @@ def _wish(demand: Demand, sizes: Sequence[int]) -> Wish:
         larger = bisect_left(sizes, demand.least_bytes)
         least = sizes[larger] if larger < len(sizes) else TOO_LARGE
     like = None if demand.shunned else (engine.backend, demand.group, engine.gpus, least)
-    return Wish(demand, engine.gpus, least, kind=like)
+    return Wish(demand, engine.gpus, least, like)
 
 
 def wishes_of(replica: Replica, by_engine: Mapping[str, Sequence[Wish]]) -> list[Wish]:
