@@ -111,6 +111,13 @@ def test_nobody_goes_for_a_wide_demand_before_all_can() -> None:
     assert gone(there, asked("wide", 1, gpus=4), *line) == []
 
 
+def test_who_stands_on_reserved_devices_goes_for_nobody_behind_it() -> None:
+    there = [at_work("m0", "a-0"), at_work("m1", "a-1", seconds=1)]
+    line = [asked("wide", 1, gpus=2), asked("small", 2), asked("m0", 3), asked("m1", 4)]
+    assert gone(there, *line) == []
+    assert gone(there, *line[1:]) == ["m0"]
+
+
 @pytest.mark.parametrize(("seconds", "begins"), [(60, True), (97, True), (99, False), (1000, False)])
 def test_reserved_devices_are_for_who_is_done_before_they_are_needed(seconds: float, begins: bool) -> None:
     """The one that is at work ends in 100 s, and loading takes 2 s."""
@@ -154,8 +161,9 @@ def test_an_idle_replica_makes_room_for_more_replicas() -> None:
 def test_more_replicas_are_spread_over_those_who_have_fewest() -> None:
     there = [at_work("a", "a-0"), at_work("b", "a-1"), at_work("b", "a-2")]
     line = [asked("b", 1, replicas=None), asked("a", 2, replicas=None)]
-    found = starts(place(NOW, [group("a", 5, held=3)], there, line, Policy()))
-    assert sorted(start.engine.model for start in found) == ["a", "b"]
+    for free, widened in ((1, ["a"]), (2, ["a", "b"])):
+        found = starts(place(NOW, [group("a", 3 + free, held=3)], there, line, Policy()))
+        assert sorted(start.engine.model for start in found) == widened
 
 
 QUOTA = Policy(quotas={"lab": 1, "shop": 2})
