@@ -147,6 +147,13 @@ class Settings(BaseSettings):
     poll_seconds: float = Field(0.2, description="Pause between two looks of a worker at the database.")
     max_batch_size: int = Field(64, description="Upper bound of an automatic batch size.")
     coordinator_jobs: int = Field(8, description="Jobs one coordinator worker runs at once.")
+    parked_gib: float = Field(
+        16.0,
+        ge=0,
+        le=1 << 20,
+        description="Requests that jobs may store in the database to wait for engines without a coordinator's place;"
+        " 0: each keeps its place.",
+    )
     harness_memory_share: float = Field(
         0.5,
         ge=0,

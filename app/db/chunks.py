@@ -18,6 +18,7 @@ from app.domain.chunk import PENDING, Chunk, ChunkStatus
 from app.domain.failure import Failure
 from app.domain.job import TERMINAL
 from app.domain.lease import Lease
+from app.domain.parking import Gathered
 from app.errors import ChunkLostError
 
 NO_HEADWAY = {"requests_done": 0, "cost_done": 0.0}
@@ -191,6 +192,36 @@ class ChunkRepository:
         """Keys in stored chunks that are still to be answered."""
         query = select(ChunkRow.keys).where(ChunkRow.job_id == job_id, ChunkRow.status.in_(PENDING))
         return {key for keys in self._session.scalars(query) for key in keys}
+
+    def failures(self, job_id: UUID) -> dict[bytes, Failure]:
+        """Requests that no engine could answer since the job's last retry, told or not."""
+        query = select(ChunkRow.keys, ChunkRow.error).where(
+            ChunkRow.job_id == job_id, ChunkRow.status == ChunkStatus.FAILED
+        )
+        found = self._session.execute(query)
+        return {bytes(key): Failure.from_json(row.error) for row in found for key in row.keys}
+
+    def count_answered(self, job_id: UUID) -> Gathered:
+        """Chunks that were answered since the last look, marked as seen; those that failed are still to be judged."""
+        rows = self._session.execute(
+            update(ChunkRow)
+            .where(uncollected(job_id), ChunkRow.status == ChunkStatus.ANSWERED)
+            .values(collected=True, payload=None)
+            .returning(func.cardinality(ChunkRow.keys), ChunkRow.seconds, ChunkRow.cost)
+            .execution_options(synchronize_session=False)
+        ).all()
+        return Gathered(
+            sum(count for count, _, _ in rows),
+            sum(seconds or 0.0 for _, seconds, _ in rows),
+            sum(cost for _, _, cost in rows),
+        )
+
+    def pending_requests(self, job_id: UUID) -> int:
+        """How many requests are still to be answered."""
+        query = select(func.coalesce(func.sum(func.cardinality(ChunkRow.keys)), 0)).where(
+            ChunkRow.job_id == job_id, ChunkRow.status.in_(PENDING)
+        )
+        return int(self._session.scalar(query) or 0)
 
     def pending_cost(self, job_id: UUID) -> float:
         """Tokens in stored chunks that are still to be answered."""

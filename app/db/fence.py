@@ -6,9 +6,10 @@ more stops, kills its child and writes nothing more.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, and_, func, select, tuple_
 
 from app.db.tables import ChunkRow, GroupRow, JobRow, ReplicaRow
 from app.domain.chunk import ChunkStatus
@@ -25,6 +26,17 @@ def job_held(lease: Lease) -> ColumnElement[bool]:
         JobRow.lease_token == lease.token,
         JobRow.lease_expires_at > func.now(),
         JobRow.status == JobStatus.RUNNING,
+    )
+
+
+def parked_jobs_held(leases: Sequence[Lease]) -> ColumnElement[bool]:
+    """The parked jobs among these that run under their leases."""
+    pairs = [(lease.id, lease.token) for lease in leases]
+    return and_(
+        tuple_(JobRow.id, JobRow.lease_token).in_(pairs),
+        JobRow.lease_expires_at > func.now(),
+        JobRow.status == JobStatus.RUNNING,
+        JobRow.parked_at.is_not(None),
     )
 
 

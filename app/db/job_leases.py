@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, case, cast, func, select, update
+from sqlalchemy import Row, SQLColumnExpression, case, cast, func, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
@@ -24,18 +24,17 @@ from app.domain.job import (
 )
 from app.domain.lease import Lease, Order
 
-_WISHES = (JobRow.cancel_requested_at, JobRow.pause_requested_at, JobRow.deadline_at < func.clock_timestamp())
+
+def asked() -> tuple[SQLColumnExpression[Any], ...]:
+    """What the job's user wants, as columns that make an order."""
+    late = JobRow.deadline_at < func.clock_timestamp()
+    return JobRow.cancel_requested_at, JobRow.pause_requested_at, late
 
 
-def _order(lease: Lease, wishes: Row[datetime | None, datetime | None, bool] | None) -> Order:
+def _order(lease: Lease, wishes: Row[datetime | None, datetime | None, bool | None] | None) -> Order:
     if wishes is None:
         raise job_lost(lease)
-    cancel, pause, late = wishes
-    if cancel:
-        return Order.CANCEL
-    if late:
-        return Order.DEADLINE
-    return Order.PAUSE if pause else Order.GO_ON
+    return Order.of(*wishes)
 
 
 class JobLeaseRepository:
@@ -78,7 +77,7 @@ class JobLeaseRepository:
             update(JobRow)
             .where(job_held(lease))
             .values(lease_expires_at=func.now() + ttl)
-            .returning(*_WISHES)
+            .returning(*asked())
         ).one_or_none()
         return _order(lease, row)
 
@@ -111,8 +110,8 @@ class JobLeaseRepository:
 
     def order(self, lease: Lease, *, lock: bool = False) -> Order:
         """What the job's user wants of the holder, until the transaction ends if locked; LeaseLostError."""
-        asked = select(*_WISHES).where(job_held(lease))
-        row = self._session.execute(asked.with_for_update(key_share=True) if lock else asked).one_or_none()
+        query = select(*asked()).where(job_held(lease))
+        row = self._session.execute(query.with_for_update(key_share=True) if lock else query).one_or_none()
         return _order(lease, row)
 
     def advance(
@@ -145,6 +144,9 @@ class JobLeaseRepository:
             lease_token=None,
             lease_expires_at=None,
             lease_holder=None,
+            parked_at=None,
+            due_at=None,
+            parked_bytes=None,
             **({"pause_requested_at": None} if status is JobStatus.PAUSED else {}),
         )
         if status.terminal:

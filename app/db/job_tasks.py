@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.db.tables import JobTaskRow
 from app.domain.failure import Failure
-from app.domain.job import OPEN, TaskStatus
+from app.domain.job import OPEN, SCORED, TaskStatus
 from app.domain.storable import to_json
 
 
@@ -21,8 +21,8 @@ class JobTaskRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def replace(self, job_id: UUID, totals: Sequence[tuple[str, int]]) -> None:
-        """Replace the job's tasks by the leaf tasks that were built, in order."""
+    def replace(self, job_id: UUID, totals: Sequence[tuple[str, int]], *, keep: bool = False) -> None:
+        """Replace the job's tasks by the leaf tasks that were built, in order; `keep` what they have come to."""
         names = [name for name, _ in totals]
         existing = set(self._session.scalars(select(JobTaskRow.name).where(JobTaskRow.job_id == job_id)))
         for position, name in enumerate(names):
@@ -31,11 +31,9 @@ class JobTaskRepository:
                     JobTaskRow(job_id=job_id, position=position, name=name, status=TaskStatus.WAITING)
                 )
         self._session.flush()
+        anew = {} if keep else {"done": 0, "status": TaskStatus.RUNNING, "metrics": None, "error": None}
         for position, (name, total) in enumerate(totals):
-            status = TaskStatus.RUNNING
-            self._update(
-                job_id, name, position=position, total=total, done=0, status=status, metrics=None, error=None
-            )
+            self._update(job_id, name, position=position, total=total, **anew)
         gone = [name for name in existing if name not in names]
         failed = select(JobTaskRow.name).where(
             JobTaskRow.job_id == job_id, JobTaskRow.status == TaskStatus.FAILED
@@ -50,19 +48,23 @@ class JobTaskRepository:
         for name, count in done.items():
             self._update(job_id, name, done=count)
 
-    def finish(self, job_id: UUID, name: str, metrics: Mapping[str, Any], error: Failure | None) -> None:
-        """The task is scored; with an error, without some of its documents."""
+    def finish(self, job_id: UUID, name: str, metrics: Mapping[str, Any], error: Failure | None) -> bool:
+        """The task is scored; with an error, without some of its documents. False where it was before."""
         status = TaskStatus.PARTIALLY_FAILED if error else TaskStatus.SUCCEEDED
         told = error.to_json() if error else None
-        self._update(job_id, name, status=status, metrics=to_json(metrics), error=told)
+        values = {"status": status, "metrics": to_json(metrics), "error": told}
+        return self._update(job_id, name, JobTaskRow.status.not_in(SCORED), **values)
 
-    def fail(self, job_id: UUID, name: str, error: Failure) -> None:
-        """The task cannot be scored; a task that failed before it was built is added."""
+    def fail(self, job_id: UUID, name: str, error: Failure) -> bool:
+        """The task cannot be scored; a task that failed before it was built is added. False where it is known."""
         row = self._session.get(JobTaskRow, (job_id, name))
         if row is None:
-            self._session.add(JobTaskRow(job_id=job_id, position=10_000, name=name, status=TaskStatus.FAILED))
+            self._session.add(
+                JobTaskRow(job_id=job_id, position=10_000, name=name, status=TaskStatus.WAITING)
+            )
             self._session.flush()
-        self._update(job_id, name, status=TaskStatus.FAILED, error=error.to_json())
+        open_or_other = or_(JobTaskRow.status != TaskStatus.FAILED, JobTaskRow.error != error.to_json())
+        return self._update(job_id, name, open_or_other, status=TaskStatus.FAILED, error=error.to_json())
 
     def close(self, job_ids: Sequence[UUID], error: Failure) -> None:
         """End the tasks that were not done when their jobs ended."""
@@ -73,10 +75,11 @@ class JobTaskRepository:
             .execution_options(synchronize_session=False)
         )
 
-    def _update(self, job_id: UUID, name: str, **values: Any) -> None:
-        self._session.execute(
+    def _update(self, job_id: UUID, name: str, *where: ColumnElement[bool], **values: Any) -> bool:
+        done = self._session.execute(
             update(JobTaskRow)
-            .where(JobTaskRow.job_id == job_id, JobTaskRow.name == name)
+            .where(JobTaskRow.job_id == job_id, JobTaskRow.name == name, *where)
             .values(**values)
             .execution_options(synchronize_session=False)
         )
+        return bool(done.rowcount)  # type: ignore[attr-defined]

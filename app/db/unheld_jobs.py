@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from app.db.job_tasks import JobTaskRepository
 from app.db.line import in_line
 from app.db.tables import JobRow
-from app.db.wishes import can_be_claimed
+from app.db.wishes import can_be_claimed, is_parked
 from app.domain.failure import Failure
 from app.domain.job import CANCELLED, LATE, LOST, MAX_LOSSES, PAUSED, JobStatus, left_over
 
@@ -87,23 +87,22 @@ class UnheldJobRepository:
         return list(rows)
 
     def requeue_expired(self, reason: str, held_by: Sequence[str] | None = None) -> list[UUID]:
-        """Running jobs whose lease is over, or else those of holders known dead, wait again; returns them."""
+        """Running jobs whose lease is over, or else those of holders known dead, wait again; returns them.
+
+        A parked one loses nothing: it stays where it is, and somebody else keeps it.
+        """
+        self._free(is_parked(), held_by)
+        requeued = {"status": JobStatus.QUEUED, "phase": None, "reason": reason, "sent_at": None}
+        return self._free(~is_parked(), held_by, losses=JobRow.losses + 1, **requeued)
+
+    def _free(self, which: ColumnElement[bool], held_by: Sequence[str] | None, **values: Any) -> list[UUID]:
         over = JobRow.lease_expires_at < func.now() if held_by is None else JobRow.lease_holder.in_(held_by)
-        found = select(JobRow.id).where(JobRow.status == JobStatus.RUNNING, over)
+        found = select(JobRow.id).where(JobRow.status == JobStatus.RUNNING, over, which)
+        nobody = {"lease_token": None, "lease_expires_at": None, "lease_holder": None}
         rows = self._session.scalars(
             update(JobRow)
             .where(JobRow.id.in_(found.with_for_update(skip_locked=True, key_share=True)))
-            .values(
-                status=JobStatus.QUEUED,
-                phase=None,
-                reason=reason,
-                version=JobRow.version + 1,
-                losses=JobRow.losses + 1,
-                lease_token=None,
-                lease_expires_at=None,
-                lease_holder=None,
-                sent_at=None,
-            )
+            .values(version=JobRow.version + 1, **nobody, **values)
             .returning(JobRow.id)
         )
         return list(rows)

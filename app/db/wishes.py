@@ -13,6 +13,16 @@ def can_be_claimed() -> ColumnElement[bool]:
     return and_(JobRow.status == JobStatus.QUEUED, JobRow.waits_for.is_(None))
 
 
+def is_parked() -> ColumnElement[bool]:
+    """Running jobs that wait for engines without a coordinator's place."""
+    return and_(JobRow.status == JobStatus.RUNNING, JobRow.parked_at.is_not(None))
+
+
+def is_due() -> ColumnElement[bool]:
+    """Parked jobs that a coordinator may take: nobody keeps them any more, since their harness has something to do."""
+    return and_(is_parked(), JobRow.due_at.is_not(None), JobRow.lease_token.is_(None))
+
+
 def wants_answers() -> ColumnElement[bool]:
     """Jobs whose chunks may be given out: they run, nobody asked them to stop, and they are not late."""
     return and_(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
@@ -24,3 +25,12 @@ class Order(StrEnum):
     PAUSE = "pause"
     RELEASE = "release"
     DEADLINE = "deadline"
+
+    @classmethod
+    def of(cls, cancel: datetime | None, pause: datetime | None, late: bool | None) -> Order:
+        """What the user of a job wants: when that was asked for, and whether its deadline has passed."""
+        if cancel:
+            return cls.CANCEL
+        if late:
+            return cls.DEADLINE
+        return cls.PAUSE if pause else cls.GO_ON

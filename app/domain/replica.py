@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from app.domain.engine_spec import EngineSpec
@@ -95,3 +96,10 @@ class Replica:
         """Whether its engine failed; a worker that is lost while it loads one may be lost by that."""
         lost_loading = self.status is ReplicaStatus.LOST and self.claimed_at and not self.serving_at
         return self.status is ReplicaStatus.FAILED or bool(lost_loading)
+
+    def obituary(self) -> dict[str, Any]:
+        """Which engine died, of what, and what becomes of its requests."""
+        ended, error = f"replica {self.id} in group {self.group} {self.status}", self.error
+        why = {"code": error.code, "message": error.message} if error else {}
+        told = f"{ended}: {error.message}" if error else ended
+        return {"reason": f"{told}; what it had not stored is asked again", "replica": str(self.id), **why}

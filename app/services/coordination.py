@@ -20,6 +20,7 @@ from app.db.job_leases import JobLeaseRepository
 from app.db.job_tasks import JobTaskRepository
 from app.db.jobs import JobRepository
 from app.db.outputs import LogRepository, SampleRepository
+from app.db.parked_jobs import ParkedJobRepository
 from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
 from app.db.unheld_jobs import UnheldJobRepository
@@ -31,6 +32,7 @@ from app.domain.lease import Lease, Order
 from app.domain.replica import Replica
 from app.domain.whereabouts import Engines
 from app.services.binding import BindingService
+from app.services.parking import ParkingService
 from app.services.remedies import RemedyService
 from app.services.waiting import GONE_AFTER, WaitingService
 
@@ -64,15 +66,19 @@ class CoordinationService:
         self._ttl = ttl
         self.remedies = RemedyService(sessions=sessions, wake=wake, ttl=ttl)
         self.binding = BindingService(sessions=sessions, wake=wake)
+        self.parking = ParkingService(sessions=sessions, wake=wake, ttl=ttl)
         self.waiting = WaitingService(sessions=sessions, wake=wake, gone_after=gone_after)
 
     def claim(self, rung_for: UUID, holder: str) -> tuple[Lease, Job] | None:
         """Take the first job in line under a new lease; None if nothing waits that nobody else is writing.
 
+        One whose engines are done goes before those that only begin: its attempt goes on, in the phase it is in.
         Messages come as they were sent, old ones before urgent ones: they say that there is work, not which.
         """
         with self._sessions.begin() as session:
-            leases = JobLeaseRepository(session)
+            leases, parked = JobLeaseRepository(session), ParkedJobRepository(session)
+            if due := parked.claim_first(holder, self._ttl):
+                return due, JobRepository(session).get(due.id)
             lease = Lease(leases.first_in_line() or rung_for, uuid7())
             if not leases.claim(lease, holder, self._ttl):
                 return None
@@ -118,19 +124,22 @@ class CoordinationService:
         totals: Sequence[tuple[str, int]],
         provenance: Mapping[str, Any],
         engine_args: Mapping[str, Any] | None = None,
+        *,
+        again: bool = False,
     ) -> Job:
         """All requests are built: how many per task, and what their answers depend on.
 
         `engine_args` are those that the prompts were cut for. No engine was asked for with others: until all chunks
-        are stored, none is wanted.
+        are stored, none is wanted. Built `again` for one that was parked, its tasks stand where they stood.
         """
         with self._sessions.begin() as session:
             leases = JobLeaseRepository(session)
             total = sum(count for _, count in totals)
-            if leases.prepared(lease, fingerprint, total):
+            if void := leases.prepared(lease, fingerprint, total):
                 ChunkRepository(session).drop(lease.id, claimed=True)
+                leases.write(lease, phase=Phase.PREPARING)
             leases.add_provenance(lease, provenance)
-            JobTaskRepository(session).replace(lease.id, totals)
+            JobTaskRepository(session).replace(lease.id, totals, keep=again and not void)
             job = JobRepository(session).get(lease.id)
             if engine_args is None:
                 return job
@@ -199,7 +208,7 @@ class CoordinationService:
             leases.advance(lease, progress.done, dict(progress.rates), gpu_seconds, moved=progress.moved)
             JobTaskRepository(session).progress(lease.id, progress.tasks)
             for replica in progress.dead:
-                events.append(lease.id, "job.retrying", obituary(replica))
+                events.append(lease.id, "job.retrying", replica.obituary())
             events.append(lease.id, "job.progress", dict(data))
         self._wake(lease.id)
 
@@ -216,7 +225,8 @@ class CoordinationService:
         """The task is scored; its metrics can be read before the job ends. An error says what was left out."""
         with self._sessions.begin() as session:
             JobLeaseRepository(session).write(lease)
-            JobTaskRepository(session).finish(lease.id, task, metrics, error)
+            if not JobTaskRepository(session).finish(lease.id, task, metrics, error):
+                return  # it was scored before the job was parked
             data = {"task": task, "metrics": dict(metrics)} | ({"error": error.to_json()} if error else {})
             EventRepository(session).append(lease.id, "job.task_finished", data)
         self._wake(lease.id)
@@ -225,7 +235,8 @@ class CoordinationService:
         """The task cannot be scored; the others go on."""
         with self._sessions.begin() as session:
             JobLeaseRepository(session).write(lease)
-            JobTaskRepository(session).fail(lease.id, task, error)
+            if not JobTaskRepository(session).fail(lease.id, task, error):
+                return
             data = {"task": task, "code": error.code, "message": error.message}
             EventRepository(session).append(lease.id, "job.warning", data)
         self._wake(lease.id)
@@ -317,12 +328,3 @@ class CoordinationService:
         """Holders of running jobs whose name begins with `prefix`."""
         with self._sessions.begin() as session:
             return JobLeaseRepository(session).holders(prefix)
-
-
-def obituary(replica: Replica) -> dict[str, Any]:
-    """Which engine died, of what, and what becomes of its requests."""
-    ended = f"replica {replica.id} in group {replica.group} {replica.status}"
-    error = replica.error
-    why = {"code": error.code, "message": error.message} if error else {}
-    told = f"{ended}: {error.message}" if error else ended
-    return {"reason": f"{told}; what it had not stored is asked again", "replica": str(replica.id), **why}

@@ -17,6 +17,7 @@ from app.db.chunks import ChunkRepository
 from app.db.events import EventRepository
 from app.db.ledger import LedgerRepository
 from app.db.line import LineRepository
+from app.db.parked_jobs import ParkedJobRepository
 from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
 from app.db.tallies import TallyRepository
@@ -137,7 +138,8 @@ class SchedulingService:
         resend = timedelta(seconds=self._settings.resend_seconds)
         with self._sessions.begin() as session:
             placed = ReplicaRepository(session).announce(resend)
-            jobs = UnheldJobRepository(session).announce(resend, ANNOUNCE_AMONG)
+            jobs = ParkedJobRepository(session).announce(resend, ANNOUNCE_AMONG)
+            jobs += UnheldJobRepository(session).announce(resend, ANNOUNCE_AMONG)
         for replica_id, group in placed:
             self._doorbell.ring_replica(replica_id, group)
         for job_id in jobs:

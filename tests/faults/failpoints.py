@@ -34,6 +34,10 @@ FAILPOINTS: Mapping[str, Sequence[str]] = {
     "coordinator": (
         "remedies.take",
         *(
+            f"parking.{method}"
+            for method in ("park", "adopt", "renew_all", "count_answered", "give_back", "let_go")
+        ),
+        *(
             f"coordination.{method}"
             for method in (
                 *(
@@ -82,7 +86,7 @@ READS = frozenset(
     {
         *("coordination.held", "coordination.order", "coordination.engines", "remedies.troubles"),
         *("binding.groups", "waiting.capacity", "waiting.jobs", "waiting.job", "waiting.recall"),
-        "binding.recall",
+        *("binding.recall", "parking.wants_room", "parking.stirs", "parking.failures"),
         *("coordination.engine_facts", "coordination.pending_cost"),
         *("coordination.holders", "serving.holders", "serving.is_over", "groups.all", "queue.page"),
         *("estimates.look_once", "usage.report"),

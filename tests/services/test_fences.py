@@ -28,6 +28,7 @@ from app.errors import ChunkLostError, LeaseLostError
 from app.services.binding import BindingService
 from app.services.coordination import CoordinationService, Progress
 from app.services.groups import GroupService
+from app.services.parking import ParkingService
 from app.services.remedies import RemedyService
 from app.services.serving import Answer, Claimed, ServingService
 from tests.jobs import submission
@@ -60,6 +61,10 @@ OF_JOBS: Mapping[str, Call] = {
     "stop": lambda w, job: w.coordination.stop(job, JobStatus.QUEUED, "leaving"),
     "pause": lambda w, job: w.coordination.pause(job),
     "rebind": lambda w, job: w.coordination.binding.rebind(job, submission()),
+    "park": lambda w, job: w.coordination.parking.park(job),
+    "count_answered": lambda w, job: w.coordination.parking.count_answered(job),
+    "give_back": lambda w, job: w.coordination.parking.give_back(job),
+    "wants_room": lambda w, job: w.coordination.parking.wants_room(job, 0),
     "take": lambda w, job: w.coordination.remedies.take(job, Remedy(ENGINE, "again", True), uuid7(), FAILURE),
 }
 """What a coordinator calls under the lease of a job."""
@@ -78,11 +83,11 @@ OF_REPLICAS: Mapping[str, Call] = {
 }
 """What a gpu worker calls under the lease of a replica."""
 
-SAY_NOTHING: Mapping[str, object] = {"engine_facts": None, "advance": 0}
-"""What they give instead of an error: one only reads, the other counts what it wrote."""
+SAY_NOTHING: Mapping[str, object] = {"engine_facts": None, "wants_room": False, "advance": 0}
+"""What they give instead of an error: two only read, the other counts what it wrote."""
 
 WITHOUT_A_LEASE = {
-    *("claim", "release_holders"),  # it begins a lease, or ends those of holders known dead
+    *("claim", "adopt", "release_holders"),  # it begins a lease, or ends those of holders known dead
     "add_log",  # why a lease was lost stands at the end of the log; only its owner writes there
     *(
         "lookup",
@@ -94,7 +99,9 @@ WITHOUT_A_LEASE = {
         "troubles",
         "groups",
         "recall",
+        "failures",
     ),  # these read
+    *("renew_all", "let_go", "stirs"),  # of many leases: tests/services/test_parking.py
 }
 """Methods of the same services that no lease guards."""
 
@@ -193,7 +200,7 @@ def public(service: type) -> Iterator[tuple[str, set[str]]]:
 
 def test_every_method_is_listed_as_guarded_or_as_needing_no_guard() -> None:
     for services, calls in (
-        ((CoordinationService, RemedyService, BindingService), OF_JOBS),
+        ((CoordinationService, RemedyService, BindingService, ParkingService), OF_JOBS),
         ((ServingService,), OF_REPLICAS),
     ):
         methods = {name: takes for service in services for name, takes in public(service)}

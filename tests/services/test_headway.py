@@ -15,7 +15,7 @@ from app.domain.failure import Failure, FailureCode
 from app.domain.headway import Headway
 from app.domain.lease import Lease
 from app.domain.replica import ReplicaStatus
-from app.services.coordination import Progress, obituary
+from app.services.coordination import Progress
 from app.services.serving import Answer, Claimed
 from tests.world import ENGINE, FINGERPRINT, World
 
@@ -154,7 +154,7 @@ def test_a_death_on_another_jobs_request_is_told_without_its_words(world: World)
     halfway(world, replica)
     world.serving.end(replica, ReplicaStatus.FAILED, dataclasses.replace(DIED, job_id=other.id))
     (dead,) = world.coordination.engines(world.jobs.view(job.id).job, [replica.id]).dead
-    assert "signal 9" not in str(obituary(dead))
+    assert "signal 9" not in str(dead.obituary())
 
 
 def test_a_job_is_stalled_when_engines_give_nothing(world: World) -> None:

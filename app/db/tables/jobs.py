@@ -44,6 +44,7 @@ class JobRow(Base):
             postgresql_where=text("status = 'running' AND phase <> 'preparing'"),
         ),
         Index("jobs_live", "status", postgresql_where=text("status IN ('queued', 'running')")),
+        Index("jobs_parked", "due_at", postgresql_where=text("parked_at IS NOT NULL")),
         CheckConstraint(
             "(ended_at IS NOT NULL) = (status IN ('succeeded', 'partially_failed', 'failed', 'cancelled'))",
             name="ended_when_terminal",
@@ -84,6 +85,11 @@ class JobRow(Base):
     lease_holder: Mapped[str | None]
     sent_at: Mapped[datetime | None]
     waits_for: Mapped[str | None]
+    parked_at: Mapped[datetime | None]
+    """Since when a running job waits for engines without a coordinator's place."""
+    due_at: Mapped[datetime | None]
+    """Since when a parked one wants its place again."""
+    parked_bytes: Mapped[int | None]
     fingerprint: Mapped[bytes | None]
     planned_at: Mapped[datetime | None]
     requests_total: Mapped[int | None]
