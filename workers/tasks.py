@@ -63,6 +63,7 @@ class CoordinatorRole:
             settings=settings,
             server=harness_server(settings),
             stopping=self._stopping,
+            holder=holder_name(),
         )
 
     def begin(self) -> None:
@@ -71,10 +72,12 @@ class CoordinatorRole:
         self._coordinator.start()
         watch = partial(self._waiting.run, self._stopping)
         threading.Thread(target=watch, name="waiting-jobs", daemon=True).start()
+        keep = partial(self._coordinator.parked.run, self._stopping)
+        threading.Thread(target=keep, name="parked-jobs", daemon=True).start()
 
     def run(self, subject: UUID) -> None:
         """Run a job, if it still waits."""
-        self._coordinator.run(subject, holder_name())
+        self._coordinator.run(subject)
         forget_old_logs(self._settings)
 
     def wind_down(self) -> None:

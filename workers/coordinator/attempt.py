@@ -66,6 +66,8 @@ class Attempt:
     """The groups, with backends and devices, none of which would take it in place of what it was planned for."""
     seen: frozenset[Any] | None = None
     """What there was when its plan was looked at last."""
+    was_parked: bool = False
+    """Its requests were stored by a harness that was ended for that: another one goes on from there."""
 
 
 def task_failure(task: str, fault: FailureTold) -> Failure:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from app.domain.deaths import Death
+
+if TYPE_CHECKING:
+    from workers.coordinator.course import Course
 
 
 @dataclass(frozen=True)
@@ -30,4 +33,11 @@ class DatabaseAway:
     """The database failed on the way; what was to be stored may be stored again."""
 
 
-Ending: TypeAlias = Ended | EngineChanged | HarnessDied | DatabaseAway
+@dataclass(frozen=True)
+class Parked:
+    """The job waits for engines and needs no place; its lease holds."""
+
+    course: Course
+
+
+Ending: TypeAlias = Ended | EngineChanged | HarnessDied | DatabaseAway | Parked

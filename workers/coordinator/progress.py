@@ -38,10 +38,10 @@ class Tally:
         self._alive = False
         self._gpu_seconds = 0.0
 
-    def prepare(self, totals: Mapping[str, int]) -> None:
-        """The tasks and their requests."""
+    def prepare(self, totals: Mapping[str, int], done: Mapping[str, int] | None = None) -> None:
+        """The tasks and their requests, and what was `done` of each before."""
         self._totals = dict(totals)
-        self._done = dict.fromkeys(totals, 0)
+        self._done = {task: min((done or {}).get(task, 0), total) for task, total in totals.items()}
         self._level = Level(min(self._level.done, sum(totals.values())))
 
     def plan(self, tokens: float) -> None:
@@ -55,6 +55,13 @@ class Tally:
     def give(self, requests: int) -> None:
         """The harness was given the answers to so many requests, or told that there is none."""
         self._given += requests
+
+    def give_alone(self, requests: int) -> None:
+        """So many were answered while no harness counted them by task: those of a job of one task are its own."""
+        self.give(requests)
+        if requests and len(self._totals) == 1:
+            ((task, total),) = self._totals.items()
+            self.set_done(task, min(max(self._done[task], self._given), total))
 
     def add_chunks(self, gpu_seconds: float, tokens: float, failed: float = 0.0) -> None:
         """Chunks that were answered, or that no engine could answer."""

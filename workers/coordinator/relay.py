@@ -6,26 +6,24 @@ import json
 import logging
 import threading
 import time
+from collections.abc import Callable, Iterable
 from typing import TypeAlias, assert_never
 
-from app.backends import BACKENDS
 from app.domain.deaths import Death, ended
 from app.domain.failure import Failure, FailureCode
-from app.domain.job import LATE, Job, JobStatus, Phase
+from app.domain.job import Job, JobStatus, Phase
 from app.domain.lease import Order
+from app.domain.parking import pays
 from app.domain.prompt_lengths import PromptLengths
-from app.domain.whereabouts import where
 from app.errors import LeaseLostError
 from app.services.coordination import CoordinationService
 from app.settings import Settings
 from app.workloads.lm_eval.reading.generation_settings import task_faults
 from workers.coordinator.attempt import Attempt, task_failure
-from workers.coordinator.binding import rebound, waits_again
-from workers.coordinator.endings import Ended, Ending, EngineChanged, HarnessDied
+from workers.coordinator.course import Course
+from workers.coordinator.endings import Ended, Ending, HarnessDied, Parked
 from workers.coordinator.orders import order_to_evaluate
-from workers.coordinator.progress import Tally
 from workers.coordinator.requests import Requests
-from workers.coordinator.ways_out import WaysOut
 from workers.protocol.channel import Channel
 from workers.protocol.fork_server import Exited
 from workers.protocol.harness import (
@@ -59,6 +57,8 @@ from workers.protocol.harness import (
 
 LOOK_SECONDS = 1.0
 
+GIB = 1 << 30
+
 Harness: TypeAlias = Channel[EvaluateOrder | ToHarness, FromHarness]
 
 log = logging.getLogger(__name__)
@@ -75,22 +75,24 @@ class Relay:
         attempt: Attempt,
         job: Job,
         harness: Harness,
+        crowded: Callable[[], bool],
     ) -> None:
+        """`crowded` says whether this coordinator has no place left."""
         self._coordination = coordination
         self._settings = settings
         self._attempt = attempt
         self._lease = attempt.lease
-        self._job = job
         self._harness = harness
-        self._requests = Requests(coordination, attempt.lease)
+        self._crowded = crowded
+        self._requests = Requests(coordination, attempt)
         self._samples: dict[str, int] = {}
-        self._ways_out = WaysOut(coordination, settings)
-        self._tally = Tally(job.requests_done)
+        self._course = Course(coordination, settings, attempt, job)
+        self._tally = self._course.tally
         self._task: str | None = None
         self._answered = False
-        self._phase = Phase.PREPARING
-        self._reason = ""
-        self._silent_since = time.monotonic()
+        self._quiet = False
+        self._began_at = self._silent_since = time.monotonic()
+        self._preparing_seconds = 0.0
         self._looked_at = 0.0
 
     def run(self, stopping: threading.Event) -> Ending:
@@ -98,7 +100,7 @@ class Relay:
         patience = self._settings.stall_seconds
         self._harness.connection.limit_silence(patience)
         try:
-            self._say(order_to_evaluate(self._job, self._attempt.given_up, self._settings))
+            self._say(order_to_evaluate(self._course.job, self._attempt.given_up, self._settings))
             return self._relay(stopping)
         except BlockingIOError:
             return self._died(f"the harness child took or told nothing for {patience:g} s")
@@ -111,7 +113,7 @@ class Relay:
         while not self._attempt.lost.is_set():
             if ending := self._hear() or self._look(stopping):
                 return ending
-        raise LeaseLostError(f"the lease on job {self._job.id} was lost")
+        raise LeaseLostError(f"the lease on job {self._lease.id} was lost")
 
     def _say(self, message: EvaluateOrder | ToHarness) -> None:
         try:
@@ -119,7 +121,7 @@ class Relay:
         except BlockingIOError:  # it takes nothing
             raise
         except OSError:  # it is gone: what it said before tells more
-            log.debug("job %s: its harness child takes no more messages", self._job.id)
+            log.debug("job %s: its harness child takes no more messages", self._lease.id)
 
     def _died(self, words: str, status: int | None = None, *, outgrew: bool = False) -> HarnessDied:
         return HarnessDied(Death(words, self._task, status, answered=self._answered, outgrew=outgrew))
@@ -129,11 +131,12 @@ class Relay:
         try:
             message = self._harness.receive(self._settings.poll_seconds)
         except TimeoutError:
+            self._quiet = True
             self._collect()
             return self._check_stalled()
         if message is None:
             return self._died("the harness child died")
-        self._silent_since = time.monotonic()
+        self._quiet, self._silent_since = False, time.monotonic()
         return self._take(message)
 
     def _check_stalled(self) -> Ending | None:
@@ -141,9 +144,10 @@ class Relay:
         patience = self._settings.stall_seconds
         if time.monotonic() - self._silent_since <= patience:
             return None
-        busy = self._phase in {Phase.PREPARING, Phase.SCORING}
-        if busy or not self._coordination.pending_keys(self._job.id):
-            return self._died(f"the harness child said nothing for {patience:g} s while {self._phase}")
+        phase = self._course.phase
+        busy = phase is Phase.SCORING or not self._requests.all_cut
+        if busy or not self._coordination.pending_keys(self._lease.id):
+            return self._died(f"the harness child said nothing for {patience:g} s while {phase}")
         self._silent_since = time.monotonic()
         return None
 
@@ -151,14 +155,19 @@ class Relay:
         if not self._requests.all_cut:
             return
         found = self._coordination.collect(self._lease, self._requests.fingerprint)
-        self._tally.add_chunks(found.seconds * self._job.engine.gpus, found.cost, found.cost_failed)
-        self._tally.give(len(found.responses) + len(found.failures))
+        gpus = self._course.job.engine.gpus
+        self._tally.add_chunks(found.seconds * gpus, found.cost, found.cost_failed)
+        failures = [each for each in found.failures if each[0] not in self._requests.failed]
+        self._tally.give(len(found.responses) + len(failures))
         if found.responses or found.failures:
             self._answered = True
             self._silent_since = time.monotonic()
         if found.responses:
             self._say(Responses(tuple(found.responses)))
-        for key, failure in found.failures:
+        self._tell_failures(failures)
+
+    def _tell_failures(self, failures: Iterable[tuple[bytes, Failure]]) -> None:
+        for key, failure in failures:
             self._say(RequestFailed(key, FailureTold(failure.code, failure.message)))
 
     def _look(self, stopping: threading.Event) -> Ending | None:
@@ -170,67 +179,32 @@ class Relay:
         if self._obey(self._coordination.order(self._lease), stopping):
             return Ended()
         self._attempt.log.upload()
-        ending = self._explain() if self._requests.all_cut and self._phase is not Phase.SCORING else None
+        waits = self._requests.waits and self._course.phase is not Phase.SCORING
+        ending = self._course.explain() if waits else None
         if ending is None:
-            self._report()
-        return ending
+            self._course.report()
+        return ending or (self._park() if waits else None)
 
     def _obey(self, order: Order, stopping: threading.Event) -> bool:
         """Whether the job is to be left: its user wants that, or the worker stops."""
-        coordination, lease = self._coordination, self._lease
-        if order is Order.CANCEL:
-            coordination.stop(lease, JobStatus.CANCELLED, "cancelled by its user")
-        elif order is Order.PAUSE:
-            return coordination.pause(lease)
-        elif order is Order.DEADLINE:
-            coordination.fail(lease, LATE)
-        elif stopping.is_set():
-            coordination.stop(lease, JobStatus.QUEUED, "its coordinator is shutting down")
-        else:
-            return False
-        return True
+        if self._course.obey(order):
+            return True
+        if order is Order.GO_ON and stopping.is_set():
+            self._coordination.stop(self._lease, JobStatus.QUEUED, "its coordinator is shutting down")
+            return True
+        return False
 
-    def _explain(self) -> Ending | None:
-        """Follow the replicas: the job waits, loads or is evaluated; engines that cannot start end it."""
-        engines = self._coordination.engines(self._job, self._tally.counted_on)
-        self._tally.look(engines)
-        phase, reason = where(engines, self._job)
-        if phase is not self._phase:
-            self._enter(phase, reason)
-        elif reason != self._reason:
-            self._reason = reason
-            self._coordination.explain(self._lease, reason)
-        if phase is Phase.WAITING_FOR_GPU:
-            held = (self._coordination, self._settings, self._attempt, self._job)
-            if rebound(*held):
-                return EngineChanged()
-            if waits_again(*held):
-                return Ended()
-        return self._check_engine() if phase is not Phase.EVALUATING else None
-
-    def _check_engine(self) -> Ending | None:
-        """An engine that fails is tried with other settings where that may mend it; else the job fails with it."""
-        self._report()
-        troubles = self._coordination.remedies.troubles(self._job)
-        remedy = troubles.remedy(self._job.engine, BACKENDS[self._job.engine.backend].remedy)
-        if remedy is not None and (error := troubles.failed[0].error):
-            replica_id = troubles.failed[0].id
-            self._job = self._coordination.remedies.take(self._lease, remedy, replica_id, error)
-            return EngineChanged() if remedy.changes_answers else None
-        if failure := troubles.verdict():
-            self._coordination.fail(self._lease, self._ways_out.beside(self._job, failure))
-            return Ended()
-        return None
-
-    def _report(self) -> None:
-        if news := self._tally.news():
-            self._coordination.progress(self._lease, *news)
-
-    def _enter(self, phase: Phase, reason: str) -> None:
-        if phase is Phase.EVALUATING:
-            self._tally.begin()
-        self._phase, self._reason = phase, reason
-        self._coordination.enter(self._lease, phase, reason)
+    def _park(self) -> Ending | None:
+        """Leave the place to others where engines keep the job waiting for longer than a second start would cost."""
+        course = self._course
+        pay = pays(course.waited_seconds, course.left_seconds, self._preparing_seconds)
+        if not (pay and self._quiet and self._crowded()):
+            return None
+        most = int(self._settings.parked_gib * GIB)
+        if not self._coordination.parking.wants_room(self._lease, most):
+            return None
+        self._coordination.parking.park(self._lease)
+        return Parked(course)
 
     def _take(self, message: FromHarness) -> Ending | None:
         match message:
@@ -247,23 +221,30 @@ class Relay:
             case Working(task):
                 self._task = task
             case JudgeSettings(settings):
-                self._say(SettingsJudged(tuple(task_faults(json.loads(settings), self._job.engine))))
+                self._say(SettingsJudged(tuple(task_faults(json.loads(settings), self._course.job.engine))))
             case Prepared():
-                self._job = self._requests.prepared(message)
-                self._tally.prepare(dict(message.totals))
+                self._course.prepared(self._requests.prepared(message), message.totals)
             case LookUp(keys):
+                if (answered := self._requests.take_stock()) is not None:
+                    self._course.charge(answered)
                 found = self._requests.look_up(keys)
                 self._tally.give(len(found.responses))
                 self._say(found)
             case ChunkCut():
                 self._requests.add(message)
             case AllCut(lengths):
-                self._ways_out.prompts = PromptLengths.told(lengths)
-                self._tally.plan(self._requests.store_rest(self._ways_out.cut(self._job)))
+                self._all_cut(PromptLengths.told(lengths))
             case Withdraw(keys):
                 self._coordination.withdraw(self._lease, keys)
             case _:
                 assert_never(message)
+
+    def _all_cut(self, prompts: PromptLengths | None) -> None:
+        self._course.ways_out.prompts = prompts
+        self._tally.plan(self._requests.store_rest(self._course.cut))
+        self._preparing_seconds = time.monotonic() - self._began_at
+        self._tally.give(len(self._requests.unanswered))
+        self._tell_failures(self._requests.unanswered.items())
 
     def _score(self, message: Scoring) -> None:
         match message:
@@ -276,8 +257,8 @@ class Relay:
             case SampleRows():
                 self._store_rows(message)
             case ScoringBegun():
-                self._report()
-                self._enter(Phase.SCORING, "scoring on CPU")
+                self._course.report()
+                self._course.enter(Phase.SCORING, "scoring on CPU")
             case TellFacts():
                 self._say(FactsTold(self._coordination.engine_facts(self._lease, self._requests.fingerprint)))
             case _:
@@ -293,7 +274,7 @@ class Relay:
         """Where it was the engine that failed, with what would help it."""
         failure = task_failure(task, fault)
         harness_failed = task in self._attempt.given_up
-        return failure if harness_failed else self._ways_out.beside(self._job, failure)
+        return failure if harness_failed else self._course.beside(failure)
 
     def _store_rows(self, message: SampleRows) -> None:
         task, first = message.task, self._samples.get(message.task, 0)

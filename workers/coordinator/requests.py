@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from app.domain.chunk import Chunk
+from app.domain.failure import Failure
 from app.domain.ids import uuid7
 from app.domain.job import Job
-from app.domain.lease import Lease
+from app.domain.parking import Gathered
 from app.services.coordination import CoordinationService
+from workers.coordinator.attempt import Attempt
 from workers.protocol.harness import ChunkCut, Found, Prepared
 
 CHUNKS_AT_ONCE = 64
@@ -19,31 +21,60 @@ class Requests:
     Where that is cut short, the next harness child finds what is stored to be pending, and cuts the rest.
     """
 
-    def __init__(self, coordination: CoordinationService, lease: Lease) -> None:
+    def __init__(self, coordination: CoordinationService, attempt: Attempt) -> None:
         self._coordination = coordination
-        self._lease = lease
+        self._lease = attempt.lease
+        self._was_parked = attempt.was_parked
         self._pending: set[bytes] | None = None
         self._reused = 0
         self._cut: list[Chunk] = []
         self._stored = 0
+        self._left = 0.0
+        self.failed: dict[bytes, Failure] = {}
+        """What no engine could answer, as was known before."""
+        self._found: set[bytes] = set()
         self.fingerprint = b""
         self.all_cut = False
         """Whether every request is answered or in a stored chunk."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether all are cut and wait for engines; nothing waits of a job that was parked until all was answered."""
+        return self.all_cut and (self._left > 0.0 or not self._was_parked)
 
     def prepared(self, message: Prepared) -> Job:
         """All requests are built, for the engine that the job has from now on."""
         self.fingerprint = message.fingerprint
         return self._coordination.prepared(
-            self._lease, self.fingerprint, message.totals, message.provenance, message.engine_args
+            self._lease,
+            self.fingerprint,
+            message.totals,
+            message.provenance,
+            message.engine_args,
+            again=self._was_parked,
         )
 
+    @property
+    def unanswered(self) -> dict[bytes, Failure]:
+        """Of what failed before, all that nobody has answered since: it is not asked again."""
+        return {key: failure for key, failure in self.failed.items() if key not in self._found}
+
+    def take_stock(self) -> Gathered | None:
+        """Before the first look: what was answered while no harness asked, now that its answers are looked up."""
+        if self._pending is not None:
+            return None
+        answered = self._coordination.parking.count_answered(self._lease)
+        self._pending = self._coordination.pending_keys(self._lease.id)
+        self.failed = self._coordination.parking.failures(self._lease.id)
+        return answered
+
     def look_up(self, keys: tuple[bytes, ...]) -> Found:
-        """What is known of these requests."""
-        if self._pending is None:
-            self._pending = self._coordination.pending_keys(self._lease.id)
+        """What is known of these requests; those that failed before are told when all are cut."""
         found = self._coordination.lookup(self.fingerprint, keys)
         self._reused += len(found)
-        return Found(tuple(found), tuple(key for key in keys if key in self._pending))
+        self._found |= self.failed.keys() & {key for key, _ in found}
+        known = (self._pending or set()) | self.failed.keys()
+        return Found(tuple(found), tuple(key for key in keys if key in known))
 
     def add(self, chunk: ChunkCut) -> None:
         """Take in a chunk, and store it with others."""
@@ -71,4 +102,5 @@ class Requests:
         """All are cut; the tokens that engines are to answer. `told`: what the plan says of it from now on."""
         self._coordination.store_plan(self._lease, self._cut, self._reused, told)
         self._cut, self.all_cut = [], True
-        return self._coordination.pending_cost(self._lease.id)
+        self._left = self._coordination.pending_cost(self._lease.id)
+        return self._left

@@ -14,15 +14,16 @@ from uuid import UUID
 from app.db.outages import patiently
 from app.domain.deaths import Death, Deaths, Verdict
 from app.domain.failure import Failure, FailureCode
-from app.domain.job import Job
+from app.domain.job import Job, Phase
 from app.domain.lease import Lease, Order
 from app.errors import DatabaseRefusedError, DatabaseUnreachableError, LeaseLostError
 from app.services.coordination import CoordinationService
 from app.settings import Settings
 from workers.coordinator.attempt import Attempt, AttemptLog
 from workers.coordinator.binding import rebound
-from workers.coordinator.endings import DatabaseAway, Ended, Ending, HarnessDied
+from workers.coordinator.endings import DatabaseAway, Ended, Ending, HarnessDied, Parked
 from workers.coordinator.harness_server import HarnessServer
+from workers.coordinator.parked import ParkedJobs
 from workers.coordinator.relay import Relay
 from workers.protocol.channel import Channel
 from workers.protocol.frames import Connection
@@ -48,12 +49,18 @@ class Coordinator:
         settings: Settings,
         server: HarnessServer,
         stopping: threading.Event,
+        holder: str,
     ) -> None:
         self._coordination = coordination
         self._settings = settings
         self._server = server
         self._stopping = stopping
+        self._holder = holder
         self._over = threading.Event()
+        self._places = threading.Semaphore(settings.coordinator_jobs)
+        self.parked = ParkedJobs(
+            coordination=coordination, settings=settings, holder=holder, attempt_of=self._attempt_of
+        )
 
     def start(self) -> None:
         """Start the fork server, so that the first job does not wait for it."""
@@ -73,18 +80,23 @@ class Coordinator:
             except OSError as error:
                 log.warning("the fork server could not be started: %s", error)
 
-    def run(self, rung_for: UUID, holder: str) -> None:
-        """Bring the first job in line to its end. A doubled or late message finds nothing to claim."""
-        if self._stopping.is_set():
-            return
+    def run(self, rung_for: UUID) -> None:
+        """Bring the first job in line to its end, or until it is parked. A doubled or late message finds nothing to
+        claim.
+        """
+        with self._places:
+            if not self._stopping.is_set():
+                self._run(rung_for)
+
+    def _run(self, rung_for: UUID) -> None:
         claimed_at = time.monotonic()
-        claim = self._coordination.claim(rung_for, holder)
+        claim = self._coordination.claim(rung_for, self._holder)
         if claim is None:
             return
         lease, job = claim
         try:
             with self._held(lease, claimed_at) as lost:
-                self._evaluate(Attempt(lease, self._log_of(job), lost))
+                self._evaluate(self._attempt_of(lease, job, lost))
         except LeaseLostError as error:
             log.warning("job %s: %s", job.id, error)
         except DatabaseUnreachableError as error:
@@ -112,14 +124,25 @@ class Coordinator:
         except LeaseLostError:
             return None
 
-    def _log_of(self, job: Job) -> AttemptLog:
-        path = self._settings.data_dir / "logs" / "jobs" / f"{job.id}-{job.attempt}.log"
-        return AttemptLog(path, self._settings.log_bytes, partial(self._coordination.add_log, job.id))
+    def _attempt_of(self, lease: Lease, job: Job, lost: threading.Event | None = None) -> Attempt:
+        """A job that is claimed prepares, unless it was parked: then its attempt goes on."""
+        name = f"{job.id}-{job.attempt}-{lease.token.hex[-8:]}.log"
+        path = self._settings.data_dir / "logs" / "jobs" / name
+        store = partial(self._coordination.add_log, job.id)
+        known = AttemptLog(path, self._settings.log_bytes, store)
+        attempt = Attempt(
+            lease, known, lost or threading.Event(), was_parked=job.phase is not Phase.PREPARING
+        )
+        if attempt.was_parked:
+            attempt.given_up |= {
+                task.name: task.error for task in job.tasks if task.error and task.total is None
+            }
+        return attempt
 
     def _evaluate(self, attempt: Attempt) -> None:
         """Try until the job has ended: a try begins anew, and finds what was answered in the store."""
         deaths, outages = Deaths(), 0
-        while not isinstance(ending := self._try(attempt, self._job_now(attempt)), Ended):
+        while not isinstance(ending := self._try(attempt, self._job_now(attempt)), Ended | Parked):
             outages = outages + 1 if isinstance(ending, DatabaseAway) else 0
             if outages == OUTAGES:
                 ending, outages = HarnessDied(Death("the database fails whenever this job runs")), 0
@@ -129,6 +152,10 @@ class Coordinator:
                     self._coordination.fail(attempt.lease, _failure(attempt, ending.death))
                     return
                 self._go_on_after(attempt, ending.death, verdict)
+        if isinstance(ending, Parked):
+            self.parked.keep(ending.course)
+            if self._stopping.is_set():
+                self.parked.let_go()
 
     def _job_now(self, attempt: Attempt) -> Job:
         """The job as it is, on a backend that some worker has before its prompts are built for one that none has."""
@@ -157,6 +184,7 @@ class Coordinator:
                 attempt=attempt,
                 job=job,
                 harness=Channel(connection, FROM_HARNESS),
+                crowded=self._is_full,
             )
             try:
                 ending = relay.run(self._stopping)
@@ -166,6 +194,12 @@ class Coordinator:
             if isinstance(ending, HarnessDied):
                 return HarnessDied(self._explained(ending.death, connection))
             return ending
+
+    def _is_full(self) -> bool:
+        """Whether no place is left for another job."""
+        if free := self._places.acquire(blocking=False):
+            self._places.release()
+        return not free
 
     def _explained(self, death: Death, connection: Connection) -> Death:
         """Whether a child that nobody saw end went with its fork server."""

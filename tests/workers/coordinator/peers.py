@@ -101,6 +101,7 @@ class Try:
         self.attempt = attempt
         self.stopping = threading.Event()
         self.settings = settings
+        self.crowded = False
         self._opened = opened
         ours, theirs = pair()
         self.child = Child(Connection(theirs))
@@ -113,11 +114,12 @@ class Try:
             attempt=attempt,
             job=world.coordination.held(attempt.lease),
             harness=self.harness,
+            crowded=lambda: self.crowded,
         )
 
-    def again(self) -> Try:
-        """The next try at the same job."""
-        return Try(self.world, self.settings, self.attempt, self._opened)
+    def again(self, attempt: Attempt | None = None) -> Try:
+        """The next try at the same job, by another coordinator where an attempt is given."""
+        return Try(self.world, self.settings, attempt or self.attempt, self._opened)
 
     @property
     def lease(self) -> Lease:
@@ -173,8 +175,12 @@ class Engine:
     def answers(self, value: object) -> None:
         """Every request that waits, alike."""
         for claimed in self.takes():
-            values = [pack_response(value) for _ in claimed.chunk.keys]
-            self.world.serving.answer(self.lease, claimed, Answer(values, 0.5, 7))
+            self.stores(claimed, value)
+
+    def stores(self, claimed: Claimed, value: object = "a") -> None:
+        """The answers to a chunk."""
+        values = [pack_response(value) for _ in claimed.chunk.keys]
+        self.world.serving.answer(self.lease, claimed, Answer(values, 0.5, 7))
 
 
 @contextmanager

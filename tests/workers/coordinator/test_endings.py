@@ -26,7 +26,7 @@ from tests.services.test_remedies import SHORTER, WIDER
 from tests.waiting import until
 from tests.workers.coordinator.peers import KEYS, PLAN, PREPARED, Engine, Try, chunk
 from tests.world import World
-from workers.coordinator import relay
+from workers.coordinator import course, relay
 from workers.coordinator.endings import Ended, EngineChanged, HarnessDied
 from workers.coordinator.requests import CHUNKS_AT_ONCE
 from workers.protocol.fork_server import Exited
@@ -273,7 +273,7 @@ OUT_OF_MEMORY = Failure(FailureCode.GPU_OUT_OF_MEMORY, "CUDA out of memory")
 def remedied(monkeypatch: pytest.MonkeyPatch, remedy: Remedy | None) -> None:
     """What hf's engines are given when they fail."""
     backend = replace(BACKENDS["hf"], remedy=lambda *_: remedy)
-    monkeypatch.setattr(relay, "BACKENDS", BACKENDS | {"hf": backend})
+    monkeypatch.setattr(course, "BACKENDS", BACKENDS | {"hf": backend})
 
 
 def fail(engine: Engine) -> None:

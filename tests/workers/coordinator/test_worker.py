@@ -103,11 +103,12 @@ class Case:
             settings=settings.model_copy(update={"poll_seconds": 0.02}),
             server=self.server,
             stopping=self.stopping,
+            holder="coordinator",
         )
         self.job_id = world.submit()
 
     def run(self) -> Job:
-        self.coordinator.run(self.job_id, "coordinator")
+        self.coordinator.run(self.job_id)
         return self.job
 
     @property
@@ -138,7 +139,7 @@ def test_a_job_is_brought_to_its_end(case: Cases) -> None:
 def test_a_doubled_message_finds_nothing_to_do(case: Cases) -> None:
     here = case(says(*SUCCESS))
     here.run()
-    here.coordinator.run(here.job_id, "coordinator")
+    here.coordinator.run(here.job_id)
 
     assert len(here.server.orders) == 1
 
@@ -146,7 +147,7 @@ def test_a_doubled_message_finds_nothing_to_do(case: Cases) -> None:
 def test_a_message_stands_for_the_first_job_in_line(case: Cases) -> None:
     here = case(says(*SUCCESS))
     later = here.world.submit()
-    here.coordinator.run(later, "coordinator")
+    here.coordinator.run(later)
 
     assert here.job.status is JobStatus.SUCCEEDED
     assert here.world.jobs.view(later).job.status is JobStatus.QUEUED
@@ -221,10 +222,10 @@ def failing(world: World, monkeypatch: pytest.MonkeyPatch, method: str, *errors:
     """The service's method raises these, one after the other; then it works."""
     works, left = getattr(world.coordination, method), list(errors)
 
-    def fail(*args: object) -> object:
+    def fail(*args: object, **named: object) -> object:
         if left:
             raise left.pop(0)
-        return works(*args)
+        return works(*args, **named)
 
     monkeypatch.setattr(world.coordination, method, fail)
 

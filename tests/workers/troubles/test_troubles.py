@@ -69,7 +69,7 @@ class Service:
     def run(self, *tasks: str) -> Job:
         """Post a job and bring it to its end."""
         job, _ = self.world.jobs.submit(self.check(*tasks), "alice")
-        self.coordinator.run(job.id, "coordinator")
+        self.coordinator.run(job.id)
         return self.world.jobs.view(job.id).job
 
     def left(self, job: Job, task: str) -> tuple[Any, ...]:
@@ -149,6 +149,7 @@ def service(
             settings=settings,
             server=harness_server(settings),
             stopping=threading.Event(),
+            holder="coordinator",
         )
         coordinator.start()
         made = Service(world, settings, folder, model, coordinator)
@@ -210,7 +211,7 @@ def test_deaths_of_the_fork_server_end_no_job(
     service: Service, undisturbed: dict[str, tuple[Any, ...]]
 ) -> None:
     job, _ = service.world.jobs.submit(service.check(*FINE), "alice")
-    thread = threading.Thread(target=service.coordinator.run, args=(job.id, "coordinator"))
+    thread = threading.Thread(target=service.coordinator.run, args=(job.id,))
     thread.start()
     killed: set[int] = set()
     for _ in range(DEATHS):
@@ -222,7 +223,7 @@ def test_deaths_of_the_fork_server_end_no_job(
     ended = service.world.jobs.view(job.id).job
     assert ended.status == "succeeded", ended.error
     assert {task: service.left(ended, task) for task in FINE} == undisturbed
-    log = service.settings.data_dir / "logs" / "jobs" / f"{job.id}-{ended.attempt}.log"
+    (log,) = (service.settings.data_dir / "logs" / "jobs").glob(f"{job.id}-{ended.attempt}-*.log")
     pieces = service.world.results.logs(job.id, seen={}).pieces
     assert "".join(piece.text for piece in pieces if piece.owner == job.id) == log.read_text()
 
