@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="draws the faults; printed where not given")
     parser.add_argument("--lease", type=float, default=4.0, help="time to live of a lease, in seconds")
     parser.add_argument("--pause", type=float, default=2.0, help="mean seconds from one fault to the next")
+    parser.add_argument("--places", type=int, default=3, help="jobs that the coordinator runs at once")
     parser.add_argument(
         "--only", action="append", default=[], help="this kind (or --recovery row) only; repeatable"
     )
@@ -56,7 +57,9 @@ def main() -> int:
         print("\n".join(f"VIOLATION {words}" for words in wrong))  # noqa: T201
         return 1 if wrong else 0
     kinds = tuple(given.only[i % len(given.only)] for i in range(given.faults)) if given.only else ()
-    plan = Plan(seed, given.faults, given.lease, given.pause, kinds=kinds, engines=given.engines)
+    plan = Plan(
+        seed, given.faults, given.lease, given.pause, places=given.places, kinds=kinds, engines=given.engines
+    )
     report = run(plan, lambda line: print(line, flush=True), given.keep)  # noqa: T201
     print("\n".join(report.lines()), flush=True)  # noqa: T201
     return 1 if report.violations else 0

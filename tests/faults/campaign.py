@@ -46,6 +46,8 @@ class Plan:
     pause_seconds: float = 2.0
     """Mean time from one fault to the next."""
     clients: int = 5
+    places: int = 3
+    """Jobs that the coordinator runs at once: others wait, and those that wait for engines are parked."""
     kinds: tuple[str, ...] = ()
     """Faults that are done first, by name, before others are drawn."""
     engines: Engines = Engines.MIXED
@@ -87,6 +89,7 @@ def run(plan: Plan, say: Callable[[str], None] = print, folder: Path | None = No
         "EVALQ_LEASE_SECONDS": f"{plan.lease_seconds:g}",
         "EVALQ_HOLD_SECONDS": "1",
         "EVALQ_IDLE_SECONDS": "20",
+        "EVALQ_COORDINATOR_JOBS": f"{plan.places}",
     }
     with running_service(folder, settings) as service:
         return _Campaign(plan, service, say).run()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import psycopg
 
@@ -123,6 +124,38 @@ def lapsing(stage: Stage) -> None:
     stage.signal(signal.SIGSTOP, *PLAYERS["coordinator"], *PLAYERS["worker"])
 
 
+def parking(stage: Stage) -> None:
+    """Jobs wait for engines and others for their places, until engines come."""
+    stage.arm()
+    with _parked_jobs(stage):
+        pass
+
+
+def adopting(stage: Stage) -> None:
+    """A part is killed that kept parked jobs; it dies again as it keeps them anew."""
+    with _parked_jobs(stage):
+        stage.arm()
+
+
+def letting_go(stage: Stage) -> None:
+    """A part is told to stop that keeps parked jobs."""
+    stage.arm()
+    with _parked_jobs(stage):
+        stage.signal(signal.SIGTERM)
+
+
+@contextmanager
+def _parked_jobs(stage: Stage) -> Iterator[None]:
+    stage.order_groups("drain")
+    try:
+        for name in ("choice", "generate", "choice", "generate", "choice"):
+            stage.post(name)
+        until(lambda: stage.seen("SELECT 1 FROM jobs WHERE parked_at IS NOT NULL"), 2 * SCENE_SECONDS)
+        yield
+    finally:
+        stage.order_groups("resume")
+
+
 def tidying(stage: Stage) -> None:
     """A job is cancelled while chunks of it are being answered."""
     job = stage.evaluating()
@@ -172,6 +205,12 @@ SCENES: Mapping[str, Callable[[Stage], None]] = {
     "coordination.stop": cancelling,
     "coordination.pause": pausing,
     "remedies.take": posting("wide"),
+    "parking.park": parking,
+    "parking.adopt": adopting,
+    "parking.renew_all": parking,
+    "parking.count_answered": parking,
+    "parking.give_back": parking,
+    "parking.let_go": letting_go,
     "coordination.release_holders": coming_back,
     "serving.advance": posting("slow"),
     "serving.chunk_failed": posting("poisoned"),

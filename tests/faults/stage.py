@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.faults.campaign import Service
 from tests.faults.clients import Client, Engines, History, Posted, Variant, engine_args, variants
-from tests.faults.cluster import send
+from tests.faults.cluster import GROUPS, send
 from tests.faults.failpoints import PLAYERS, Point
 from tests.waiting import until
 
@@ -104,6 +104,11 @@ class Stage:
     def drain(self, group: str) -> None:
         """Drain a group, and let it work again."""
         for action in ("drain", "resume"):
+            self._client.insist("POST", f"/groups/{group}/{action}", {200})
+
+    def order_groups(self, action: str) -> None:
+        """Drain every group, or let it work again."""
+        for group in GROUPS:
             self._client.insist("POST", f"/groups/{group}/{action}", {200})
 
     def evaluating(self) -> Posted:
