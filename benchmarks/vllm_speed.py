@@ -63,6 +63,7 @@ def row(stack: Stack, name: str, model: Path, requests: int, rounds: int) -> str
         "limit": documents,
         "replicas": 1,
         "reuse_responses": False,
+        "scoring_mode": "stock",
     }
     run(stack, body)
     with lm_eval_loaded(model, documents) as theirs:
