@@ -153,6 +153,7 @@ def fast(lm: Any) -> dict[str, Any]:
         "mode": ours.engine.provenance["scoring_mode"],
         "window": ours.engine.window,
         "rolling": rolling(lm, ours),
+        "dropped": dropped(lm, ours, ours.chunk(LOGLIKELIHOOD, asked)),
     }
 
 
@@ -253,10 +254,14 @@ def refusals(lm: Any, ours: Ours) -> dict[str, Any]:
     }
 
 
-def dropped(lm: Any, ours: Ours) -> dict[str, Any]:
-    """What vLLM's scheduler has in hand of long generations before and after they are dropped."""
+def long(ours: Ours) -> OpenChunk:
+    """Generations that take far longer than a step."""
+    return ours.chunk(GENERATE, [[5, 6, 7]] * 20, {"until": [], "max_gen_toks": 400, "min_tokens": 400})
+
+
+def dropped(lm: Any, ours: Ours, gone: OpenChunk) -> dict[str, Any]:
+    """What vLLM's scheduler has in hand before and after a chunk is dropped."""
     scheduler = lm.model.llm_engine.engine_core.engine_core.scheduler
-    gone = ours.chunk(GENERATE, [[5, 6, 7]] * 20, {"until": [], "max_gen_toks": 400, "min_tokens": 400})
     ours.engine.add(gone)
     ours.engine.step(lambda: None)
     before = scheduler.get_num_unfinished_requests()
@@ -342,7 +347,7 @@ def all_of(model: str, adapter: Path) -> dict[str, Any]:
         "refusals": lambda: refusals(lm, ours),
         "fast": lambda: fast(lm),
         "adapter": lambda: adapted(lm, adapter),
-        "dropped": lambda: dropped(lm, ours),
+        "dropped": lambda: dropped(lm, ours, long(ours)),
     }
     return {name: case() for name, case in cases.items()} | {
         "window": ours.engine.window,

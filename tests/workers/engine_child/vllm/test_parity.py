@@ -30,7 +30,12 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What both answered to everything, from one process that loads the model once."""
     cache = Settings().cache_dir
     adapter = tmp_path_factory.mktemp("vllm") / "adapter"
-    command = [str(vllm_python(cache)), "-P", str(SCRIPT), str(tiny_vllm_llama(cache)), str(adapter)]
+    return told_by(SCRIPT, str(tiny_vllm_llama(cache)), str(adapter))
+
+
+def told_by(script: Path, *words: str) -> Any:
+    """What a script writes that loads vLLM in its own process."""
+    command = [str(vllm_python(Settings().cache_dir)), "-P", str(script), *words]
     env = os.environ | IN_ONE_PROCESS | {"PYTHONPATH": str(ROOT)}
     ran = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr[-3000:]
@@ -61,6 +66,19 @@ def test_what_is_scored_fast_is_what_is_scored_in_the_stock_way(both: Any) -> No
 def test_what_cannot_be_scored_fast_says_the_same(both: Any) -> None:
     assert both["fast"]["refusals"]["said"] == both["refusals"]["said"]
     assert both["fast"]["refusals"]["good"] == both["refusals"]["good"]
+
+
+def test_a_chunk_that_is_scored_fast_can_be_dropped(both: Any) -> None:
+    assert both["fast"]["dropped"]["before"] > 0
+    assert both["fast"]["dropped"]["after"] == 0
+
+
+@pytest.mark.slow
+def test_what_vllm_begins_anew_for_want_of_memory_is_scored_alike() -> None:
+    said = told_by(SCRIPT.with_name("short_of_memory.py"), str(tiny_vllm_llama(Settings().cache_dir)))
+    assert said["fast"] == said["stock"]
+    assert said["thrice"] == said["stock"] * 3
+    assert said["begun_anew"] > 20
 
 
 def test_rolling_windows_sum_to_lm_evals(both: Any) -> None:
