@@ -98,6 +98,7 @@ def _services(settings: Settings, sessions: Sessions) -> Services:
         team_jobs=settings.team_jobs,
         ttl=settings.lease,
         estimates=estimates.latest,
+        quotas=settings.team_quotas,
     )
     return Services(
         settings=settings,
@@ -106,7 +107,12 @@ def _services(settings: Settings, sessions: Sessions) -> Services:
         results=ResultService(sessions=sessions),
         groups=GroupService(sessions=sessions),
         estimates=estimates,
-        queue=QueueService(sessions=sessions, ttl=settings.lease, estimates=estimates.latest),
+        queue=QueueService(
+            sessions=sessions,
+            ttl=settings.lease,
+            estimates=estimates.latest,
+            quotas=settings.team_quotas,
+        ),
         tasks=TaskService(settings=settings),
         health=HealthService(settings=settings),
         metrics=MetricsService(sessions=sessions),

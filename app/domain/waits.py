@@ -29,6 +29,8 @@ class Cause(StrEnum):
     GROUP = "group"
     """Every group that could serve it is silent, draining, or was never there."""
     DEVICES = "devices"
+    QUOTA = "quota"
+    """Devices, and its team has a quota: they are its own and lent, or it is beyond what is its own."""
     LOADING = "loading"
     TURN = "turn"
     """Engines that it shares answer other jobs first."""
@@ -77,6 +79,13 @@ class Cluster:
     """Engines that failed a moment ago."""
     leads: bool = True
     """Whether there is a scheduler that leads."""
+    quotas: Mapping[str, int] = field(default_factory=dict)
+    """Devices that are a team's before anybody else's."""
+
+    def used_by(self, team: str) -> int:
+        """Devices of engines that have requests of the team in hand."""
+        own = (r for r in self.replicas if any(each.team == team for each in self.served.get(r.id, ())))
+        return sum(len(replica.devices) for replica in own)
 
     def at(self, job: Job) -> list[Group]:
         """The groups that the job may use."""
@@ -207,7 +216,20 @@ def _devices(asking: Asking, cluster: Cluster) -> Wait:
         return Wait(Cause.SCHEDULER, f"a scheduler to give it {wanted}: none leads", devices=job.engine.gpus)
     if failed := _failed(job, cluster):
         wanted += f", to start its engine again: {failed}"
-    return Wait(Cause.DEVICES, wanted, devices=job.engine.gpus, holders=cluster.holders(running))
+    holders, quota = cluster.holders(running), _quota(job, cluster)
+    cause = Cause.QUOTA if quota else Cause.DEVICES
+    return Wait(cause, wanted + quota, devices=job.engine.gpus, holders=holders)
+
+
+def _quota(job: Job, cluster: Cluster) -> str:
+    """What its team's quota is to a job that waits for devices; nothing where it has none."""
+    if not (quota := cluster.quotas.get(job.team, 0)):
+        return ""
+    used = cluster.used_by(job.team)
+    told = f"of its team's quota of {count(quota, 'device')} {used} {'is' if used == 1 else 'are'} used"
+    if used + job.engine.gpus <= quota:
+        return f"; {told}, and what is lent is given back at the end of a chunk"
+    return f"; {told}, so that it takes what others leave"
 
 
 def _holds(group: Group, job: Job) -> int:
@@ -257,7 +279,7 @@ def reason(job: Job, wait: Wait | None) -> str | None:
 
 def _told(wait: Wait, team: str) -> str:
     words = f"waiting for {wait.words}"
-    if wait.cause not in {Cause.DEVICES, Cause.TURN} or not wait.holders:
+    if wait.cause not in {Cause.DEVICES, Cause.QUOTA, Cause.TURN} or not wait.holders:
         return words
     jobs = dict.fromkeys(served for holder in wait.holders for served in holder.serves)
     seen = [served for served in jobs if served.team == team][:SHOWN]

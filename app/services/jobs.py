@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -36,7 +36,7 @@ from app.errors import (
     UnknownJobError,
 )
 from app.services.job_view import JobView, JobViews, News, view_of
-from app.services.whereabouts import waits
+from app.services.whereabouts import NO_QUOTAS, waits
 from app.workloads.lm_eval.reading.read import Submission
 from app.workloads.lm_eval.spec import LmEvalSpec
 
@@ -66,10 +66,12 @@ class JobService:
         team_jobs: int = 0,
         ttl: timedelta = timedelta(minutes=1),
         estimates: Callable[[], Estimates] = unknown,
+        quotas: Mapping[str, int] = NO_QUOTAS,
     ) -> None:
         """`team_jobs` is the most that may not have ended of one team, 0 for no limit; `ttl` is that of leases."""
         self._ttl = ttl
         self._estimates = estimates
+        self._quotas = quotas
         self._sessions = sessions
         self._team_jobs = team_jobs
         self._doorbell = doorbell
@@ -184,7 +186,7 @@ class JobService:
             job = JobRepository(session).get(job_id)
             replicas = HistoryRepository(session).replicas(job_id)
             rates = JobRepository(session).rates([job_id])[job_id]
-            wait = waits(WaitRepository(session), [job], self._ttl, self._now()).get(job_id)
+            wait = waits(WaitRepository(session), [job], self._ttl, self._now(), self._quotas).get(job_id)
         estimate = None if job.status.terminal else self._estimates().of(job_id, self._now())
         return view_of(job, rates, self._now(), replicas, wait=wait, estimate=estimate)
 
@@ -200,7 +202,7 @@ class JobService:
         with self._sessions.begin() as session:
             jobs, more = ListingRepository(session).page(wanted, limit, before, parts)
             rates = JobRepository(session).rates([job.id for job in jobs])
-            waiting_for = waits(WaitRepository(session), jobs, self._ttl, now)
+            waiting_for = waits(WaitRepository(session), jobs, self._ttl, now, self._quotas)
         views = [view_of(job, rates[job.id], now, wait=waiting_for.get(job.id)) for job in jobs]
         return JobViews(views, more)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import takewhile
@@ -18,7 +18,7 @@ from app.domain.job import Job
 from app.domain.line import InLine
 from app.domain.waits import Wait
 from app.services.jobs import utc_now
-from app.services.whereabouts import waits
+from app.services.whereabouts import NO_QUOTAS, waits
 
 SHOWN = 3
 """Jobs ahead that are named."""
@@ -96,9 +96,11 @@ class QueueService:
         sessions: Sessions,
         ttl: timedelta,
         estimates: Callable[[], Estimates] = unknown,
+        quotas: Mapping[str, int] = NO_QUOTAS,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._estimates = estimates
+        self._quotas = quotas
         self._sessions = sessions
         self._ttl = ttl
         self._now = now
@@ -114,7 +116,7 @@ class QueueService:
             ids = line.ids
             position = {job_id: at for at, job_id in enumerate(ids, 1)}
             jobs = ListingRepository(session).some(ids[after : after + limit])
-            found = waits(known, jobs, self._ttl, self._now())
+            found = waits(known, jobs, self._ttl, self._now(), self._quotas)
             troubles = [] if known.leads() or not ids else [NO_SCHEDULER]
         told, now = self._estimates(), self._now()
         waiting = [

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -12,11 +13,16 @@ from app.domain.job import Job, JobStatus, Phase
 from app.domain.waits import NOWHERE, TO_ENGINES, Asking, Cluster, Wait, wait_of
 from app.workloads.lm_eval.spec import LmEvalSpec
 
+NO_QUOTAS: Mapping[str, int] = {}
 
-def waits(known: WaitRepository, jobs: Sequence[Job], ttl: timedelta, now: datetime) -> dict[UUID, Wait]:
+
+def waits(
+    known: WaitRepository, jobs: Sequence[Job], ttl: timedelta, now: datetime, quotas: Mapping[str, int]
+) -> dict[UUID, Wait]:
     """What each of the jobs waits for; those that go on or are over are left out."""
     asking = [job for job in jobs if job.status is JobStatus.RUNNING and job.phase in TO_ENGINES]
-    cluster = known.cluster(ttl, {job.engine.key for job in asking}) if asking else NOWHERE
+    there = known.cluster(ttl, {job.engine.key for job in asking}) if asking else NOWHERE
+    cluster = replace(there, quotas=quotas) if asking else there
     evaluating = [job.id for job in asking if job.phase is Phase.EVALUATING]
     unanswered = known.unanswered(evaluating) if evaluating else set()
     found = {job.id: _wait(job, cluster, now, unanswered=job.id in unanswered) for job in jobs}

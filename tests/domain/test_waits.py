@@ -196,3 +196,21 @@ def test_a_paused_job_waits_for_its_user() -> None:
 )
 def test_groups_are_named_once(names: str, words: str) -> None:
     assert named(names) == words
+
+
+@pytest.mark.parametrize(
+    ("gpus", "quota", "words"),
+    [
+        (1, 2, "1 is used, and what is lent is given back at the end of a chunk"),
+        (2, 2, "1 is used, so that it takes what others leave"),
+    ],
+)
+def test_a_team_with_a_quota_is_told_what_it_has_of_it(gpus: int, quota: int, words: str) -> None:
+    own, other = replica(ReplicaStatus.SERVING), replica(ReplicaStatus.SERVING)
+    own, other = (replace(each, engine=replace(ENGINE, model="other")) for each in (own, other))
+    served = {own.id: (Served(UUID(int=1), RUNS.team),), other.id: (Served(UUID(int=2), "another"),)}
+    cluster = Cluster([GROUP], [own, other], served, quotas={RUNS.team: quota})
+    wait = told(wanting(gpus, None), cluster)
+    assert wait.cause is Cause.QUOTA
+    assert wait.words.endswith(f"in one group; of its team's quota of 2 devices {words}")
+    assert told(wanting(gpus, None), replace(cluster, quotas={"another": 1})).cause is Cause.DEVICES
