@@ -13,12 +13,15 @@ from types import FrameType
 from typing import Any
 
 from fastapi import Depends, FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 from app.api import (
+    about,
     backends,
+    cancelling,
     events,
     groups,
     health,
@@ -49,17 +52,48 @@ from app.services.tasks import TaskService
 from app.services.usage import UsageService
 from app.settings import Settings, current
 from app.web.callers import OPEN, SECURITY_SCHEME, authenticate
+from app.web.delivery import Delivery
 from app.web.deps import Services
 from app.web.heads import HeadAsGet
-from app.web.problems import add_handlers
-from app.web.request_ids import RequestIds
+from app.web.problems import METHODS, add_handlers
+from app.web.request_ids import HEADER, RequestIds
 from app.web.stream_slots import Places
 from app.web.turns import Turns
 from app.web.urls import NoKeysInUrls
 from app.web.wakeups import WakeUps
 from app.workloads.lm_eval.tasks.packaged_index import load_packaged
 
-ROUTERS = (submission, jobs, events, results, logs, tasks, groups, backends, queue, usage, health, metrics)
+ROUTERS = (
+    submission,
+    cancelling,
+    jobs,
+    events,
+    results,
+    logs,
+    tasks,
+    groups,
+    backends,
+    queue,
+    usage,
+    about,
+    health,
+    metrics,
+)
+
+CORS: dict[str, Any] = {
+    "allow_methods": METHODS,
+    "allow_headers": [
+        "Authorization",
+        "Content-Type",
+        "Idempotency-Key",
+        "If-None-Match",
+        "Last-Event-ID",
+        "Prefer",
+        HEADER,
+    ],
+    "expose_headers": ["ETag", "Link", "Location", "Preference-Applied", "Retry-After", HEADER],
+}
+"""What pages of the operator's origins may send and read; keys stand in a header, so browsers keep none."""
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -80,7 +114,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.sessions = sessions
     app.state.services = _services(settings, sessions)
     app.add_middleware(NoKeysInUrls, answer=as_json)
+    app.add_middleware(Delivery)
     app.add_middleware(HeadAsGet)
+    if settings.cors_origins:
+        app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **CORS)
     app.add_middleware(RequestIds)
     add_handlers(app, as_json)
     for module in ROUTERS:

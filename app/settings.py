@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from functools import lru_cache
 from ipaddress import ip_network
@@ -38,6 +39,10 @@ class Settings(BaseSettings):
     host_names: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="Names the API answers to while there are no keys, besides localhost and addresses; `*` for any.",
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Origins whose pages may call the API from a browser, as `https://host:port`, by commas.",
     )
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
@@ -215,7 +220,9 @@ class Settings(BaseSettings):
     def _as_the_hubs_tools(cls, value: object) -> object:
         return value.upper() in {"1", "ON", "YES", "TRUE"} if isinstance(value, str) else value
 
-    @field_validator("env_allowed", "child_env", "host_names", "trusted_proxies", mode="before")
+    @field_validator(
+        "env_allowed", "child_env", "host_names", "trusted_proxies", "cors_origins", mode="before"
+    )
     @classmethod
     def _split_names(cls, value: object) -> object:
         return (
@@ -238,6 +245,16 @@ class Settings(BaseSettings):
             if least > most:
                 raise ValueError(f"the least of {role} is {least}, above the most, which is {most}")
         return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not re.fullmatch(r"https?://[^/*?#@\s]+", origin, re.IGNORECASE):
+                raise ValueError(
+                    f"{origin} is no origin: write https://host or https://host:port, without a path"
+                )
+        return tuple(origin.lower() for origin in value)
 
     @property
     def log_bytes(self) -> int:

@@ -42,6 +42,7 @@ from app.web.deps import (
     known_parameters,
     page_size,
 )
+from app.web.links import page_links
 from app.web.preference import preferred
 from app.workloads.lm_eval.reading.safety import change_faults
 
@@ -74,6 +75,7 @@ def _asked(fields: str | None) -> frozenset[str]:
 def list_jobs(
     services: ServicesDep,
     wanted: WantedDep,
+    request: Request,
     *,
     fields: Fields = None,
     limit: page_size(50, 500) = 50,  # type: ignore[valid-type]
@@ -84,13 +86,10 @@ def list_jobs(
     before = cursors.decoded(cursor, _before)
     page = services.jobs.page(wanted, limit, before, [part for part in JobPart if part in asked])
     last = page.views[-1].job if page.more else None
-    body = {
-        "data": [summary(view, asked) for view in page.views],
-        "next_cursor": cursors.encoded(last.created_at.isoformat(), str(last.id)) if last else None,
-    }
-    return Response(
-        json.dumps(body, ensure_ascii=False, separators=(",", ":")), media_type="application/json"
-    )
+    cursor = cursors.encoded(last.created_at.isoformat(), str(last.id)) if last else None
+    body = {"data": [summary(view, asked) for view in page.views], "next_cursor": cursor}
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    return Response(text, headers=page_links(request, cursor), media_type="application/json")
 
 
 @router.get(

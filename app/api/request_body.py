@@ -92,13 +92,13 @@ async def _read(request: Request) -> bytes:
 JsonObject = Annotated[Body, Depends(json_object)]
 
 
-def request_body(model: type[BaseModel]) -> dict[str, Any]:
+def request_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     """OpenAPI's description of a body read by `json_object`."""
     schema = model.model_json_schema()
     examples = schema.pop("examples", [])
     named = {f"example_{number}": {"value": value} for number, value in enumerate(examples, 1)}
     content = {"application/json": {"schema": schema, "examples": named}}
-    return {"requestBody": {"required": True, "content": content}}
+    return {"requestBody": {"required": required, "content": content}}
 
 
 def shape_faults(model: type[BaseModel], fields: Mapping[str, Any]) -> list[FaultyField]:

@@ -6,7 +6,7 @@ import json
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from app.api.problems import problems
@@ -17,6 +17,7 @@ from app.domain.storable import storable
 from app.errors import NoResultsYetError, UnknownArtifactError, UnknownJobError
 from app.web import cursors
 from app.web.deps import Blank, Cursor, JobId, ServicesDep, Word, known_parameters, page_size
+from app.web.links import page_links
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["results"], dependencies=[Depends(known_parameters)])
 
@@ -53,6 +54,7 @@ def _place(task: Any, position: Any) -> tuple[str, int]:
 def read_samples(
     job_id: JobId,
     services: ServicesDep,
+    request: Request,
     *,
     task: Word | None = None,
     filter: Filter = None,  # noqa: A002 - its name on the wire
@@ -68,11 +70,9 @@ def read_samples(
         limit=limit + 1,
     )
     last = rows[limit - 1] if len(rows) > limit else None
-    page = SamplePage(
-        data=[_row(sample) for sample in rows[:limit]],
-        next_cursor=cursors.encoded(last.task, last.position) if last else None,
-    )
-    return answer(page)
+    next_cursor = cursors.encoded(last.task, last.position) if last else None
+    page = SamplePage(data=[_row(sample) for sample in rows[:limit]], next_cursor=next_cursor)
+    return answer(page, headers=page_links(request, next_cursor))
 
 
 def _row(sample: Sample) -> dict[str, Any]:

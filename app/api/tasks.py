@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.api.problems import problems
 from app.api.schemas.cluster import TaskDetailOut, TaskPage, TaskSummaryOut
 from app.errors import UnknownTaskError
 from app.web import cursors
 from app.web.deps import Cursor, ServicesDep, known_parameters, page_size
+from app.web.links import page_links
 
 router = APIRouter(prefix="/v1/tasks", tags=["tasks"], dependencies=[Depends(known_parameters)])
 
@@ -18,6 +19,8 @@ router = APIRouter(prefix="/v1/tasks", tags=["tasks"], dependencies=[Depends(kno
 @router.get("", summary="Search tasks", responses=problems())
 def list_tasks(
     services: ServicesDep,
+    request: Request,
+    response: Response,
     *,
     search: Annotated[
         str | None, Query(max_length=200, description="Words that its name or its dataset contains.")
@@ -28,7 +31,9 @@ def list_tasks(
     """Tasks, groups and tags of lm-eval and of the operator's folders."""
     found, last = services.tasks.search(search or None, limit, cursors.decoded(cursor, _place))
     data = [TaskSummaryOut.model_validate(task) for task in found]
-    return TaskPage(data=data, next_cursor=cursors.encoded(last) if last else None)
+    next_cursor = cursors.encoded(last) if last else None
+    response.headers.update(page_links(request, next_cursor))
+    return TaskPage(data=data, next_cursor=next_cursor)
 
 
 def _place(last: Any) -> str:

@@ -107,5 +107,6 @@ def conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:
         JobRow.tags.contains([wanted.tag]) if wanted.tag else None,
         JobRow.created_at > wanted.created_after if wanted.created_after else None,
         has_task if wanted.task else None,
+        JobRow.ended_at.is_(None) if wanted.live else None,
     ]
     return [condition for condition in given if condition is not None]

@@ -20,6 +20,14 @@ class JobFilter:
     tag: str | None = None
     name: str | None = None
     created_after: datetime | None = None
+    live: bool = False
+    """Only what has not ended."""
+
+    @property
+    def chooses(self) -> bool:
+        """Whether somebody said which jobs they mean, beside those that they see."""
+        said = (self.status, self.owner, self.model, self.task, self.tag, self.name, self.created_after)
+        return any(value is not None for value in said)
 
 
 class JobPart(StrEnum):
