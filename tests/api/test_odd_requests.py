@@ -169,6 +169,8 @@ def test_what_is_not_there_says_where_to_look(app: FastAPI, api: TestClient) -> 
     assert "/docs" in api.get("/v1/nowhere").json()["detail"]
     for path, item in app.openapi()["paths"].items():
         for method in {"PUT", "DELETE", "PATCH", "POST", "TRACE", "FOO"} - {name.upper() for name in item}:
+            if path == "/v1/jobs/cancel" and method in {"DELETE", "PATCH"}:
+                continue  # of a job that is called so
             answer = api.request(method, path.replace("{name:path}", "x"))
             assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed"), (method, path)
             assert answer.headers["allow"] in answer.json()["detail"]
