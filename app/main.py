@@ -55,6 +55,7 @@ from app.web.callers import OPEN, SECURITY_SCHEME, authenticate
 from app.web.delivery import Delivery
 from app.web.deps import Services
 from app.web.heads import HeadAsGet
+from app.web.offers import acceptable
 from app.web.problems import METHODS, add_handlers
 from app.web.request_ids import HEADER, RequestIds
 from app.web.stream_slots import Places
@@ -108,7 +109,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=health.VERSION,
         summary="Queues LLM evaluations and runs them on GPUs.",
         lifespan=_lifespan,
-        dependencies=[Depends(authenticate)],
+        dependencies=[Depends(authenticate), Depends(acceptable)],
         redirect_slashes=False,  # it would lead to whatever Host was sent, before anybody looked at it
     )
     app.state.sessions = sessions

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
@@ -19,6 +19,7 @@ from app.api.schemas.job import JobOut
 from app.api.schemas.submission import JobPatch
 from app.api.schemas.summary import SummaryPage
 from app.api.summaries import FIELDS, summary
+from app.api.tables import jobs_csv, json_lines
 from app.api.text import job_text
 from app.api.wanted import WantedDep
 from app.domain.job_filter import JobPart
@@ -43,6 +44,7 @@ from app.web.deps import (
     page_size,
 )
 from app.web.links import page_links
+from app.web.offers import chosen, kinds
 from app.web.preference import preferred
 from app.workloads.lm_eval.reading.safety import change_faults
 
@@ -55,6 +57,7 @@ Fields = Annotated[
 ]
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(known_parameters)])
 
+JSON_LINES, CSV = "application/jsonl", "text/csv"
 CHANGE_PROBLEMS = (UnknownJobError, IllegalMoveError, StaleJobError)
 
 
@@ -71,7 +74,19 @@ def _asked(fields: str | None) -> frozenset[str]:
     return asked
 
 
-@router.get("", summary="List jobs", response_model=SummaryPage, responses=problems())
+_WRITTEN: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    JSON_LINES: lambda page: json_lines(page["data"]),
+    CSV: lambda page: jobs_csv(page["data"]),
+}
+
+
+@router.get(
+    "",
+    summary="List jobs",
+    response_model=SummaryPage,
+    responses=problems()
+    | kinds("Jobs, newest first; beside JSON the next page is told by `Link`.", JSON_LINES, CSV),
+)
 def list_jobs(
     services: ServicesDep,
     wanted: WantedDep,
@@ -88,8 +103,13 @@ def list_jobs(
     last = page.views[-1].job if page.more else None
     cursor = cursors.encoded(last.created_at.isoformat(), str(last.id)) if last else None
     body = {"data": [summary(view, asked) for view in page.views], "next_cursor": cursor}
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-    return Response(text, headers=page_links(request, cursor), media_type="application/json")
+    kind = chosen(request, "application/json", JSON_LINES, CSV)
+    text = (
+        _WRITTEN[kind](body)
+        if kind in _WRITTEN
+        else json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    )
+    return Response(text, headers=page_links(request, cursor), media_type=kind)
 
 
 @router.get(

@@ -15,14 +15,23 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
 
+from app.api.schemas.submission import JobIn
+from app.arguments.plain_yaml import plain_yaml
 from app.domain.storable import unstorable
 from app.errors import BusyError, FaultyField, InvalidRequestError
 from app.web.deps import ServicesDep
 from app.web.problems import MalformedJsonError, NotJsonError, TooLargeError, TooSlowError, in_words
+from app.workloads.lm_eval.command.flags import BY_NAME
 
 BODY_PROBLEMS = (MalformedJsonError, NotJsonError, TooLargeError, TooSlowError, BusyError)
 """What a call that takes a body may answer."""
 
+YAML = frozenset({"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"})
+TEXT = frozenset(
+    {"text/plain", "text/x-shellscript", "text/x-sh", "application/x-sh", "application/x-shellscript"}
+)
+SETTINGS = "settings.yaml"
+"""What a body of lm-eval's settings is called, as a file that a command names."""
 MAX_BODY_BYTES = 4 * 1024 * 1024
 BODY_SECONDS = 60.0
 INT64_DIGITS = 20
@@ -50,6 +59,39 @@ async def json_object(request: Request, services: ServicesDep) -> Body:
     return Body(fields, len(sent))
 
 
+async def job_object(request: Request, services: ServicesDep) -> Body:
+    """The same of a job, which may also be YAML, or a command as text."""
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise NotJsonError("send the body as it is: it is not decompressed here")
+    sent = await _read(request)
+    fields = await services.turns.take(len(sent), partial(_job, sent, request.headers))
+    return Body(fields, len(sent))
+
+
+def _job(sent: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    looks_like_json = sent.lstrip()[:1] == b"{"
+    if kind not in YAML and (kind not in TEXT or looks_like_json):
+        return _object(sent, headers)
+    try:
+        text = sent.decode("utf-8-sig")
+        fields = from_yaml(text) if kind in YAML else {"command": text}
+    except ValueError as error:
+        words = "is no text in UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise MalformedJsonError(f"the body {words}") from error
+    return _keepable(fields)
+
+
+def from_yaml(text: str) -> dict[str, Any]:
+    """A job that was written as YAML: fields of this call, or lm-eval's settings, or both; ValueError."""
+    found = plain_yaml(text)
+    settings = {name: value for name, value in found.items() if name not in JobIn.model_fields}
+    if not settings.keys() & BY_NAME.keys():
+        return found
+    own = {name: value for name, value in found.items() if name not in settings}
+    return {"command": f"lm_eval run --config {SETTINGS}", "files": {SETTINGS: settings}} | own
+
+
 def _object(sent: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
     try:
         text = sent.decode(json.detect_encoding(sent), "surrogatepass")
@@ -63,6 +105,10 @@ def _object(sent: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
         raise NotJsonError("send JSON with the header `Content-Type: application/json`")
     if not isinstance(body, dict):
         raise InvalidRequestError([FaultyField("", "the body must be a JSON object")])
+    return _keepable(body)
+
+
+def _keepable(body: dict[str, Any]) -> dict[str, Any]:
     faults = unstorable(body, "")
     if first := next(faults, None):
         raise InvalidRequestError(chain([first], faults))
@@ -90,6 +136,7 @@ async def _read(request: Request) -> bytes:
 
 
 JsonObject = Annotated[Body, Depends(json_object)]
+JobObject = Annotated[Body, Depends(job_object)]
 
 
 def request_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
@@ -97,7 +144,12 @@ def request_body(model: type[BaseModel], *, required: bool = True) -> dict[str, 
     schema = model.model_json_schema()
     examples = schema.pop("examples", [])
     named = {f"example_{number}": {"value": value} for number, value in enumerate(examples, 1)}
-    content = {"application/json": {"schema": schema, "examples": named}}
+    content: dict[str, Any] = {"application/json": {"schema": schema, "examples": named}}
+    if model is JobIn:
+        content["application/yaml"] = {"schema": schema}
+        content["text/plain"] = {
+            "schema": {"type": "string", "description": "A command, or a script with one."}
+        }
     return {"requestBody": {"required": required, "content": content}}
 
 

@@ -12,15 +12,20 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from app.api.problems import problems
 from app.api.rendering import answer
 from app.api.schemas.output import ArtifactList, ArtifactOut, SamplePage
+from app.api.tables import json_lines
 from app.domain.output import Sample, SampleFilter
 from app.domain.storable import storable
 from app.errors import NoResultsYetError, UnknownArtifactError, UnknownJobError
 from app.web import cursors
 from app.web.deps import Blank, Cursor, JobId, ServicesDep, Word, known_parameters, page_size
 from app.web.links import page_links
+from app.web.offers import chosen, kinds
+from app.workloads.lm_eval.result_table import comma_separated, headline, markdown
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["results"], dependencies=[Depends(known_parameters)])
 
+TABLES = ("text/markdown", "text/plain")
+CSV, JSON_LINES = "text/csv", "application/jsonl"
 FILTER = (
     "`correct` and `incorrect` go by the task's first metric that is 0 or 1 for every document, as its"
     " higher_is_better says; where there is none, they find nothing."
@@ -32,11 +37,25 @@ Filter = Annotated[SampleFilter | None, Blank, Query(description=FILTER)]
     "/results",
     summary="lm-eval's result document",
     response_model=dict[str, Any],
-    responses=problems(UnknownJobError, NoResultsYetError),
+    responses=problems(UnknownJobError, NoResultsYetError)
+    | kinds("The document; or lm-eval's table, or a line for each metric.", *TABLES, CSV),
 )
-def read_results(job_id: JobId, services: ServicesDep) -> Response:
-    """With `evalq` beside it for provenance; before the job ends, the tasks finished so far. NaN is null."""
-    return JSONResponse(storable(services.results.document(job_id)))
+def read_results(job_id: JobId, services: ServicesDep, request: Request) -> Response:
+    """With `evalq` beside it for provenance; before the job ends, the tasks finished so far. NaN is null.
+
+    As text lm-eval's header line and its table.
+    """
+    document = services.results.document(job_id)
+    kind = chosen(request, "application/json", *TABLES, CSV)
+    if kind == "application/json":
+        return JSONResponse(storable(document))
+    view = services.jobs.view(job_id)
+    if kind == CSV:
+        ended = view.job.ended_at.isoformat() if view.job.ended_at else ""
+        about = {"job": str(job_id), "model": view.job.engine.model, "ended_at": ended}
+        return Response(comma_separated(document, about) + "\n", media_type=CSV)
+    text = f"{headline(view.spec, document)}\n\n{markdown(document)}\n"
+    return Response(text, media_type=kind)
 
 
 def _place(task: Any, position: Any) -> tuple[str, int]:
@@ -49,7 +68,8 @@ def _place(task: Any, position: Any) -> tuple[str, int]:
     "/samples",
     summary="lm-eval's sample rows",
     response_model=SamplePage,
-    responses=problems(UnknownJobError),
+    responses=problems(UnknownJobError)
+    | kinds("Rows; beside JSON the next page is told by `Link`.", JSON_LINES),
 )
 def read_samples(
     job_id: JobId,
@@ -71,8 +91,11 @@ def read_samples(
     )
     last = rows[limit - 1] if len(rows) > limit else None
     next_cursor = cursors.encoded(last.task, last.position) if last else None
-    page = SamplePage(data=[_row(sample) for sample in rows[:limit]], next_cursor=next_cursor)
-    return answer(page, headers=page_links(request, next_cursor))
+    links = page_links(request, next_cursor)
+    data = [_row(sample) for sample in rows[:limit]]
+    if chosen(request, "application/json", JSON_LINES) == JSON_LINES:
+        return Response(json_lines(data), headers=links, media_type=JSON_LINES)
+    return answer(SamplePage(data=data, next_cursor=next_cursor), headers=links)
 
 
 def _row(sample: Sample) -> dict[str, Any]:

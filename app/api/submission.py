@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app.api.problems import fault_out, problems
 from app.api.rendering import answer, job_answer, plan_out
-from app.api.request_body import BODY_PROBLEMS, JsonObject, request_body, root, shape_faults
+from app.api.request_body import BODY_PROBLEMS, JobObject, request_body, root, shape_faults
 from app.api.schemas.job import JobOut
 from app.api.schemas.submission import DryRunOut, JobIn
 from app.domain.job import Job
@@ -77,7 +77,7 @@ Key = Annotated[
     },
 )
 async def submit_job(
-    body: JsonObject,
+    body: JobObject,
     services: ServicesDep,
     caller: CallerDep,
     request: Request,

@@ -17,11 +17,11 @@ from pathlib import Path
 import click
 
 from app.cli.output import Output
-from app.cli.table import markdown
 from app.cli.terminal import CliError
 from app.cli.watch import follow_to_end
 from app.client.calls import Api, Json, UnreachableError
 from app.client.exit_codes import Exit
+from app.workloads.lm_eval.result_table import markdown
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 START_SECONDS = 180.0

@@ -8,11 +8,11 @@ import sys
 import click
 
 from app.cli.output import Output, talks
-from app.cli.table import comma_separated, markdown
 from app.cli.terminal import echo
 from app.client.calls import Api
 from app.client.events import ended
 from app.client.exit_codes import exit_of
+from app.workloads.lm_eval.result_table import comma_separated, markdown
 
 
 @click.command(name="results")

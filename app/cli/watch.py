@@ -14,12 +14,12 @@ import click
 from app.cli.describe import failure_lines
 from app.cli.live import view
 from app.cli.output import Output, short, talks
-from app.cli.table import Score, scores
 from app.cli.terminal import CliError
 from app.client.calls import Api, Json
 from app.client.events import ended, events, states
 from app.client.exit_codes import Exit, exit_of, worst
 from app.domain.visible import one_line
+from app.workloads.lm_eval.result_table import Score, scores
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 POLL_SECONDS = 1.0

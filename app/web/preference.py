@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 MOST_RANGES = 100
+_MEDIA_RANGE = re.compile(r"[^\s/]+/[^\s/]+")
 _QUALITY = re.compile(r"[01](\.\d{0,3})?")
 
 
@@ -15,6 +17,13 @@ def preferred(accept: str, *offered: str) -> str:
     """
     ranges = [_range(part, at) for at, part in enumerate(accept.split(",", MOST_RANGES)[:MOST_RANGES])]
     return max(offered, key=lambda media_type: _suits(media_type, ranges))
+
+
+def accepts(accept: str, offered: Collection[str]) -> bool:
+    """Whether a client reads any of these; one that says nothing that can be understood reads all."""
+    ranges = [_range(part, at) for at, part in enumerate(accept.split(",", MOST_RANGES)[:MOST_RANGES])]
+    said = [each for each in ranges if _MEDIA_RANGE.fullmatch(each[0])]
+    return not said or any(_suits(media_type, said)[0] > 0 for media_type in offered)
 
 
 def _range(part: str, at: int) -> tuple[str, float, int]:

@@ -41,6 +41,12 @@ class NotJsonError(EvalqError):
     code = "unsupported_media_type"
 
 
+class NotAcceptableError(EvalqError):
+    """There is no answer of a kind that the client reads."""
+
+    code = "not_acceptable"
+
+
 class TooLargeError(EvalqError):
     """The body is larger than any job."""
 
@@ -80,6 +86,7 @@ STATUS: Mapping[type[EvalqError], HTTPStatus] = {
     errors.IllegalMoveError: HTTPStatus.CONFLICT,
     errors.StaleJobError: HTTPStatus.CONFLICT,
     errors.IdempotencyInFlightError: HTTPStatus.CONFLICT,
+    NotAcceptableError: HTTPStatus.NOT_ACCEPTABLE,
     TooSlowError: HTTPStatus.REQUEST_TIMEOUT,
     TooLargeError: HTTPStatus(413),
     NotJsonError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -99,6 +106,7 @@ ANYWHERE: tuple[type[EvalqError], ...] = (
     UnknownParameterError,
     KeyInUrlError,
     InvalidRequestError,
+    NotAcceptableError,
     errors.UnauthenticatedError,
     errors.ForbiddenError,
     errors.CrossSiteError,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from app.cli.table import comma_separated, markdown
+from app.workloads.lm_eval.result_table import comma_separated, markdown
 from tests.cli.conftest import Evalq
 from tests.cli.fake_api import FakeApi, job, job_id
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass
 from typing import Any
 
 from app.domain.visible import one_line
+from app.workloads.lm_eval.spec import LmEvalSpec
 
 Json = dict[str, Any]
 
@@ -48,14 +49,26 @@ def markdown(document: Json) -> str:
     return "\n\n".join(tables)
 
 
-def comma_separated(document: Json) -> str:
-    """A line per metric with full precision, under a header."""
+def headline(spec: LmEvalSpec, document: Json) -> str:
+    """What lm-eval prints above its table (0.4.13, `lm_eval/_cli/run.py`)."""
+    args = {name: value for name, value in spec.model_args.items() if name != "trust_remote_code"}
+    sizes = (document.get("config") or {}).get("batch_sizes")
+    line = (
+        f"{spec.model} ({args}), gen_kwargs: ({dict(spec.gen_kwargs or {})}), limit: {spec.limit}, num_fewshot:"
+        f" {spec.num_fewshot}, batch_size: {spec.batch_size}{f' ({sizes})' if sizes else ''}"
+    )
+    return one_line(line)
+
+
+def comma_separated(document: Json, about: Mapping[str, str] | None = None) -> str:
+    """A line per metric with full precision, under a header; what is told of all of them stands first."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["task", "version", "filter", "n_shot", "metric", "higher_is_better", "value", "stderr"])
+    own = ["task", "version", "filter", "n_shot", "metric", "higher_is_better", "value", "stderr"]
+    writer.writerow([*(about or {}), *own])
     for score in scores(document):
         name, _, _, *rest = astuple(score)
-        writer.writerow([name, *rest])
+        writer.writerow([*(about or {}).values(), name, *rest])
     return text.getvalue().rstrip("\n")
 
 
