@@ -195,6 +195,7 @@ def to_job(
         cancel_requested_at=row.cancel_requested_at,
         pause_requested_at=row.pause_requested_at,
         lease_expires_at=row.lease_expires_at,
+        due_at=row.due_at if row.lease_token is None else None,
         waits_for=row.waits_for,
         requests_total=row.requests_total,
         requests_done=row.requests_done,

@@ -16,6 +16,7 @@ from app.db.leader import leads
 from app.db.line import in_line
 from app.db.replicas import ReplicaRepository
 from app.db.tables import ChunkRow, JobRow
+from app.db.wishes import is_due
 from app.domain.ahead import Queued
 from app.domain.chunk import ChunkStatus
 from app.domain.job import JobStatus, Phase
@@ -84,7 +85,7 @@ def _waits() -> ColumnElement[bool]:
     lost = JobRow.lease_expires_at < func.now()
     for_engines = JobRow.phase.in_([Phase.WAITING_FOR_GPU, Phase.LOADING])
     running = and_(JobRow.status == JobStatus.RUNNING, or_(for_engines, _waits_its_turn(), lost))
-    return or_(JobRow.status.in_([JobStatus.QUEUED, JobStatus.PAUSED]), running)
+    return or_(JobRow.status.in_([JobStatus.QUEUED, JobStatus.PAUSED]), running, is_due())
 
 
 def _waits_its_turn() -> ColumnElement[bool]:

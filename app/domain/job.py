@@ -138,6 +138,8 @@ class Job:
     pause_requested_at: datetime | None = None
     lease_expires_at: datetime | None = None
     """When its coordinator loses it unless it is heard of before."""
+    due_at: datetime | None = None
+    """Since when it wants its place at a coordinator again: it was parked, and nobody has taken it up yet."""
     waits_for: str | None = None
     """What the cluster lacks, in words; no coordinator takes the job before it is there."""
     requests_total: int | None = None

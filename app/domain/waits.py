@@ -141,6 +141,8 @@ def _running(asking: Asking, cluster: Cluster, now: datetime) -> Wait | None:
             f"another coordinator: the one that had it was last heard of before {at(job.lease_expires_at)}"
         )
         return Wait(Cause.COORDINATOR_LOST, words, job.lease_expires_at)
+    if job.due_at is not None:
+        return Wait(Cause.COORDINATOR, "a coordinator, to go on with what its engines answered", job.due_at)
     if job.cancel_requested_at or job.pause_requested_at:
         return None
     if job.phase not in TO_ENGINES or not (asking.unanswered or job.phase is not Phase.EVALUATING):

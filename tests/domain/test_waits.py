@@ -162,6 +162,13 @@ def test_a_job_whose_coordinator_is_lost_says_so() -> None:
     assert wait_of(Asking(held, ()), Cluster(), NOW) is None
 
 
+def test_a_parked_job_waits_for_engines_and_then_for_its_place() -> None:
+    parked = replace(RUNS, phase=Phase.EVALUATING)
+    assert told(parked, Cluster([GROUP]), unanswered=True).cause is Cause.DEVICES
+    due = told(replace(parked, due_at=NOW), Cluster([GROUP]))
+    assert (due.cause, due.since) == (Cause.COORDINATOR, NOW)
+
+
 def test_a_job_that_is_told_to_stop_waits_for_nothing() -> None:
     stopping = replace(RUNS, cancel_requested_at=NOW, reason="cancelling")
     assert wait_of(Asking(stopping, ()), Cluster([GROUP]), NOW) is None

@@ -22,6 +22,7 @@ from app.services.jobs import utc_now
 from app.services.queue import QueuePage, QueueService
 from app.settings import Settings
 from tests.jobs import submission
+from tests.services.test_parking import due, parked
 from tests.world import ENGINE, TTL, World
 
 
@@ -152,6 +153,17 @@ def test_a_pace_is_forgotten_where_engines_load_again(world: World) -> None:
     world.coordination.enter(job, Phase.LOADING, "loading")
     world.coordination.enter(job, Phase.EVALUATING, "evaluating")
     assert world.jobs.view(job.id).progress.eta_seconds is None
+
+
+def test_a_parked_job_waits_like_others_until_it_is_due(world: World) -> None:
+    waits = parked(world)
+    world.coordination.enter(waits, Phase.WAITING_FOR_GPU, "")
+    job = due(world)
+    found = dict(causes(world))
+    assert (found[waits.id], found[job]) == (Cause.BACKEND, Cause.COORDINATOR)
+    assert reason(world, job) == "waiting for a coordinator, to go on with what its engines answered"
+    assert world.coordination.claim(job, "coordinator")
+    assert dict(causes(world))[job] is Cause.BACKEND
 
 
 def test_a_long_queue_is_read_in_bounded_pieces(world: World) -> None:
