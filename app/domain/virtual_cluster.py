@@ -243,7 +243,7 @@ class VirtualCluster:
 
     def _next(self, seat: _Seat) -> None:
         """Take what is first in line for this engine, or idle, or end where it was asked to."""
-        if seat.job is not None:
+        if seat.job is not None or seat.replica.id not in self._seats:
             return
         if seat.replica.release_requested_at:
             self._end(seat)

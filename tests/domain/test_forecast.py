@@ -69,6 +69,12 @@ def test_an_engine_that_loads_needs_only_what_is_left() -> None:
     assert job.start == pytest.approx(5, abs=1)
 
 
+def test_an_engine_that_is_on_its_way_out_leaves_its_devices() -> None:
+    going = replace(serving("m"), release_requested_at=NOW)
+    (job,) = told(cluster(going), work("m", 100, load=30))
+    assert job.start == pytest.approx(33, abs=2)
+
+
 def test_another_engine_waits_for_the_devices_of_the_first() -> None:
     first, second = told(cluster(), work("m", 50), work("n", 100))
     assert first.end is not None
