@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import groupby
+from itertools import groupby, islice
 from uuid import UUID
 
 TYPICAL_SECONDS = 60.0
@@ -66,11 +66,14 @@ class Sharing:
         return self.weights.get(team, 1.0)
 
 
-def in_line(jobs: Iterable[InLine], used: Mapping[Account, float], sharing: Sharing) -> list[InLine]:
-    """The order of service; `used`: device seconds of late, decayed, by owner."""
+def in_line(
+    jobs: Iterable[InLine], used: Mapping[Account, float], sharing: Sharing, most: int | None = None
+) -> list[InLine]:
+    """The order of service, or the first so many of it; `used`: device seconds of late, decayed, by owner."""
     ranked = sorted(jobs, key=lambda job: -job.priority)
     equals = groupby(ranked, key=lambda job: job.priority)
-    return [job for _, some in equals for job in _by_share(list(some), used, sharing)]
+    line = (job for _, some in equals for job in _by_share(list(some), used, sharing))
+    return list(islice(line, most))
 
 
 def _by_share(jobs: Sequence[InLine], used: Mapping[Account, float], sharing: Sharing) -> Iterator[InLine]:

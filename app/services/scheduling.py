@@ -89,7 +89,7 @@ class SchedulingService:
                 return len(jobs)
             shared = len({(job.team, job.owner) for job in jobs}) > 1
             used = UsageRepository(session).lately(rules.half_life) if shared else {}
-            wanted = in_line(self._estimated(jobs), used, rules)[:MOST_TURNS]
+            wanted = in_line(self._estimated(jobs), used, rules, MOST_TURNS)
             turns = [job.id for job in wanted]
             if turns != [job.id for job in jobs[:MOST_TURNS]]:
                 line.write(turns)

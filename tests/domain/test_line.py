@@ -90,6 +90,7 @@ def test_everybody_is_in_line_once(
     jobs = [job(owner, i, team=team, priority=p, seconds=s) for i, (team, owner, p, s) in enumerate(told)]
     line = in_line(jobs, used, Sharing(weights={"a": 3.0}))
     assert sorted(line, key=lambda job: job.id) == jobs
+    assert in_line(jobs, used, Sharing(weights={"a": 3.0}), 7) == line[:7]
     assert [job.priority for job in line] == sorted((job.priority for job in jobs), reverse=True)
     for account in {(job.team, job.owner) for job in jobs}:
         mine = [job for job in line if (job.team, job.owner) == account]
