@@ -185,6 +185,9 @@ class Settings(BaseSettings):
     keep_logs_days: float = Field(
         30.0, ge=0, description="Days logs are kept, in the database and on each host; 0 keeps them for ever."
     )
+    keep_usage_days: float = Field(
+        0.0, ge=0, description="Days device seconds are kept, by the hour; 0 keeps them for ever."
+    )
     log_mib: float = Field(16.0, gt=0, description="Most that is kept of one log; the oldest lines go first.")
     database_pool: int = Field(
         10,

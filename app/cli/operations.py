@@ -100,6 +100,7 @@ class Kinds:
             jobs=age(self.jobs, by_settings.jobs),
             responses=age(self.responses, by_settings.responses),
             logs=age(self.logs, by_settings.logs),
+            usage=by_settings.usage if every else None,
         )
 
 
@@ -120,6 +121,7 @@ class Kinds:
 def prune(older_than: timedelta | None, dry_run: bool, data: Path | None, **kinds: bool) -> None:
     """Remove what is old: jobs, answers, logs, or all three. The scheduler does so hourly by the settings.
 
+    Device seconds that were used go by EVALQ_KEEP_USAGE_DAYS alone, however old the rest may be.
     Safe while the service runs: what has not ended stays. What is removed cannot be had back.
     """
     from app.services.retention import Ages

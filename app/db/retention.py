@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from app.db.columns import Base
-from app.db.tables import EngineFactsRow, EngineMeasureRow, JobRow, LogRow, ReplicaRow, ResponseRow
+from app.db.tables import EngineFactsRow, EngineMeasureRow, JobRow, LogRow, ReplicaRow, ResponseRow, UsageRow
 from app.domain.job import TERMINAL
 from app.domain.replica import LIVE
 
@@ -117,6 +117,14 @@ class RetentionRepository:
         pieces = select(LogRow.number, size).where(log).subquery()
         beyond = select(pieces.c.number).where(pieces.c.size > most_bytes)
         return self._delete(LogRow, log, LogRow.number.in_(beyond))
+
+    def old_usage(self, age: timedelta) -> int:
+        """Sums of hours longer ago than this."""
+        return self._count(UsageRow, UsageRow.hour < _before(age))
+
+    def drop_usage(self, age: timedelta) -> int:
+        """They go at once: an hour has few."""
+        return self._delete(UsageRow, UsageRow.hour < _before(age))
 
     def _pages(self, table: type[Base]) -> int:
         size = func.pg_relation_size(table.__tablename__)

@@ -34,6 +34,7 @@ class Kept(StrEnum):
     FACTS = "facts about engines"
     LOGS = "log pieces"
     FILES = "log files"
+    USAGE = "hours of usage"
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Ages:
     jobs: timedelta | None = None
     responses: timedelta | None = None
     logs: timedelta | None = None
+    usage: timedelta | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> Ages:
@@ -51,6 +53,7 @@ class Ages:
             jobs=_days(settings.keep_jobs_days),
             responses=_days(settings.keep_responses_days),
             logs=_days(settings.keep_logs_days),
+            usage=_days(settings.keep_usage_days),
         )
 
 
@@ -58,7 +61,8 @@ def kinds_of(ages: Ages) -> list[Kept]:
     """What a sweep by these ages removes."""
     jobs = [Kept.JOBS, Kept.REPLICAS, Kept.MEASURES] if ages.jobs is not None else []
     responses = [Kept.RESPONSES, Kept.FACTS] if ages.responses is not None else []
-    return jobs + responses + ([Kept.LOGS, Kept.FILES] if ages.logs is not None else [])
+    logs = [Kept.LOGS, Kept.FILES] if ages.logs is not None else []
+    return jobs + responses + logs + ([Kept.USAGE] if ages.usage is not None else [])
 
 
 class RetentionService:
@@ -79,6 +83,8 @@ class RetentionService:
             yield from self._facts(ages.responses, dry_run=dry_run)
         if ages.logs is not None:
             yield from self._logs(ages.logs, dry_run=dry_run)
+        if ages.usage is not None:
+            yield from self._usage(ages.usage, dry_run=dry_run)
         if not dry_run:
             yield from self._long_logs()
 
@@ -113,6 +119,10 @@ class RetentionService:
         take = RetentionRepository.old_logs if dry_run else RetentionRepository.drop_logs
         for first in range(0, self._do(RetentionRepository.log_pages), PAGES_AT_ONCE):
             yield Kept.LOGS, self._do(partial(take, age=age, first=first))
+
+    def _usage(self, age: timedelta, *, dry_run: bool) -> Iterator[tuple[Kept, int]]:
+        take = RetentionRepository.old_usage if dry_run else RetentionRepository.drop_usage
+        yield Kept.USAGE, self._do(partial(take, age=age))
 
     def _long_logs(self) -> Iterator[tuple[Kept, int]]:
         most = self._settings.log_bytes

@@ -218,3 +218,17 @@ def test_old_log_files_of_this_host_go(tmp_path: Path) -> None:
     assert old_log_files(tmp_path, MONTH) == 1
     assert {file.name for file in folder.iterdir()} == {"young.log", "server.log"}
     assert old_log_files(tmp_path / "nowhere", MONTH) == 0
+
+
+def test_usage_goes_by_an_age_of_its_own(world: World, service: RetentionService) -> None:
+    with world.sessions.begin() as session:
+        for days in (1, 40, 50):
+            statement = (
+                "INSERT INTO usage VALUES (now() - make_interval(days => :days), 'a', 'b', 'm', 9, 'useful')"
+            )
+            session.execute(text(statement), {"days": days})
+    assert Ages.of(Settings(keep_usage_days=30)).usage == MONTH
+    assert swept(service, Ages(jobs=MONTH, logs=MONTH)) == {}
+    assert swept(service, Ages(usage=MONTH), dry_run=True) == {Kept.USAGE: 2}
+    assert swept(service, Ages(usage=MONTH)) == {Kept.USAGE: 2}
+    assert swept(service, Ages(usage=MONTH)) == {}
