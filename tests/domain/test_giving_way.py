@@ -105,6 +105,19 @@ def test_several_small_ones_go_at_once_for_a_wide_demand() -> None:
     assert sorted(gone(there, asked("wide", 1, gpus=4), *line)) == ["m0", "m1", "m2", "m3"]
 
 
+def test_of_equal_groups_the_smallest_makes_room() -> None:
+    """The larger one stays whole for who needs all of it."""
+    groups = [group("a", 4, held=4), group("b", 2, held=2)]
+    places = [("a", n) for n in range(4)] + [("b", n) for n in range(2)]
+    there = [replace(at_work(f"m{where}{n}", f"{where}-{n}"), group=where) for where, n in places]
+    line = [asked(f"m{where}{n}", 2) for where, n in places]
+    gone_ = {
+        each.replica
+        for each in releases(place(NOW, groups, there, [asked("wide", 1, gpus=2), *line], Policy()))
+    }
+    assert {each.group for each in there if each.id in gone_} == {"b"}
+
+
 def test_nobody_goes_for_a_wide_demand_before_all_can() -> None:
     there = [at_work(f"m{place}", f"a-{place}") for place in range(3)] + [at_work("m3", "a-3", seconds=1)]
     line = [asked(f"m{place}", place + 2) for place in range(4)]

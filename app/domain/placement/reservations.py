@@ -55,7 +55,9 @@ class Reservations:
         self._sought += 1
         if not ways:
             return False
-        best = min(ways, key=lambda way: (way.seconds, way.broken, -way.among.bit_count(), way.site.name))
+        best = min(
+            ways, key=lambda way: (way.seconds, way.broken, way.site.usable.bit_count(), way.site.name)
+        )
         if not best.seconds:
             return self._board.clear(best.site, best.among, best.leaving, wish, why)
         self._reserve(best, wish)
