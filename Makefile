@@ -74,8 +74,8 @@ bench: backends ## measure evalq beside lm_eval (docs/performance.md)
 
 lock: setup ## pin the newest versions again, into requirements/
 	@test -x build/lock/bin/pip-compile || { $(PYTHON) -m venv build/lock && build/lock/bin/pip -q install pip-tools; }
-	@for part in control dev otel; do CUSTOM_COMPILE_COMMAND="make lock" build/lock/bin/pip-compile -q --upgrade \
-		$$(test $$part = control || echo --extra $$part -c requirements/control.txt) --output-file requirements/$$part.txt \
+	@for part in control dev; do CUSTOM_COMPILE_COMMAND="make lock" build/lock/bin/pip-compile -q --upgrade \
+		$$(test $$part = control || echo --extra dev -c requirements/control.txt) --output-file requirements/$$part.txt \
 		--no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 		--strip-extras --allow-unsafe --annotation-style=line pyproject.toml; done
 

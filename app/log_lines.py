@@ -2,39 +2,72 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import threading
+from datetime import UTC, datetime
 from logging.config import dictConfig
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
+from app.asking import NAMED
 from app.domain.redaction import redact
 from app.domain.visible import hanging
 
-LOGGING: dict[str, Any] = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"record": {"()": "app.log_lines.RecordFormatter"}},
-    "filters": {"path": {"()": "app.log_lines.PathOnly"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "record"}},
-    "root": {"level": "INFO", "handlers": ["stderr"]},
-    "loggers": {"alembic": {"level": "WARNING"}, "uvicorn.access": {"filters": ["path"]}},
-}
-"""For `logging.config` and for uvicorn."""
+LogFormat: TypeAlias = Literal["text", "json"]
+
+
+def as_configured(log_format: LogFormat = "text") -> dict[str, Any]:
+    """For `logging.config` and for uvicorn."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"record": {"()": "app.log_lines.RecordFormatter", "log_format": log_format}},
+        "filters": {"path": {"()": "app.log_lines.PathOnly"}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "record"}},
+        "root": {"level": "INFO", "handlers": ["stderr"]},
+        "loggers": {"alembic": {"level": "WARNING"}, "uvicorn.access": {"filters": ["path"]}},
+    }
+
 
 log = logging.getLogger(__name__)
 
 
 class RecordFormatter(logging.Formatter):
-    """A record begins a line; its traceback, and what else a message has of lines, stands under it."""
+    """A record is a line with a time as events have it, and names what was worked on.
 
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    As text its traceback, and what else a message has of lines, stands under it; as JSON all is one object on one line.
+    """
+
+    def __init__(self, log_format: LogFormat = "text") -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(named)s%(message)s")
+        self._as_json = log_format == "json"
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as text."""
+        """The record as text or JSON."""
+        named = {name: found for name, variable in NAMED.items() if (found := variable.get())}
+        if self._as_json:
+            return self._object(record, named)
+        record.named = "".join(f"[{name} {subject}] " for name, subject in named.items())
         return hanging(redact(super().format(record)))
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802, ARG002
+        """UTC, to the millisecond."""
+        at = datetime.fromtimestamp(record.created, UTC)
+        return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    def _object(self, record: logging.LogRecord, named: dict[str, str]) -> str:
+        told = {
+            "at": self.formatTime(record),
+            "level": record.levelname,
+            "logger": record.name,
+            **named,
+            "message": redact(record.getMessage()),
+        }
+        if record.exc_info:
+            told["error"] = redact(self.formatException(record.exc_info))
+        return json.dumps(told)
 
 
 class PathOnly(logging.Filter):
@@ -48,16 +81,16 @@ class PathOnly(logging.Filter):
         return True
 
 
-def set_up() -> None:
+def set_up(log_format: LogFormat = "text") -> None:
     """Log so in this process, what nobody caught included."""
-    dictConfig(LOGGING)
+    dictConfig(as_configured(log_format))
     log_surprises()
 
 
-def write_so(logger: logging.Logger) -> None:
+def write_so(logger: logging.Logger, log_format: LogFormat = "text") -> None:
     """The same for a logger that others have set up."""
     for handler in logger.handlers:
-        handler.setFormatter(RecordFormatter())
+        handler.setFormatter(RecordFormatter(log_format))
 
 
 def log_surprises() -> None:

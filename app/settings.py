@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 
 from app.domain.keys import Role
 from app.errors import InvalidSettingError
+from app.log_lines import LogFormat
 
 _PRIORITY = Field(ge=0, le=100)
 
@@ -187,6 +188,9 @@ class Settings(BaseSettings):
     )
     keep_usage_days: float = Field(
         0.0, ge=0, description="Days device seconds are kept, by the hour; 0 keeps them for ever."
+    )
+    log_format: LogFormat = Field(
+        "text", description="How processes write their logs: `text`, or `json` with one object a line."
     )
     log_mib: float = Field(16.0, gt=0, description="Most that is kept of one log; the oldest lines go first.")
     database_pool: int = Field(

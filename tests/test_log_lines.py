@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import subprocess
 import sys
+import threading
 
 import pytest
 
+from app.asking import as_here, working_on
 from app.domain.keys import new_token
 from app.log_lines import PathOnly, RecordFormatter, write_so
 from tests.domain.test_visible import HOSTILE, drives_nothing
@@ -83,3 +86,64 @@ def test_a_logger_that_others_set_up_writes_so_too() -> None:
 )
 def test_what_nobody_caught_is_written_so_too(fails: str) -> None:
     assert "ValueError" in said_by(fails)
+
+
+AT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
+
+
+def test_a_line_begins_with_a_time_as_events_have_it() -> None:
+    said = record("hello")
+    said.created = 1764244800.25
+    assert RecordFormatter().format(said) == "2025-11-27T12:00:00.250Z WARNING app: hello"
+
+
+def test_a_line_names_what_is_worked_on() -> None:
+    with working_on("job", "j"), working_on("replica", "r"):
+        text = RecordFormatter().format(record("hello"))
+    assert text.endswith(" WARNING app: [job j] [replica r] hello")
+    assert "[" not in RecordFormatter().format(record("hello"))
+
+
+def test_as_json_a_record_is_one_object_on_one_line() -> None:
+    token = new_token()
+    with working_on("job", "j"):
+        line = RecordFormatter("json").format(record("said %s\n%s", token, HOSTILE, error=ValueError(token)))
+    assert "\n" not in line
+    assert drives_nothing(line)
+    told = json.loads(line)
+    assert list(told) == ["at", "level", "logger", "job", "message", "error"]
+    assert re.fullmatch(AT, told["at"])
+    assert (told["level"], told["logger"], told["job"]) == ("WARNING", "app", "j")
+    assert token not in line
+    assert "ValueError" in told["error"]
+
+
+@pytest.mark.parametrize(
+    "name", ["app.web", "uvicorn.access", "uvicorn.error", "celery.worker", "sqlalchemy"]
+)
+def test_every_logger_writes_json_where_that_is_asked_for(name: str) -> None:
+    code = (
+        f"import logging; from app.log_lines import set_up; set_up('json');"
+        f" logging.getLogger({name!r}).error('%s', 'hello')"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(answer.stderr)["logger"] == name
+
+
+def test_a_thread_names_what_was_worked_on_where_it_began() -> None:
+    found: list[str] = []
+
+    def say() -> None:
+        found.append(RecordFormatter().format(record("hello")))
+
+    with working_on("replica", "r"):
+        thread = threading.Thread(target=as_here(say))
+    thread.start()
+    thread.join()
+    assert "[replica r] hello" in found[0]
+
+
+def test_what_was_worked_on_is_forgotten_after_a_failure() -> None:
+    with pytest.raises(ValueError, match="no"), working_on("job", "j"):
+        raise ValueError("no")
+    assert "[job" not in RecordFormatter().format(record("hello"))

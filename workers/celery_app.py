@@ -16,7 +16,8 @@ from workers.tasks import WorkerRole, make_role, register
 
 AGAIN_SECONDS = 2.0
 
-logging.getLogger("celery.redirected").setLevel(logging.WARNING)
+for _name in ("celery.redirected", "celery.worker.strategy", "celery.app.trace"):
+    logging.getLogger(_name).setLevel(logging.WARNING)  # they tell Celery's own ids, which nobody can look up
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ register(app, role)
 
 
 def _write_so(logger: logging.Logger, **_: Any) -> None:
-    write_so(logger)
+    write_so(logger, current().log_format)
     log_surprises()
 
 

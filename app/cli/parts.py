@@ -52,14 +52,14 @@ def api(host: str | None, port: int | None, processes: int) -> None:
 
 def uvicorn_options(settings: Settings) -> dict[str, Any]:
     """How uvicorn is to listen, log, and whom it is to believe who the client is."""
-    from app.log_lines import LOGGING
+    from app.log_lines import as_configured
 
     return {
         "host": settings.host,
         "port": settings.port,
         "http": "app.web.connections:BoundedHttp",
         "ws": "none",
-        "log_config": LOGGING,
+        "log_config": as_configured(settings.log_format),
         # By itself uvicorn believes whatever connects from this machine.
         "proxy_headers": bool(settings.trusted_proxies),
         "forwarded_allow_ips": list(settings.trusted_proxies),
@@ -81,8 +81,9 @@ def scheduler() -> None:
     """Run the scheduler. Several may run; one leads, the others stand by."""
     from app.log_lines import set_up
     from app.scheduler import run
+    from app.settings import current
 
-    set_up()
+    set_up(current().log_format)
     run()
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
+from app.asking import working_on
 from app.db.outages import patiently
 from app.domain.deaths import Death, Deaths, Verdict
 from app.domain.failure import Failure, FailureCode
@@ -94,15 +95,21 @@ class Coordinator:
         if claim is None:
             return
         lease, job = claim
+        with working_on("job", job.id):
+            log.info("claimed, attempt %d", job.attempt)
+            self._bring_to_its_end(lease, job, claimed_at)
+            log.info("let go")
+
+    def _bring_to_its_end(self, lease: Lease, job: Job, claimed_at: float) -> None:
         try:
             with self._held(lease, claimed_at) as lost:
                 self._evaluate(self._attempt_of(lease, job, lost))
         except LeaseLostError as error:
-            log.warning("job %s: %s", job.id, error)
+            log.warning("%s", error)
         except DatabaseUnreachableError as error:
-            log.warning("job %s waits for its lease to end: %s", job.id, error)
+            log.warning("the job waits for its lease to end: %s", error)
         except Exception as error:
-            log.exception("job %s failed", job.id)
+            log.exception("the job failed")
             self._coordination.fail(lease, Failure(FailureCode.INTERNAL, _told(error)))
 
     @contextmanager
@@ -189,7 +196,7 @@ class Coordinator:
             try:
                 ending = relay.run(self._stopping)
             except DatabaseUnreachableError as error:
-                log.warning("job %s: the database failed under it: %s", job.id, error)
+                log.warning("the database failed under the job: %s", error)
                 return DatabaseAway()
             if isinstance(ending, HarnessDied):
                 return HarnessDied(self._explained(ending.death, connection))

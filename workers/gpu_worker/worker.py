@@ -11,6 +11,7 @@ from functools import partial
 from typing import assert_never
 from uuid import UUID
 
+from app.asking import working_on
 from app.db.outages import patiently
 from app.domain.failure import Failure, FailureCode
 from app.domain.lease import Lease, Order
@@ -49,14 +50,16 @@ class ReplicaSupervisor:
         if claim is None:
             return
         lease, replica = claim
-        log.info("replica %s: %s on %s", replica.id, replica.engine.model, ", ".join(replica.devices))
-        self._end(lease, self._served(lease, replica, claimed_at))
+        with working_on("replica", replica.id):
+            log.info("claimed: %s on %s", replica.engine.model, ", ".join(replica.devices))
+            self._end(lease, self._served(lease, replica, claimed_at))
+            log.info("ended")
 
     def _served(self, lease: Lease, replica: Replica, claimed_at: float) -> Ending:
         try:
             return self._serve(lease, replica, claimed_at)
         except (OSError, ChildStartError, GpuUnavailableError) as error:
-            log.exception("replica %s: its engine could not be started", replica.id)
+            log.exception("the engine could not be started")
             message = f"the engine could not be started: {error}"
             return EngineFailed(Failure(FailureCode.ENGINE_START_FAILED, message))
 
@@ -95,7 +98,7 @@ class ReplicaSupervisor:
             case EngineFailed(failure, suspects):
                 end = partial(self._serving.end, lease, ReplicaStatus.FAILED, failure, suspects)
             case Fenced(reason):
-                log.warning("replica %s: %s", lease.id, reason)
+                log.warning("%s", reason)
                 lost = Failure(FailureCode.LOST, reason)
                 end = partial(self._serving.end, lease, ReplicaStatus.LOST, lost)
             case _:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+from app.asking import as_here
 from app.errors import ChildStartError
 from workers.containment.bounds import Bounds
 from workers.containment.own_folder import OwnFolder
@@ -58,7 +59,7 @@ class Child:
         self._stopped = False
         self._outgrew: str | None = None
         self.pid = _first_report(shim, control)
-        threading.Thread(target=self._watch, name=f"child-{self.pid}", daemon=True).start()
+        threading.Thread(target=as_here(self._watch), name=f"child-{self.pid}", daemon=True).start()
 
     @classmethod
     def start(

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Generic, TypeVar
 
+from app.asking import as_here
+
 log = logging.getLogger(__name__)
 
 Reply = TypeVar("Reply")
@@ -82,7 +84,7 @@ class Heartbeat(Generic[Reply]):
         """Renew and watch in threads of their own until stopped or lost."""
         for turn in (self.step, self.watch):
             threading.Thread(
-                target=self._repeat, args=(turn,), name=f"lease-{turn.__name__}", daemon=True
+                target=as_here(self._repeat), args=(turn,), name=f"lease-{turn.__name__}", daemon=True
             ).start()
 
     def stop(self) -> None:
