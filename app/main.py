@@ -129,6 +129,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 def _services(settings: Settings, sessions: Sessions) -> Services:
+    health_service = HealthService(settings=settings)
     estimates = EstimateService(sessions=sessions, settings=settings)
     job_service = JobService(
         sessions=sessions,
@@ -150,9 +151,10 @@ def _services(settings: Settings, sessions: Sessions) -> Services:
             ttl=settings.lease,
             estimates=estimates.latest,
             quotas=settings.team_quotas,
+            rings=health_service.rings,
         ),
         tasks=TaskService(settings=settings),
-        health=HealthService(settings=settings),
+        health=health_service,
         metrics=MetricsService(sessions=sessions),
         wakeups=WakeUps(read=job_service.news, redis_url=settings.redis_url),
         streams=Places(settings),

@@ -46,6 +46,10 @@ class HealthService:
                 self._looked_at = self._clock()
             return self._found
 
+    def rings(self) -> bool:
+        """Whether the broker answers."""
+        return self.checks()["broker"] == OK
+
     def _database(self) -> dict[str, str]:
         try:
             check_schema(self._settings)

@@ -24,6 +24,7 @@ SHOWN = 3
 """Jobs ahead that are named."""
 
 NO_SCHEDULER = "no scheduler leads: no job gets devices until one does"
+NO_BROKER = "the broker does not answer: coordinators and workers do not hear of new work until it does"
 
 
 @dataclass(frozen=True)
@@ -97,10 +98,12 @@ class QueueService:
         ttl: timedelta,
         estimates: Callable[[], Estimates] = unknown,
         quotas: Mapping[str, int] = NO_QUOTAS,
+        rings: Callable[[], bool] = lambda: True,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._estimates = estimates
         self._quotas = quotas
+        self._rings = rings
         self._sessions = sessions
         self._ttl = ttl
         self._now = now
@@ -117,12 +120,15 @@ class QueueService:
             position = {job_id: at for at, job_id in enumerate(ids, 1)}
             jobs = ListingRepository(session).some(ids[after : after + limit])
             found = waits(known, jobs, self._ttl, self._now(), self._quotas)
-            troubles = [] if known.leads() or not ids else [NO_SCHEDULER]
+            leads = known.leads()
         told, now = self._estimates(), self._now()
         waiting = [
             Waiting(job, position[job.id], found[job.id], line.at(position[job.id]), told.of(job.id, now))
             for job in jobs
             if job.id in found
         ]
+        troubles = (
+            [*([] if leads else [NO_SCHEDULER]), *([] if self._rings() else [NO_BROKER])] if ids else []
+        )
         more = after + limit < len(ids)
         return QueuePage(waiting, len(ids), troubles, after + limit if more else None)

@@ -19,7 +19,7 @@ from app.domain.replica import ReplicaStatus
 from app.domain.waits import Cause
 from app.services.coordination import Progress
 from app.services.jobs import utc_now
-from app.services.queue import QueuePage, QueueService
+from app.services.queue import NO_BROKER, QueuePage, QueueService
 from app.settings import Settings
 from tests.jobs import submission
 from tests.services.test_parking import due, parked
@@ -111,6 +111,14 @@ def test_a_queue_without_a_scheduler_says_so(world: World, settings: Settings) -
     with Leadership(settings).sought(60.0):
         assert page(world).troubles == []
         assert reason(world, lease.id) == "waiting for 1 free device in one group"
+
+
+@pytest.mark.usefixtures("_leads")
+def test_a_queue_whose_broker_is_away_says_so(world: World) -> None:
+    queue = QueueService(sessions=world.sessions, ttl=TTL, rings=lambda: False)
+    assert queue.page(1).troubles == [], "nobody waits"
+    world.submit()
+    assert queue.page(1).troubles == [NO_BROKER]
 
 
 def test_each_job_says_who_is_ahead_and_why(world: World) -> None:
