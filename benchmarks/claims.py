@@ -12,7 +12,8 @@ import statistics
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -24,7 +25,7 @@ from app.db.session import make_sessions
 from app.db.tables import Base, ChunkRow, JobRow
 from app.domain.chunk import Room
 from app.domain.lease import Lease
-from app.services.serving import Answer
+from app.services.serving import Answer, ServingService
 from app.settings import Settings
 from benchmarks.service import timed
 from tests.servers import Postgres, running_postgres
@@ -85,7 +86,6 @@ def milliseconds(world: World, replica_id: UUID, room: Room, rounds: int) -> flo
 def once(world: World, lease: Lease, room: Room) -> float:
     """Seconds of one claim; what it gave is answered."""
     found: list[Any] = []
-    world.serving.renew(lease)
     seconds = timed(lambda: found.extend(world.serving.next(lease, ENGINE.key, room).chunks))
     assert found
     for each in found:
@@ -99,7 +99,8 @@ def filled(postgres: Postgres, crowd: Crowd) -> Iterator[tuple[World, UUID]]:
     with postgres.database() as url, tempfile.TemporaryDirectory() as folder:
         settings = Settings(database_url=url, data_dir=Path(folder))
         sessions = make_sessions(settings)
-        world = make_world(sessions, settings)
+        patient = ServingService(sessions=sessions, ttl=timedelta(hours=1))
+        world = replace(make_world(sessions, settings), serving=patient)
         yield world, fill(world, crowd)
         sessions.kw["bind"].dispose()
 
