@@ -26,6 +26,7 @@ from app.domain.replica import DeviceState
 from app.domain.tally import BOUNDS, Counted, Tallied
 from app.services.metrics import Scraped
 from app.web.deps import ServicesDep, known_parameters
+from app.web.offers import kinds
 
 router = APIRouter(tags=["health"], dependencies=[Depends(known_parameters)])
 
@@ -57,7 +58,12 @@ DURATIONS: Mapping[Counted, tuple[tuple[str, ...], str]] = {
 JOBS = "Jobs that are stored; of those that have not ended the group they are to run in, empty for any."
 
 
-@router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse, responses=problems())
+@router.get(
+    "/metrics",
+    summary="Prometheus metrics",
+    response_class=PlainTextResponse,
+    responses=problems() | kinds("The metrics.", "text/plain", "application/openmetrics-text"),
+)
 def read_metrics(services: ServicesDep, accept: Annotated[str, Header()] = "") -> PlainTextResponse:
     """Jobs, devices, what engines did and where time went; as OpenMetrics for who asks for that."""
     registry = CollectorRegistry(auto_describe=False)
