@@ -74,7 +74,8 @@ class Board:
 
     def _wait_at(self, site: Site, wish: Wish) -> bool:
         block = site.block((site.free | site.soon) & site.fit(wish), wish.need) if site.soon else 0
-        self.shelves.take(site, block)
+        if block:
+            self.shelves.take(site, block)
         return bool(block)
 
     def dislodge(self, wish: Wish, why: str) -> bool:
@@ -108,11 +109,15 @@ class Board:
 
     def clear(self, site: Site, among: int, leaving: Iterable[Tenant], wish: Wish, why: str) -> bool:
         """Release those who stand on a block of these devices, and keep it; what else they leave others may have."""
-        block = site.block(among, wish.need)
+        block, soon = site.block(among, wish.need), site.soon
         for tenant in leaving:
             if tenant.mask & block:
                 self.release(tenant, why)
         self.shelves.take(site, block)
+        if site.soon & ~soon:
+            self._leaving = [*(each for each in self._leaving if each.soon), site]
+            self._tried["leaving"].clear()
+            self.hopeless.clear()
         return bool(block)
 
     def release(self, tenant: Tenant, why: str) -> None:
@@ -123,10 +128,6 @@ class Board:
         tenant.site.soon |= tenant.mask & ~tenant.site.promised
         for wish in tenant.wishes:
             wish.replicas = [replica for replica in wish.replicas if replica is not tenant.replica]
-        if tenant.size > 1:
-            self._leaving = [*self._leaving, tenant.site]
-            self._tried["leaving"].clear()
-            self.hopeless.clear()
 
     def despair(self, wish: Wish) -> None:
         """No demand of its kind gets anything more: what is left becomes only less."""

@@ -66,7 +66,7 @@ def _served(line: Sequence[Wish], staying: Sequence[Replica]) -> Mapping[str, tu
     by_engine: dict[str, tuple[Wish, ...]] = {}
     for wish in line:
         key = wish.demand.engine.key
-        by_engine[key] = (*by_engine[key], wish) if key in by_engine else (wish,)
+        by_engine[key] = (*by_engine.get(key, ()), wish)
     for replica in staying:
         for wish in by_engine.get(replica.engine.key, ()):
             if wish.demand.group in (None, replica.group):
@@ -87,8 +87,9 @@ def _serve(board: Board, line: Sequence[Wish]) -> None:
     for wish in line:
         if not wish.served:
             _serve_one(board, reservations, wish)
-        for _ in range(wish.entitled - max(wish.served, 1)):
-            _serve_one(board, reservations, wish)
+        if wish.entitled:
+            for _ in range(wish.entitled - max(wish.served, 1)):
+                _serve_one(board, reservations, wish)
 
 
 def _serve_one(board: Board, reservations: Reservations, wish: Wish) -> bool:

@@ -59,8 +59,8 @@ class Wish:
 
 def place_in_line(demand: Demand) -> tuple[object, ...]:
     """Who is served first, and among equals always the same one: who names a group before who may go anywhere."""
-    named = (demand.group is None, demand.group or "")
-    return (-demand.priority, demand.turn, demand.since, demand.engine.key, *named)
+    group = demand.group
+    return (-demand.priority, demand.turn, demand.since, demand.engine.key, group is None, group or "")
 
 
 def wishes(demands: Sequence[Demand], groups: Sequence[Group]) -> list[Wish]:
