@@ -124,6 +124,14 @@ def test_nobody_goes_for_a_wide_demand_before_all_can() -> None:
     assert gone(there, asked("wide", 1, gpus=4), *line) == []
 
 
+def test_wide_demands_that_no_group_can_serve_use_up_nobodys_reservation() -> None:
+    """Those that name a group that is gone wait for it; the next one gets its devices meanwhile."""
+    there = [at_work(f"m{place}", f"a-{place}") for place in range(4)]
+    line = [asked(f"m{place}", 9) for place in range(4)]
+    dead = [replace(asked(f"dead{gpus}", 1, gpus=gpus), group="gone") for gpus in range(2, 9)]
+    assert sorted(gone(there, *dead, asked("wide", 2, gpus=4), *line)) == ["m0", "m1", "m2", "m3"]
+
+
 def test_who_stands_on_reserved_devices_goes_for_nobody_behind_it() -> None:
     there = [at_work("m0", "a-0"), at_work("m1", "a-1", seconds=1)]
     line = [asked("wide", 1, gpus=2), asked("small", 2), asked("m0", 3), asked("m1", 4)]

@@ -52,9 +52,9 @@ class Reservations:
         if wish.need < 2 or self._sought >= MOST:
             return False
         ways = self._ways(wish)
-        self._sought += 1
         if not ways:
             return False
+        self._sought += 1
         best = min(
             ways, key=lambda way: (way.seconds, way.broken, way.site.usable.bit_count(), way.site.name)
         )
