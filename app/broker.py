@@ -46,6 +46,7 @@ def make_celery(settings: Settings) -> Celery:
         worker_disable_prefetch=True,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
+        broker_channel_error_retry=True,
         worker_enable_remote_control=False,
         worker_send_task_events=False,
         worker_hijack_root_logger=False,
