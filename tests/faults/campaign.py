@@ -138,11 +138,12 @@ def undisturbed(service: Service, kinds: list[Variant], history: History) -> dic
     return {job.variant: outcome(service.database, job.id) for job in posted if job}
 
 
-def rest(database: Database) -> list[str]:
+def rest(database: Database, meanwhile: Callable[[], object] = lambda: None) -> list[str]:
     """Wait until every job has ended and no device is on its way; what is left after a bound."""
     deadline = time.monotonic() + REST_SECONDS
     quiet = threading.Event()
     while (left := unfinished(database)) and time.monotonic() < deadline:
+        meanwhile()
         quiet.wait(0.2)
     return left
 
@@ -176,7 +177,9 @@ class _Campaign:
                 self._strike()
             healed_at = time.monotonic()
             self._cluster.start_all()
-            left = rest(self._database)
+            left = rest(
+                self._database, self._start_fallen
+            )  # one that was refused by the broker ends only now
             report.rest_seconds = time.monotonic() - healed_at
         report.looks = watch.looks
         report.reached = self._saboteur.reached
