@@ -103,7 +103,9 @@ class Coordinator:
     def _bring_to_its_end(self, lease: Lease, job: Job, claimed_at: float) -> None:
         try:
             with self._held(lease, claimed_at) as lost:
-                self._evaluate(self._attempt_of(lease, job, lost))
+                ending = self._evaluate(self._attempt_of(lease, job, lost))
+            if isinstance(ending, Parked):  # whoever keeps it may end its lease at any time
+                self._keep(ending)
         except LeaseLostError as error:
             log.warning("%s", error)
         except DatabaseUnreachableError as error:
@@ -146,7 +148,7 @@ class Coordinator:
             }
         return attempt
 
-    def _evaluate(self, attempt: Attempt) -> None:
+    def _evaluate(self, attempt: Attempt) -> Ending:
         """Try until the job has ended: a try begins anew, and finds what was answered in the store."""
         deaths, outages = Deaths(), 0
         while not isinstance(ending := self._try(attempt, self._job_now(attempt)), Ended | Parked):
@@ -157,12 +159,14 @@ class Coordinator:
                 deaths, verdict = deaths.after(ending.death)
                 if verdict is Verdict.GIVE_UP:
                     self._coordination.fail(attempt.lease, _failure(attempt, ending.death))
-                    return
+                    return Ended()
                 self._go_on_after(attempt, ending.death, verdict)
-        if isinstance(ending, Parked):
-            self.parked.keep(ending.course)
-            if self._stopping.is_set():
-                self.parked.let_go()
+        return ending
+
+    def _keep(self, parked: Parked) -> None:
+        self.parked.keep(parked.course)
+        if self._stopping.is_set():
+            self.parked.let_go()
 
     def _job_now(self, attempt: Attempt) -> Job:
         """The job as it is, on a backend that some worker has before its prompts are built for one that none has."""
