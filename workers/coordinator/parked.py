@@ -11,7 +11,7 @@ from uuid import UUID
 from app.domain.job import Job, Phase
 from app.domain.lease import Lease
 from app.domain.parking import Stir
-from app.errors import DatabaseError, LeaseLostError
+from app.errors import DatabaseError, DatabaseUnreachableError, LeaseLostError
 from app.services.coordination import CoordinationService
 from app.services.parking import Adopted
 from app.settings import Settings
@@ -118,7 +118,7 @@ class ParkedJobs:
         except LeaseLostError as error:
             log.warning("job %s: %s", course.lease.id, error)
             self._forget(course)
-        except DatabaseError:
+        except DatabaseUnreachableError:
             raise
         except Exception:  # it holds up no other, and a coordinator with a place finds out more
             log.exception("job %s, which is parked, could not be looked at", course.lease.id)

@@ -12,7 +12,7 @@ from app.domain import parking
 from app.domain.failure import Failure, FailureCode
 from app.domain.job import LATE, Job, JobStatus, Phase
 from app.domain.lease import Lease
-from app.errors import DatabaseUnreachableError
+from app.errors import DatabaseRefusedError, DatabaseUnreachableError
 from tests.services.test_remedies import SHORTER
 from tests.waiting import until
 from tests.workers.coordinator.peers import KEYS, PLAN, PREPARED, Engine, Try, an_attempt, chunk
@@ -129,6 +129,18 @@ def test_the_harness_goes_on_once_all_is_answered(
     assert (one.told("job.retrying"), len(one.told("job.task_finished"))) == ([], 1)
 
 
+def test_its_tasks_stand_where_they_stood_while_its_harness_starts_again(
+    one: Try, engine: Engine, keeper: ParkedJobs, tmp_path: Path
+) -> None:
+    keeper.keep(parked(one).course)
+    engine.answers("a")
+    assert keeper.look_once() == 0
+    again = claimed_again(one, tmp_path)
+    with again.running(PREPARED, LookUp(KEYS)):
+        again.child.hears(Found)
+        assert [(task.done, task.total) for task in one.job.tasks] == [(2, 2)]
+
+
 def test_what_failed_is_judged_while_others_wait_and_never_asked_again(
     one: Try, engine: Engine, keeper: ParkedJobs, tmp_path: Path
 ) -> None:
@@ -213,6 +225,20 @@ def test_a_job_that_cannot_be_looked_at_is_left_to_a_coordinator_with_a_place(
     monkeypatch.setattr(course, "charge", lambda _: 1 / 0)
     assert keeper.look_once() == 0
     assert one.world.coordination.parking.adopt("another") == []
+    assert one.world.scheduling.announce_once() > 0
+
+
+def test_a_job_of_which_the_database_refuses_something_holds_up_no_other(
+    one: Try, engine: Engine, keeper: ParkedJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    course = parked(one).course
+    keeper.keep(course)
+
+    def refused(_: object) -> None:
+        raise DatabaseRefusedError("the database refused what was to be stored")
+
+    monkeypatch.setattr(course, "charge", refused)
+    assert keeper.look_once() == 0
     assert one.world.scheduling.announce_once() > 0
 
 
