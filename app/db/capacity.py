@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import Select, and_, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.db.groups import NOBODY
 from app.db.line import in_line
 from app.db.tables import ChunkRow, DeviceRow, GroupRow, JobRow
-from app.db.wishes import wants_answers
-from app.domain.chunk import PENDING
+from app.db.wishes import is_due, wants_answers
+from app.domain.chunk import PENDING, ChunkStatus
 from app.domain.engine_spec import EngineSpec
 from app.domain.placement import Group
 from app.domain.plan import Plan
@@ -45,8 +45,12 @@ class CapacityRepository:
         self._session = session
 
     def work(self, known: Mapping[UUID, WaitingWork] | None = None) -> list[WaitingWork]:
-        """Waiting and claimed chunks per running job, in line; what is known of a job is not read again."""
-        pending = ChunkRow.status.in_(PENDING)
+        """Waiting and claimed chunks per running job, in line; what is known of a job is not read again.
+
+        None of those that wait for a coordinator to judge what failed: until then no engine is given them.
+        """
+        given = or_(ChunkRow.status == ChunkStatus.CLAIMED, ChunkRow.job_id.not_in(_to_be_judged()))
+        pending = and_(ChunkRow.status.in_(PENDING), given)
         sums = (  # before the join: a job's row is wide, and its chunks are many
             select(ChunkRow.job_id, func.count().label("chunks"), func.sum(ChunkRow.cost).label("cost"))
             .where(ChunkRow.job_id.in_(select(JobRow.id).where(wants_answers())), pending)
@@ -105,6 +109,12 @@ class CapacityRepository:
             )
             for row, alive in rows
         ]
+
+
+def _to_be_judged() -> Select[UUID]:
+    """Jobs without a coordinator that are due for what failed."""
+    failed = and_(ChunkRow.status == ChunkStatus.FAILED, ~ChunkRow.collected)
+    return select(JobRow.id).where(is_due(), exists().where(ChunkRow.job_id == JobRow.id, failed))
 
 
 def to_device(row: DeviceRow) -> Device:

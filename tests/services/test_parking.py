@@ -7,7 +7,9 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from app.domain.chunk import Room
+from app.db.capacity import CapacityRepository, WaitingWork
+from app.db.chunks import ChunkRepository
+from app.domain.chunk import ChunkStatus, Room
 from app.domain.failure import Failure, FailureCode
 from app.domain.job import Job, JobStatus, Phase
 from app.domain.lease import Lease, Order
@@ -47,6 +49,11 @@ def answer_all(world: World) -> None:
             world.serving.answer(replica, claimed, Answer([b"a", b"b"], 0.5, 7))
 
 
+def wanted(world: World) -> list[WaitingWork]:
+    with world.sessions.begin() as session:
+        return CapacityRepository(session).work()
+
+
 def stir(world: World, lease: Lease) -> Stir:
     return world.coordination.parking.stirs([lease])[lease.id]
 
@@ -81,6 +88,22 @@ def test_a_failed_chunk_is_left_to_be_judged(world: World) -> None:
     failures = world.coordination.parking.failures(lease.id)
     assert {failure.message for failure in failures.values()} == {FAILURE.message}
     assert world.serving.next(replica, ENGINE.key, Room(1e9, 64)).chunks == []
+
+
+def test_no_engine_is_held_for_what_it_may_not_answer(world: World) -> None:
+    lease = parked(world, chunks=2)
+    replica = world.replica(world.devices(1)[0])
+    first, _ = world.serving.next(replica, ENGINE.key, Room(1e9, 64)).chunks
+    with world.sessions.begin() as session:
+        ChunkRepository(session).close(replica, first.chunk, ChunkStatus.FAILED, FAILURE)
+    world.coordination.parking.give_back(lease)
+    assert [work.chunks for work in wanted(world)] == [1]
+
+    world.serving.keep_only(replica, [])
+    assert world.serving.next(replica, ENGINE.key, Room(1e9, 64)).chunks == []
+    assert wanted(world) == []
+    assert world.coordination.claim(lease.id, "another")
+    assert [work.chunks for work in wanted(world)] == [1]
 
 
 def test_a_job_that_is_due_goes_on_with_its_attempt(world: World) -> None:
