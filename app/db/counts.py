@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Text, func, literal, select, union_all
+from sqlalchemy import Text, case, func, literal, select, union_all
 from sqlalchemy.orm import Session
 
 from app.db.tables import DeviceRow, GroupRow, JobRow
 
 ANY_GROUP = ""
+UNKNOWN_GROUP = "unknown"
 
 
 class CountRepository:
@@ -17,8 +18,13 @@ class CountRepository:
         self._session = session
 
     def jobs(self) -> dict[tuple[str, str], int]:
-        """By status and by the group a job is to run in, which is not looked up for jobs that are over."""
-        group = func.coalesce(JobRow.plan["group"].astext, ANY_GROUP)
+        """By status and by the group a job is to run in, which is not looked up for jobs that are over.
+
+        A group that no worker has reported is not named: its name is no more than a user's word.
+        """
+        wish = JobRow.plan["group"].astext
+        known = select(GroupRow.name).where(GroupRow.name == wish).scalar_subquery()
+        group = case((wish.is_(None), ANY_GROUP), else_=func.coalesce(known, UNKNOWN_GROUP))
         live = select(JobRow.status, group.label("group"), func.count()).where(JobRow.ended_at.is_(None))
         over = select(JobRow.status, literal(ANY_GROUP, Text), func.count()).where(
             JobRow.ended_at.is_not(None)

@@ -63,6 +63,7 @@ PLANNED = {
     "command": "lm_eval",
     "explanation": ["one CPU slot"],
 }
+USED = poisoned({"team": "lab", "owner": "ann"}) | {"device_seconds": 3600.0}
 PLAN = {
     "valid": True,
     "errors": [],
@@ -86,6 +87,10 @@ def service(api: FakeApi) -> FakeApi:
         "GET /v1/tasks": (200, {"data": [poisoned(TASK)], "next_cursor": None}),
         "GET /v1/groups": (200, {"data": [poisoned(GROUP)]}),
         "GET /v1/queue": (200, {"data": [poisoned(WAITING)]}),
+        "GET /v1/usage": (
+            200,
+            {"by": ["team", "owner"], "data": [USED], "left_out": 0, "device_seconds": 3600.0},
+        ),
         "POST /v1/jobs": (202, failed),
     }
     api.answers |= {f"POST {here}/{verb}": (200, failed) for verb in ("cancel", "pause", "resume", "retry")}
@@ -98,6 +103,7 @@ CALLS = (
     *(("samples", "@last"), ("logs", "@last"), ("logs", "-f", "@last")),
     *((verb, job_id(1)) for verb in ("cancel", "pause", "resume", "retry")),
     *(("tasks",), ("groups",), ("queue",), ("submit", "-"), ("submit", "-", "--watch")),
+    *(("usage",), ("usage", "--csv")),
 )
 WITHOUT_A_JOBS_TEXT = {
     "up",
@@ -128,7 +134,7 @@ def test_no_verb_prints_a_control_character(
     assert drives_nothing(answer.output)
     assert answer.output
     assert answer.exit_code in {0, 100}, answer.output
-    lines_of_others = call[0] == "logs" or "csv" in call
+    lines_of_others = call[0] == "logs" or "csv" in call[-1]
     assert lines_of_others or not any(line.startswith(FORGED) for line in answer.output.splitlines())
 
 

@@ -196,4 +196,7 @@ def test_jobs_are_told_by_status_and_the_group_they_are_bound_to(
     assert metrics.read().jobs == {("queued", ""): 1, ("running", ""): 1, ("cancelled", ""): 1}
     with world.sessions.begin() as session:
         session.execute(text('UPDATE jobs SET plan = plan || \'{"group": "a"}\''))
+    told = {("queued", "unknown"): 1, ("running", "unknown"): 1, ("cancelled", ""): 1}
+    assert metrics.read().jobs == told, "a user's word for a group names none"
+    world.devices(1, group="a")
     assert metrics.read().jobs == {("queued", "a"): 1, ("running", "a"): 1, ("cancelled", ""): 1}

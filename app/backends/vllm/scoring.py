@@ -14,7 +14,14 @@ EXACT_DTYPES = frozenset({"float32", "float"})
 UNLIKE: Mapping[str, tuple[str, ...]] = {"kv_cache_dtype": ("auto", "float32"), "quantization": ()}
 """Under other values than these nobody has compared the two ways."""
 
-WITHOUT: Mapping[str, tuple[str, ...]] = {"logprobs_mode": ("raw_logprobs",), "speculative_config": ()}
+WITHOUT: Mapping[str, tuple[str, ...]] = {
+    "logprobs_mode": ("raw_logprobs",),
+    "logits_processors": (),
+    "speculative_config": (),
+    "spec_method": (),
+    "spec_model": (),
+    "spec_tokens": (),
+}
 """Under other values than these vLLM tells of a token that it may choose otherwise than of one that it read."""
 
 EXACT = (
