@@ -22,6 +22,13 @@ from app.web.deps import Services, ServicesDep, known_parameters
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(known_parameters)])
 
 
+def _nothing_blank(request: Request) -> None:
+    """In the URL of a list `?tag=` is no filter; here it would choose more than was meant."""
+    blank = [name for name, value in request.query_params.multi_items() if not value.strip()]
+    if blank:
+        raise InvalidRequestError([FaultyField(name, "say which, or leave it out") for name in blank])
+
+
 async def _said(request: Request, services: ServicesDep) -> Body:
     """The body, or an empty one where none was sent: then the filters stand in the URL."""
     headers = request.headers
@@ -35,6 +42,7 @@ async def _said(request: Request, services: ServicesDep) -> Body:
     openapi_extra=request_body(CancelIn, required=False),
     response_model=CancelledList,
     responses=problems(*BODY_PROBLEMS, StaleJobError),
+    dependencies=[Depends(_nothing_blank)],
 )
 async def cancel_jobs(
     services: ServicesDep,

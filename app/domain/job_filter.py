@@ -27,7 +27,7 @@ class JobFilter:
     def chooses(self) -> bool:
         """Whether somebody said which jobs they mean, beside those that they see."""
         said = (self.status, self.owner, self.model, self.task, self.tag, self.name, self.created_after)
-        return any(value is not None for value in said)
+        return any(said)
 
 
 class JobPart(StrEnum):

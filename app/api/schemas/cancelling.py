@@ -9,9 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.schemas.job import Out
 from app.domain.job import JobStatus
-from app.web.deps import Word
 
 MOST_CANCELLED = 1000
+Said = Annotated[str, Field(max_length=1000, pattern=r"\S")]
+"""A word, and not the empty variable of somebody's script: a filter that is none would choose too much."""
 
 
 class CancelIn(BaseModel):
@@ -24,11 +25,11 @@ class CancelIn(BaseModel):
 
     ids: Annotated[list[str], Field(min_length=1, max_length=MOST_CANCELLED)] | None = None
     status: JobStatus | None = None
-    model: Word | None = None
-    task: Word | None = None
-    tag: Word | None = None
-    owner: Word | None = None
-    name: Word | None = None
+    model: Said | None = None
+    task: Said | None = None
+    tag: Said | None = None
+    owner: Said | None = None
+    name: Said | None = None
     created_after: datetime | None = None
 
 
