@@ -84,8 +84,9 @@ class VirtualJob:
 
     def standing(self, speed: float | None) -> InLine:
         """In line, with what it is thought to take still; `speed`: cost a second, as far as it is known."""
-        told = self._cost * self.open / self._whole / speed if speed and self._cost else None
-        return replace(self.work.line, seconds=told)
+        if not speed or not self._cost:
+            return self.work.line
+        return replace(self.work.line, seconds=self._cost * self.open / self._whole / speed)
 
     def demand(self, turn: int, speed: float | None, load_seconds: float | None) -> Demand:
         """What it asks for now, with what is known of its engine."""

@@ -68,6 +68,8 @@ class DemandReader:
     def __init__(self) -> None:
         self._work: dict[UUID, WaitingWork] = {}
         self._learnt: dict[str, Learnt] = {}
+        self._typical: float | None = None
+        """The speed of an engine of which nothing else is known."""
         self._due_at = 0.0
 
     def read(self, session: Session, policy: Policy) -> list[Demand]:
@@ -89,13 +91,15 @@ class DemandReader:
             self._learnt, self._due_at = {}, now + LEARNT_SECONDS
         if new := [key for key in keys if key not in self._learnt]:
             self._learnt |= dict.fromkeys(new, NOTHING_LEARNT) | PaceRepository(session).learnt(new)
+            known = [learnt.speed for learnt in self._learnt.values() if learnt.speed]
+            self._typical = median(known) if known else None
 
-    def expected(self) -> dict[UUID, float]:
-        """Seconds of one replica that each job still takes, as far as anybody knows how fast any engine is."""
-        known = [learnt.speed for learnt in self._learnt.values() if learnt.speed]
-        typical = median(known) if known else None
-        return {
-            item.job_id: item.cost / speed
-            for item in self._work.values()
-            if (speed := self._learnt.get(item.engine.key, NOTHING_LEARNT).speed or typical)
-        }
+    def expected(self, job_id: UUID, told: float | None) -> float | None:
+        """Seconds of one replica that a job still takes: by its engine's speed, else as it is told, else by any's.
+
+        What it tells itself counts the time in which others had its engine.
+        """
+        item = self._work.get(job_id)
+        own = item and self._learnt.get(item.engine.key, NOTHING_LEARNT).speed
+        speed = own or (self._typical if told is None else None)
+        return item.cost / speed if item and speed else told

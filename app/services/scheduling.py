@@ -96,11 +96,8 @@ class SchedulingService:
         return len(jobs)
 
     def _estimated(self, jobs: Sequence[InLine]) -> list[InLine]:
-        """Those that do not tell themselves how long they take, as long as engines like theirs took."""
-        expected = self._demands.expected()
-        return [
-            job if job.seconds is not None else replace(job, seconds=expected.get(job.id)) for job in jobs
-        ]
+        """With what each still takes, as far as that is known."""
+        return [replace(job, seconds=self._demands.expected(job.id, job.seconds)) for job in jobs]
 
     def book_once(self) -> int:
         """Add to `usage` what replicas charged since the last time; how many charges."""
