@@ -1,8 +1,7 @@
-"""What jobs in line still ask of engines, and what engines and jobs of late took."""
+"""What jobs in line still ask of engines, and what engines and jobs of any kind took of late."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import Select, func, or_, select
@@ -12,14 +11,12 @@ from app.db.line import in_line
 from app.db.tables import ChunkRow, JobRow, ReplicaRow
 from app.db.wishes import can_be_claimed, wants_answers
 from app.domain.chunk import PENDING
+from app.domain.demands import Learnt
 from app.domain.engine_spec import EngineSpec
-from app.domain.estimates import EnginePace, Habits, Outstanding
+from app.domain.estimates import Habits, Outstanding
 from app.domain.job import JobStatus, Phase
 from app.domain.line import InLine
 from app.domain.plan import Plan
-
-LATEST = 20
-"""Replicas of one engine that tell of its pace."""
 
 LATEST_OF_ALL = 200
 LATEST_JOBS = 50
@@ -50,26 +47,12 @@ class OutstandingRepository:
         sums = {job_id: (count, float(cost)) for job_id, count, cost in self._session.execute(pending)}
         return [_outstanding(job, *sums.get(job.id, (0, 0.0))) for job in jobs]
 
-    def paces(self, engine_keys: Collection[str]) -> dict[str, EnginePace]:
-        """Of those of the engines that were loaded before."""
-        number = func.row_number().over(
-            partition_by=ReplicaRow.engine_key, order_by=ReplicaRow.placed_at.desc()
-        )
-        latest = (
-            select(ReplicaRow, number.label("number"))
-            .where(ReplicaRow.engine_key.in_(engine_keys))
-            .subquery()
-        )
-        query = select(latest.c.engine_key, *_pace(latest.c)).where(latest.c.number <= LATEST)
-        rows = self._session.execute(query.group_by(latest.c.engine_key))
-        return {key: EnginePace(load, speed) for key, load, speed in rows}
-
     def habits(self) -> Habits:
         """Of all engines and jobs of late."""
         latest = select(ReplicaRow).order_by(ReplicaRow.placed_at.desc()).limit(LATEST_OF_ALL).subquery()
         load, speed = self._session.execute(select(*_pace(latest.c))).one()
         answered, prepared = self._session.execute(_jobs_took()).one()
-        return Habits(EnginePace(load, speed), answered, prepared)
+        return Habits(Learnt(load, speed), answered, prepared)
 
 
 def _outstanding(job: JobRow, chunks: int, cost: float) -> Outstanding:

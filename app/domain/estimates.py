@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from app.domain.demands import NOTHING_LEARNT, Learnt
 from app.domain.engine_spec import EngineSpec
 from app.domain.forecast import Forecast
 from app.domain.line import TYPICAL_SECONDS, InLine
@@ -25,19 +26,10 @@ BELIEVED = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
-class EnginePace:
-    """What the latest engines of one kind took; None is not known."""
-
-    load_seconds: float | None = None
-    speed: float | None = None
-    """Cost that a replica answers in a second."""
-
-
-@dataclass(frozen=True)
 class Habits:
     """What the latest engines and jobs of any kind took: for those of which nothing else is known."""
 
-    pace: EnginePace = EnginePace()
+    pace: Learnt = NOTHING_LEARNT
     job_seconds: float | None = None
     """Of engines, for one job."""
     prepare_seconds: float | None = None
@@ -55,7 +47,7 @@ class Outstanding:
     chunks: int = 0
     cost: float = 0.0
 
-    def work(self, own: EnginePace, habits: Habits, load: timedelta) -> JobWork:
+    def work(self, own: Learnt, habits: Habits, load: timedelta) -> JobWork:
         """As the rules are run forward with it; `load`: what a start is assumed to take where nobody knows."""
         speed, load_seconds = own.speed or habits.pace.speed, own.load_seconds or habits.pace.load_seconds
         known = bool(self.prepared and speed)

@@ -10,10 +10,12 @@ from datetime import datetime
 
 from app.db.capacity import CapacityRepository
 from app.db.outstanding import OutstandingRepository
+from app.db.paces import PaceRepository
 from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
 from app.db.usage import UsageRepository
-from app.domain.estimates import EnginePace, Estimates
+from app.domain.demands import NOTHING_LEARNT
+from app.domain.estimates import Estimates
 from app.domain.forecast import forecast
 from app.domain.virtual_cluster import Snapshot
 from app.errors import DatabaseError
@@ -90,13 +92,13 @@ class EstimateService:
         with self._sessions.begin() as session:
             outstanding = OutstandingRepository(session)
             jobs = outstanding.work(MOST_JOBS)
-            paces = outstanding.paces({job.engine.key for job in jobs})
+            learnt = PaceRepository(session).learnt({job.engine.key for job in jobs})
             habits = outstanding.habits()
             used = UsageRepository(session).lately(rules.half_life)
             groups = CapacityRepository(session).groups(self._settings.lease)
             live = ReplicaRepository(session).live()
         placing, now = policy(self._settings), self._now()
-        work = [job.work(paces.get(job.engine.key, EnginePace()), habits, placing.load) for job in jobs]
+        work = [job.work(learnt.get(job.engine.key, NOTHING_LEARNT), habits, placing.load) for job in jobs]
         found = forecast(Snapshot(now, groups, live, placing, rules, used), work)
         told = {job.line.id: job.told(found[job.line.id], habits) for job in jobs if job.line.id in found}
         self._known, self._made_at = Estimates(now, told), self._clock()

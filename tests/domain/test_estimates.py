@@ -8,7 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from app.domain.estimates import GUESSED, KNOWN, LIKE, EnginePace, Estimates, Habits, Outstanding, later
+from app.domain.demands import NOTHING_LEARNT, Learnt
+from app.domain.estimates import GUESSED, KNOWN, LIKE, Estimates, Habits, Outstanding, later
 from app.domain.forecast import Forecast
 from app.domain.line import TYPICAL_SECONDS, InLine
 from tests.jobs import submission
@@ -18,22 +19,22 @@ NOW = datetime(2026, 11, 22, tzinfo=UTC)
 JOB = UUID(int=1)
 BUILT = Outstanding(InLine(JOB, "t", "alice", 50, NOW), ENGINE, submission().plan, True, 4, 1000.0)
 NEW = replace(BUILT, prepared=False, chunks=0, cost=0.0)
-HABITS = Habits(EnginePace(30.0, 50.0), 200.0, 12.0)
+HABITS = Habits(Learnt(30.0, 50.0), 200.0, 12.0)
 LOAD = timedelta(seconds=20)
 
 
 @pytest.mark.parametrize(
     ("job", "own", "habits", "takes"),
     [
-        (BUILT, EnginePace(10.0, 100.0), HABITS, (10.0, 10.0, KNOWN)),
-        (BUILT, EnginePace(), HABITS, (20.0, 30.0, LIKE)),
-        (BUILT, EnginePace(), Habits(), (TYPICAL_SECONDS, 20.0, GUESSED)),
-        (NEW, EnginePace(10.0, 100.0), HABITS, (200.0, 10.0, GUESSED)),
-        (NEW, EnginePace(), Habits(), (TYPICAL_SECONDS, 20.0, GUESSED)),
+        (BUILT, Learnt(10.0, 100.0), HABITS, (10.0, 10.0, KNOWN)),
+        (BUILT, NOTHING_LEARNT, HABITS, (20.0, 30.0, LIKE)),
+        (BUILT, NOTHING_LEARNT, Habits(), (TYPICAL_SECONDS, 20.0, GUESSED)),
+        (NEW, Learnt(10.0, 100.0), HABITS, (200.0, 10.0, GUESSED)),
+        (NEW, NOTHING_LEARNT, Habits(), (TYPICAL_SECONDS, 20.0, GUESSED)),
     ],
 )
 def test_work_takes_what_it_took_before(
-    job: Outstanding, own: EnginePace, habits: Habits, takes: tuple[float, float, float]
+    job: Outstanding, own: Learnt, habits: Habits, takes: tuple[float, float, float]
 ) -> None:
     work = job.work(own, habits, LOAD)
     assert (work.seconds, work.load_seconds, work.spread) == takes
