@@ -16,7 +16,7 @@ from uuid import UUID
 
 from app.domain.demands import merged
 from app.domain.line import Account, Sharing, in_line
-from app.domain.placement import Decision, Demand, Group, Policy, Start, place
+from app.domain.placement import Decision, Demand, Group, Policy, Start, place, ripening
 from app.domain.replica import DeviceState, Replica, ReplicaStatus
 from app.domain.virtual_work import JobWork, VirtualJob
 
@@ -35,7 +35,7 @@ class Pace:
     """Both, and slices of work, are at least this part of the time since the beginning."""
     slice: float = 5.0
     """Seconds of work that a replica takes at once, where chunks are shorter."""
-    clear: float = 3.0
+    clear: float = 1.0
     """Seconds from the end of a replica until its devices may be given out."""
 
 
@@ -176,7 +176,21 @@ class VirtualCluster:
             else:
                 self._release(self._seats[decision.replica])
         if any(not job.holders for job in self._line):
-            self._turn_at(self.time + self._step(self._pace.look))
+            self._turn_at(self._next_look())
+
+    def _next_look(self) -> float:
+        """When somebody may have devices that work goes on for until then: jobs wait, and nothing else happens."""
+        ripe = [at for seat in self._seats.values() for at in self._ripens(seat) if at > self.time]
+        soonest = self.time + self._step(self._pace.turn)
+        return max(soonest, min((*ripe, self.time + self._step(self._pace.look))))
+
+    def _ripens(self, seat: _Seat) -> list[float]:
+        """The turns of the scheduler that follow when an engine may give way."""
+        loaded = seat.replica.serving_at
+        if loaded is None or seat.replica.release_requested_at:
+            return []
+        since = (loaded - self._there.now).total_seconds() + self._pace.turn / 2
+        return [since + after for after in ripening(self._thought(seat), self._there.policy)]
 
     def _line_up(self) -> None:
         """As the scheduler does: when somebody came or went, and else every few seconds."""
@@ -211,6 +225,9 @@ class VirtualCluster:
 
     def _load_of(self, seat: _Seat) -> float:
         return self._loading.get(seat.key, self._there.policy.load.total_seconds())
+
+    def _thought(self, seat: _Seat) -> float:
+        return self._loads.get(seat.key, self._there.policy.load.total_seconds())
 
     def _release(self, seat: _Seat) -> None:
         """It ends when the chunk in its hands is answered."""

@@ -20,6 +20,13 @@ FAR = 2**31
 """Behind everybody in line."""
 
 
+def ripening(load: float, policy: Policy) -> tuple[float, float, float]:
+    """Seconds of work after which an engine may give way to more than before: its hold, its turn, and twice that."""
+    hold = policy.hold.total_seconds()
+    turn = max(hold, LOADS * load)
+    return (hold, turn, 2 * turn)
+
+
 @dataclass(eq=False, slots=True)
 class Tenant:
     """A replica where work is taken."""
@@ -53,7 +60,6 @@ class Tenant:
     ) -> Tenant:
         """As it stands now."""
         tenant = cls(replica, site, site.mask(replica.devices), wishes, len(replica.devices))
-        tenant.hold = policy.hold.total_seconds()
         for wish in wishes:
             tenant.priority = max(tenant.priority, wish.demand.priority)
             tenant.plain = min(tenant.plain, wish.plain)
@@ -62,7 +68,7 @@ class Tenant:
             tenant.lone = tenant.lone or len(wish.replicas) < 2
             if wish.entitled:
                 tenant.protected = tenant.protected or replica in wish.replicas[: wish.entitled]
-        tenant.turn = max(tenant.hold, LOADS * tenant.load)
+        tenant.hold, tenant.turn, _ = ripening(tenant.load, policy)
         if replica.status is ReplicaStatus.SERVING and replica.serving_at:
             tenant.worked = (now - replica.serving_at).total_seconds()
         else:
