@@ -177,7 +177,7 @@ def to_load(job: Job, own: Sequence[Replica]) -> str:
     since = min(replica.placed_at for replica in own)
     words = f"its engine to load in {named(replica.group for replica in own)}, since {at(since)}"
     usual = job.plan.measured and job.plan.measured.load_seconds
-    return words if usual is None else f"{words}; that took {usual:.0f} s before"
+    return words if usual is None or usual < 1 else f"{words}; that took {usual:.0f} s before"
 
 
 def free_devices(job: Job) -> str:

@@ -110,6 +110,8 @@ def test_an_engine_that_loads_says_since_when_and_for_how_long_others_did() -> N
     measured = PlannedMeasures("H100", 3, 41.6, None, None, None, None, None)
     known = replace(RUNS, plan=replace(RUNS.plan, measured=measured))
     assert told(known, Cluster([GROUP], [loading])).words == f"{words}; that took 42 s before"
+    at_once = replace(known, plan=replace(known.plan, measured=replace(measured, load_seconds=0.4)))
+    assert told(at_once, Cluster([GROUP], [loading])).words == words
 
 
 def test_an_engine_that_failed_to_load_says_so_while_it_is_tried_again() -> None:
