@@ -9,7 +9,7 @@ import pytest
 
 from app.domain import forecast as module
 from app.domain.engine_spec import EngineSpec
-from app.domain.forecast import Forecast, forecast
+from app.domain.forecast import LOOSE_SECONDS, Forecast, forecast
 from app.domain.line import InLine
 from app.domain.placement import Demand, Group, Policy
 from app.domain.replica import Device, DeviceState, Replica, ReplicaStatus
@@ -49,8 +49,11 @@ def told(there: Snapshot, *jobs: JobWork) -> list[Forecast]:
     return [found[job.line.id] for job in jobs]
 
 
-def width(told: Forecast) -> float:
-    return (told.end_high or 0.0) / (told.end_low or 1.0)
+def widths(told: Forecast) -> tuple[float, float]:
+    assert told.start_low is not None
+    assert told.start is not None
+    assert told.start_high is not None
+    return (told.start - told.start_low, told.start_high - told.start)
 
 
 def test_a_job_begins_when_its_engine_is_loaded() -> None:
@@ -90,10 +93,27 @@ def test_owners_take_turns_on_a_shared_engine() -> None:
 
 
 def test_what_may_be_wrong_is_told_as_a_range() -> None:
-    sure, unsure = work("m", 100), replace(work("n", 100), spread=3.0)
-    first, second = told(cluster(), replace(sure, spread=1.2), unsure)
-    assert width(first) == pytest.approx(1.44, rel=0.1)
-    assert width(second) > 3
+    sure, unsure = work("m", 100, load=100), replace(work("m", 100, load=100), spread=3.0)
+    (first,), (second,) = (told(cluster(), each) for each in (sure, unsure))
+    assert widths(first) == pytest.approx((23, 28), abs=2), "a quarter and some seconds at least"
+    assert widths(second)[0] > 60
+    assert widths(second)[1] > 200
+
+
+def test_a_start_that_is_due_is_told_with_the_seconds_it_may_take() -> None:
+    (job,) = told(cluster(serving("m")), work("m", 100))
+    assert (job.start_low, job.start_high) == pytest.approx((0, LOOSE_SECONDS), abs=1)
+
+
+def test_it_is_foreseen_when_an_engine_gives_way() -> None:
+    """Its hold ends at 60 s, whatever else happens, or does not."""
+    rival = replace(work("n", 20), line=InLine(UUID(int=next(NUMBERS)), "bob", "bob", 50, NOW))
+    mine = work("m", 1000)
+    used = {("ann", "ann"): 500.0}
+    there = replace(cluster(serving("m", since=30)), used=used)
+    first, second = told(there, mine, rival)
+    assert second.start == pytest.approx(30 + 1 + 1 + 10, abs=1.5)
+    assert first.end == pytest.approx(1000 + 20 + 2 * 11, rel=0.05)
 
 
 def test_nothing_is_told_of_what_can_never_run() -> None:
