@@ -176,8 +176,8 @@ def to_load(job: Job, own: Sequence[Replica]) -> str:
     """What a job waits for whose engines are being loaded."""
     since = min(replica.placed_at for replica in own)
     words = f"its engine to load in {named(replica.group for replica in own)}, since {at(since)}"
-    usual = job.plan.measured and job.plan.measured.load_seconds
-    return words if usual is None or usual < 1 else f"{words}; that took {usual:.0f} s before"
+    usual = (job.plan.measured.load_seconds if job.plan.measured else None) or 0.0
+    return words if usual < 1 else f"{words}; that took {usual:.0f} s before"
 
 
 def free_devices(job: Job) -> str:
