@@ -187,6 +187,13 @@ def test_more_replicas_are_spread_over_those_who_have_fewest() -> None:
         assert sorted(start.engine.model for start in found) == widened
 
 
+def test_while_an_engine_rests_others_have_the_devices_that_it_would_be_widened_to() -> None:
+    there = [at_work("old", "a-0"), at_work("new", "a-1")]
+    line = [replace(asked("old", 1, replicas=None), resting=True), asked("new", 2, replicas=None)]
+    found = starts(place(NOW, [group("a", 4, held=2)], there, line, Policy()))
+    assert [start.engine.model for start in found] == ["new", "new"]
+
+
 QUOTA = Policy(quotas={"lab": 1, "shop": 2})
 
 
@@ -220,6 +227,20 @@ def test_a_quota_may_be_for_several_replicas_of_one_demand() -> None:
     there = [at_work("mine", "a-0"), at_work("borrower", "a-1")]
     line = [asked("borrower", 1, team="none"), asked("mine", 2, team="shop", replicas=None)]
     assert gone(there, *line, policy=QUOTA) == ["borrower"]
+
+
+def test_a_quota_is_not_used_up_by_what_fits_nowhere() -> None:
+    lost = replace(asked("lost", 1, team="lab", priority=10), group="gone")
+    line = [lost, asked("rich", 2, team="none", priority=90), asked("poor", 3, team="lab", priority=10)]
+    found = starts(place(NOW, [group("a", 1)], [], line, QUOTA))
+    assert [start.engine.model for start in found] == ["poor"]
+
+
+def test_a_quota_is_used_up_only_by_what_fits_together() -> None:
+    wide = replace(asked("wide", 1, team="shop", replicas=None), group="a")
+    line = [wide, asked("rich", 2, team="none", priority=90), asked("poor", 3, team="shop", priority=10)]
+    found = starts(place(NOW, [group("a", 1), group("b", 1)], [], line, QUOTA))
+    assert {start.engine.model for start in found} == {"wide", "poor"}
 
 
 def test_an_idle_quota_is_lent() -> None:

@@ -31,7 +31,7 @@ def place(
     sites = opened(groups)
     line = wishes(demand, groups)
     by_engine = _served(line, staying)
-    line = entitle(line, policy, sum(site.usable.bit_count() for site in sites))
+    line = entitle(line, policy, sites)
     by_name = {site.name: site for site in sites}
     _leave(by_name, live)
     tenants = [

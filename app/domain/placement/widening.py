@@ -17,7 +17,7 @@ def widen(board: Board, line: Sequence[Wish]) -> None:
     wider = [
         (-wish.demand.priority, wish.served * wish.need, number, wish)
         for number, wish in enumerate(line)
-        if wish.served and not wish.outcast and _target(board, wish) > wish.served
+        if wish.served and not (wish.outcast or wish.demand.resting) and _target(board, wish) > wish.served
     ]
     heapq.heapify(wider)
     short: list[Wish] = []
@@ -38,7 +38,7 @@ def _target(board: Board, wish: Wish) -> int:
 def _make_room(board: Board, wish: Wish) -> None:
     why = f"{wish.demand.engine.model} has work for more replicas"
     for _ in range(_target(board, wish) - wish.served):
-        if wish.demand.resting or not (board.wait(wish) or board.dislodge(wish, why)):
+        if not (board.wait(wish) or board.dislodge(wish, why)):
             return
 
 

@@ -28,6 +28,8 @@ class Wish:
     """Devices of one replica."""
     least: int
     """Memory that each must have."""
+    on: Kind
+    """What it needs of devices, whatever it shuns."""
     kind: Kind | None = None
     """None for one that shuns devices: it is alone with that."""
     plain: int = 0
@@ -81,8 +83,8 @@ def _wish(demand: Demand, sizes: Sequence[int]) -> Wish:
     if demand.least_bytes:
         larger = bisect_left(sizes, demand.least_bytes)
         least = sizes[larger] if larger < len(sizes) else TOO_LARGE
-    like = None if demand.shunned else (engine.backend, demand.group, engine.gpus, least)
-    return Wish(demand, engine.gpus, least, like)
+    on = (engine.backend, demand.group, engine.gpus, least)
+    return Wish(demand, engine.gpus, least, on, None if demand.shunned else on)
 
 
 def wishes_of(replica: Replica, by_engine: Mapping[str, Sequence[Wish]]) -> list[Wish]:
