@@ -9,7 +9,8 @@ from sqlalchemy import text
 from app.domain.chunk import Room
 from app.domain.job import Phase
 from app.domain.lease import Lease, Order
-from app.services.scheduling import SchedulingService
+from app.domain.placement import Policy
+from app.services.scheduling import SchedulingService, policy
 from app.settings import Settings
 from tests.jobs import submission
 from tests.world import FINGERPRINT, World, chunk
@@ -31,6 +32,11 @@ def live(world: World) -> list[tuple[UUID, str]]:
     query = "SELECT id, engine->>'model' AS model FROM replicas WHERE ended_at IS NULL ORDER BY placed_at, id"
     with world.sessions.begin() as session:
         return [(row.id, row.model) for row in session.execute(text(query))]
+
+
+def test_the_rules_are_tried_with_what_operators_get() -> None:
+    knobs = {"idle_seconds", "hold_seconds", "team_quotas"}
+    assert policy(Settings(**{name: Settings.model_fields[name].default for name in knobs})) == Policy()
 
 
 def test_a_team_gets_its_devices_back_at_a_chunk_boundary(world: World, settings: Settings) -> None:

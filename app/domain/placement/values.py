@@ -78,7 +78,7 @@ class Policy:
     """The operator's knobs."""
 
     idle: timedelta = timedelta(minutes=10)
-    hold: timedelta = timedelta(minutes=1)
+    hold: timedelta = timedelta(seconds=20)
     load: timedelta = timedelta(seconds=20)
     """What a start is assumed to cost: another replica must save more than this."""
     rest: timedelta = timedelta(seconds=5)
