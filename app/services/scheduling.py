@@ -36,6 +36,9 @@ from app.settings import Settings
 LINE_SECONDS = 5.0
 """After so long shares are looked at again though nobody came or went."""
 
+MOST_STARTS = 256
+"""Replicas that one turn starts, so that its transaction stays short; the next turn goes on."""
+
 ANNOUNCE_AMONG = 50
 """Queued jobs that are announced at all: the others wait behind them."""
 
@@ -120,15 +123,12 @@ class SchedulingService:
             live = replicas.live()
             rules = policy(self._settings)
             decisions = place(self._now(), groups, live, self._demands.read(session, rules), rules)
-            done = 0
-            for decision in decisions:
-                match decision:
-                    case Start():
-                        done += replicas.place(decision) is not None
-                    case Release(replica=replica_id, why=why):
-                        replicas.release(replica_id, why)
-                        done += 1
-        return done
+            leaving = [each for each in decisions if isinstance(each, Release)]
+            for each in leaving:
+                replicas.release(each.replica, each.why)
+            starts = [each for each in decisions if isinstance(each, Start)][:MOST_STARTS]
+            started = [replicas.place(each) for each in starts]
+        return len(leaving) + len(started) - started.count(None)
 
     def announce_once(self) -> int:
         """Ring for jobs and replicas that nobody has claimed; returns how many."""

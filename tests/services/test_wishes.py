@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+import pytest
 from sqlalchemy import text
 
 from app.db.claims import ClaimRepository
@@ -11,6 +12,7 @@ from app.domain.chunk import Room
 from app.domain.lease import Lease
 from app.domain.replica import ReplicaStatus
 from app.domain.whereabouts import where
+from app.services import scheduling
 from app.services.serving import Answer, Claimed
 from tests.world import ENGINE, World, chunk
 
@@ -56,6 +58,15 @@ def test_a_replica_is_started_in_the_group_that_is_asked_for(world: World) -> No
     world.running(chunks=2, group="b")
     assert world.scheduling.place_once() >= 1
     assert set(placed_in(world)) == {"a", "b"}
+
+
+def test_a_turn_starts_a_bounded_number_and_the_next_one_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduling, "MOST_STARTS", 2)
+    world.devices(3)
+    world.running(chunks=3, replicas=3)
+    assert [world.scheduling.place_once() for _ in range(3)] == [2, 1, 0]
 
 
 def test_a_job_whose_group_is_drained_waits_for_it(world: World) -> None:
