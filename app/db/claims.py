@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from itertools import count
 from typing import TypeAlias
 from uuid import UUID
 
@@ -40,7 +39,10 @@ JOBS_AT_ONCE = 4
 """Jobs of which one claim takes chunks."""
 
 LOOKED_AT = 32
-"""Jobs in line that are looked at together; the first ones nearly always have chunks to give."""
+"""Jobs in line that are looked at first; these nearly always have chunks to give."""
+
+MOST_LOOKED_AT = 2048
+"""Where they have none, four times as many are looked at each time, but no more than this."""
 
 Candidate: TypeAlias = tuple[UUID, int, bytes | None, int | None, bool]
 """A job, its priority, its fingerprint, how many replicas it wishes, and whether it has suspects."""
@@ -93,7 +95,7 @@ class ClaimRepository:
             ReplicaRow.status == ReplicaStatus.SERVING,
             ReplicaRow.release_requested_at.is_(None),
         )
-        jobs = _line(engine_key).where(may_be_answered_in(_group(lease))).limit(MOST_SUMMED).subquery()
+        jobs = _line(lease, engine_key).limit(MOST_SUMMED).subquery()
         some = (
             select(ChunkRow.cost)
             .join(jobs, jobs.c.id == ChunkRow.job_id)
@@ -127,15 +129,17 @@ class ClaimRepository:
         """Looked for along an index, some jobs at a time: else all that need this engine are looked at each time."""
         answerable = _answerable(lease, engine_key).where(~_any(_failed_lately(JobRow.id)))
         found: list[Row[*Candidate]] = []
-        for start in count(0, LOOKED_AT):
-            ids = self._in_line(engine_key, start)
+        start, most = 0, LOOKED_AT
+        while len(found) < JOBS_AT_ONCE:
+            ids = self._in_line(lease, engine_key, start, most)
             found += self._session.execute(answerable.where(JobRow.id.in_(ids))).all()
-            if len(found) >= JOBS_AT_ONCE or len(ids) < LOOKED_AT:
+            if len(ids) < most:
                 break
+            start, most = start + most, min(4 * most, MOST_LOOKED_AT)
         return found
 
-    def _in_line(self, engine_key: str, start: int) -> Sequence[UUID]:
-        return self._session.scalars(_line(engine_key).offset(start).limit(LOOKED_AT)).all()
+    def _in_line(self, lease: Lease, engine_key: str, start: int, most: int) -> Sequence[UUID]:
+        return self._session.scalars(_line(lease, engine_key).offset(start).limit(most)).all()
 
     def _giving_way(self, lease: Lease, engine_key: str) -> Sequence[Row[*Candidate]]:
         """Those of which a chunk failed just now."""
@@ -216,9 +220,10 @@ class ClaimRepository:
         return [(to_chunk(row), fingerprint or b"") for row in sorted(rows, key=lambda row: row.position)]
 
 
-def _line(engine_key: str) -> Select[UUID]:
-    """Running jobs that need this engine, first in line first."""
-    return select(JobRow.id).where(JobRow.engine_key == engine_key, wants_answers()).order_by(*in_line())
+def _line(lease: Lease, engine_key: str) -> Select[UUID]:
+    """Running jobs that need this engine and may be answered by this replica, first in line first."""
+    jobs = select(JobRow.id).where(JobRow.engine_key == engine_key, wants_answers())
+    return jobs.where(may_be_answered_in(_group(lease))).order_by(*in_line())
 
 
 def _failed_lately(job_id: SQLColumnExpression[UUID]) -> Select[UUID]:

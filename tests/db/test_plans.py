@@ -70,7 +70,7 @@ def plan(session: Session, ask: Ask) -> str:
         (lambda session: UnheldJobRepository(session).announce(timedelta(), 50), "jobs_by_turn"),
         (lambda session: WaitingJobRepository(session).ids(), "jobs_live"),
         (lambda session: UnheldJobRepository(session).requeue_expired("over"), "jobs_live"),
-        (lambda session: ClaimRepository(session)._in_line("key", 0), "jobs_of_engine"),
+        (lambda session: ClaimRepository(session)._in_line(LEASE, "key", 0, 32), "jobs_of_engine"),
         (lambda session: ClaimRepository(session)._giving_way(LEASE, "key"), "chunks_retried"),
         (lambda session: EngineMeasureRepository(session).recall("name"), "engine_measures_name"),
         (lambda session: CountRepository(session).jobs(), "jobs_ended"),

@@ -5,8 +5,10 @@ from __future__ import annotations
 from uuid import UUID
 
 import pytest
+from sqlalchemy import event
 
 from app.db import claims
+from app.db.claims import ClaimRepository
 from app.domain.chunk import Room
 from app.domain.failure import Failure, FailureCode
 from app.domain.lease import Lease
@@ -38,6 +40,36 @@ def test_a_job_is_found_behind_many_that_have_nothing_to_give(
     behind = world.running(chunks=1)
     world.scheduling.line_up_once()
     assert given(world, replica) == [behind.id]
+
+
+def pages(world: World, replica: Lease) -> int:
+    """How often the line is read for one claim that finds nothing."""
+    seen: list[str] = []
+    with world.sessions.begin() as session:
+        event.listen(session.connection(), "before_cursor_execute", lambda *told: seen.append(told[2]))
+        assert not ClaimRepository(session).claim(replica, ENGINE.key, ONE)
+    return sum("OFFSET" in statement for statement in seen)
+
+
+def test_many_jobs_that_have_nothing_to_give_are_looked_at_in_few_steps(
+    world: World, replica: Lease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "LOOKED_AT", 1)
+    for _ in range(8):
+        world.running(chunks=0)
+    assert pages(world, replica) == 3
+    monkeypatch.setattr(claims, "MOST_LOOKED_AT", 2)
+    assert pages(world, replica) == 5
+
+
+def test_jobs_that_are_answered_elsewhere_are_not_looked_at(
+    world: World, replica: Lease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "LOOKED_AT", 1)
+    world.devices(1, "b")
+    for _ in range(3):
+        world.running(chunks=1, group="b")
+    assert pages(world, replica) == 1
 
 
 def test_a_job_that_failed_just_now_gives_way_to_its_equals_alone(world: World, replica: Lease) -> None:
