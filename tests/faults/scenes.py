@@ -132,15 +132,18 @@ def parking(stage: Stage) -> None:
 
 
 def adopting(stage: Stage) -> None:
-    """A part is killed that kept parked jobs; it dies again as it keeps them anew."""
+    """A part is killed that kept parked jobs; it dies again as it keeps them anew, or gives them back."""
     with _parked_jobs(stage):
         stage.arm()
 
 
 def letting_go(stage: Stage) -> None:
-    """A part is told to stop that keeps parked jobs."""
-    stage.arm()
+    """A part is told to stop that keeps parked jobs: they were parked by one before it."""
+    holder = "SELECT lease_holder FROM jobs WHERE parked_at IS NOT NULL AND lease_holder IS NOT NULL"
     with _parked_jobs(stage):
+        before = stage.seen(holder)
+        stage.arm()
+        until(lambda: stage.seen(holder) not in {None, before}, SCENE_SECONDS)
         stage.signal(signal.SIGTERM)
 
 
@@ -208,8 +211,8 @@ SCENES: Mapping[str, Callable[[Stage], None]] = {
     "parking.park": parking,
     "parking.adopt": adopting,
     "parking.renew_all": parking,
-    "parking.count_answered": parking,
-    "parking.give_back": parking,
+    "parking.count_answered": adopting,
+    "parking.give_back": adopting,
     "parking.let_go": letting_go,
     "coordination.release_holders": coming_back,
     "serving.advance": posting("slow"),
