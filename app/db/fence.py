@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, select, tuple_
+from sqlalchemy import ARRAY, ColumnElement, Uuid, and_, bindparam, column, func, select, tuple_
 
 from app.db.tables import ChunkRow, GroupRow, JobRow, ReplicaRow
 from app.domain.chunk import ChunkStatus
@@ -31,9 +31,13 @@ def job_held(lease: Lease) -> ColumnElement[bool]:
 
 def parked_jobs_held(leases: Sequence[Lease]) -> ColumnElement[bool]:
     """The parked jobs among these that run under their leases."""
-    pairs = [(lease.id, lease.token) for lease in leases]
+    given = func.unnest(
+        bindparam(None, [lease.id for lease in leases], type_=ARRAY(Uuid)),
+        bindparam(None, [lease.token for lease in leases], type_=ARRAY(Uuid)),
+    ).table_valued(column("id", Uuid), column("token", Uuid))
+    pairs = given.render_derived()
     return and_(
-        tuple_(JobRow.id, JobRow.lease_token).in_(pairs),
+        tuple_(JobRow.id, JobRow.lease_token).in_(select(pairs.c.id, pairs.c.token)),
         JobRow.lease_expires_at > func.now(),
         JobRow.status == JobStatus.RUNNING,
         JobRow.parked_at.is_not(None),

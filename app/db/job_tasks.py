@@ -55,8 +55,11 @@ class JobTaskRepository:
         values = {"status": status, "metrics": to_json(metrics), "error": told}
         return self._update(job_id, name, JobTaskRow.status.not_in(SCORED), **values)
 
-    def fail(self, job_id: UUID, name: str, error: Failure) -> bool:
-        """The task cannot be scored; a task that failed before it was built is added. False where it is known."""
+    def fail(self, job_id: UUID, name: str, error: Failure, *, given_up: bool = False) -> bool:
+        """The task cannot be scored; a task that failed before it was built is added. False where it is known.
+
+        One that is `given_up` asks for nothing any more, whatever was built of it.
+        """
         row = self._session.get(JobTaskRow, (job_id, name))
         if row is None:
             self._session.add(
@@ -64,7 +67,10 @@ class JobTaskRepository:
             )
             self._session.flush()
         open_or_other = or_(JobTaskRow.status != TaskStatus.FAILED, JobTaskRow.error != error.to_json())
-        return self._update(job_id, name, open_or_other, status=TaskStatus.FAILED, error=error.to_json())
+        values = {"status": TaskStatus.FAILED, "error": error.to_json()} | (
+            {"total": None} if given_up else {}
+        )
+        return self._update(job_id, name, open_or_other, **values)
 
     def close(self, job_ids: Sequence[UUID], error: Failure) -> None:
         """End the tasks that were not done when their jobs ended."""

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.db.fence import parked_jobs_held
 from app.db.job_leases import JobLeaseRepository, asked
-from app.db.line import in_line
+from app.db.line import in_line, wait_for_the_line
 from app.db.tables import ChunkRow, JobRow, ReplicaRow
 from app.db.wishes import can_be_claimed, has_stopped, is_due, is_parked
 from app.domain.chunk import PENDING, ChunkStatus
@@ -153,6 +153,7 @@ class ParkedJobRepository:
 
     def claim_first(self, holder: str, ttl: timedelta) -> Lease | None:
         """Give the due job that is served next its place again, unless a queued one is more urgent."""
+        self._session.execute(wait_for_the_line())
         urgent = select(func.max(JobRow.priority)).where(can_be_claimed()).scalar_subquery()
         due = select(JobRow.id).where(is_due(), JobRow.priority >= func.coalesce(urgent, JobRow.priority))
         first = due.order_by(*in_line()).limit(1).with_for_update(skip_locked=True, key_share=True)

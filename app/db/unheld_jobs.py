@@ -17,6 +17,8 @@ from app.db.wishes import can_be_claimed, is_parked
 from app.domain.failure import Failure
 from app.domain.job import CANCELLED, LATE, LOST, MAX_LOSSES, PAUSED, JobStatus, left_over
 
+NOT_PARKED = {"phase": None, "parked_at": None, "due_at": None, "parked_bytes": None}
+
 
 class UnheldJobRepository:
     """Announces, requeues, ends; a job that somebody else is writing is left for the next turn."""
@@ -44,7 +46,7 @@ class UnheldJobRepository:
         return list(rows)
 
     def fail_late(self) -> list[UUID]:
-        """End waiting jobs whose deadline has passed; returns them. A running one is ended by its holder."""
+        """End waiting jobs whose deadline has passed; returns them. One that is held is ended by its holder."""
         return self._fail(LATE, JobRow.deadline_at < func.now())
 
     def fail_lost(self) -> list[UUID]:
@@ -75,13 +77,14 @@ class UnheldJobRepository:
         return moved
 
     def _move(self, which: ColumnElement[bool], **values: Any) -> list[UUID]:
-        """Move those of the waiting jobs that nobody is writing at the moment."""
-        waiting = JobRow.status.in_([JobStatus.QUEUED, JobStatus.PAUSED])
+        """Move those of the waiting jobs that nobody is writing at the moment; parked ones that nobody keeps, too."""
+        parked = and_(is_parked(), JobRow.lease_token.is_(None))
+        waiting = or_(JobRow.status.in_([JobStatus.QUEUED, JobStatus.PAUSED]), parked)
         found = select(JobRow.id).where(JobRow.ended_at.is_(None), waiting, which)
         rows = self._session.scalars(
             update(JobRow)
             .where(JobRow.id.in_(found.with_for_update(skip_locked=True, key_share=True)))
-            .values(version=JobRow.version + 1, **values)
+            .values(version=JobRow.version + 1, **NOT_PARKED, **values)
             .returning(JobRow.id)
         )
         return list(rows)

@@ -231,11 +231,11 @@ class CoordinationService:
             EventRepository(session).append(lease.id, "job.task_finished", data)
         self._wake(lease.id)
 
-    def task_failed(self, lease: Lease, task: str, error: Failure) -> None:
-        """The task cannot be scored; the others go on."""
+    def task_failed(self, lease: Lease, task: str, error: Failure, *, given_up: bool = False) -> None:
+        """The task cannot be scored; the others go on. One that is `given_up` is not built again."""
         with self._sessions.begin() as session:
             JobLeaseRepository(session).write(lease)
-            if not JobTaskRepository(session).fail(lease.id, task, error):
+            if not JobTaskRepository(session).fail(lease.id, task, error, given_up=given_up):
                 return
             data = {"task": task, "code": error.code, "message": error.message}
             EventRepository(session).append(lease.id, "job.warning", data)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 
 from app.db.capacity import CapacityRepository, WaitingWork
 from app.db.chunks import ChunkRepository
+from app.db.line import BEING_WRITTEN
+from app.db.parked_jobs import ParkedJobRepository
 from app.domain.chunk import ChunkStatus, Room
 from app.domain.failure import Failure, FailureCode
-from app.domain.job import Job, JobStatus, Phase
+from app.domain.ids import uuid7
+from app.domain.job import Job, JobStatus, Phase, TaskStatus
 from app.domain.lease import Lease, Order
 from app.domain.parking import Stir
-from app.errors import LeaseLostError
+from app.errors import DatabaseUnreachableError, LeaseLostError
 from app.services.serving import Answer
 from tests.world import ENGINE, FINGERPRINT, World
 
@@ -166,6 +170,36 @@ def test_leases_of_many_are_renewed_and_let_go_together(world: World) -> None:
     assert [lease.id for lease in adopted(world)] == [mine.id]
 
 
+def test_more_leases_than_a_statement_has_parameters_are_renewed_together(world: World) -> None:
+    mine = parked(world)
+    leases = [mine, *(Lease(uuid7(), uuid7()) for _ in range(33_000))]
+    world.coordination.parking.renew_all(leases)
+    assert world.coordination.parking.stirs(leases).keys() == {mine.id}
+    world.coordination.parking.let_go([])
+    assert world.coordination.parking.stirs([mine])
+
+
+@pytest.mark.parametrize("how", ["cancelled", "late"])
+def test_one_that_nobody_keeps_is_ended_without_a_coordinator(world: World, how: str) -> None:
+    kept, job_id = parked(world), due(world)
+    for each in (kept.id, job_id):
+        if how == "cancelled":
+            world.jobs.cancel(each)
+        else:
+            long_ago(world, "deadline_at", each)
+    assert world.scheduling.expire_once() == [job_id]
+    assert job_of(world, kept.id).status is JobStatus.RUNNING
+    ended = job_of(world, job_id)
+    assert (ended.status, ended.phase) == (
+        JobStatus.CANCELLED if how == "cancelled" else JobStatus.FAILED,
+        None,
+    )
+    assert {task.status for task in ended.tasks} == {TaskStatus.FAILED}
+    with world.sessions.begin() as session:
+        left = "SELECT parked_at, due_at, parked_bytes FROM jobs WHERE id = :id"
+        assert session.execute(text(left), {"id": job_id}).one() == (None, None, None)
+
+
 def test_its_user_is_obeyed_also_where_it_is_due(world: World) -> None:
     job_id = due(world)
     assert adopted(world) == []
@@ -222,6 +256,28 @@ def test_tasks_of_a_job_that_was_parked_stand_where_they_stood(world: World) -> 
 
     assert job_of(world, lease.id).tasks == before.tasks
     assert world.events(lease.id) == told
+
+
+def test_a_task_that_is_given_up_counts_no_requests(world: World) -> None:
+    lease = world.running(chunks=1)
+    world.coordination.task_failed(lease, "toy", FAILURE, given_up=True)
+    (task,) = job_of(world, lease.id).tasks
+    assert (task.status, task.total) == (TaskStatus.FAILED, None)
+
+
+def claimed_at_once(world: World) -> None:
+    with world.sessions.begin() as session:
+        session.execute(text("SET LOCAL lock_timeout = '10ms'"))
+        ParkedJobRepository(session).claim_first("another", timedelta(seconds=9))
+
+
+def test_what_is_due_is_claimed_by_a_line_that_is_written(world: World) -> None:
+    job_id = due(world)
+    with world.sessions.begin() as session:
+        session.execute(select(func.pg_advisory_xact_lock(BEING_WRITTEN)))
+        with pytest.raises(DatabaseUnreachableError):
+            claimed_at_once(world)
+    assert world.coordination.claim(job_id, "another")
 
 
 def test_answers_that_go_by_another_name_by_now_are_asked_for_anew(world: World) -> None:

@@ -73,6 +73,7 @@ class ParkedJobs:
         for job_id in courses.keys() - stirs.keys():
             self._forget(courses.pop(job_id))
         for course in self._chosen(courses, stirs):
+            self._renew()
             self._look_at(course, stirs[course.lease.id])
         return len(self._kept)
 

@@ -182,7 +182,7 @@ class Coordinator:
         again = "starting it again"
         if verdict is Verdict.WITHOUT_THE_TASK and death.task:
             failure = _failure(attempt, death)
-            self._coordination.task_failed(attempt.lease, death.task, failure)
+            self._coordination.task_failed(attempt.lease, death.task, failure, given_up=True)
             attempt.given_up[death.task] = failure
             again = f"starting it again without task {death.task}"
         self._coordination.warn(attempt.lease, {"reason": f"{death.words}; {again}"}, "job.retrying")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from sqlalchemy import text
 from app.domain import parking
 from app.domain.failure import Failure, FailureCode
 from app.domain.job import LATE, Job, JobStatus, Phase
-from app.domain.lease import Lease
+from app.domain.lease import Lease, Order
+from app.domain.parking import Stir
 from app.errors import DatabaseRefusedError, DatabaseUnreachableError
 from tests.services.test_remedies import SHORTER
 from tests.waiting import until
@@ -240,6 +242,35 @@ def test_a_job_of_which_the_database_refuses_something_holds_up_no_other(
     monkeypatch.setattr(course, "charge", refused)
     assert keeper.look_once() == 0
     assert one.world.scheduling.announce_once() > 0
+
+
+def test_leases_are_renewed_while_many_are_looked_at(
+    one: Try, keeper: ParkedJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parked(one)
+    other = one.world.coordination.claim(one.lease.id, "coordinator")
+    assert other
+    service, done = one.world.coordination.parking, list[str]()
+    service.park(other[0])
+    for lease in (one.lease, other[0]):
+        one.world.expire(lease)
+    one.world.scheduling.expire_once()
+    renew, stirs = service.renew_all, service.stirs
+    moving = Stir(Order.GO_ON, answering=True, pending=True, unjudged=False)
+    monkeypatch.setattr(service, "stirs", lambda leases: dict.fromkeys(stirs(leases), moving))
+
+    def renewed(leases: Sequence[Lease]) -> None:
+        done.append("renew")
+        renew(leases)
+
+    def looked_at(*_: object) -> bool:
+        done.append("look")
+        return True
+
+    monkeypatch.setattr(service, "renew_all", renewed)
+    monkeypatch.setattr(keeper, "_goes_on_waiting", looked_at)
+    assert keeper.look_once() == 2
+    assert done == ["renew", "look", "renew", "look"]
 
 
 def test_an_outage_forgets_nothing(one: Try, keeper: ParkedJobs, monkeypatch: pytest.MonkeyPatch) -> None:
