@@ -110,7 +110,8 @@ def test_it_is_foreseen_when_an_engine_gives_way() -> None:
     rival = replace(work("n", 20), line=InLine(UUID(int=next(NUMBERS)), "bob", "bob", 50, NOW))
     mine = work("m", 1000)
     used = {("ann", "ann"): 500.0}
-    there = replace(cluster(serving("m", since=30)), used=used)
+    policy = Policy(hold=timedelta(seconds=60))
+    there = replace(cluster(serving("m", since=30)), used=used, policy=policy)
     first, second = told(there, mine, rival)
     assert second.start == pytest.approx(30 + 1 + 1 + 10, abs=1.5)
     assert first.end == pytest.approx(1000 + 20 + 2 * 11, rel=0.05)
