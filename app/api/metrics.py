@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -26,7 +25,7 @@ from app.domain.replica import DeviceState
 from app.domain.tally import BOUNDS, Counted, Tallied
 from app.services.metrics import Scraped
 from app.web.deps import ServicesDep, known_parameters
-from app.web.offers import kinds
+from app.web.offers import chosen, kinds
 
 router = APIRouter(tags=["health"], dependencies=[Depends(known_parameters)])
 
@@ -55,6 +54,7 @@ DURATIONS: Mapping[Counted, tuple[tuple[str, ...], str]] = {
     Counted.QUEUE_WAIT: ((), "Seconds from a job's submission to its first start."),
     Counted.PHASE: (("phase",), "Seconds that ended jobs spent in each phase."),
 }
+KINDS = ("text/plain", "application/openmetrics-text")
 JOBS = "Jobs that are stored; of those that have not ended the group they are to run in, empty for any."
 
 
@@ -62,13 +62,13 @@ JOBS = "Jobs that are stored; of those that have not ended the group they are to
     "/metrics",
     summary="Prometheus metrics",
     response_class=PlainTextResponse,
-    responses=problems() | kinds("The metrics.", "text/plain", "application/openmetrics-text"),
+    responses=problems() | kinds("The metrics.", *KINDS),
 )
-def read_metrics(services: ServicesDep, accept: Annotated[str, Header()] = "") -> PlainTextResponse:
+def read_metrics(services: ServicesDep, request: Request) -> PlainTextResponse:
     """Jobs, devices, what engines did and where time went; as OpenMetrics for who asks for that."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Families(services.metrics.read()))
-    encode, media_type = choose_encoder(accept)
+    encode, media_type = choose_encoder(chosen(request, *KINDS))
     return PlainTextResponse(encode(registry), media_type=media_type)
 
 

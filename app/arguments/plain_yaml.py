@@ -12,6 +12,8 @@ import yaml
 from app.domain.visible import one_line
 
 MOST_CHARACTERS = 64 * 1024
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, OverflowError)
+"""What the loader raises, beside errors of its own, at tags that do not fit their values."""
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -39,7 +41,7 @@ def plain_yaml(text: str) -> dict[str, Any]:
         plain = json.loads(json.dumps(found, allow_nan=False))
     except yaml.YAMLError as error:
         raise ValueError(f"is not YAML that can be read: {one_line(str(error))}") from None
-    except (ValueError, TypeError, RecursionError) as error:
+    except (*UNREADABLE, RecursionError) as error:
         raise ValueError(f"holds what JSON has not: {one_line(str(error))[:200]}") from None
     if not isinstance(plain, dict):
         raise ValueError("must hold names with values, as `lm_eval run --config` reads them")  # noqa: TRY004

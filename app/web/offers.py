@@ -10,11 +10,15 @@ from app.web.preference import accepts, preferred
 from app.web.problems import NotAcceptableError
 
 
+PROBLEM = "application/problem+json"
+"""What every call may answer with."""
+
+
 async def acceptable(request: Request) -> None:
     """NotAcceptableError unless the client reads a kind that this call has."""
     route = request.scope["route"]
     offered = _offered(route) if isinstance(route, APIRoute) else ()
-    if offered and not accepts(request.headers.get("accept", ""), offered):
+    if offered and not accepts(request.headers.get("accept", ""), (*offered, PROBLEM)):
         raise NotAcceptableError(
             f"this call answers with {' or '.join(offered)}, and Accept wants none of it"
         )

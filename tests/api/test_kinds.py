@@ -91,6 +91,12 @@ def test_what_nobody_has_is_refused_before_anything_is_done(api: TestClient, job
     assert api.get("/v1/nowhere", headers={"Accept": "image/png"}).status_code == 404
 
 
+def test_who_reads_problems_alone_is_answered(api: TestClient, job_id: str) -> None:
+    asked = {"Accept": "application/problem+json"}
+    assert api.get(f"/v1/jobs/{job_id}", headers=asked).status_code == 200
+    assert api.get("/v1/jobs", headers={"Accept": "application/problem+json;q=0"}).status_code == 406
+
+
 @pytest.mark.parametrize(
     ("accept", "read"),
     [
@@ -137,6 +143,10 @@ def test_settings_of_lm_eval_are_a_file_that_a_command_names() -> None:
         (b"- a\n- b\n", "must hold names"),
         (b"", "must hold names"),
         (b"a: [", "not YAML"),
+        (b"a: !!int ''\n", "JSON has not"),
+        (b"a: !!bool x\n", "JSON has not"),
+        (b"a: !!timestamp x\n", "JSON has not"),
+        (b'a: "\\UFFFFFFFF"\n', "JSON has not"),
         (b"a: !!python/object/apply:os.system ['true']\n", "not YAML"),
         (b"a: .nan\n", "JSON has not"),
         (b"a: 2026-11-27\n", "JSON has not"),

@@ -76,6 +76,22 @@ def test_buckets_hold_what_is_below_them(scraped: list[Sample]) -> None:
     assert value(scraped, "evalq_phase_seconds_count", phase="preparing") == 1
 
 
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("text/plain; version=abc", "text/plain"),
+        ("application/openmetrics-text; version=abc", "application/openmetrics-text"),
+        ("application/openmetrics-text; q=0.1, text/plain", "text/plain"),
+        ("application/openmetrics-text; version=1.0.0; q=0.5, */*; q=0.1", "application/openmetrics-text"),
+    ],
+)
+def test_the_kind_is_the_one_that_the_client_would_rather_read(
+    api: TestClient, accept: str, kind: str
+) -> None:
+    answer = api.get("/metrics", headers={"Accept": accept})
+    assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (200, kind)
+
+
 def test_openmetrics_is_given_to_who_asks(busy: World, api: TestClient) -> None:
     answer = api.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
