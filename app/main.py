@@ -92,7 +92,15 @@ CORS: dict[str, Any] = {
         "Prefer",
         HEADER,
     ],
-    "expose_headers": ["ETag", "Link", "Location", "Preference-Applied", "Retry-After", HEADER],
+    "expose_headers": [
+        "Content-Disposition",
+        "ETag",
+        "Link",
+        "Location",
+        "Preference-Applied",
+        "Retry-After",
+        HEADER,
+    ],
 }
 """What pages of the operator's origins may send and read; keys stand in a header, so browsers keep none."""
 

@@ -29,7 +29,7 @@ _DOTS = "..."
 def summary(view: JobView, asked: Collection[str] = ()) -> dict[str, Any]:
     """The entry of a list, with the fields that were asked for whole."""
     entry = _brief(view, asked)
-    whole = {name: entry.pop(name) for name in asked if name in entry}
+    whole = {name: entry.pop(name) for name in FIELDS if name in asked and name in entry}
     whole |= {part: made for part in JobPart if part in asked and (made := _PARTS[part](view)) is not None}
     return fitted(entry, MOST_BYTES) | whole
 

@@ -76,18 +76,18 @@ class _Parcel:
     def _packed(self, head: Message, body: bytes) -> bytes:
         """The body as it is sent; its head is changed with it."""
         headers = MutableHeaders(scope=head)
+        if len(body) >= LEAST_BYTES:
+            headers.add_vary_header("Accept-Encoding")
         if self._reads and head["status"] == 200:
             headers["ETag"] = tag = f'W/"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
             if known(self._asked.get("if-none-match", ""), tag):
                 head["status"] = 304
                 del headers["content-length"], headers["content-type"]
                 return b""
-        if len(body) >= LEAST_BYTES:
-            headers.add_vary_header("Accept-Encoding")
-            if "content-encoding" not in headers and _reads_gzip(self._asked):
-                body = gzip.compress(body, _QUICK, mtime=0)
-                headers["Content-Encoding"] = "gzip"
-                headers["Content-Length"] = str(len(body))
+        if len(body) >= LEAST_BYTES and "content-encoding" not in headers and _reads_gzip(self._asked):
+            body = gzip.compress(body, _QUICK, mtime=0)
+            headers["Content-Encoding"] = "gzip"
+            headers["Content-Length"] = str(len(body))
         return body
 
 

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import event, func, text, update
 
-from app.api.summaries import MOST_BYTES, fitted
+from app.api.summaries import FIELDS, MOST_BYTES, fitted
 from app.db import listings
 from app.db.session import Sessions
 from app.db.tables import JobRow
@@ -184,3 +184,9 @@ def test_a_page_of_large_jobs_is_short_and_loses_none(
             break
     assert found == newest
     assert sizes == [2, 2, 1]
+
+
+def test_fields_stand_in_one_order_in_every_process(api: TestClient, job_id: str) -> None:
+    fields = ("tags", "model", "owner", "team", "tasks", "status", "backend", "id")
+    [entry] = api.get("/v1/jobs", params={"fields": ",".join(fields)}).json()["data"]
+    assert list(entry)[-len(fields) :] == [name for name in FIELDS if name in fields]

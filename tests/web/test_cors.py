@@ -33,7 +33,8 @@ def test_a_page_of_an_allowed_origin_reads_and_changes(open_to: TestClient) -> N
     assert "POST" in allowed.headers["access-control-allow-methods"]
     read = open_to.get("/v1/jobs", headers=headers)
     assert read.headers["access-control-allow-origin"] == OURS
-    assert {"ETag", "Link", "X-Request-Id"} <= set(read.headers["access-control-expose-headers"].split(", "))
+    exposed = set(read.headers["access-control-expose-headers"].split(", "))
+    assert {"Content-Disposition", "ETag", "Link", "X-Request-Id"} <= exposed
     assert "Origin" in read.headers["vary"]
     assert "access-control-allow-credentials" not in read.headers
     made = open_to.post("/v1/jobs/nope/cancel", headers=headers)
