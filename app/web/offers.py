@@ -9,7 +9,6 @@ from fastapi.routing import APIRoute
 from app.web.preference import accepts, preferred
 from app.web.problems import NotAcceptableError
 
-
 PROBLEM = "application/problem+json"
 """What every call may answer with."""
 
