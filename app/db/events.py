@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -36,6 +37,24 @@ class EventRepository:
         )
         TallyRepository(self._session).note_event(job_id, event_type, data)
         return int(number or 0)
+
+    def append_each(self, event_type: str, told: Mapping[UUID, dict[str, Any]]) -> None:
+        """The next event of each of these jobs; as few statements for thousands of jobs as for one."""
+        numbers = self._session.execute(
+            update(JobRow)
+            .where(JobRow.id == func.any(list(told)))
+            .values(event_count=JobRow.event_count + 1)
+            .returning(JobRow.id, JobRow.event_count)
+            .execution_options(synchronize_session=False)
+        ).all()
+        rows = [
+            {"job_id": job_id, "number": number, "type": event_type, "data": redacted(told[job_id])}
+            for job_id, number in numbers
+        ]
+        if rows:
+            self._session.execute(insert(EventRow).values(at=func.clock_timestamp()), rows)
+        for job_id, data in told.items():
+            TallyRepository(self._session).note_event(job_id, event_type, data)
 
     def after(self, job_id: UUID, number: int, limit: int) -> list[Event]:
         """Events with a greater number, oldest first."""

@@ -255,6 +255,9 @@ class ServingService:
         """An event for each of these jobs that still runs; by default for those that the replica serves."""
         events, replicas = EventRepository(session), ReplicaRepository(session)
         served = replicas.jobs_served(lease.id) if jobs is None else jobs
-        for job_id in replicas.running(served):
-            seen = {"error": error.seen_by(job_id).to_json()} if error else {}
-            events.append(job_id, event_type, {"replica": str(lease.id), **data, **seen})
+        common = {"replica": str(lease.id), **data}
+        told = {
+            job_id: {**common, "error": error.seen_by(job_id).to_json()} if error else common
+            for job_id in replicas.running(served)
+        }
+        events.append_each(event_type, told)
