@@ -99,7 +99,8 @@ class ParkedJobs:
         totals = {task.name: task.total for task in job.tasks if task.total is not None}
         tally = Tally(job.requests_done)
         tally.prepare(totals, {task.name: task.done for task in job.tasks})
-        tally.give(max((job.requests_total or 0) - kept.requests, 0))
+        apart = (job.requests_total or 0) - kept.requests  # several tasks may ask for one request
+        tally.give(max(min(apart, job.requests_done), 0))
         tally.plan(kept.cost)
         return Course(self._coordination, self._settings, self._attempt_of(kept.lease, job), job, tally)
 

@@ -211,6 +211,18 @@ def test_another_coordinator_keeps_what_one_let_go(one: Try, engine: Engine, kee
     assert one.job.requests_done == 2
 
 
+def test_another_keeper_counts_nothing_that_several_tasks_ask_for_as_done(
+    one: Try, engine: Engine, keeper: ParkedJobs
+) -> None:
+    keeper.keep(parked(one).course)
+    keeper.let_go()
+    with one.world.sessions.begin() as session:
+        session.execute(text("UPDATE jobs SET requests_total = 10"))
+        session.execute(text("UPDATE job_tasks SET total = 10"))
+    assert keeper.look_once() == 1
+    assert one.job.requests_done == 0
+
+
 def test_a_lost_lease_is_forgotten(one: Try, keeper: ParkedJobs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(one.world.coordination.parking, "adopt", lambda _: [])
     keeper.keep(parked(one).course)
