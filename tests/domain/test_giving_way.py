@@ -37,7 +37,7 @@ def gone(there: list[Replica], *demands: Demand, policy: Policy = Policy(), devi
 
 
 def test_who_is_ahead_in_line_gets_the_devices_after_a_turn() -> None:
-    first, second = asked("new", 1), asked("old", 2)
+    first, second = asked("new", 1, seconds=10), asked("old", 2)
     assert gone([at_work("old", "a-0", seconds=HOLD + 1)], first, second) == ["old"]
     assert gone([at_work("old", "a-0", seconds=HOLD - 1)], first, second) == []
 
@@ -46,10 +46,30 @@ def test_who_is_behind_in_line_waits() -> None:
     assert gone([at_work("old", "a-0")], asked("old", 1), asked("new", 2)) == []
 
 
-def test_a_turn_is_as_long_as_several_loads() -> None:
-    slow = replace(asked("old", 2), load_seconds=60.0)
-    assert gone([at_work("old", "a-0", seconds=4 * 60 - 1)], asked("new", 1), slow) == []
-    assert gone([at_work("old", "a-0", seconds=4 * 60 + 1)], asked("new", 1), slow) == ["old"]
+@pytest.mark.parametrize(("seconds", "turn"), [(30, 8 * 60), (900, 900), (90_000, 32 * 60)])
+def test_a_turn_is_as_long_as_several_loads_and_longer_for_who_takes_long(
+    seconds: float, turn: float
+) -> None:
+    slow, new = replace(asked("old", 2), load_seconds=60.0), asked("new", 1, seconds=seconds)
+    assert gone([at_work("old", "a-0", seconds=turn - 1)], new, slow) == []
+    assert gone([at_work("old", "a-0", seconds=turn + 1)], new, slow) == ["old"]
+
+
+def test_of_jobs_that_share_an_engine_the_first_says_how_long_they_wait() -> None:
+    slow, short, long = (
+        replace(asked("old", 3), load_seconds=60.0),
+        asked("new", 1, seconds=30),
+        asked("new", 2),
+    )
+    both = replace(short, claims=(*short.claims, *long.claims), waiting_cost=10 * 1030.0)
+    assert gone([at_work("old", "a-0", seconds=8 * 60 + 1)], both, slow) == ["old"]
+
+
+def test_who_has_company_works_for_its_turn_too() -> None:
+    slow = replace(asked("two", 1, replicas=2), load_seconds=60.0)
+    for seconds, expected in ((8 * 60 - 1, []), (8 * 60 + 1, ["two"])):
+        there = [at_work("two", f"a-{place}", seconds=seconds) for place in range(2)]
+        assert gone(there, slow, asked("new", 2)) == expected
 
 
 def test_a_higher_priority_waits_for_the_hold_alone() -> None:
@@ -73,8 +93,9 @@ def test_an_engine_that_loads_is_left_to_load() -> None:
 
 def test_who_is_nearly_done_ends_first_but_not_for_ever() -> None:
     almost = asked("old", 2, seconds=1.5)
-    assert gone([at_work("old", "a-0", seconds=HOLD + 1)], asked("new", 1), almost) == []
-    assert gone([at_work("old", "a-0", seconds=2 * HOLD + 1)], asked("new", 1), almost) == ["old"]
+    new = asked("new", 1, seconds=10)
+    assert gone([at_work("old", "a-0", seconds=HOLD + 1)], new, almost) == []
+    assert gone([at_work("old", "a-0", seconds=2 * HOLD + 1)], new, almost) == ["old"]
 
 
 def test_of_several_the_last_in_line_gives_way() -> None:

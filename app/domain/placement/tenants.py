@@ -12,9 +12,12 @@ from app.domain.placement.values import Policy
 from app.domain.placement.wishes import Wish
 from app.domain.replica import Replica, ReplicaStatus
 
-LOADS = 4
-"""A replica works for so many times what its loading took before those ahead in line get its devices: of their time
-a fifth at most is spent on loading."""
+LOADS = 8
+"""A replica works for so many times what its loading took before others of its priority get its devices: of their time
+a ninth at most is spent on loading."""
+
+MOST_LOADS = 32
+"""Who is ahead waits as long as they take themselves, but no longer than this: long jobs lose little by waiting."""
 
 FAR = 2**31
 """Behind everybody in line."""
@@ -97,8 +100,12 @@ class Tenant:
         if (wish.entitled and not self.protected) or wish.demand.priority > self.priority:
             return self.hold
         if wish.demand.priority == self.priority and all(len(each.replicas) > 1 for each in self.wishes):
-            return self.hold
-        return self.turn if wish.plain < self.plain else inf
+            return self.turn
+        return max(self.turn, self._worth(wish)) if wish.plain < self.plain else inf
+
+    def _worth(self, wish: Wish) -> float:
+        """Seconds that a demand waits because it takes as long itself."""
+        return min(wish.first_seconds() or 0.0, MOST_LOADS * self.load)
 
 
 def _left(wish: Wish, replica: Replica) -> float:

@@ -48,6 +48,12 @@ class Wish:
         speed = self.demand.speed
         return self.demand.waiting_cost / speed if speed else None
 
+    def first_seconds(self) -> float | None:
+        """What the first of its jobs still takes on one replica."""
+        speed, claims = self.demand.speed, self.demand.claims
+        cost = claims[0].cost if claims else self.demand.waiting_cost
+        return cost / speed if speed else None
+
     def load(self, policy: Policy) -> float:
         """Seconds until a replica that is started for it works."""
         known = self.demand.load_seconds
