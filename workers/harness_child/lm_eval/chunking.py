@@ -67,8 +67,8 @@ class Chunking:
             requests = list(self._ledger.requests[kind].values())
             if not all(self._ledger.is_settled(request.key) for request in requests):
                 chunks += self._chunks_of(self._sheet(kind, requests))
-        together = [chunk.cost for chunk in chunks if self._stays(chunk)]
-        chunks.sort(key=lambda chunk: -max(together) if self._stays(chunk) else -chunk.cost)
+        together = max((chunk.cost for chunk in chunks if self._stays(chunk)), default=0.0)
+        chunks.sort(key=lambda chunk: -together if self._stays(chunk) else -chunk.cost)
         return chunks
 
     def _stays(self, chunk: ChunkCut) -> bool:
