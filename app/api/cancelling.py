@@ -15,7 +15,7 @@ from app.api.request_body import BODY_PROBLEMS, Body, json_object, request_body,
 from app.api.schemas.cancelling import MOST_CANCELLED, CancelIn, CancelledList, CancelledOut
 from app.api.wanted import WantedDep
 from app.domain.job_filter import JobFilter
-from app.errors import FaultyField, InvalidRequestError, StaleJobError
+from app.errors import FaultyField, InvalidRequestError
 from app.services.cancelling import cancel_each
 from app.web.deps import Services, ServicesDep, known_parameters
 
@@ -41,7 +41,7 @@ async def _said(request: Request, services: ServicesDep) -> Body:
     summary="Cancel many jobs",
     openapi_extra=request_body(CancelIn, required=False),
     response_model=CancelledList,
-    responses=problems(*BODY_PROBLEMS, StaleJobError),
+    responses=problems(*BODY_PROBLEMS),
     dependencies=[Depends(_nothing_blank)],
 )
 async def cancel_jobs(

@@ -8,10 +8,10 @@ from typing import Literal
 from uuid import UUID
 
 from app.domain.job import JobStatus
-from app.errors import IllegalMoveError, UnknownJobError
+from app.errors import IllegalMoveError, StaleJobError, UnknownJobError
 from app.services.jobs import JobService
 
-Outcome = Literal["cancelled", "cancelling", "ended", "unknown"]
+Outcome = Literal["cancelled", "cancelling", "ended", "unknown", "busy"]
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,18 @@ def cancel_each(jobs: JobService, ids: Iterable[str], team: str | None) -> Itera
     """
     for job_id in ids:
         try:
-            jobs.check_seen(UUID(job_id), team)
-            status = jobs.cancel(UUID(job_id)).status
-            yield Cancelled(job_id, "cancelled" if status.terminal else "cancelling", status)
-        except IllegalMoveError:
-            yield Cancelled(job_id, "ended", jobs.view(UUID(job_id)).job.status)
+            yield _cancel(jobs, job_id, team)
         except (UnknownJobError, ValueError):
             yield Cancelled(job_id, "unknown")
+        except StaleJobError:
+            yield Cancelled(job_id, "busy")
+
+
+def _cancel(jobs: JobService, job_id: str, team: str | None) -> Cancelled:
+    """A job may also be deleted between two looks: UnknownJobError then, too."""
+    jobs.check_seen(UUID(job_id), team)
+    try:
+        status = jobs.cancel(UUID(job_id)).status
+    except IllegalMoveError:
+        return Cancelled(job_id, "ended", jobs.view(UUID(job_id)).job.status)
+    return Cancelled(job_id, "cancelled" if status.terminal else "cancelling", status)

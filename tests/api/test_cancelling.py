@@ -11,7 +11,11 @@ from fastapi.testclient import TestClient
 
 from app.api import cancelling
 from app.domain.ids import uuid7
+from app.domain.job import Job
 from app.domain.keys import Role
+from app.errors import IllegalMoveError, StaleJobError, UnknownJobError
+from app.services.job_view import JobView
+from app.services.jobs import JobService
 from app.services.keys import KeyService
 from tests.api.conftest import JOB, Coordinator
 
@@ -111,3 +115,33 @@ def test_a_job_of_another_team_is_none(app: FastAPI, api: TestClient, job_id: st
     assert outcomes(api.post(URL, json={"ids": [job_id]}, headers=bob)) == {job_id: ("unknown", None)}
     assert outcomes(api.post(URL, json={"status": "queued"}, headers=bob)) == {}
     assert app.state.services.jobs.view(UUID(job_id)).job.status == "queued"
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"), [(StaleJobError("again"), "busy"), (UnknownJobError("deleted"), "unknown")]
+)
+def test_one_that_changes_meanwhile_holds_up_no_other(
+    api: TestClient, monkeypatch: pytest.MonkeyPatch, error: Exception, outcome: str
+) -> None:
+    odd, other = submit(api), submit(api)
+    api.post(f"/v1/jobs/{odd}/cancel")
+    cancel = JobService.cancel
+
+    def cancelled(jobs: JobService, job_id: UUID) -> Job:
+        if str(job_id) == odd and isinstance(error, StaleJobError):
+            raise error
+        return cancel(jobs, job_id)
+
+    def ended(jobs: JobService, job_id: UUID) -> JobView:
+        raise error
+
+    monkeypatch.setattr(JobService, "cancel", lambda jobs, job_id: _over(cancelled(jobs, job_id), odd))
+    monkeypatch.setattr(JobService, "view", ended)
+    found = outcomes(api.post(URL, json={"ids": [odd, other]}))
+    assert found == {odd: (outcome, None), other: ("cancelled", "cancelled")}
+
+
+def _over(job: Job, odd: str) -> Job:
+    if str(job.id) == odd:
+        raise IllegalMoveError("it has ended")
+    return job

@@ -37,10 +37,11 @@ class CancelledOut(Out):
     """What became of one job."""
 
     id: str
-    outcome: Literal["cancelled", "cancelling", "ended", "unknown"] = Field(
-        description="It is over; it stops within seconds; it was over before, as it is now; there is no such job."
+    outcome: Literal["cancelled", "cancelling", "ended", "unknown", "busy"] = Field(
+        description="It is over; it stops within seconds; it was over before, as it is now; there is no such job;"
+        " others changed it at every try: ask again."
     )
-    status: JobStatus | None = Field(description="As it is now; null of a job that is not known.")
+    status: JobStatus | None = Field(description="As it is now; null where it could not be told.")
 
 
 class CancelledList(Out):
