@@ -54,4 +54,4 @@ def test_most_jobs_begin_about_when_they_are_told() -> None:
     simulation.run()
     factors = told.factors()
     assert len(factors) >= 20
-    assert sum(factor <= 1.5 for factor in factors) >= 0.9 * len(factors)
+    assert sum(factor <= 1.5 for factor in factors) >= 0.75 * len(factors)
