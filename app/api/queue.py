@@ -49,6 +49,7 @@ def read_queue(
 
 def _waiting(waiting: Waiting, caller: Caller) -> WaitingOut:
     job, estimate = waiting.job, estimate_out(waiting.estimate)
+    wait = wait_out(waiting.wait, caller, job.team)
     shown = WaitingOut(
         position=waiting.position,
         id=job.id,
@@ -58,8 +59,8 @@ def _waiting(waiting: Waiting, caller: Caller) -> WaitingOut:
         phase=job.phase,
         priority=job.priority,
         model=job.engine.model,
-        waiting_for=waiting.wait.words,
-        wait=wait_out(waiting.wait, caller),
+        waiting_for=wait.words,
+        wait=wait,
         ahead=_ahead(waiting.standing) if waiting.standing else None,
         gpus_per_replica=job.engine.gpus,
         group=job.plan.group,
@@ -79,11 +80,11 @@ def _ahead(standing: Standing) -> AllAheadOut:
     )
 
 
-def wait_out(wait: Wait, caller: Caller) -> WaitOut:
-    """What a job waits for, as the caller may know it."""
+def wait_out(wait: Wait, caller: Caller, team: str) -> WaitOut:
+    """What a job of the team waits for, as the caller may know it: a quota is its team's affair."""
     return WaitOut(
         cause=wait.cause,
-        words=wait.words,
+        words=wait.words + wait.quota if caller.sees in (None, team) else wait.words,
         since=wait.since,
         devices=wait.devices,
         held_by=[_holder(holder, caller) for holder in wait.holders[:MOST_HOLDERS]],

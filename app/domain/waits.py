@@ -64,6 +64,8 @@ class Wait:
     devices: int | None = None
     """How many it needs at once, in one group."""
     holders: tuple[Holder, ...] = ()
+    quota: str = ""
+    """To be read behind the words, by those who may see the job."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +222,7 @@ def _devices(asking: Asking, cluster: Cluster) -> Wait:
         wanted += f", to start its engine again: {failed}"
     holders, quota = cluster.holders(running), _quota(job, cluster)
     cause = Cause.QUOTA if quota else Cause.DEVICES
-    return Wait(cause, wanted + quota, devices=job.engine.gpus, holders=holders)
+    return Wait(cause, wanted, devices=job.engine.gpus, holders=holders, quota=quota)
 
 
 def _quota(job: Job, cluster: Cluster) -> str:
@@ -280,7 +282,7 @@ def reason(job: Job, wait: Wait | None) -> str | None:
 
 
 def _told(wait: Wait, team: str) -> str:
-    words = f"waiting for {wait.words}"
+    words = f"waiting for {wait.words}{wait.quota}"
     if wait.cause not in {Cause.DEVICES, Cause.QUOTA, Cause.TURN} or not wait.holders:
         return words
     jobs = dict.fromkeys(served for holder in wait.holders for served in holder.serves)

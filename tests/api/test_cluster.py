@@ -11,8 +11,11 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from app.api.queue import wait_out
 from app.domain.group import BackendReport, DeviceReport
+from app.domain.keys import Caller, Role
 from app.domain.replica import DeviceState
+from app.domain.waits import Cause, Wait
 from app.services.groups import GroupService
 from app.services.health import HealthService
 from app.settings import Settings
@@ -223,3 +226,16 @@ def test_readiness_notices_an_old_schema(postgres: Postgres, settings: Settings)
     with postgres.database(template="template0") as url:
         checks = HealthService(settings=settings.model_copy(update={"database_url": url})).checks()
     assert "run `evalq migrate`" in checks["schema"]
+
+
+@pytest.mark.parametrize(
+    ("caller", "words"),
+    [
+        (Caller("ann", "red", Role.VIEWER), "2 free devices; 1 of 2 is used"),
+        (Caller("bob", "blue", Role.SUBMITTER), "2 free devices"),
+        (Caller("ops", "blue", Role.OPERATOR), "2 free devices; 1 of 2 is used"),
+    ],
+)
+def test_a_quota_is_its_teams_affair(caller: Caller, words: str) -> None:
+    wait = Wait(Cause.QUOTA, "2 free devices", quota="; 1 of 2 is used")
+    assert wait_out(wait, caller, "red").words == words

@@ -221,5 +221,6 @@ def test_a_team_with_a_quota_is_told_what_it_has_of_it(gpus: int, quota: int, wo
     cluster = Cluster([GROUP], [own, other], served, quotas={RUNS.team: quota})
     wait = told(wanting(gpus, None), cluster)
     assert wait.cause is Cause.QUOTA
-    assert wait.words.endswith(f"in one group; of its team's quota of 2 devices {words}")
+    assert wait.words.endswith("in one group")
+    assert wait.quota == f"; of its team's quota of 2 devices {words}"
     assert told(wanting(gpus, None), replace(cluster, quotas={"another": 1})).cause is Cause.DEVICES
