@@ -17,6 +17,7 @@ from app.api.rendering import event_out, snapshot
 from app.api.schemas.job import EventList, EventOut
 from app.domain.event import Event
 from app.errors import BusyError, DatabaseError, TooManyStreamsError, UnknownJobError
+from app.services.job_view import JobView
 from app.web.deps import Blank, JobId, Services, ServicesDep, known_parameters, page_size
 from app.web.preference import preferred
 from app.web.streams import LOOK_SECONDS, Admission, Stream
@@ -99,14 +100,11 @@ class _Told:
 
     def first(self) -> bytes:
         """The job, as the first event."""
-        return self._look()[1]
+        return self._tell(self._services.jobs.view(self.job_id))
 
-    def _look(self) -> tuple[bool, bytes]:
-        """Whether events have told why the job is where it is, and the job."""
-        view = self._services.jobs.view(self.job_id)
-        told = view.reason in ({self._reason, view.job.reason} if self._moved else {self._reason})
+    def _tell(self, view: JobView) -> bytes:
         self._reason, self._moved = view.reason, False
-        return told, _sse(snapshot(view))
+        return _sse(snapshot(view))
 
     def event(self, event: Event) -> bytes:
         """The next one."""
@@ -116,11 +114,19 @@ class _Told:
     def idle(self) -> bytes:
         """The job again where its reason has changed and no event will tell of it, else that the stream lives."""
         try:
-            told, found = self._look()
+            view = self._services.jobs.view(self.job_id)
             more = self._services.jobs.news(self.job_id, self.after, limit=1).events
         except (DatabaseError, UnknownJobError):
             return KEEPALIVE_COMMENT
-        return KEEPALIVE_COMMENT if told or more else found
+        if more or self._is_told(view):
+            return KEEPALIVE_COMMENT
+        return self._tell(view)
+
+    def _is_told(self, view: JobView) -> bool:
+        """Whether what was sent says why the job is where it is."""
+        if self._moved and view.reason == view.job.reason:
+            self._reason, self._moved = view.reason, False
+        return view.reason == self._reason
 
 
 async def _stream(

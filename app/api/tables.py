@@ -8,6 +8,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from app.domain.visible import in_a_cell
+
 COLUMNS = (
     *(
         "id",
@@ -41,5 +43,6 @@ def jobs_csv(summaries: Iterable[Mapping[str, Any]]) -> str:
     for entry in summaries:
         names = [task if isinstance(task, str) else task["name"] for task in entry["tasks"]]
         lists = {"tags": ",".join(entry["tags"]), "tasks": ",".join(names)}
-        writer.writerow({**entry, **entry["progress"], **lists})
+        row = {**entry, **entry["progress"], **lists}
+        writer.writerow({name: in_a_cell(value) for name, value in row.items()})
     return text.getvalue()

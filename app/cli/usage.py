@@ -10,6 +10,7 @@ import click
 
 from app.cli.output import Output, columns, talks
 from app.client.calls import Api, Json
+from app.domain.visible import in_a_cell
 
 SIDES = ("day", "hour", "team", "owner", "model", "outcome")
 
@@ -60,5 +61,5 @@ def _comma_separated(shown: Sequence[str], sums: Sequence[Json]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*shown, "device_seconds"])
-    writer.writerows([[*(each[side] for side in shown), each["device_seconds"]] for each in sums])
+    writer.writerows([[*(in_a_cell(each[side]) for side in shown), each["device_seconds"]] for each in sums])
     return text.getvalue().rstrip("\n")

@@ -31,5 +31,11 @@ def hanging(text: str, indent: int = 2) -> str:
     return visible(text).replace("\n", "\n" + " " * indent)
 
 
+def in_a_cell(value: object) -> object:
+    """A value for CSV: a text that a spreadsheet would take for a formula stands behind an apostrophe."""
+    formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if formula else value
+
+
 def _written_out(match: re.Match[str]) -> str:
     return f"\\u{ord(match[0]):04x}"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis.strategies import characters, just, lists, text
 
-from app.domain.visible import hanging, one_line, visible
+from app.domain.visible import hanging, in_a_cell, one_line, visible
 
 HOSTILE = "x\x1b]0;owned\x07\x1b[31mred\x9b2J\x7f\x85\u2028\u202eevil\u2066"
 """A title, a colour, C1, and text that runs backwards."""
@@ -57,6 +57,16 @@ def test_a_carriage_return_covers_nothing() -> None:
 
 def test_further_lines_stand_under_the_first() -> None:
     assert hanging("first\nstatus succeeded\rx", 4) == "first\n    status succeeded\n    x"
+
+
+@pytest.mark.parametrize("text", ["=HYPERLINK(1)", "+1", "-1", "@x", "\t=1", "\r=1"])
+def test_a_spreadsheet_sees_no_formula_in_a_cell(text: str) -> None:
+    assert in_a_cell(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("value", ["", "a=b", "1", -1.5, None, 0])
+def test_other_values_stand_in_a_cell_as_they_are(value: object) -> None:
+    assert in_a_cell(value) is value
 
 
 @given(lists(text(characters(exclude_categories=())) | just(HOSTILE)))

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass
 from typing import Any
 
-from app.domain.visible import one_line
+from app.domain.visible import in_a_cell, one_line
 from app.workloads.lm_eval.spec import LmEvalSpec
 
 Json = dict[str, Any]
@@ -68,7 +68,7 @@ def comma_separated(document: Json, about: Mapping[str, str] | None = None) -> s
     writer.writerow([*(about or {}), *own])
     for score in scores(document):
         name, _, _, *rest = astuple(score)
-        writer.writerow([*(about or {}).values(), name, *rest])
+        writer.writerow(map(in_a_cell, [*(about or {}).values(), name, *rest]))
     return text.getvalue().rstrip("\n")
 
 
