@@ -23,6 +23,18 @@ _NO_COMMAND = "no lm_eval command is in here"
 _WAIT = "with --wait-for-capacity the job is taken, and waits until this is there"
 
 
+_wait_option = click.option(
+    "--wait-for-capacity",
+    is_flag=True,
+    help="Take the job though this cluster lacks what it needs: it waits until that is there.",
+)
+_scoring_option = click.option(
+    "--scoring-mode",
+    type=click.Choice(["auto", "stock", "fast"]),
+    help="How log-likelihoods are come to: as lm_eval does, or what requests share once. auto: no bit may change.",
+)
+
+
 def takes_a_job(verb: Callable[..., Any]) -> Callable[..., Any]:
     """Give a verb the `body` to post, out of its words and the options behind them."""
 
@@ -42,16 +54,8 @@ def takes_a_job(verb: Callable[..., Any]) -> Callable[..., Any]:
         metavar="NAME=VALUE",
         help="The value of $NAME or <NAME> in the command.",
     )
-    @click.option(
-        "--wait-for-capacity",
-        is_flag=True,
-        help="Take the job though this cluster lacks what it needs: it waits until that is there.",
-    )
-    @click.option(
-        "--scoring-mode",
-        type=click.Choice(["auto", "stock", "fast"]),
-        help="How log-likelihoods are come to: as lm_eval does, or what requests share once. auto: no bit may change.",
-    )
+    @_wait_option
+    @_scoring_option
     @functools.wraps(verb)
     def with_body(
         out: Output,
