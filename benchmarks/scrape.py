@@ -9,6 +9,8 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -46,9 +48,9 @@ def fill(url: str, jobs: int) -> None:
         connection.execute("VACUUM ANALYZE")  # as autovacuum does after as many changes
 
 
-def main() -> None:
-    """Print the median and the slowest of some scrapes; fails where the median is over the bound."""
-    jobs = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+@contextmanager
+def serving(jobs: int) -> Iterator[tuple[TestClient, str]]:
+    """An API over a database of its own with so many jobs stored, and that database's URL."""
     with (
         tempfile.TemporaryDirectory(prefix="evalq-bench-") as folder,
         running_postgres(Path(folder) / "pg") as postgres,
@@ -60,7 +62,14 @@ def main() -> None:
         app.state.services.jobs.submit(submission(), "owner")
         fill(url, jobs)
         with TestClient(app, base_url="http://127.0.0.1") as client:
-            seconds = [scraped(client) for _ in range(SCRAPES)]
+            yield client, url
+
+
+def main() -> None:
+    """Print the median and the slowest of some scrapes; fails where the median is over the bound."""
+    jobs = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    with serving(jobs) as (client, _):
+        seconds = [scraped(client) for _ in range(SCRAPES)]
     print(
         f"{jobs} jobs stored: {statistics.median(seconds):.4f} s a scrape, {max(seconds):.4f} s the slowest"
     )
