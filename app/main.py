@@ -14,7 +14,6 @@ from typing import Any
 
 from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.openapi.utils import get_openapi
 from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -34,8 +33,8 @@ from app.api import (
     tasks,
     usage,
 )
+from app.api.document import document, operation_id
 from app.api.problems import as_json
-from app.api.schemas.problem import ProblemOut
 from app.broker import CeleryDoorbell
 from app.db.session import Sessions, check_schema, make_sessions
 from app.services.estimates import EstimateService
@@ -51,7 +50,7 @@ from app.services.submission import SubmissionService
 from app.services.tasks import TaskService
 from app.services.usage import UsageService
 from app.settings import Settings, current
-from app.web.callers import OPEN, SECURITY_SCHEME, authenticate
+from app.web.callers import authenticate
 from app.web.delivery import Delivery
 from app.web.deps import Services
 from app.web.heads import HeadAsGet
@@ -118,6 +117,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         summary="Queues LLM evaluations and runs them on GPUs.",
         lifespan=_lifespan,
         dependencies=[Depends(authenticate), Depends(acceptable)],
+        generate_unique_id_function=operation_id,
         redirect_slashes=False,  # it would lead to whatever Host was sent, before anybody looked at it
     )
     app.state.sessions = sessions
@@ -132,7 +132,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for module in ROUTERS:
         app.include_router(module.router)
     app.add_api_route("/", _root, include_in_schema=False)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    app.openapi = lambda: document(app)  # type: ignore[method-assign]
     return app
 
 
@@ -218,18 +218,3 @@ def _close_on_signal(wakeups: WakeUps) -> None:
                 before(signum, frame)
 
         signal.signal(number, close_first)
-
-
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    """FastAPI's document with the one schema that no endpoint returns by type."""
-    if app.openapi_schema is None:
-        document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
-        problem = ProblemOut.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas = document["components"]["schemas"]
-        schemas |= problem.pop("$defs") | {"Problem": problem}
-        document["components"]["securitySchemes"] = {"key": SECURITY_SCHEME}
-        document["security"] = [{"key": []}, {}]
-        for path in OPEN & document["paths"].keys():
-            document["paths"][path]["get"]["security"] = []
-        app.openapi_schema = document
-    return app.openapi_schema

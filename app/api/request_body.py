@@ -140,10 +140,10 @@ JobObject = Annotated[Body, Depends(job_object)]
 
 
 def request_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
-    """OpenAPI's description of a body read by `json_object`."""
-    schema = model.model_json_schema()
-    examples = schema.pop("examples", [])
+    """OpenAPI's description of a body read by `json_object`: a component, by its name, with its examples."""
+    examples = model.model_json_schema().get("examples", [])
     named = {f"example_{number}": {"value": value} for number, value in enumerate(examples, 1)}
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
     content: dict[str, Any] = {"application/json": {"schema": schema, "examples": named}}
     if model is JobIn:
         content["application/yaml"] = {"schema": schema}

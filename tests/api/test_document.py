@@ -1,0 +1,63 @@
+"""The OpenAPI document as those meet it who generate a client from it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+MOST_CHARACTERS = 28
+"""Of an operation's name: longer ones are no names for functions."""
+
+
+@pytest.fixture
+def document(app: FastAPI) -> dict[str, Any]:
+    return app.openapi()
+
+
+def operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for path in document["paths"].values():
+        yield from path.values()
+
+
+def references(part: Any) -> Iterator[str]:
+    """Every `$ref` in a part of the document."""
+    if isinstance(part, dict):
+        yield from (value for name, value in part.items() if name == "$ref")
+        part = list(part.values())
+    if isinstance(part, list):
+        for each in part:
+            yield from references(each)
+
+
+def test_operations_have_short_names_of_their_own(document: dict[str, Any]) -> None:
+    names = Counter(operation["operationId"] for operation in operations(document))
+    assert names.most_common(1)[0][1] == 1
+    assert {name for name in names if len(name) > MOST_CHARACTERS or not name.isidentifier()} == set()
+
+
+def test_bodies_have_names(document: dict[str, Any]) -> None:
+    """One that stands in the call itself is called after the call, by every generator otherwise."""
+    bodies = [operation["requestBody"] for operation in operations(document) if "requestBody" in operation]
+    kinds = [kind["schema"] for body in bodies for kind in body["content"].values()]
+    assert {"$ref": "#/components/schemas/JobIn"} in kinds
+    assert [kind for kind in kinds if "$ref" not in kind and kind["type"] != "string"] == []
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    assert set(references(document)) <= known
+
+
+def test_what_is_refused_is_always_the_same_problem(document: dict[str, Any]) -> None:
+    refusals = [
+        answer["content"]
+        for operation in operations(document)
+        for status, answer in operation["responses"].items()
+        if int(status) >= 400
+    ]
+    problem = {"$ref": "#/components/schemas/Problem"}
+    assert [each for each in refusals if [kind["schema"] for kind in each.values()] != [problem]] == []
