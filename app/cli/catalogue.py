@@ -1,4 +1,4 @@
-"""What there is: tasks and GPU groups."""
+"""What there is: tasks, and GPU groups with what operators ask of them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from urllib.parse import quote
 
 import click
 
-from app.cli.jobs import age
+from app.cli.job_table import age
 from app.cli.output import Output, columns, talks
+from app.cli.several import ask_each
 from app.client.calls import Api, Json
 from app.domain.visible import one_line
 
@@ -73,15 +74,41 @@ def _listed(names: Sequence[str] | None) -> str:
 def groups(api: Api, out: Output) -> None:
     """Show the GPU groups, their devices and what is warm."""
     found = api.get("/v1/groups")["data"]
-    if out.as_json:
-        out.json(found)
-    elif out.ids_only:
-        _print(out, [group["name"] for group in found])
-    else:
-        for group in found:
-            _print(out, _group_lines(group))
+    _print_groups(out, found)
     if not found:
         out.say("no worker has reported yet; start one with `evalq worker --group NAME --devices 0,1`")
+
+
+def _print_groups(out: Output, listed: Sequence[Json]) -> None:
+    if out.as_json:
+        out.json(listed)
+    elif out.ids_only:
+        _print(out, [group["name"] for group in listed])
+    else:
+        for group in listed:
+            _print(out, _group_lines(group))
+
+
+def _asks(verb: str, call: str, line: str) -> click.Command:
+    """A verb for operators that is a call on each group."""
+
+    @click.command(name=verb, help=line)
+    @click.argument("names", metavar="GROUP...", nargs=-1, required=True)
+    @talks
+    def asking(api: Api, out: Output, names: Sequence[str]) -> None:
+        def ask(name: str) -> Json:
+            answer: Json = api.post(f"/v1/groups/{quote(name, safe='')}/{call}")
+            return answer
+
+        ask_each(names, ask, lambda answered: _print_groups(out, answered))
+
+    return asking
+
+
+drain = _asks("drain", "drain", "Let the replicas of groups finish their chunks, and give them no more work.")
+undrain = _asks(
+    "undrain", "resume", "Give groups work again; devices that were drained as broken are looked at."
+)
 
 
 def _group_lines(group: Json) -> list[str]:
@@ -95,7 +122,8 @@ def _group_lines(group: Json) -> list[str]:
     for replica in group["replicas"]:
         kept = "warm" if replica["idle_since"] else replica["status"]
         model = replica["engine"]["model"] or "a model of another team"
-        lines.append(f"  {kept}: {model} on {len(replica['devices'])} devices")
+        count = len(replica["devices"])
+        lines.append(f"  {kept}: {model} on {count} device{'' if count == 1 else 's'}")
     return lines
 
 

@@ -1,19 +1,17 @@
-"""Verbs about jobs: list, show, cancel, pause, resume, retry."""
+"""Looking at jobs: list, show, open."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-from app.cli.describe import COLOURS, duration, failure_lines, percent, progress_line, task_line, when, where
-from app.cli.output import Output, columns, short, talks
-from app.cli.terminal import CliError
+from app.cli.describe import duration, failure_lines, progress_line, task_line, when, where
+from app.cli.job_table import print_list
+from app.cli.output import Output, talks
+from app.cli.terminal import has_screen, stdout_is_terminal
 from app.client.calls import Api, Json
-from app.client.exit_codes import Exit
 from app.domain.visible import hanging, one_line
 
 
@@ -31,7 +29,7 @@ from app.domain.visible import hanging, one_line
 def jobs(api: Api, out: Output, limit: int, **filters: str | None) -> None:
     """List jobs, newest first."""
     found = list(api.pages("/v1/jobs", limit=limit, **filters))
-    out.jobs(found, lambda listed: _print_list(out, listed))
+    out.jobs(found, lambda listed: print_list(out, listed))
     if not found:
         out.say("no job matches; submit one with `evalq submit FILE.json`")
 
@@ -48,90 +46,19 @@ def show(api: Api, out: Output, job: str) -> None:
         out.jobs([document], lambda _: _print_job(out, document))
 
 
-def _asks(verb: str, line: str) -> click.Command:
-    """A verb that asks something of one or more jobs."""
-
-    @click.command(name=verb, help=line)
-    @click.argument("job_ids", metavar="ID...", nargs=-1, required=True)
-    @talks
-    def ask(api: Api, out: Output, job_ids: Sequence[str]) -> None:
-        full = [api.job_id(job_id) for job_id in job_ids]
-        answered = [api.post(f"/v1/jobs/{job_id}/{verb}") for job_id in full]
-        out.jobs(answered, lambda listed: _print_list(out, listed))
-
-    return ask
-
-
-cancel = _asks("cancel", "Cancel jobs. Safe to repeat; a running job stops within seconds.")
-pause = _asks("pause", "Hold jobs. A running job stops at a chunk boundary and keeps every answer it has.")
-resume = _asks("resume", "Let paused jobs go on.")
-
-
-@click.command(name="retry")
-@click.argument("job_ids", metavar="ID...", nargs=-1, required=True)
-@click.option(
-    "--set",
-    "changes",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="As a way out names it, such as model_args.max_model_len=2048: then a new job is posted.",
-)
+@click.command(name="open")
+@click.argument("job")
 @talks
-def retry(api: Api, out: Output, job_ids: Sequence[str], changes: Sequence[str]) -> None:
-    """Send failed or cancelled jobs back to the queue, with every answer they have.
-
-    With --set a new job like the old one is posted, changed so; what it asks alike is not answered twice.
-    """
-    full = [api.job_id(job_id) for job_id in job_ids]
-    if changes:
-        answered = [api.post("/v1/jobs", changed(api.job(job_id)["spec"], changes)) for job_id in full]
+def open_job(api: Api, out: Output, job: str) -> None:
+    """Print the address of the job's page, and open it in a browser where there is a screen."""
+    job_id = api.job_id(job)
+    page = f"{api.url}/jobs/{job_id}"
+    if out.as_json:
+        out.json({"id": job_id, "url": page})
     else:
-        answered = [api.post(f"/v1/jobs/{job_id}/retry") for job_id in full]
-    out.jobs(answered, lambda listed: _print_list(out, listed))
-
-
-def changed(spec: Json, changes: Sequence[str]) -> Json:
-    """The spec of a job with other values: JSON where it is some, else text; `model_args.NAME` for an argument."""
-    posted: Json = {**spec, "model_args": dict(spec.get("model_args") or {})}
-    for change in changes:
-        name, equals, value = change.partition("=")
-        if not name or not equals:
-            raise CliError(f"--set {change}: expected NAME=VALUE", Exit.USAGE)
-        argument = name.removeprefix("model_args.")
-        (posted if argument == name else posted["model_args"])[argument] = _value(value)
-    return posted
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return {"True": True, "False": False, "None": None}.get(text, text)
-
-
-def _print_list(out: Output, listed: Sequence[Json]) -> None:
-    rows = [
-        [
-            short(job["id"]),
-            job["status"],
-            f"{percent(job):.0f} %" if job["progress"].get("total") else "",
-            job.get("name") or str(job.get("model") or job["spec"].get("model", "")),
-            _tasks(job),
-            age(job["created_at"]),
-            job.get("reason") or "",
-        ]
-        for job in listed
-    ]
-    header = ("ID", "STATUS", "DONE", "NAME", "TASKS", "AGE", "REASON")
-    colours = (None, *(COLOURS.get(job["status"]) for job in listed))
-    for line, colour in zip(columns(header, rows), colours, strict=True) if rows else ():
-        out.data(line, colour)
-
-
-def _tasks(job: Json) -> str:
-    """The first few, as they were asked for where that is told."""
-    names = [task if isinstance(task, str) else task["name"] for task in job["tasks"]]
-    return ",".join(names[:3]) + (",..." if len(names) > 3 or "tasks" in job.get("cut", ()) else "")
+        out.data(page)
+    if stdout_is_terminal() and has_screen():
+        click.launch(page)
 
 
 def _print_job(out: Output, job: Json) -> None:
@@ -169,12 +96,3 @@ def _ran(job: Json) -> str:
         return ""
     end = datetime.fromisoformat(job["ended_at"]) if job.get("ended_at") else datetime.now(UTC)
     return duration((end - datetime.fromisoformat(job["started_at"])).total_seconds())
-
-
-def age(created_at: str, now: datetime | None = None) -> str:
-    """How long ago: 40s, 12m, 3h or 5d."""
-    seconds = ((now or datetime.now(UTC)) - datetime.fromisoformat(created_at)).total_seconds()
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= size:
-            return f"{seconds // size:.0f}{unit}"
-    return f"{max(seconds, 0):.0f}s"

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import click
 
-from app.cli.jobs import age
+from app.cli.job_table import age
 from app.cli.operations import data_option, parse_age
 from app.cli.output import columns
 from app.cli.terminal import CliError, echo

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-# Verb: the module that has it and its one line of help, kept here so that `evalq --help` imports no verb.
+# Verb: the module that has it (and its name there, where that is another one) and its one line of help, kept here so
+# that `evalq --help` imports no verb.
 VERBS = {
     "up": ("local", "Run the whole service on this machine until Ctrl-C."),
     "demo": ("demo", "Evaluate a small real model here and show the results."),
@@ -19,17 +20,23 @@ VERBS = {
     "wait": ("watch", "Wait for jobs to end; a gate for CI."),
     "jobs": ("jobs", "List jobs, newest first."),
     "show": ("jobs", "Show a job."),
+    "open": ("jobs:open_job", "Print the address of a job's page, and open it."),
     "results": ("results", "Print a job's results as lm-eval would."),
     "samples": ("results", "Print lm-eval's sample rows, one JSON object a line."),
     "logs": ("results", "Print a job's logs."),
-    "cancel": ("jobs", "Cancel jobs."),
-    "pause": ("jobs", "Hold jobs; they keep every answer they have."),
-    "resume": ("jobs", "Let paused jobs go on."),
-    "retry": ("jobs", "Send ended jobs back to the queue with the answers they have."),
+    "cancel": ("changes", "Cancel jobs."),
+    "pause": ("changes", "Hold jobs; they keep every answer they have."),
+    "resume": ("changes", "Let paused jobs go on."),
+    "retry": ("changes", "Send ended jobs back to the queue with the answers they have."),
+    "set": ("changes:set_jobs", "Change name, priority or tags of jobs."),
+    "delete": ("changes", "Forget ended jobs with all that they left."),
     "tasks": ("catalogue", "Search lm-eval's tasks, groups and tags."),
     "groups": ("catalogue", "Show the GPU groups, their devices and what is warm."),
+    "drain": ("catalogue", "Give GPU groups no more work."),
+    "undrain": ("catalogue", "Give drained GPU groups work again."),
     "queue": ("queue", "Show what waits, for what, and behind whom."),
     "usage": ("usage", "Show what devices were used for, and by whom."),
+    "whoami": ("account", "Say as whom evalq knows you, and where."),
     "backends": ("backends", "Engine backends of this machine."),
     "doctor": ("operations", "Say what is wrong with the service, and what to do."),
     "prune": ("operations", "Remove old jobs, stored answers and logs."),
@@ -52,8 +59,8 @@ class LazyVerbs(click.Group):
         """The verb, imported."""
         if cmd_name not in VERBS:
             return None
-        module = import_module(f"app.cli.{VERBS[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name)
+        place, _, name = VERBS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(f"app.cli.{place}"), name or cmd_name)
         return command
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from app.cli.describe import span
-from app.cli.jobs import age
+from app.cli.job_table import age
 from app.cli.output import Output, columns, short, talks
 from app.client.calls import Api, Json
 from app.domain.visible import one_line

@@ -24,6 +24,11 @@ def stdout_is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
+def has_screen() -> bool:
+    """Whether a browser could show itself here."""
+    return sys.platform == "darwin" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+
+
 def _coloured(text: str, colour: str | None) -> str:
     if colour is None or not stdout_is_terminal() or os.environ.get("NO_COLOR"):
         return text

@@ -14,7 +14,11 @@ from app.domain.redaction import redact
 from app.domain.visible import hanging, one_line
 
 FULL_ID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
+BEGINNING = re.compile(r"[0-9a-f-]{1,36}")
+LAST = "@last"
 PAGE = 200
+MOST_NAMED = 5
+"""Of jobs that a beginning could mean."""
 OF_HTTP_STATUS = {
     400: Exit.USAGE,
     401: Exit.NOT_ALLOWED,
@@ -61,6 +65,14 @@ class Api:
         """The JSON of a POST."""
         return self._json("POST", path, json=body, headers=headers, params=_given(params))
 
+    def patch(self, path: str, body: Any) -> Any:
+        """The JSON of a PATCH."""
+        return self._json("PATCH", path, json=body)
+
+    def delete(self, path: str) -> None:
+        """A DELETE that was done."""
+        self._json("DELETE", path)
+
     def pages(self, path: str, *, limit: int | None = None, **params: Any) -> Iterator[Json]:
         """Items of a list over all its pages, at most `limit` of them."""
         left, cursor = limit, None
@@ -73,13 +85,17 @@ class Api:
                 return
 
     def job_id(self, text: str) -> str:
-        """The id meant by a full id, a prefix of one, or `@last`."""
-        if text == "@last":
-            newest = self.get("/v1/jobs", limit=1)["data"]
+        """The id meant by a full id, a prefix of one, or `@last`: the newest job of whoever asks."""
+        if text == LAST:
+            who = self.get("/v1/me")["name"]
+            newest = self.get("/v1/jobs", limit=1, owner=who)["data"]
             if not newest:
-                raise CallError("there is no job yet", Exit.NOT_FOUND)
+                raise CallError(f"{who} has no job yet: there is no {LAST}", Exit.NOT_FOUND)
             return str(newest[0]["id"])
         prefix = text.lower()
+        if not BEGINNING.fullmatch(prefix):
+            message = f"{text!r} is no job: give its id, the beginning of that, or {LAST}"
+            raise CallError(message, Exit.USAGE)
         return prefix if FULL_ID.fullmatch(prefix) else self._only_id_with(prefix)
 
     def job(self, job_id: str) -> Json:
@@ -118,12 +134,15 @@ class Api:
         for job in self.pages("/v1/jobs"):
             if job["id"].startswith(prefix):
                 found.append(job["id"])
+                if len(found) > MOST_NAMED:
+                    break
             elif job["id"][: len(prefix)] < prefix:
                 break
         if not found:
             raise CallError(f"no job has an id that starts with {prefix!r}", Exit.NOT_FOUND)
         if len(found) > 1:
-            raise CallError(f"{prefix!r} could be any of {', '.join(found[:5])}: give more of it", Exit.USAGE)
+            named = ", ".join(found[:MOST_NAMED]) + (" and others" if len(found) > MOST_NAMED else "")
+            raise CallError(f"{prefix!r} could be any of {named}: give more of it", Exit.USAGE)
         return str(found[0])
 
     def _json(self, method: str, path: str, **options: Any) -> Any:

@@ -55,6 +55,9 @@ def job(number: int = 1, status: str = "succeeded", **fields: Any) -> Json:
     } | fields
 
 
+ME = {"name": "alice", "team": "nlp", "role": "operator", "sees_all_teams": True}
+
+
 @dataclass
 class Seen:
     """A request as it came."""
@@ -85,6 +88,8 @@ class FakeApi:
         key = f"{request.method} {request.path}"
         if key in self.answers:
             return self.answers[key]
+        if key == "GET /v1/me":
+            return 200, ME
         if key == "GET /v1/jobs":
             return 200, self._page(request.query)
         if match := re.fullmatch(r"GET /v1/jobs/([^/]+)", key):
@@ -94,7 +99,8 @@ class FakeApi:
     def _page(self, query: dict[str, str]) -> Json:
         start, size = int(query.get("cursor", 0)), min(int(query.get("limit", 50)), self.page_size)
         end = start + size
-        return {"data": self.jobs[start:end], "next_cursor": str(end) if end < len(self.jobs) else None}
+        listed = [job for job in self.jobs if query.get("owner") in {None, job["owner"]}]
+        return {"data": listed[start:end], "next_cursor": str(end) if end < len(listed) else None}
 
     def _job(self, wanted: str) -> tuple[int, Any]:
         """The next of `states` while there are any; the last one stays."""
@@ -139,6 +145,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self._serve("POST")
+
+    def do_PATCH(self) -> None:
+        self._serve("PATCH")
+
+    def do_DELETE(self) -> None:
+        self._serve("DELETE")
 
     def _serve(self, method: str) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from app.client.exit_codes import Exit
 from tests.cli.conftest import Evalq
-from tests.cli.fake_api import FakeApi, job_id, problem
+from tests.cli.fake_api import ME, FakeApi, job_id, problem
 
 TASK = {"name": "gsm8k", "kind": "task", "output_type": "generate_until", "tags": ["math_word_problems"]}
 DEVICE = {
@@ -95,12 +97,31 @@ def test_groups_show_their_devices_and_what_is_warm(evalq: Evalq, api: FakeApi) 
     assert "backend vllm does not work: its torch finds no GPU" in shown
     assert "node1-a on node1: alive" in shown
     assert "NVIDIA H100  drained (uncorrectable ECC)  1.0/80.0 GiB  97 % busy" in shown
-    assert "warm: gpt2 on 1 devices" in shown
+    assert "warm: gpt2 on 1 device\n" in shown
 
 
 def test_no_group_at_all_has_a_hint(evalq: Evalq, api: FakeApi) -> None:
     api.answers["GET /v1/groups"] = (200, {"data": []})
     assert "evalq worker" in evalq("groups").stderr
+
+
+@pytest.mark.parametrize(("verb", "call"), [("drain", "drain"), ("undrain", "resume")])
+def test_groups_are_drained_and_get_work_again(evalq: Evalq, api: FakeApi, verb: str, call: str) -> None:
+    api.answers[f"POST /v1/groups/node1-a/{call}"] = (200, GROUP | {"draining": verb == "drain"})
+    api.answers[f"POST /v1/groups/a%2Fb/{call}"] = (
+        404,
+        problem(404, "No such group", "there is no group a/b"),
+    )
+    answer = evalq(verb, "a/b", "node1-a")
+    assert ("draining" in answer.stdout) == (verb == "drain")
+    assert (answer.exit_code, answer.stderr) == (102, "evalq: a/b: there is no group a/b\n")
+    assert evalq(verb, "node1-a", "-q").stdout == "node1-a\n"
+
+
+def test_who_asks_is_told(evalq: Evalq, api: FakeApi) -> None:
+    assert evalq("whoami").stdout == f"alice, operator of team nlp, at {api.url}\n"
+    assert evalq("whoami", "-q").stdout == "alice\n"
+    assert json.loads(evalq("whoami", "--json").stdout) == ME | {"url": api.url}
 
 
 def test_the_queue_says_what_each_job_waits_for(evalq: Evalq, api: FakeApi) -> None:

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from app.cli import live
 from app.cli.describe import changes, duration, progress_line, score, when
-from app.cli.jobs import age
+from app.cli.job_table import age
 from app.client.exit_codes import Exit, worst
 from tests.cli.fake_api import job
 

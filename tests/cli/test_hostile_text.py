@@ -12,7 +12,7 @@ from rich.console import Console
 from app.cli import live
 from app.cli.main import VERBS
 from tests.cli.conftest import Evalq
-from tests.cli.fake_api import FakeApi, job, job_id, problem
+from tests.cli.fake_api import ME, FakeApi, job, job_id, problem
 from tests.cli.test_catalogue import GROUP, TASK, WAITING
 from tests.domain.test_visible import HOSTILE, drives_nothing
 
@@ -94,6 +94,9 @@ def service(api: FakeApi) -> FakeApi:
         "POST /v1/jobs": (202, failed),
     }
     api.answers |= {f"POST {here}/{verb}": (200, failed) for verb in ("cancel", "pause", "resume", "retry")}
+    api.answers |= {f"PATCH {here}": (200, failed), f"DELETE {here}": (204, None)}
+    api.answers |= {f"POST /v1/groups/a/{verb}": (200, poisoned(GROUP)) for verb in ("drain", "resume")}
+    api.answers["GET /v1/me"] = (200, poisoned(ME))
     return api
 
 
@@ -103,7 +106,8 @@ CALLS = (
     *(("samples", "@last"), ("logs", "@last"), ("logs", "-f", "@last")),
     *((verb, job_id(1)) for verb in ("cancel", "pause", "resume", "retry")),
     *(("tasks",), ("groups",), ("queue",), ("submit", "-"), ("submit", "-", "--watch")),
-    *(("usage",), ("usage", "--csv")),
+    *(("usage",), ("usage", "--csv"), ("drain", "a"), ("undrain", "a"), ("whoami",)),
+    *(("set", job_id(1), "--priority", "7"), ("delete", job_id(1)), ("open", job_id(1))),
 )
 WITHOUT_A_JOBS_TEXT = {
     "up",

@@ -76,13 +76,31 @@ def test_a_prefix_is_searched_no_further_than_it_can_be(evalq: Evalq, api: FakeA
     assert sum(seen.path == "/v1/jobs" for seen in api.seen) == 2
 
 
-def test_last_is_the_newest_job(evalq: Evalq, api: FakeApi) -> None:
-    api.jobs = [job(2), job(1)]
+def test_last_is_the_newest_job_of_whoever_asks(evalq: Evalq, api: FakeApi) -> None:
+    api.jobs = [job(3, owner="bob"), job(2), job(1)]
     assert evalq("show", "@last", "-q").stdout.strip() == job_id(2)
 
 
-def test_last_of_no_jobs_is_not_found(evalq: Evalq) -> None:
-    assert evalq("show", "@last").exit_code == 102
+def test_last_of_no_jobs_of_ones_own_is_not_found(evalq: Evalq, api: FakeApi) -> None:
+    api.jobs = [job(3, owner="bob")]
+    answer = evalq("show", "@last")
+    assert (answer.exit_code, answer.stderr) == (102, "evalq: alice has no job yet: there is no @last\n")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "@first", "nightly", "../keys", "019aa001-5b6c-7000-8000-000000000001x"]
+)
+def test_what_can_be_no_id_is_wrong_usage_and_not_looked_for(evalq: Evalq, api: FakeApi, text: str) -> None:
+    assert evalq("show", text).exit_code == 2
+    assert api.seen == []
+
+
+def test_a_beginning_of_nearly_all_jobs_names_a_few_and_stops(evalq: Evalq, api: FakeApi) -> None:
+    api.jobs = [job(number) for number in range(900, 0, -1)]
+    answer = evalq("show", "0")
+    assert (answer.exit_code, answer.stderr.count(job_id(900)[:5])) == (2, 5)
+    assert "and others" in answer.stderr
+    assert len(api.seen) == 1
 
 
 def test_an_unknown_job_is_not_found(evalq: Evalq) -> None:
@@ -105,21 +123,6 @@ def test_show_says_what_went_wrong_and_what_helps(evalq: Evalq, api: FakeApi) ->
     assert "tried batch 8 -> 4: the same" in shown
     assert "| torch.OutOfMemoryError" in shown
     assert "hint: set max_batch_size" in shown
-
-
-@pytest.mark.parametrize("verb", ["cancel", "pause", "resume", "retry"])
-def test_a_job_is_asked_to_change(evalq: Evalq, api: FakeApi, verb: str) -> None:
-    api.jobs = [job(2), job(1)]
-    for number in (1, 2):
-        api.answers[f"POST /v1/jobs/{job_id(number)}/{verb}"] = (200, job(number))
-    assert evalq(verb, job_id(1)[:8], job_id(2), "-q").stdout.split() == [job_id(1), job_id(2)]
-
-
-def test_an_impossible_change_is_an_error_in_words(evalq: Evalq, api: FakeApi) -> None:
-    answer = 409, problem(409, "Conflict", "the job is succeeded")
-    api.answers[f"POST /v1/jobs/{job_id(1)}/cancel"] = answer
-    assert evalq("cancel", job_id(1)).stderr == "evalq: the job is succeeded\n"
-    assert evalq("cancel", job_id(1)).exit_code == 1
 
 
 def test_a_refused_token_is_not_allowed(evalq: Evalq, api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,21 +163,8 @@ def test_a_way_out_is_shown_as_retry_takes_it(evalq: Evalq, api: FakeApi) -> Non
     assert "way out: --set model_args.max_model_len=2048: fits; 3 of the job's 9 are cut" in shown
 
 
-def test_a_job_is_tried_again_with_other_values(evalq: Evalq, api: FakeApi) -> None:
-    spec = {"model": "vllm", "model_args": {"pretrained": "a/b", "max_model_len": 4096}, "batch_size": "auto"}
-    api.jobs = [job(1, "failed", spec=spec)]
-    api.answers["POST /v1/jobs"] = (202, job(2, "queued"))
-    answer = evalq(
-        "retry", job_id(1), "-q", "--set", "model_args.max_model_len=2048", "--set", "gpus_per_replica=2",
-        "--set", "model_args.quantization=fp8", "--set", "model_args.load_in_4bit=True", "--set", "group=a=b",
-    )  # fmt: skip
-    assert answer.stdout.split() == [job_id(2)]
-    args = {"pretrained": "a/b", "max_model_len": 2048, "quantization": "fp8", "load_in_4bit": True}
-    assert api.seen[-1].body == {**spec, "model_args": args, "gpus_per_replica": 2, "group": "a=b"}
-
-
-@pytest.mark.parametrize("change", ["", "=5", "max_model_len"])
-def test_a_change_without_a_value_is_wrong_usage(evalq: Evalq, api: FakeApi, change: str) -> None:
-    api.jobs = [job(1, "failed")]
-    assert evalq("retry", job_id(1), "--set", change).exit_code == 2
-    assert [seen.method for seen in api.seen if seen.method == "POST"] == []
+def test_the_address_of_a_jobs_page_is_printed(evalq: Evalq, api: FakeApi) -> None:
+    api.jobs = [job(2), job(1)]
+    page = f"{api.url}/jobs/{job_id(2)}"
+    assert evalq("open", "@last").stdout == f"{page}\n"
+    assert json.loads(evalq("open", "@last", "--json").stdout) == {"id": job_id(2), "url": page}
