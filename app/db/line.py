@@ -10,6 +10,7 @@ from sqlalchemy import (
     ARRAY,
     ColumnElement,
     Float,
+    Integer,
     Select,
     SQLColumnExpression,
     Uuid,
@@ -43,6 +44,11 @@ def wait_for_the_line() -> Select[Any]:
     return select(func.pg_advisory_xact_lock_shared(BEING_WRITTEN))
 
 
+def width() -> SQLColumnExpression[int]:
+    """Devices of one replica of a job's engine."""
+    return cast(JobRow.engine["gpus"].astext, Integer)
+
+
 class LineRepository:
     """The scheduler's."""
 
@@ -53,7 +59,7 @@ class LineRepository:
         """Those that can be claimed or run, in the order in which they are served now."""
         told = cast(JobRow.rates["eta_seconds"].astext, Float)
         left = case((JobRow.phase == Phase.EVALUATING, told), else_=None)  # else it is of another attempt
-        columns = (JobRow.id, JobRow.team, JobRow.owner, JobRow.priority, JobRow.created_at, left)
+        columns = (JobRow.id, JobRow.team, JobRow.owner, JobRow.priority, JobRow.created_at, left, width())
         query = select(*columns).where(_live()).order_by(*in_line())
         return [InLine(*row) for row in self._session.execute(query)]
 

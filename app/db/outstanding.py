@@ -57,8 +57,8 @@ class OutstandingRepository:
 
 def _outstanding(job: JobRow, chunks: int, cost: float) -> Outstanding:
     told = (job.rates or {}).get("eta_seconds") if job.phase == Phase.EVALUATING else None
-    line = InLine(job.id, job.team, job.owner, job.priority, job.created_at, told)
     plan, engine = Plan.from_json(job.plan), EngineSpec.from_json(job.engine)
+    line = InLine(job.id, job.team, job.owner, job.priority, job.created_at, told, engine.gpus)
     return Outstanding(line, engine, plan, chunks > 0 or job.phase == Phase.EVALUATING, chunks, cost)
 
 

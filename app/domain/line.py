@@ -38,7 +38,9 @@ class InLine:
     priority: int
     since: datetime
     seconds: float | None = None
-    """What it will still take, as far as that is known."""
+    """Of one replica, that it will still take, as far as that is known."""
+    devices: int = 1
+    """Of one replica."""
 
     @property
     def expected(self) -> float:
@@ -58,8 +60,8 @@ class Sharing:
     """What each job in line counts beside what it will still take: many short ones are not free."""
 
     def cost(self, job: InLine) -> float:
-        """What its owner is charged when a job is given its place."""
-        return job.expected + self.entry.total_seconds()
+        """Device seconds that its owner is charged when a job is given its place."""
+        return job.expected * job.devices + self.entry.total_seconds()
 
     def weight(self, team: str) -> float:
         """How much of the devices is a team's, beside others."""

@@ -129,7 +129,8 @@ def _work(random: Random, mix: Mix, model: tuple[EngineSpec, float], owner: str)
 
 def _numbered(after: float, work: JobWork, number: int) -> Arrival:
     came = NOW + timedelta(seconds=after)
-    line = InLine(UUID(int=number), work.line.team, work.line.owner, work.line.priority, came)
+    whose, gpus = work.line, work.demand.engine.gpus
+    line = InLine(UUID(int=number), whose.team, whose.owner, whose.priority, came, devices=gpus)
     demand = Demand(
         work.demand.engine, work.demand.priority, came, work.demand.waiting_chunks, work.demand.waiting_cost
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from uuid import UUID
@@ -96,3 +98,17 @@ def test_everybody_is_in_line_once(
         mine = [job for job in line if (job.team, job.owner) == account]
         own = [(-job.priority, job.since + timedelta(seconds=job.expected)) for job in mine]
         assert own == sorted(own), "nobody is passed by his own later job for ever"
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 8), st.floats(0, 1e4)), max_size=40))
+def test_owners_get_as_many_device_seconds_one_as_the_other(told: list[tuple[str, int, float]]) -> None:
+    """A job on four devices keeps as much from others as four jobs on one."""
+    jobs = [replace(job(owner, seconds=taken), devices=devices) for owner, devices, taken in told]
+    entry = Sharing().entry.total_seconds()
+    costs = {each.id: devices * taken + entry for each, (_, devices, taken) in zip(jobs, told, strict=True)}
+    had, left = dict.fromkeys("ab", 0.0), Counter(each.owner for each in jobs)
+    for each in in_line(jobs, {}, Sharing()):
+        if all(left[owner] for owner in "ab"):
+            assert had[each.owner] == min(had["a"], had["b"])
+        had[each.owner] += costs[each.id]
+        left[each.owner] -= 1

@@ -127,3 +127,13 @@ def test_who_asks_while_the_line_is_written_waits_for_it(world: World) -> None:
             claimed = asked.result(timeout=20)
     assert claimed
     assert claimed[0].id == first
+
+
+def test_a_wide_job_counts_for_each_of_its_devices(world: World) -> None:
+    wide, ours = world.submit(), world.submit()
+    with world.sessions.begin() as session:
+        wider = """UPDATE jobs SET engine = engine || '{"gpus": 4}' WHERE id = :id"""
+        session.execute(text(wider), {"id": wide})
+    theirs = [world.submit(owner="bob") for _ in range(4)]
+    world.scheduling.line_up_once()
+    assert queue(world) == [wide, *theirs, ours]
