@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from app.api.schemas.cancelling import CancelIn
+from app.api.schemas.events import EventMessage
 from app.api.schemas.problem import ProblemOut
 from app.api.schemas.submission import JobIn, JobPatch
 from app.web.callers import OPEN, SECURITY_SCHEME
@@ -21,6 +22,7 @@ _UNSEEN: Mapping[str, type[BaseModel]] = {
     "JobIn": JobIn,
     "JobPatch": JobPatch,
     "CancelIn": CancelIn,
+    "EventMessage": EventMessage,
 }
 """What is written or read beside the framework, by the name that it has in the document."""
 
@@ -40,11 +42,25 @@ def document(app: FastAPI) -> dict[str, Any]:
 def _made(app: FastAPI) -> dict[str, Any]:
     made = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
     components = made["components"]
-    for name, model in _UNSEEN.items():
-        schema = model.model_json_schema(ref_template=REF)
-        components["schemas"] |= schema.pop("$defs", {}) | {name: schema}
+    components["schemas"] = _unseen() | components["schemas"]
     components["securitySchemes"] = {"key": SECURITY_SCHEME}
     made["security"] = [{"key": []}, {}]
     for path in OPEN & made["paths"].keys():
         made["paths"][path]["get"]["security"] = []
     return made
+
+
+def _unseen() -> dict[str, Any]:
+    """The components that the framework does not know, and what they are made of.
+
+    Without defaults: a client that fills them in would overrule the command that it posts, or the name of a job of
+    which it changes the tags.
+    """
+    found: dict[str, Any] = {}
+    for name, model in _UNSEEN.items():
+        schema = model.model_json_schema(ref_template=REF)
+        found |= schema.pop("$defs", {}) | {name: schema}
+    for schema in found.values():
+        for field in schema.get("properties", {}).values():
+            field.pop("default", None)
+    return found

@@ -12,8 +12,9 @@ from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
-from app.api.problems import problems
-from app.api.rendering import event_out, snapshot
+from app.api.problems import component, problems
+from app.api.rendering import answer, event_out, snapshot
+from app.api.schemas.events import EventMessage, JobEventList
 from app.api.schemas.job import EventList, EventOut
 from app.domain.event import Event
 from app.errors import BusyError, DatabaseError, TooManyStreamsError, UnknownJobError
@@ -23,13 +24,6 @@ from app.web.preference import preferred
 from app.web.streams import LOOK_SECONDS, Admission, Stream
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(known_parameters)])
-
-SENT = {
-    "type": "object",
-    "description": "One event as sent; `data` is the event as JSON. A snapshot of the job has no `id`.",
-    "properties": {"id": {"type": "string"}, "event": {"type": "string"}, "data": {"type": "string"}},
-    "required": ["event", "data"],
-}
 
 Number = Annotated[int, Query(ge=0, le=2**63 - 1, description="Events with a greater number.")]
 Seen = Annotated[int, Field(ge=0, le=2**63 - 1)]
@@ -41,10 +35,13 @@ LastEventId = Annotated[
 @router.get(
     "/{job_id}/events",
     summary="Follow a job",
-    response_model=EventList,
+    response_model=JobEventList,
     responses=problems(UnknownJobError, TooManyStreamsError, BusyError)
     | {
-        200: {"content": {"text/event-stream": {"schema": SENT}}, "description": "The events."},
+        200: {
+            "content": {"text/event-stream": {"schema": component(EventMessage)}},
+            "description": "The events.",
+        },
         204: {"description": "The job has ended and `Last-Event-ID` is its last event: do not ask again."},
     },
 )
@@ -56,7 +53,7 @@ async def read_events(
     after: Number = 0,
     last_event_id: LastEventId = None,
     limit: page_size(1000, 1000) = 1000,  # type: ignore[valid-type]
-) -> EventList | Response:
+) -> Response:
     """Server-sent events: a snapshot of the job, what happened since, what happens; ends when the job does.
 
     With `Accept: application/json` the events so far, at most `limit`.
@@ -64,8 +61,7 @@ async def read_events(
     after = after if last_event_id is None else last_event_id
     accept = request.headers.get("accept", "")
     if preferred(accept, "text/event-stream", "application/json") == "application/json":
-        events = await run_in_threadpool(services.jobs.events, job_id, after, limit)
-        return EventList(data=[event_out(event) for event in events])
+        return await run_in_threadpool(_listed, services, job_id, after, limit)
     if last_event_id is not None and await run_in_threadpool(_is_over, services, job_id, after):
         return Response(status_code=204)
     told = _Told(services, job_id, after)
@@ -77,6 +73,11 @@ async def read_events(
         media_type="text/event-stream",
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )
+
+
+def _listed(services: Services, job_id: UUID, after: int, limit: int) -> Response:
+    events = services.jobs.events(job_id, after, limit)
+    return answer(EventList(data=[event_out(event) for event in events]))
 
 
 def _is_over(services: Services, job_id: UUID, after: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 
 from app.api.schemas.job import PlanOut
 from app.api.schemas.problem import Fault, ProblemOut
@@ -48,9 +49,14 @@ def problems(*kinds: type[EvalqError]) -> dict[int | str, dict[str, Any]]:
             filter(None, [answer["description"], f"`{kind.code}`: {kind.__doc__}"])
         )
         content = answer["content"][MEDIA_TYPE]
-        content["schema"] = {"$ref": "#/components/schemas/Problem"}
+        content["schema"] = component("Problem")
         content.setdefault("examples", {})[kind.code] = {"value": _example(kind)}
     return answers
+
+
+def component(named: str | type[BaseModel]) -> dict[str, str]:
+    """OpenAPI's reference to a schema that has a name; `app.api.document` puts those there that no call returns."""
+    return {"$ref": f"#/components/schemas/{named if isinstance(named, str) else named.__name__}"}
 
 
 def _example(kind: type[EvalqError]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
 
+from app.api.problems import component
 from app.api.schemas.submission import JobIn
 from app.arguments.plain_yaml import plain_yaml
 from app.domain.storable import unstorable
@@ -143,7 +144,7 @@ def request_body(model: type[BaseModel], *, required: bool = True) -> dict[str, 
     """OpenAPI's description of a body read by `json_object`: a component, by its name, with its examples."""
     examples = model.model_json_schema().get("examples", [])
     named = {f"example_{number}": {"value": value} for number, value in enumerate(examples, 1)}
-    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    schema = component(model)
     content: dict[str, Any] = {"application/json": {"schema": schema, "examples": named}}
     if model is JobIn:
         content["application/yaml"] = {"schema": schema}

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
 
+from app.domain.job import JobStatus
+
+ROOT = Path(__file__).parents[2]
+TYPE = re.compile(r'"((?:job|replica)\.[a-z_]+)"')
 MOST_CHARACTERS = 28
 """Of an operation's name: longer ones are no names for functions."""
 
@@ -61,3 +67,19 @@ def test_what_is_refused_is_always_the_same_problem(document: dict[str, Any]) ->
     ]
     problem = {"$ref": "#/components/schemas/Problem"}
     assert [each for each in refusals if [kind["schema"] for kind in each.values()] != [problem]] == []
+
+
+def test_generated_clients_fill_nothing_in(document: dict[str, Any]) -> None:
+    """A default of a body would overrule a command, or what a change leaves as it is."""
+    schemas = document["components"]["schemas"]
+    bodies = [schemas[name]["properties"] for name in ("JobIn", "JobPatch", "CancelIn")]
+    assert [name for fields in bodies for name, field in fields.items() if "default" in field] == []
+
+
+def test_every_type_of_event_is_described(document: dict[str, Any]) -> None:
+    described = set(document["components"]["schemas"]["JobEvent"]["discriminator"]["mapping"])
+    sources = [*(ROOT / "app" / "services").rglob("*.py"), *(ROOT / "workers").rglob("*.py")]
+    written = {name for path in sources for name in TYPE.findall(path.read_text())}
+    assert {"job.progress", "replica.ended"} < written <= described
+    ends = {f"job.{status}" for status in JobStatus if status is not JobStatus.RUNNING}
+    assert ends < described
