@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from app.cli.output import DEFAULT_URL
+from app.cli.address import DEFAULT_URL
 from app.cli.terminal import echo
 
 

@@ -36,6 +36,8 @@ VERBS = {
     "undrain": ("catalogue", "Give drained GPU groups work again."),
     "queue": ("queue", "Show what waits, for what, and behind whom."),
     "usage": ("usage", "Show what devices were used for, and by whom."),
+    "login": ("account", "Keep a service and your key for it as a profile."),
+    "logout": ("account", "Forget a profile."),
     "whoami": ("account", "Say as whom evalq knows you, and where."),
     "backends": ("backends", "Engine backends of this machine."),
     "doctor": ("operations", "Say what is wrong with the service, and what to do."),

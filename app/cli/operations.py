@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections import Counter
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from app.cli.output import DEFAULT_URL, Output
+from app.cli.address import DEFAULT_URL, address, addressed
+from app.cli.output import Output
 from app.cli.terminal import echo
 from app.client.exit_codes import Exit
 from app.domain.visible import hanging
@@ -34,21 +34,24 @@ data_option: Callable[[Any], Any] = click.option(
 
 @click.command(name="doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--url", envvar="EVALQ_URL", help="The API (EVALQ_URL); else the one that runs here.")
+@addressed
 @data_option
-def doctor(as_json: bool, url: str | None, data: Path | None) -> None:
+def doctor(as_json: bool, url: str | None, profile: str | None, data: Path | None) -> None:
     """Look at servers, workers, devices and this host: what is wrong, and what to do. Exits 1 on a fault.
 
-    What is looked at is named by --data or EVALQ_DATABASE_URL, or it is what runs here. Of a service elsewhere, with
-    only its URL, it sees what can be seen over HTTP, with the key in EVALQ_TOKEN.
+    What is looked at is named by --data or EVALQ_DATABASE_URL, or it is what runs here. Of a service elsewhere, of
+    which there is a URL or a profile alone, it sees what can be seen over HTTP, with the key in EVALQ_TOKEN or the
+    profile.
     """
     from app.services.doctor import Finding, State, examine, examine_over_http
     from app.single_host.running import running, sight
 
-    seen = sight(running(), data=data, url=url, otherwise=DEFAULT_URL)
+    place = address(url, profile)
+    named = place.url if place.named else None
+    seen = sight(running(), data=data, url=named, otherwise=DEFAULT_URL)
     findings = [Finding("looking at", State.OK, seen.says)]
     if seen.settings is None:
-        findings += examine_over_http(seen.url, os.environ.get("EVALQ_TOKEN"))
+        findings += examine_over_http(seen.url, place.token)
     else:
         findings += examine(seen.settings, seen.url)
     if as_json:

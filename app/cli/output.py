@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
+from app.cli.address import address, addressed
 from app.cli.terminal import echo, stdout_is_terminal
 from app.client.calls import Api
 from app.domain.visible import hanging, one_line
 
 SHORT_ID = 13  # the time in an id, to the millisecond
-DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 @dataclass(frozen=True)
@@ -65,18 +64,28 @@ def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def talks(verb: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a verb `api` and `out`, and the options behind them."""
+def prints(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a verb `out`, and the options behind it."""
 
     @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
     @click.option("-q", "--quiet", "ids_only", is_flag=True, help="Print ids only, and no hints.")
-    @click.option(
-        "--url", envvar="EVALQ_URL", default=DEFAULT_URL, show_default=True, help="The service (EVALQ_URL)."
-    )
     @functools.wraps(verb)
-    def with_api(as_json: bool, ids_only: bool, url: str, **options: Any) -> Any:
+    def with_output(as_json: bool, ids_only: bool, **options: Any) -> Any:
+        return verb(out=Output(as_json=as_json, ids_only=ids_only), **options)
+
+    return with_output
+
+
+def talks(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a verb `api` and `out`, and the options behind them."""
+
+    @prints
+    @addressed
+    @functools.wraps(verb)
+    def with_api(url: str | None, profile: str | None, **options: Any) -> Any:
         # A token on a command line is seen by everybody on the machine, so it has no option.
-        with Api(url, os.environ.get("EVALQ_TOKEN")) as api:
-            return verb(api=api, out=Output(as_json=as_json, ids_only=ids_only), **options)
+        place = address(url, profile)
+        with Api(place.url, place.token) as api:
+            return verb(api=api, **options)
 
     return with_api

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Protocol
 
 import pytest
@@ -21,10 +22,12 @@ def api() -> Iterator[FakeApi]:
 
 
 @pytest.fixture
-def evalq(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> Evalq:
-    """The command, talking to the fake service; its output is no terminal."""
+def evalq(api: FakeApi, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Evalq:
+    """The command, talking to the fake service, of somebody without profiles; its output is no terminal."""
     monkeypatch.setenv("EVALQ_URL", api.url)
-    monkeypatch.delenv("EVALQ_TOKEN", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    for name in ("EVALQ_TOKEN", "EVALQ_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
 
     def run(*arguments: str, stdin: str | None = None) -> Result:
         return CliRunner().invoke(cli, list(arguments), input=stdin)

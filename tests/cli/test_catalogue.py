@@ -6,7 +6,7 @@ import pytest
 
 from app.client.exit_codes import Exit
 from tests.cli.conftest import Evalq
-from tests.cli.fake_api import ME, FakeApi, job_id, problem
+from tests.cli.fake_api import FakeApi, job_id, problem
 
 TASK = {"name": "gsm8k", "kind": "task", "output_type": "generate_until", "tags": ["math_word_problems"]}
 DEVICE = {
@@ -116,12 +116,6 @@ def test_groups_are_drained_and_get_work_again(evalq: Evalq, api: FakeApi, verb:
     assert ("draining" in answer.stdout) == (verb == "drain")
     assert (answer.exit_code, answer.stderr) == (102, "evalq: a/b: there is no group a/b\n")
     assert evalq(verb, "node1-a", "-q").stdout == "node1-a\n"
-
-
-def test_who_asks_is_told(evalq: Evalq, api: FakeApi) -> None:
-    assert evalq("whoami").stdout == f"alice, operator of team nlp, at {api.url}\n"
-    assert evalq("whoami", "-q").stdout == "alice\n"
-    assert json.loads(evalq("whoami", "--json").stdout) == ME | {"url": api.url}
 
 
 def test_the_queue_says_what_each_job_waits_for(evalq: Evalq, api: FakeApi) -> None:

@@ -106,7 +106,7 @@ CALLS = (
     *(("samples", "@last"), ("logs", "@last"), ("logs", "-f", "@last")),
     *((verb, job_id(1)) for verb in ("cancel", "pause", "resume", "retry")),
     *(("tasks",), ("groups",), ("queue",), ("submit", "-"), ("submit", "-", "--watch")),
-    *(("usage",), ("usage", "--csv"), ("drain", "a"), ("undrain", "a"), ("whoami",)),
+    *(("usage",), ("usage", "--csv"), ("drain", "a"), ("undrain", "a"), ("whoami",), ("login",)),
     *(("set", job_id(1), "--priority", "7"), ("delete", job_id(1)), ("open", job_id(1))),
 )
 WITHOUT_A_JOBS_TEXT = {
@@ -116,6 +116,7 @@ WITHOUT_A_JOBS_TEXT = {
     "doctor",
     "prune",
     "keys",
+    "logout",
     "api",
     "scheduler",
     "worker",
@@ -134,7 +135,8 @@ def test_every_verb_that_shows_a_jobs_text_is_tried() -> None:
 def test_no_verb_prints_a_control_character(
     evalq: Evalq, service: FakeApi, call: tuple[str, ...], shape: str
 ) -> None:
-    answer = evalq(*call, *([] if shape == "people" else [shape]), stdin=SPEC)
+    stdin = "key" if call == ("login",) else SPEC
+    answer = evalq(*call, *([] if shape == "people" else [shape]), stdin=stdin)
     assert drives_nothing(answer.output)
     assert answer.output
     assert answer.exit_code in {0, 100}, answer.output

@@ -1,0 +1,67 @@
+"""Which service a verb talks to, and with which key: by options, the environment or a profile."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+
+from app.client.profiles import read_profiles
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+DEFAULT_PROFILE = "default"
+
+
+@dataclass(frozen=True)
+class Address:
+    """A service, the key for it, and the profile that names it."""
+
+    url: str
+    token: str | None = field(default=None, repr=False)
+    profile: str | None = None
+    named: bool = False
+    """Whether anybody said so."""
+
+
+def address(url: str | None = None, profile: str | None = None) -> Address:
+    """What is named, else the usual address.
+
+    `--url` and `--profile` go before EVALQ_URL, EVALQ_PROFILE, and the profile that was logged in with last, in this
+    order. A profile's key goes to its own address and nowhere else; EVALQ_TOKEN goes before it, unless `--profile`
+    says that this one is meant.
+    """
+    if url and profile:
+        raise click.UsageError("either --url or --profile: each names a service")
+    token = os.environ.get("EVALQ_TOKEN") or None
+    if not profile and (url := url or os.environ.get("EVALQ_URL")):
+        return Address(url, token, named=True)
+    kept = read_profiles(config_file())
+    if not (name := profile or os.environ.get("EVALQ_PROFILE") or kept.chosen):
+        return Address(DEFAULT_URL, token)
+    found = kept.named(name)
+    first, second = (found.token, token) if profile else (token, found.token)
+    return Address(found.url, first or second, name, named=True)
+
+
+def config_file() -> Path:
+    """`~/.config/evalq/config.toml`, or where XDG_CONFIG_HOME says."""
+    named = os.environ.get("XDG_CONFIG_HOME", "")
+    folder = Path(named) if named.startswith("/") else Path("~/.config").expanduser()
+    return folder / "evalq" / "config.toml"
+
+
+_PROFILE = click.option(
+    "--profile", metavar="NAME", help="A service that `evalq login` keeps (EVALQ_PROFILE)."
+)
+
+
+def addressed(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a verb the options `--url` and `--profile`."""
+    url = click.option(
+        "--url", metavar="URL", help=f"The service (EVALQ_URL); else the profile's, else {DEFAULT_URL}."
+    )
+    return url(_PROFILE(verb))
