@@ -20,12 +20,13 @@ from app.web import cursors
 from app.web.deps import Blank, Cursor, JobId, ServicesDep, Word, known_parameters, page_size
 from app.web.links import page_links
 from app.web.offers import chosen, kinds
+from app.web.zip_stream import zipped
 from app.workloads.lm_eval.result_table import comma_separated, headline, markdown
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["results"], dependencies=[Depends(known_parameters)])
 
 TABLES = ("text/markdown", "text/plain")
-CSV, JSON_LINES = "text/csv", "application/jsonl"
+CSV, JSON_LINES, ZIP = "text/csv", "application/jsonl", "application/zip"
 FILTER = (
     "`correct` and `incorrect` go by the task's first metric that is 0 or 1 for every document, as its"
     " higher_is_better says; where there is none, they find nothing."
@@ -113,6 +114,26 @@ def list_artifacts(job_id: JobId, services: ServicesDep) -> ArtifactList:
             for name in names
         ]
     )
+
+
+@router.get(
+    "/artifacts.zip",
+    summary="Download all files",
+    response_class=StreamingResponse,
+    responses=problems(UnknownJobError, NoResultsYetError)
+    | {
+        200: {
+            "description": "In the folder that lm-eval would have written them to. What breaks off is no zip file.",
+            "content": {ZIP: {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+)
+def download_artifacts(job_id: JobId, services: ServicesDep) -> StreamingResponse:
+    """`results_*.json` and `samples_*.jsonl` in one zip file, made while it is sent."""
+    bundle = services.results.bundle(job_id)
+    pieces = zipped(((place, file.pieces) for place, file in bundle.files), bundle.written_at)
+    disposition = f'attachment; filename="{job_id}.zip"'
+    return StreamingResponse(pieces, media_type=ZIP, headers={"Content-Disposition": disposition})
 
 
 @router.get(

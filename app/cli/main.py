@@ -22,6 +22,7 @@ VERBS = {
     "show": ("jobs", "Show a job."),
     "open": ("jobs:open_job", "Print the address of a job's page, and open it."),
     "results": ("results", "Print a job's results as lm-eval would."),
+    "download": ("download", "Fetch a job's files, as lm-eval writes them, as one zip."),
     "samples": ("results", "Print lm-eval's sample rows, one JSON object a line."),
     "logs": ("results", "Print a job's logs."),
     "cancel": ("changes", "Cancel jobs."),

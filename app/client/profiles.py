@@ -68,7 +68,7 @@ def read_profiles(path: Path) -> Profiles:
     try:
         with path.open("rb") as file:
             mode, text = os.fstat(file.fileno()).st_mode, file.read().decode()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return Profiles()
     except (OSError, UnicodeDecodeError) as error:
         raise CallError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
@@ -85,6 +85,8 @@ def read_profiles(path: Path) -> Profiles:
 def changing(path: Path) -> Iterator[list[Profiles]]:
     """The profiles in a list of one; what the list holds at the end is kept. Others who change them wait."""
     path = path.resolve()  # a link stays one
+    if path.exists() and not path.is_file():
+        raise CallError(f"{path} is no file: nothing can be kept in its place")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
     try:

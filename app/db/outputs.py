@@ -66,6 +66,12 @@ class SampleRepository:
         query = select(size).where(SampleRow.job_id == job_id, SampleRow.task == task)
         return int(self._session.scalar(query) or 0)
 
+    def sizes_bytes(self, job_id: UUID) -> dict[str, int]:
+        """The same of each task that has lines."""
+        size = func.sum(func.octet_length(SampleRow.row) + 1)
+        query = select(SampleRow.task, size).where(SampleRow.job_id == job_id).group_by(SampleRow.task)
+        return {task: int(bytes_) for task, bytes_ in self._session.execute(query.order_by(SampleRow.task))}
+
     def tasks(self, job_id: UUID) -> list[str]:
         """Tasks that have lines."""
         query = select(SampleRow.task).where(SampleRow.job_id == job_id).distinct().order_by(SampleRow.task)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -14,11 +15,14 @@ from app.db.histories import HistoryRepository
 from app.db.jobs import JobRepository
 from app.db.outputs import JobLog, LogRepository, SampleRepository
 from app.db.session import Sessions
+from app.domain.file_names import as_file_name, unused
 from app.domain.job import Job
 from app.domain.output import LogPiece, Sample, SampleFilter
-from app.errors import NoResultsYetError, UnknownArtifactError
+from app.errors import NoResultsYetError, StaleJobError, UnknownArtifactError
 
 PAGE = 1000
+FILE_PAGE = 100
+"""Sample lines in memory at once while a file is read: one with a long prompt takes a megabyte."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,14 @@ class Artifact:
 
     pieces: Iterator[str]
     size_bytes: int
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """All files of a job with their places below the folder that lm-eval would write to."""
+
+    files: Sequence[tuple[str, Artifact]]
+    written_at: datetime
 
 
 @dataclass(frozen=True)
@@ -103,9 +115,35 @@ class ResultService:
                 return Artifact(self._sample_lines(job_id, task), samples.size_bytes(job_id, task))
         raise UnknownArtifactError(f"job {job_id} has no artifact {name!r}")
 
+    def bundle(self, job_id: UUID) -> Bundle:
+        """Everything at once; NoResultsYetError before the job has results.
+
+        A file that another attempt changes while it is read raises StaleJobError.
+        """
+        with self._sessions.begin() as session:
+            text, model, date, _ = JobRepository(session).document(job_id)
+            job = JobRepository(session).get(job_id)
+            if text is None:
+                raise NoResultsYetError(f"job {job_id} is {job.status} and has written no files")
+            sizes = SampleRepository(session).sizes_bytes(job_id)
+        folder, date = as_file_name(model or job.engine.model), as_file_name(str(date))
+        files = {f"{folder}/results_{date}.json": Artifact(iter([text]), len(text.encode()))}
+        for task, size in sizes.items():
+            place = unused(f"{folder}/samples_{as_file_name(task)}_{date}.jsonl", files)
+            files[place] = Artifact(self._whole(job_id, task, size), size)
+        return Bundle(list(files.items()), job.ended_at or job.created_at)
+
+    def _whole(self, job_id: UUID, task: str, size_bytes: int) -> Iterator[str]:
+        left = size_bytes
+        for piece in self._sample_lines(job_id, task):
+            left -= len(piece.encode())
+            yield piece
+        if left:
+            raise StaleJobError(f"the samples of job {job_id} changed while they were read: ask again")
+
     def _sample_lines(self, job_id: UUID, task: str) -> Iterator[str]:
         after: tuple[str, int] | None = None
-        while page := self.samples(job_id, task=task, after=after, limit=PAGE):
+        while page := self.samples(job_id, task=task, after=after, limit=FILE_PAGE):
             yield "".join(sample.row + "\n" for sample in page)
             after = (page[-1].task, page[-1].position)
 

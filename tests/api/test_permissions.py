@@ -31,6 +31,7 @@ TABLE: dict[tuple[str, str], Role | None] = {
     ("GET", "/v1/jobs/{job_id}/results"): Role.VIEWER,
     ("GET", "/v1/jobs/{job_id}/samples"): Role.VIEWER,
     ("GET", "/v1/jobs/{job_id}/artifacts"): Role.VIEWER,
+    ("GET", "/v1/jobs/{job_id}/artifacts.zip"): Role.VIEWER,
     ("GET", "/v1/jobs/{job_id}/artifacts/{name:path}"): Role.VIEWER,
     ("GET", "/v1/jobs/{job_id}/logs"): Role.VIEWER,
     ("GET", "/v1/tasks"): Role.VIEWER,

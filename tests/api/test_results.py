@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
+from zipfile import ZipFile
 
 import pytest
 from fastapi.testclient import TestClient
@@ -65,12 +67,27 @@ def test_files_are_as_lm_eval_writes_them(api: TestClient, job_id: str, coordina
     assert samples.headers["content-disposition"].startswith("attachment; filename")
 
 
+def test_all_files_come_as_one_zip(api: TestClient, job_id: str, coordinator: Coordinator) -> None:
+    url = f"/v1/jobs/{job_id}/artifacts.zip"
+    assert (api.get(url).status_code, api.get(url).json()["code"]) == (409, "no_results_yet")
+    coordinator.finish(job_id)
+    answer = api.get(url)
+    assert answer.headers["content-type"] == "application/zip"
+    assert answer.headers["content-disposition"] == f'attachment; filename="{job_id}.zip"'
+    with ZipFile(io.BytesIO(answer.content)) as archive:
+        files = {name: archive.read(name).decode() for name in archive.namelist()}
+    listed = api.get(f"/v1/jobs/{job_id}/artifacts").json()["data"]
+    assert files == {f"tiny/{file['name']}": api.get(file["href"]).text for file in listed}
+
+
 def test_an_unknown_file_is_not_found(api: TestClient, job_id: str) -> None:
     answer = api.get(f"/v1/jobs/{job_id}/artifacts/results_x.json")
     assert (answer.status_code, answer.json()["code"]) == (404, "unknown_artifact")
 
 
-@pytest.mark.parametrize("part", ["results", "samples", "artifacts", "artifacts/x", "logs", "events"])
+@pytest.mark.parametrize(
+    "part", ["results", "samples", "artifacts", "artifacts.zip", "artifacts/x", "logs", "events"]
+)
 def test_nothing_is_left_of_a_job_that_never_was(api: TestClient, part: str) -> None:
     answer = api.get(f"/v1/jobs/{UUID(int=1)}/{part}")
     assert (answer.status_code, answer.json()["code"]) == (404, "unknown_job")

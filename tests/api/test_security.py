@@ -150,7 +150,10 @@ JOB_CALLS = [
     ("GET", ""),
     ("PATCH", ""),
     ("DELETE", ""),
-    *[("GET", f"/{part}") for part in ("events", "results", "samples", "artifacts", "artifacts/x", "logs")],
+    *[
+        ("GET", f"/{part}")
+        for part in ("events", "results", "samples", "artifacts", "artifacts.zip", "artifacts/x", "logs")
+    ],
     *[("POST", f"/{verb}") for verb in ("cancel", "pause", "resume", "retry")],
 ]
 

@@ -171,7 +171,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(*self.server.fake.answer(request))
 
     def _send(self, status: int, answer: Any) -> None:
-        data = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
+        data = (
+            answer if isinstance(answer, bytes) else answer if isinstance(answer, str) else json.dumps(answer)
+        )
+        data = data.encode() if isinstance(data, str) else data
         data = b"" if status == 204 else data
         self.send_response(status)
         self.send_header("Content-Type", "text/plain" if isinstance(answer, str) else "application/json")

@@ -83,6 +83,7 @@ def service(api: FakeApi) -> FakeApi:
     api.answers = {
         f"GET {here}/results": (200, DOCUMENT),
         f"GET {here}/samples": (200, {"data": [poisoned({"doc": {"q": "why"}})], "next_cursor": None}),
+        f"GET {here}/artifacts.zip": (200, b"PK"),
         f"GET {here}/logs": (200, poisoned("a line")),
         "GET /v1/tasks": (200, {"data": [poisoned(TASK)], "next_cursor": None}),
         "GET /v1/groups": (200, {"data": [poisoned(GROUP)]}),
@@ -108,6 +109,7 @@ CALLS = (
     *(("tasks",), ("groups",), ("queue",), ("submit", "-"), ("submit", "-", "--watch")),
     *(("usage",), ("usage", "--csv"), ("drain", "a"), ("undrain", "a"), ("whoami",), ("login",)),
     *(("set", job_id(1), "--priority", "7"), ("delete", job_id(1)), ("open", job_id(1))),
+    *(("download", job_id(1), "-o", "-"),),
 )
 WITHOUT_A_JOBS_TEXT = {
     "up",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.cli.address import Address, address
+from app.client.exit_codes import CallError
 from app.client.profiles import Profile, Profiles, changing, made, read_profiles
 from tests.cli.conftest import Evalq
 from tests.cli.fake_api import ME, FakeApi, problem
@@ -194,3 +196,18 @@ def test_a_link_to_the_file_stays_one(two: Path, tmp_path: Path) -> None:
         kept[0] = kept[0].without("home")
     assert two.is_symlink()
     assert list(read_profiles(real).by_name) == ["lab"]
+
+
+def test_what_is_no_file_is_never_replaced_by_one(evalq: Evalq, api: FakeApi, config: Path) -> None:
+    config.parent.mkdir()
+    pipe = config.with_name("pipe")
+    os.mkfifo(pipe)
+    config.symlink_to(pipe)
+    with pytest.raises(CallError, match="is no file"), changing(config):
+        pass
+    assert pipe.is_fifo()
+
+
+def test_a_folder_that_cannot_be_is_no_folder_of_profiles(config: Path) -> None:
+    config.parent.touch()
+    assert read_profiles(config) == Profiles()

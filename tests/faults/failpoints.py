@@ -99,7 +99,7 @@ READS = frozenset(
             "results.samples",
             "results.artifacts",
         ),
-        *("results.artifact", "results.logs", "results.last_logs", "retention._long_logs"),
+        *("results.artifact", "results.bundle", "results.logs", "results.last_logs", "retention._long_logs"),
         *("submission.check", "submission._recall"),
     }
 )

@@ -14,7 +14,7 @@ from app.domain.job import JobStatus
 from app.domain.lease import Lease
 from app.domain.output import SampleFilter
 from app.domain.replica import ReplicaStatus
-from app.errors import NoResultsYetError, UnknownArtifactError
+from app.errors import NoResultsYetError, StaleJobError, UnknownArtifactError
 from tests.world import World
 
 
@@ -115,6 +115,36 @@ def test_an_engine_that_dies_on_one_job_says_nothing_of_it_to_another(world: Wor
 
 def told(world: World, job: Lease) -> str:
     return json.dumps([event.data for event in world.jobs.events(job.id, 0)])
+
+
+def test_all_files_are_together_each_in_a_place_of_its_own(world: World) -> None:
+    lease = world.running()
+    for task in ("../../a", ".._.._a", "__..__a", "b"):
+        world.coordination.add_samples(lease, task, 0, [(f'"{task}"', None)])
+    world.coordination.finish(lease, "{}", "..__tiny", "today")
+    bundle = world.results.bundle(lease.id)
+    assert {place: "".join(file.pieces) for place, file in bundle.files} == {
+        "..__tiny/results_today.json": "{}",
+        "..__tiny/samples_.._.._a_today.jsonl": '".._.._a"\n',
+        "..__tiny/samples_..__..__a_today.jsonl": '"../../a"\n',
+        "..__tiny/samples___..__a_today.jsonl": '"__..__a"\n',
+        "..__tiny/samples_b_today.jsonl": '"b"\n',
+    }
+    assert bundle.written_at == world.jobs.view(lease.id).job.ended_at
+
+
+def test_files_that_change_while_they_are_read_are_no_files(world: World) -> None:
+    lease = world.running()
+    world.coordination.add_samples(lease, "toy", 0, [("{}", None)] * 250)
+    with pytest.raises(NoResultsYetError):
+        world.results.bundle(lease.id)
+    world.coordination.finish(lease, "{}", "tiny", "today")
+    [_, (_, samples)] = world.results.bundle(lease.id).files
+    assert next(samples.pieces) == "{}\n" * 100
+    with world.sessions.begin() as session:
+        session.execute(text("DELETE FROM samples WHERE position > 150"))
+    with pytest.raises(StaleJobError):
+        list(samples.pieces)
 
 
 def test_logs_end_with_the_job(world: World) -> None:
