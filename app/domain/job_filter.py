@@ -5,6 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from uuid import UUID
+
+from app.domain.job import JobStatus
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A job as filters see it."""
+
+    id: UUID
+    status: JobStatus
+    owner: str
+    team: str
+    model: str
+    tags: frozenset[str]
+    name: str | None
+    created_at: datetime
+    tasks: frozenset[str] = frozenset()
+    """Of those that somebody asks for, the ones that it has."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +47,23 @@ class JobFilter:
         """Whether somebody said which jobs they mean, beside those that they see."""
         said = (self.status, self.owner, self.model, self.task, self.tag, self.name, self.created_after)
         return any(said)
+
+    def matches(self, job: Subject) -> bool:
+        """Whether a list with this filter has the job; one that asks for a task was told of it."""
+        exactly = (
+            (self.status, job.status),
+            (self.owner, job.owner),
+            (self.team, job.team),
+            (self.name, job.name),
+        )
+        return (
+            all(has == wanted for wanted, has in exactly if wanted)
+            and (not self.tag or self.tag in job.tags)
+            and (not self.task or self.task in job.tasks)
+            and (not self.model or self.model.lower() in job.model.lower())
+            and (self.created_after is None or job.created_at > self.created_after)
+            and not (self.live and job.status.terminal)
+        )
 
 
 class JobPart(StrEnum):

@@ -91,6 +91,7 @@ READS = frozenset(
         *("coordination.holders", "serving.holders", "serving.is_over", "groups.all", "queue.page"),
         *("estimates.look_once", "usage.report"),
         *("jobs.known", "jobs.check_seen", "jobs.view", "jobs.page", "jobs.events", "jobs.news"),
+        *("events.position", "events.page"),
         *(
             "metrics.read",
             "keys.all",

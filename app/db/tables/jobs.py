@@ -138,9 +138,14 @@ class EventRow(Base):
     """One entry of a job's log, numbered 1, 2, 3... in commit order."""
 
     __tablename__ = "job_events"
+    __table_args__ = (
+        Index("job_events_serial", "serial", unique=True, postgresql_where=text("serial IS NOT NULL")),
+    )
 
     job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime]
     type: Mapped[str]
     data: Mapped[dict[str, Any]]
+    serial: Mapped[int | None] = mapped_column(server_default=text("next_event_serial()"))
+    """Its place among the events of all jobs; none in those of earlier versions."""
