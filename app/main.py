@@ -19,6 +19,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app.api import (
     about,
+    all_events,
     backends,
     cancelling,
     events,
@@ -38,6 +39,7 @@ from app.api.problems import as_json
 from app.broker import CeleryDoorbell
 from app.db.session import Sessions, check_schema, make_sessions
 from app.services.estimates import EstimateService
+from app.services.events import EventService
 from app.services.groups import GroupService
 from app.services.health import HealthService
 from app.services.jobs import JobService
@@ -58,6 +60,7 @@ from app.web.offers import acceptable
 from app.web.problems import METHODS, add_handlers
 from app.web.request_ids import HEADER, RequestIds
 from app.web.stream_slots import Places
+from app.web.tail import Tail
 from app.web.turns import Turns
 from app.web.urls import NoKeysInUrls
 from app.web.wakeups import WakeUps
@@ -68,6 +71,7 @@ ROUTERS = (
     cancelling,
     jobs,
     events,
+    all_events,
     results,
     logs,
     tasks,
@@ -139,6 +143,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def _services(settings: Settings, sessions: Sessions) -> Services:
     health_service = HealthService(settings=settings)
     estimates = EstimateService(sessions=sessions, settings=settings)
+    event_service = EventService(sessions=sessions)
     job_service = JobService(
         sessions=sessions,
         doorbell=CeleryDoorbell(settings),
@@ -164,7 +169,8 @@ def _services(settings: Settings, sessions: Sessions) -> Services:
         tasks=TaskService(settings=settings),
         health=health_service,
         metrics=MetricsService(sessions=sessions),
-        wakeups=WakeUps(read=job_service.news, redis_url=settings.redis_url),
+        events=event_service,
+        wakeups=WakeUps(read=job_service.news, tail=Tail(event_service), redis_url=settings.redis_url),
         streams=Places(settings),
         keys=KeyService(sessions=sessions),
         rates=RateLimit(settings),

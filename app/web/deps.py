@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from app.domain.keys import Caller
 from app.errors import FaultyField, InvalidRequestError, UnknownJobError
 from app.services.estimates import EstimateService
+from app.services.events import EventService
 from app.services.groups import GroupService
 from app.services.health import HealthService
 from app.services.jobs import JobService
@@ -48,6 +49,7 @@ class Services:
     tasks: TaskService
     health: HealthService
     metrics: MetricsService
+    events: EventService
     wakeups: WakeUps
     streams: Places
     keys: KeyService

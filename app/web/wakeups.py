@@ -19,6 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from app.broker import EVENTS_CHANNEL
 from app.errors import DatabaseError, UnknownJobError
 from app.services.job_view import News
+from app.web.tail import Tail
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +42,9 @@ class _Watch:
 class WakeUps:
     """Lets any number of streams follow jobs. Lives on one event loop."""
 
-    def __init__(self, *, read: Read, redis_url: str, poll_seconds: float = POLL_SECONDS) -> None:
+    def __init__(self, *, read: Read, tail: Tail, redis_url: str, poll_seconds: float = POLL_SECONDS) -> None:
         self._read = read
+        self.tail = tail
         self._redis_url = redis_url
         self._poll_seconds = poll_seconds
         self._watches: dict[UUID, _Watch] = {}
@@ -66,6 +68,7 @@ class WakeUps:
 
     def _wake(self, job_id: str) -> None:
         with suppress(ValueError):
+            self.tail.wake(UUID(job_id))
             if watch := self._watches.get(UUID(job_id)):
                 watch.woken.set()
 
@@ -77,6 +80,7 @@ class WakeUps:
     def close(self) -> None:
         """End every stream, now and from now on: a server that stops waits for them."""
         self._closed = True
+        self.tail.close()
         for watch in self._watches.values():
             self._end(watch)
 
@@ -88,7 +92,7 @@ class WakeUps:
             await asyncio.wait({listening}, timeout=RECONNECT_SECONDS)
         # Not cancelled: their reads would go on in threads, with connections of the pool.
         tasks = [watch.task for watch in self._watches.values() if watch.task]
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, self.tail.wait_closed(), return_exceptions=True)
 
     async def follow(self, job_id: UUID, after: int, idle_seconds: float) -> AsyncGenerator[News, None]:
         """The job's events after a number as they are committed, until it ends.

@@ -16,7 +16,9 @@ from app.domain.event import Event
 from app.domain.ids import uuid7
 from app.errors import DatabaseError, DatabaseRefusedError, DatabaseUnreachableError, UnknownJobError
 from app.services.job_view import News
+from app.web.tail import Tail
 from app.web.wakeups import WakeUps
+from tests.web.test_tail import MemoryLog
 
 JOB = uuid7()
 NOWHERE = "redis://127.0.0.1:1/0"
@@ -46,7 +48,8 @@ class Log:
 
 @asynccontextmanager
 async def listening(log: Log, url: str, poll_seconds: float) -> AsyncIterator[WakeUps]:
-    wakeups = WakeUps(read=log.read, redis_url=url, poll_seconds=poll_seconds)
+    tail = Tail(MemoryLog())
+    wakeups = WakeUps(read=log.read, tail=tail, redis_url=url, poll_seconds=poll_seconds)
     task = asyncio.create_task(wakeups.listen())
     try:
         yield wakeups
