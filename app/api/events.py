@@ -25,6 +25,8 @@ from app.web.streams import LOOK_SECONDS, Admission, Stream
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(known_parameters)])
 
+STREAM = "text/event-stream"
+STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 Number = Annotated[int, Query(ge=0, le=2**63 - 1, description="Events with a greater number.")]
 Seen = Annotated[int, Field(ge=0, le=2**63 - 1)]
 LastEventId = Annotated[
@@ -39,7 +41,7 @@ LastEventId = Annotated[
     responses=problems(UnknownJobError, TooManyStreamsError, BusyError)
     | {
         200: {
-            "content": {"text/event-stream": {"schema": component(EventMessage)}},
+            "content": {STREAM: {"schema": component(EventMessage)}},
             "description": "The events.",
         },
         204: {"description": "The job has ended and `Last-Event-ID` is its last event: do not ask again."},
@@ -60,7 +62,7 @@ async def read_events(
     """
     after = after if last_event_id is None else last_event_id
     accept = request.headers.get("accept", "")
-    if preferred(accept, "text/event-stream", "application/json") == "application/json":
+    if preferred(accept, STREAM, "application/json") == "application/json":
         return await run_in_threadpool(_listed, services, job_id, after, limit)
     if last_event_id is not None and await run_in_threadpool(_is_over, services, job_id, after):
         return Response(status_code=204)
@@ -70,8 +72,8 @@ async def read_events(
         _stream(services, told, first, Admission(services, request.headers)),
         services=services,
         request=request,
-        media_type="text/event-stream",
-        headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+        media_type=STREAM,
+        headers=STREAM_HEADERS,
     )
 
 

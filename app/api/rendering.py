@@ -19,9 +19,10 @@ from app.api.schemas.job import (
     PlanOut,
     ProgressOut,
     ReplicaOut,
+    SerialEventOut,
     TaskOut,
 )
-from app.domain.event import Event
+from app.domain.event import Event, SerialEvent
 from app.domain.failure import Failure
 from app.domain.forecast import Forecast
 from app.domain.job import JobTask
@@ -122,6 +123,14 @@ def failure_out(failure: Failure | None) -> FailureOut | None:
 def event_out(event: Event) -> EventOut:
     """An event as JSON shows it."""
     return EventOut(id=event.id, at=event.at, type=event.type, data=event.data)
+
+
+def serial_event_out(told: SerialEvent) -> SerialEventOut:
+    """An event of one of all jobs as JSON shows it."""
+    event = told.event
+    return SerialEventOut(
+        id=told.serial, job_id=told.job.id, number=event.id, at=event.at, type=event.type, data=event.data
+    )
 
 
 def snapshot(view: JobView) -> EventOut:

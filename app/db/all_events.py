@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from app.db.listings import conditions
 from app.db.tables import EventRow, JobRow, JobTaskRow
-from app.domain.event import Event, JobEvent
+from app.domain.event import Event, SerialEvent
 from app.domain.job import JobStatus
 from app.domain.job_filter import JobFilter, Subject
 
@@ -48,7 +48,7 @@ class AllEventsRepository:
 
     def between(
         self, after: int, upto: int, limit: int, wanted: JobFilter, tasks: Collection[str] = ()
-    ) -> list[JobEvent]:
+    ) -> list[SerialEvent]:
         """Events of the wanted jobs behind one serial, up to another; of `tasks` it is told which the jobs have."""
         query = (
             select(EventRow, *_OF_THE_JOB)
@@ -71,7 +71,7 @@ class AllEventsRepository:
         return found
 
 
-def _to_event(row: Any, tasks: frozenset[str]) -> JobEvent:
+def _to_event(row: Any, tasks: frozenset[str]) -> SerialEvent:
     event = row.EventRow
     job = Subject(
         id=event.job_id,
@@ -84,4 +84,4 @@ def _to_event(row: Any, tasks: frozenset[str]) -> JobEvent:
         created_at=row.created_at,
         tasks=tasks,
     )
-    return JobEvent(event.serial, job, Event(event.number, event.at, event.type, event.data))
+    return SerialEvent(event.serial, job, Event(event.number, event.at, event.type, event.data))

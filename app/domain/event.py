@@ -21,7 +21,7 @@ class Event:
 
 
 @dataclass(frozen=True, eq=False)
-class JobEvent:
+class SerialEvent:
     """What happened to one of all jobs."""
 
     serial: int
@@ -34,7 +34,7 @@ class JobEvent:
 class EventPage:
     """Events of all jobs, in their order."""
 
-    events: Sequence[JobEvent]
+    events: Sequence[SerialEvent]
     position: int
     """Nothing comes up to here any more: who goes on from it misses nothing, and sees nothing twice."""
     more: bool

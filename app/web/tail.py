@@ -16,7 +16,7 @@ from uuid import UUID
 
 from starlette.concurrency import run_in_threadpool
 
-from app.domain.event import EventPage, JobEvent
+from app.domain.event import EventPage, SerialEvent
 from app.domain.job_filter import JobFilter
 from app.errors import DatabaseError
 
@@ -53,7 +53,7 @@ class Inbox:
         """Up to here all that it wants is in it, or was."""
         self.behind = False
         """More came than it holds: it is empty until it is begun anew."""
-        self._events: deque[JobEvent] = deque()
+        self._events: deque[SerialEvent] = deque()
         self._woken = asyncio.Event()
 
     def begin(self, position: int) -> None:
@@ -62,7 +62,7 @@ class Inbox:
         self.behind = False
         self._events.clear()
 
-    def put(self, events: Iterable[JobEvent], position: int) -> None:
+    def put(self, events: Iterable[SerialEvent], position: int) -> None:
         """What was read up to a position."""
         fresh = [event for event in events if event.serial > self.since and self.wanted.matches(event.job)]
         self._events.extend(fresh)
@@ -79,7 +79,7 @@ class Inbox:
         """Let its reader look."""
         self._woken.set()
 
-    async def take(self, patience_seconds: float) -> list[JobEvent]:
+    async def take(self, patience_seconds: float) -> list[SerialEvent]:
         """What is in it, when something is or its reader is to look; nothing after that patience."""
         with suppress(TimeoutError):
             async with asyncio.timeout(patience_seconds):

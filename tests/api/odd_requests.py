@@ -150,6 +150,7 @@ PARAMETERS = {
     "/v1/tasks": ("search", "limit", "cursor", "cursor"),
     "/v1/jobs/{job}/samples": ("task", "filter", "limit", "cursor", "cursor"),
     "/v1/jobs/{job}/events": ("after", "limit"),
+    "/v1/events": ("after", "limit", "status", "tag", "created_after", "cursor", "cursor"),
     "/v1/jobs/{job}/logs": ("tail", "follow"),
     "/v1/jobs/{job}/results": (),
     "/v1/jobs/{job}": (),

@@ -28,6 +28,7 @@ TABLE: dict[tuple[str, str], Role | None] = {
     ("GET", "/v1/jobs"): Role.VIEWER,
     ("GET", "/v1/jobs/{job_id}"): Role.VIEWER,
     ("GET", "/v1/jobs/{job_id}/events"): Role.VIEWER,
+    ("GET", "/v1/events"): Role.VIEWER,
     ("GET", "/v1/jobs/{job_id}/results"): Role.VIEWER,
     ("GET", "/v1/jobs/{job_id}/samples"): Role.VIEWER,
     ("GET", "/v1/jobs/{job_id}/artifacts"): Role.VIEWER,

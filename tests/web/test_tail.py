@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from app.domain.event import Event, EventPage, JobEvent
+from app.domain.event import Event, EventPage, SerialEvent
 from app.domain.ids import uuid7
 from app.domain.job import JobStatus
 from app.domain.job_filter import JobFilter, Subject
@@ -56,10 +56,10 @@ class MemoryLog:
         return EventPage(found, upto, more=upto < self.count)
 
 
-def told(serial: int) -> JobEvent:
+def told(serial: int) -> SerialEvent:
     owner = ("alice", "bob")[serial % 2]
     job = Subject(uuid7(), JobStatus.RUNNING, owner, "default", "tiny", frozenset(), None, NOW)
-    return JobEvent(serial, job, Event(serial, NOW, "job.progress", {}))
+    return SerialEvent(serial, job, Event(serial, NOW, "job.progress", {}))
 
 
 @asynccontextmanager

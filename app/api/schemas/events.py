@@ -97,7 +97,11 @@ class ReplicaGone(Out):
 
 
 class _Numbered(Out):
-    id: int = Field(description="Of this job: 1, 2, 3...")
+    id: int = Field(
+        description="Of this job: 1, 2, 3...; among the events of all jobs its place there, with gaps."
+    )
+    job_id: UUID | None = Field(default=None, description="There among the events of all jobs.")
+    number: int | None = Field(default=None, description="There, too: the `id` in the job's own log.")
     at: datetime
 
 
@@ -197,6 +201,16 @@ class JobEventList(Out):
     """Events after the number asked for, oldest first."""
 
     data: list[JobEvent]
+
+
+class AllEventsPage(Out):
+    """Events of all jobs, oldest first."""
+
+    data: list[JobEvent]
+    next_cursor: str | None = Field(
+        description="Null where there are no more; a page may be empty before that."
+    )
+    position: int = Field(description="Ask with `after` at this for what happens later: nothing is missed.")
 
 
 class EventMessage(Out):

@@ -206,3 +206,18 @@ class EventList(Out):
     """Events after the number asked for, oldest first."""
 
     data: list[EventOut]
+
+
+class SerialEventOut(EventOut):
+    """An event of one of all jobs."""
+
+    job_id: UUID
+    number: int
+
+
+class SerialEventList(Out):
+    """Events behind a position, oldest first."""
+
+    data: list[SerialEventOut]
+    next_cursor: str | None
+    position: int
