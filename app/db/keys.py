@@ -38,6 +38,10 @@ class KeyRepository:
         row = self._session.scalar(select(KeyRow).where(KeyRow.digest == digest))
         return _to_key(row) if row else None
 
+    def hash_of(self, key_id: UUID) -> bytes | None:
+        """The hash of a key's secret, usable or not."""
+        return self._session.scalar(select(KeyRow.digest).where(KeyRow.id == key_id))
+
     def all(self) -> list[Key]:
         """Every key, oldest first."""
         return [_to_key(row) for row in self._session.scalars(select(KeyRow).order_by(KeyRow.created_at))]

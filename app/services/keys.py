@@ -50,6 +50,7 @@ class KeyService:
         self._clock = clock
         self._lock = Lock()
         self._read: dict[bytes, tuple[float, Key]] = {}
+        self._hashes: dict[UUID, bytes] = {}
         self._looked_at = float("-inf")
         self._needed = False
 
@@ -111,14 +112,25 @@ class KeyService:
 
     def holder(self, token: str) -> Key | None:
         """The usable key behind a secret, or None. Its use is noted once a minute."""
-        if not is_token(token):
-            return None
-        digest = token_hash(token)
+        return self.by_hash(token_hash(token)) if is_token(token) else None
+
+    def by_hash(self, digest: bytes) -> Key | None:
+        """The usable key with this hash of its secret, or None. Its use is noted once a minute."""
         with self._lock:
             read_at, key = self._read.get(digest, (float("-inf"), None))
         if key is None or self._clock() - read_at >= CACHE_SECONDS:
             key = self._look_up(digest)
         return key if key is not None and key.usable(self._now()) else None
+
+    def hash_of(self, key_id: UUID) -> bytes | None:
+        """The hash of a key's secret, which never changes; None where there is no such key."""
+        if key_id not in self._hashes:
+            with self._sessions.begin() as session:
+                found = KeyRepository(session).hash_of(key_id)
+            if found is None:
+                return None  # not remembered: guesses must not fill the memory
+            self._hashes[key_id] = found
+        return self._hashes[key_id]
 
     def _look_up(self, digest: bytes) -> Key | None:
         now, clock = self._now(), self._clock()

@@ -95,6 +95,7 @@ READS = frozenset(
         *(
             "metrics.read",
             "keys.all",
+            "keys.hash_of",
             "keys.needed",
             "results.document",
             "results.samples",
