@@ -11,9 +11,14 @@ from app.domain.keys import ANONYMOUS, Key, Role
 from app.errors import CrossSiteError, ForbiddenError, UnauthenticatedError
 from app.services.keys import is_address, is_loopback
 from app.settings import Settings
+from app.web.browser import is_for_people, sign_in_of
 from app.web.deps import Services, ServicesDep
 
-OPEN = frozenset({"/", "/healthz", "/readyz"})
+OPEN = frozenset({"/", "/healthz", "/readyz", "/docs", "/sign-in", "/static/{tag}/{name:path}"})
+START = "/"
+"""Open as a text for programs; to people it shows jobs."""
+SUBMITTERS = ("/v1/jobs", "/jobs", "/submit")
+"""Below these, changes are a submitter's."""
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 SECURITY_SCHEME = {
     "type": "http",
@@ -35,20 +40,24 @@ def needed_role(method: str, path: str) -> Role | None:
     """
     if path in OPEN:
         return None
-    if method in SAFE or path == "/v1/comparisons":
+    if method in SAFE or path in {"/v1/comparisons", "/sign-out"}:
         return Role.VIEWER
-    return Role.SUBMITTER if path.startswith("/v1/jobs") else Role.OPERATOR
+    return Role.SUBMITTER if path.startswith(SUBMITTERS) else Role.OPERATOR
 
 
 async def authenticate(request: Request, services: ServicesDep) -> None:
-    """Runs before everything else of a call; says in `request.state` who asks, as `caller` and `key_id`."""
+    """Runs before everything else of a call; says in `request.state` who asks.
+
+    As `caller`, `key_id`, and `sign_in` where a browser asks for somebody who signed in.
+    """
     if cross_site(request.method, request.headers, services.settings.cors_origins):
         raise CrossSiteError("a browser sent this from a page of another site: use this service's own pages")
     path = request.scope["route"].path
-    needed = needed_role(request.method, path)
+    needed = Role.VIEWER if path == START and is_for_people(request) else needed_role(request.method, path)
     if needed is None:
         return
-    key = await run_in_threadpool(_counted, services, request.headers)
+    by_cookie = request.method in SAFE or not path.startswith("/v1/")
+    key = await run_in_threadpool(_counted, services, request.headers, by_cookie=by_cookie)
     caller = key.caller if key else ANONYMOUS
     if not caller.role.permits(needed):
         raise ForbiddenError(
@@ -56,17 +65,22 @@ async def authenticate(request: Request, services: ServicesDep) -> None:
         )
     request.state.caller = caller
     request.state.key_id = key.id if key else None
+    by_key = key is None or "authorization" in request.headers
+    request.state.sign_in = None if by_key else sign_in_of(request.headers)
 
 
-def _counted(services: Services, headers: Mapping[str, str]) -> Key | None:
-    key = admitted(services, headers)
+def _counted(services: Services, headers: Mapping[str, str], *, by_cookie: bool) -> Key | None:
+    key = admitted(services, headers, by_cookie=by_cookie)
     if key is not None:
         services.rates.count(key.id)
     return key
 
 
-def admitted(services: Services, headers: Mapping[str, str]) -> Key | None:
-    """Whose key was sent; None where there are no keys and only this machine can call."""
+def admitted(services: Services, headers: Mapping[str, str], *, by_cookie: bool = True) -> Key | None:
+    """Whose key was sent, or whose sign-in; None where there are no keys and only this machine can call.
+
+    Changes over the API need the key itself: a browser sends a sign-in by itself, and those calls ask for no token.
+    """
     settings = services.settings
     if not services.keys.needed() and (is_loopback(settings.host) or settings.allow_unauthenticated):
         if not own_name(headers.get("host", ""), settings):
@@ -75,12 +89,21 @@ def admitted(services: Services, headers: Mapping[str, str]) -> Key | None:
                 " any page in a browser near it could call it under a name of its own"
             )
         return None
+    if by_cookie and "authorization" not in headers and (cookie := sign_in_of(headers)):
+        return _signed_in(services, cookie)
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         raise UnauthenticatedError(NO_KEY)
     key = services.keys.holder(token.strip())
     if key is None:
         raise UnauthenticatedError(NO_SUCH_KEY)
+    return key
+
+
+def _signed_in(services: Services, cookie: str) -> Key:
+    key = services.sign_ins.holder(cookie)
+    if key is None:
+        raise UnauthenticatedError("this sign-in has ended: sign in again")
     return key
 
 

@@ -100,7 +100,7 @@ def _private(head: Message) -> Message:
     """What one caller may see is not kept for others, and asked for again; it depends on how it was asked for."""
     headers = MutableHeaders(scope=head)
     headers.setdefault("Cache-Control", "private, no-cache")
-    for name in ("Accept", "Authorization"):
+    for name in ("Accept", "Authorization", "Cookie"):
         headers.add_vary_header(name)
     return head
 

@@ -25,6 +25,7 @@ from app.services.metrics import MetricsService
 from app.services.queue import QueueService
 from app.services.rate_limit import RateLimit
 from app.services.results import ResultService
+from app.services.sign_in import SignInService
 from app.services.submission import SubmissionService
 from app.services.tasks import TaskService
 from app.services.usage import UsageService
@@ -53,6 +54,7 @@ class Services:
     wakeups: WakeUps
     streams: Places
     keys: KeyService
+    sign_ins: SignInService
     rates: RateLimit
     turns: Turns
     usage: UsageService

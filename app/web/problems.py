@@ -182,7 +182,7 @@ def title(kind: type[EvalqError]) -> str:
     return (kind.__doc__ or kind.__name__).partition(".")[0].partition(";")[0]
 
 
-Answer: TypeAlias = Callable[[Problem], Response]
+Answer: TypeAlias = Callable[[Request, Problem], Response]
 
 
 def add_handlers(app: FastAPI, answer: Answer) -> None:
@@ -203,7 +203,7 @@ def _handler(
     told: Callable[[Request, Any], Problem], answer: Answer
 ) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def handle(request: Request, error: Exception) -> Response:
-        return answer(told(request, error))
+        return answer(request, told(request, error))
 
     return handle
 

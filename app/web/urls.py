@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import parse_qsl
 
+from fastapi import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.domain.redaction import redact, secrets_in
@@ -30,8 +31,11 @@ class NoKeysInUrls:
         faults = []
         if scope["type"] == "http":
             faults = [FaultyField(path, ADVICE) for path in keys_in(scope["query_string"])]
-        answer = self._answer(problem_of(KeyInUrlError(faults))) if faults else self._app
-        await answer(scope, receive, send)
+        if faults:
+            answer = self._answer(Request(scope), problem_of(KeyInUrlError(faults)))
+            await answer(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 def keys_in(query: bytes) -> Iterator[str]:
