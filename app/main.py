@@ -12,9 +12,8 @@ from contextlib import asynccontextmanager
 from types import FrameType
 from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 from app.api import (
@@ -37,6 +36,8 @@ from app.api import (
 from app.api.document import document, operation_id
 from app.api.problems import as_json
 from app.broker import CeleryDoorbell
+from app.dashboard.problems import as_page
+from app.dashboard.routes import routers
 from app.db.session import Sessions, check_schema, make_sessions
 from app.services.estimates import EstimateService
 from app.services.events import EventService
@@ -48,22 +49,25 @@ from app.services.metrics import MetricsService
 from app.services.queue import QueueService
 from app.services.rate_limit import RateLimit
 from app.services.results import ResultService
+from app.services.sign_in import SignInService
 from app.services.submission import SubmissionService
 from app.services.tasks import TaskService
 from app.services.usage import UsageService
 from app.settings import Settings, current
+from app.web.browser import is_for_people
 from app.web.callers import authenticate
 from app.web.delivery import Delivery
 from app.web.deps import Services
 from app.web.heads import HeadAsGet
 from app.web.offers import acceptable
-from app.web.problems import METHODS, add_handlers
+from app.web.problems import METHODS, Problem, add_handlers
 from app.web.request_ids import HEADER, RequestIds
 from app.web.stream_slots import Places
 from app.web.tail import Tail
 from app.web.turns import Turns
 from app.web.urls import NoKeysInUrls
 from app.web.wakeups import WakeUps
+from app.web.walls import Walls
 from app.workloads.lm_eval.tasks.packaged_index import load_packaged
 
 ROUTERS = (
@@ -122,20 +126,24 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=_lifespan,
         dependencies=[Depends(authenticate), Depends(acceptable)],
         generate_unique_id_function=operation_id,
+        docs_url=None,
+        redoc_url=None,
         redirect_slashes=False,  # it would lead to whatever Host was sent, before anybody looked at it
     )
     app.state.sessions = sessions
     app.state.services = _services(settings, sessions)
-    app.add_middleware(NoKeysInUrls, answer=as_json)
+    app.add_middleware(NoKeysInUrls, answer=_answer)
     app.add_middleware(Delivery)
+    app.add_middleware(Walls)
     app.add_middleware(HeadAsGet)
     if settings.cors_origins:
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **CORS)
     app.add_middleware(RequestIds)
-    add_handlers(app, as_json)
+    add_handlers(app, _answer)
     for module in ROUTERS:
         app.include_router(module.router)
-    app.add_api_route("/", _root, include_in_schema=False)
+    for router in routers():
+        app.include_router(router)
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
     return app
 
@@ -144,6 +152,7 @@ def _services(settings: Settings, sessions: Sessions) -> Services:
     health_service = HealthService(settings=settings)
     estimates = EstimateService(sessions=sessions, settings=settings)
     event_service = EventService(sessions=sessions)
+    keys = KeyService(sessions=sessions)
     job_service = JobService(
         sessions=sessions,
         doorbell=CeleryDoorbell(settings),
@@ -172,15 +181,16 @@ def _services(settings: Settings, sessions: Sessions) -> Services:
         events=event_service,
         wakeups=WakeUps(read=job_service.news, tail=Tail(event_service), redis_url=settings.redis_url),
         streams=Places(settings),
-        keys=KeyService(sessions=sessions),
+        keys=keys,
+        sign_ins=SignInService(keys=keys, pepper=settings.database_password.encode()),
         rates=RateLimit(settings),
         turns=Turns(),
         usage=UsageService(sessions=sessions),
     )
 
 
-async def _root() -> RedirectResponse:
-    return RedirectResponse("/docs")
+def _answer(request: Request, problem: Problem) -> Response:
+    return as_page(request, problem) if is_for_people(request) else as_json(problem)
 
 
 @asynccontextmanager

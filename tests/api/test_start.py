@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from fastapi.testclient import TestClient
 
 from app.errors import DatabaseUnreachableError, OldSchemaError, UnauthenticatedApiError
 from app.main import create_app
@@ -31,8 +30,3 @@ def test_it_does_not_start_on_an_old_schema(postgres: Postgres, settings: Settin
 def test_it_does_not_start_without_a_database(settings: Settings) -> None:
     with pytest.raises(DatabaseUnreachableError, match="no database at"):
         create_app(settings.model_copy(update={"database_url": "postgresql://127.0.0.1:1/evalq"}))
-
-
-def test_the_root_leads_to_the_documentation(api: TestClient) -> None:
-    assert api.get("/", follow_redirects=False).headers["location"] == "/docs"
-    assert api.get("/docs").status_code == 200

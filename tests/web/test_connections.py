@@ -56,7 +56,10 @@ def test_an_ordinary_connection_is_answered_again_and_again(port: int) -> None:
     with Connection(port) as connection:
         for _ in range(30):  # more in all than one head may have
             connection.send(HEAD + b"X: " + b"a" * 4000 + b"\r\n\r\n")
-            assert connection.answer().startswith(b"HTTP/1.1 200")
+            answer = connection.answer()
+            while not answer.endswith(b"}"):  # its head may come alone
+                answer += connection.answer()
+            assert answer.startswith(b"HTTP/1.1 200")
 
 
 @pytest.mark.parametrize("said", [b"", b"GET /healthz HT", HEAD])

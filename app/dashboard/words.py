@@ -1,0 +1,134 @@
+"""Values as pages say them: text that others wrote, times, durations, numbers."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from markupsafe import Markup, escape
+
+_UNSEEN = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\xad"
+    r"\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb"
+    r"\ud800-\udfff\U000e0000-\U000e007f]"
+)
+"""Control characters but newline and tab, what turns the direction of a line, what has no width, half characters."""
+_NAMED = {
+    "\x00": "NUL",
+    "\x07": "BEL",
+    "\x08": "BS",
+    "\x0b": "VT",
+    "\x0c": "FF",
+    "\x1b": "ESC",
+    "\x7f": "DEL",
+    "\xad": "SHY",
+    "\u061c": "ALM",
+    "\u200b": "ZWSP",
+    "\u200c": "ZWNJ",
+    "\u200d": "ZWJ",
+    "\u200e": "LRM",
+    "\u200f": "RLM",
+    "\u2028": "LS",
+    "\u2029": "PS",
+    "\u202a": "LRE",
+    "\u202b": "RLE",
+    "\u202c": "PDF",
+    "\u202d": "LRO",
+    "\u202e": "RLO",
+    "\u2060": "WJ",
+    "\u2066": "LRI",
+    "\u2067": "RLI",
+    "\u2068": "FSI",
+    "\u2069": "PDI",
+    "\ufeff": "BOM",
+}
+NOTHING = "\u2013"
+"""Holds the place of a number that is not known."""
+
+
+def plain(value: str) -> str:
+    """A text with what cannot be seen written out, for attributes and for what no filter was thought of."""
+    return _UNSEEN.sub(lambda found: f"[{_called(found[0])}]", _lines(value))
+
+
+def seen(value: str) -> Markup:
+    """A text that others wrote, with what cannot be seen made visible."""
+    text, parts, at = _lines(value), [], 0
+    for found in _UNSEEN.finditer(text):
+        parts += [escape(text[at : found.start()]), _shown(found[0])]
+        at = found.end()
+    return Markup("").join([*parts, escape(text[at:])])
+
+
+def named(value: str) -> Markup:
+    """A name that others gave: alone in its direction, and long ones may be broken behind `_` and `/`."""
+    parts = re.split(r"(?<=[_/])(?=.)", value)
+    return Markup("<bdi>{}</bdi>").format(Markup("<wbr>").join(map(seen, parts)))
+
+
+def _lines(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _called(character: str) -> str:
+    return _NAMED.get(character, f"U+{ord(character):04X}")
+
+
+def _shown(character: str) -> Markup:
+    return Markup('<span class="ctl" title="U+{:04X}">{}</span>').format(ord(character), _called(character))
+
+
+def when(moment: datetime | None, now: datetime, before: str = "") -> Markup:
+    """How long ago, or in how long, with the exact time on hover."""
+    if moment is None:
+        return escape(NOTHING)
+    utc = moment.astimezone(UTC)
+    told = f"{before} {_away(now - utc)}".strip()
+    return Markup('<time datetime="{:%Y-%m-%dT%H:%M:%SZ}" title="{:%Y-%m-%d %H:%M:%S} UTC">{}</time>').format(
+        utc, utc, told
+    )
+
+
+def clock(moment: datetime) -> Markup:
+    """The time of day, with the day on hover."""
+    utc = moment.astimezone(UTC)
+    return Markup(
+        '<time datetime="{:%Y-%m-%dT%H:%M:%SZ}" title="{:%Y-%m-%d %H:%M:%S} UTC">{:%H:%M:%S}</time>'
+    ).format(utc, utc, utc)
+
+
+def _away(ago: timedelta) -> str:
+    seconds = ago.total_seconds()
+    if abs(seconds) < 1:
+        return "now"
+    return f"{duration(seconds)} ago" if seconds > 0 else f"in {duration(-seconds)}"
+
+
+def duration(seconds: float | None) -> str:
+    """So long, in its two largest units."""
+    if seconds is None:
+        return NOTHING
+    if seconds < 10:
+        return f"{max(seconds, 0.0):.1f} s".replace(".0 s", " s")
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    left = round(seconds)
+    told: list[tuple[int, str]] = []
+    for name, size in units:
+        if left >= size or told:
+            told.append((left // size, name))
+            left %= size
+    return " ".join(f"{number} {name}" for number, name in told[:2] if number)
+
+
+def number(value: float | None) -> str:
+    """With commas between thousands; a fraction only where it tells something."""
+    if value is None:
+        return NOTHING
+    if isinstance(value, int) or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:,.1f}" if abs(value) >= 1 or value == 0 else f"{value:.2g}"
+
+
+def score(value: float | None) -> str:
+    """To three places."""
+    return NOTHING if value is None else f"{value:.3f}"
