@@ -37,6 +37,12 @@ class WaitingWork:
     version: int = 0
     """Of the job's row."""
 
+    def left(self, priority: int, chunks: int, cost: float) -> WaitingWork:
+        """The same with what is left of it now; itself where nothing has changed, so that this is seen at once."""
+        if (self.priority, self.chunks, self.cost) == (priority, chunks, cost):
+            return self
+        return replace(self, priority=priority, chunks=chunks, cost=cost)
+
 
 class CapacityRepository:
     """Reads only."""
@@ -64,9 +70,7 @@ class CapacityRepository:
         same = {row.id for row in rows if row.id in before and before[row.id].version == row.version}
         there = {**before, **self._asked([row.id for row in rows if row.id not in same])}
         return [
-            replace(there[row.id], priority=row.priority, chunks=row.chunks, cost=float(row.cost))
-            for row in rows
-            if row.id in there
+            there[row.id].left(row.priority, row.chunks, float(row.cost)) for row in rows if row.id in there
         ]
 
     def _asked(self, job_ids: Sequence[UUID]) -> dict[UUID, WaitingWork]:

@@ -88,7 +88,9 @@ class HistoryRepository:
         """Replicas of these engine specs that failed within so many seconds, each with how many those are."""
         age = func.extract("epoch", func.clock_timestamp() - ReplicaRow.ended_at)
         query = select(ReplicaRow, age).where(
-            ReplicaRow.engine_key.in_(engine_keys), ReplicaRow.status == ReplicaStatus.FAILED, age < seconds
+            ReplicaRow.engine_key == func.any(list(engine_keys)),
+            ReplicaRow.status == ReplicaStatus.FAILED,
+            age < seconds,
         )
         return [(to_replica(row), float(since)) for row, since in self._session.execute(query)]
 

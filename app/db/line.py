@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     ColumnElement,
     Float,
     Integer,
@@ -49,11 +52,26 @@ def width() -> SQLColumnExpression[int]:
     return cast(JobRow.engine["gpus"].astext, Integer)
 
 
+@dataclass(frozen=True)
+class Attendance:
+    """Who is in line: another one where somebody came or went, or has another priority."""
+
+    jobs: int
+    sum: Decimal | None
+    """Of hashes."""
+
+
 class LineRepository:
     """The scheduler's."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
+
+    def attendance(self) -> Attendance:
+        """Who is in line, and with which priority."""
+        told = func.uuid_hash_extended(JobRow.id, cast(JobRow.priority, BigInteger))
+        count, sum_ = self._session.execute(select(func.count(), func.sum(told)).where(_live())).one()
+        return Attendance(count, sum_)
 
     def jobs(self) -> list[InLine]:
         """Those that can be claimed or run, in the order in which they are served now."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from statistics import median
 from uuid import UUID
@@ -23,15 +23,8 @@ LEARNT_SECONDS = 10.0
 """After so long it is asked again how fast engines load and answer."""
 
 
-def demands(work: Sequence[WaitingWork], learnt: Mapping[str, Learnt] | None = None) -> list[Demand]:
-    """Work in line, per engine spec and group."""
-    known = learnt or {}
-    return merged(
-        _demand(item, turn, known.get(item.engine.key, NOTHING_LEARNT)) for turn, item in enumerate(work)
-    )
-
-
-def _demand(item: WaitingWork, turn: int, learnt: Learnt) -> Demand:
+def demand_of(item: WaitingWork, turn: int = 0, learnt: Learnt = NOTHING_LEARNT) -> Demand:
+    """What one job asks for, at its place in line."""
     return Demand(
         engine=item.engine,
         priority=item.priority,
@@ -67,6 +60,7 @@ class DemandReader:
 
     def __init__(self) -> None:
         self._work: dict[UUID, WaitingWork] = {}
+        self._asked: dict[UUID, tuple[WaitingWork, int, Learnt, Demand]] = {}
         self._learnt: dict[str, Learnt] = {}
         self._typical: float | None = None
         """The speed of an engine of which nothing else is known."""
@@ -82,7 +76,18 @@ class DemandReader:
         self._learn(session, keys)
         lately = HistoryRepository(session).failed_lately(list(keys), policy.shun.total_seconds())
         failed = [(replica, seconds) for replica, seconds in lately if may_fail_again(replica)]
-        return [held_off(demand, failed, policy) for demand in demands(work, self._learnt)]
+        return [held_off(demand, failed, policy) for demand in merged(self._demands(work))]
+
+    def _demands(self, work: Sequence[WaitingWork]) -> Iterator[Demand]:
+        """One for each job; what a job asks for is the same object until something of it changes."""
+        before, self._asked = self._asked, {}
+        for turn, item in enumerate(work):
+            learnt = self._learnt.get(item.engine.key, NOTHING_LEARNT)
+            known = before.get(item.job_id)
+            if known is None or known[0] is not item or known[1:3] != (turn, learnt):
+                known = (item, turn, learnt, demand_of(item, turn, learnt))
+            self._asked[item.job_id] = known
+            yield known[3]
 
     def _learn(self, session: Session, keys: Collection[str]) -> None:
         """Of engines that nobody asked about before at once, of all again after a while."""

@@ -16,7 +16,7 @@ from app.db.capacity import CapacityRepository
 from app.db.chunks import ChunkRepository
 from app.db.events import EventRepository
 from app.db.ledger import LedgerRepository
-from app.db.line import LineRepository
+from app.db.line import Attendance, LineRepository
 from app.db.parked_jobs import ParkedJobRepository
 from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
@@ -76,7 +76,7 @@ class SchedulingService:
         self._doorbell = doorbell
         self._settings = settings
         self._now = now
-        self._standing: frozenset[tuple[UUID, int]] = frozenset()
+        self._attendance: Attendance | None = None
         self._line_due_at = 0.0
         self._demands = DemandReader()
         retention = RetentionService(sessions=sessions, settings=settings)
@@ -87,9 +87,10 @@ class SchedulingService:
         rules = sharing(self._settings)
         with self._sessions.begin() as session:
             line = LineRepository(session)
+            attendance = line.attendance()
+            if not self._line_is_due(attendance):
+                return attendance.jobs
             jobs = line.jobs()
-            if not self._line_is_due(jobs):
-                return len(jobs)
             shared = len({(job.team, job.owner) for job in jobs}) > 1
             used = UsageRepository(session).lately(rules.half_life) if shared else {}
             wanted = in_line(self._estimated(jobs), used, rules, MOST_TURNS)
@@ -100,19 +101,19 @@ class SchedulingService:
 
     def _estimated(self, jobs: Sequence[InLine]) -> list[InLine]:
         """With what each still takes, as far as that is known."""
-        return [replace(job, seconds=self._demands.expected(job.id, job.seconds)) for job in jobs]
+        expected = ((job, self._demands.expected(job.id, job.seconds)) for job in jobs)
+        return [job if job.seconds == known else replace(job, seconds=known) for job, known in expected]
 
     def book_once(self) -> int:
         """Add to `usage` what replicas charged since the last time; how many charges."""
         with self._sessions.begin() as session:
             return UsageRepository(session).book()
 
-    def _line_is_due(self, jobs: Sequence[InLine]) -> bool:
+    def _line_is_due(self, attendance: Attendance) -> bool:
         """When somebody came or went, and else every few seconds: what was used changes all the time."""
-        standing = frozenset((job.id, job.priority) for job in jobs)
-        if standing == self._standing and time.monotonic() < self._line_due_at:
+        if attendance == self._attendance and time.monotonic() < self._line_due_at:
             return False
-        self._standing, self._line_due_at = standing, time.monotonic() + LINE_SECONDS
+        self._attendance, self._line_due_at = attendance, time.monotonic() + LINE_SECONDS
         return True
 
     def place_once(self) -> int:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from app.db.capacity import WaitingWork, to_device
 from app.db.tables import DeviceRow
+from app.domain.demands import merged
 from app.domain.engine_spec import EngineSpec
 from app.domain.ids import uuid7
+from app.domain.placement import Demand, Policy
 from app.domain.plan import Plan, PlannedMemory, least_bytes
-from app.services.demands import demands
+from app.services.demands import DemandReader, demand_of
+from tests.world import World, chunk
 
 GIB = 2**30
 MEMORY = PlannedMemory(
@@ -33,19 +37,19 @@ WORK = WaitingWork(
 
 
 def test_devices_are_as_large_as_the_smallest_that_the_plan_fits() -> None:
-    (found,) = demands([WORK, replace(WORK, plan=replace(PLAN, memory=None))])
+    (found,) = merged([demand_of(WORK), demand_of(replace(WORK, plan=replace(PLAN, memory=None)), 1)])
     assert found.least_bytes == least_bytes(PLAN)
     assert 17.2 * GIB < (found.least_bytes or 0) < 17.3 * GIB
 
 
 def test_a_plan_that_says_nothing_of_it_asks_nothing() -> None:
     unknown = replace(PLAN, memory=None, fit=None)
-    assert demands([replace(WORK, plan=unknown)])[0].least_bytes is None
+    assert demand_of(replace(WORK, plan=unknown)).least_bytes is None
 
 
 def test_an_engine_that_was_spread_otherwise_since_is_asked_no_more_of() -> None:
     wider = replace(WORK, engine=replace(WORK.engine, gpus=2))
-    assert demands([wider])[0].least_bytes is None
+    assert demand_of(wider).least_bytes is None
 
 
 @pytest.mark.parametrize(("traits", "island"), [({"island": 1}, 1), ({}, None), (None, None)])
@@ -59,9 +63,26 @@ def test_a_device_is_placed_by_the_island_that_its_worker_reports(
 
 def test_a_demand_names_the_jobs_that_it_was_merged_from() -> None:
     other = replace(WORK, job_id=uuid7(), owner="bob", priority=10, cost=3.0)
-    (found,) = demands([WORK, other])
+    (found,) = merged([demand_of(WORK), demand_of(other, 1)])
     assert [(claim.job, claim.owner, claim.turn) for claim in found.claims] == [
         (WORK.job_id, "alice", 0),
         (other.job_id, "bob", 1),
     ]
     assert (found.priority, found.waiting_cost) == (50, 4.0)
+
+
+def test_what_has_not_changed_is_asked_as_before(world: World) -> None:
+    """A turn over thousands of jobs costs what has changed of them."""
+    world.running(chunks=2, model="/models/other")
+    job = world.running(chunks=2)
+    reader, asked = DemandReader(), dict[UUID, list[Demand]]()
+    for _ in range(3):
+        with world.sessions.begin() as session:
+            for demand in reader.read(session, Policy()):
+                asked.setdefault(demand.claims[0].job, []).append(demand)
+        if len(asked[job.id]) == 2:
+            world.coordination.store_chunks(job, [chunk(job.id, 2)])
+    ours = asked.pop(job.id)
+    (theirs,) = asked.values()
+    assert [demand.waiting_chunks for demand in ours] == [2, 2, 3]
+    assert (len(set(map(id, ours))), len(set(map(id, theirs)))) == (2, 1)
