@@ -16,6 +16,10 @@ from app.single_host.processes import Process, spawn
 
 SERVICES, WORKERS = 2, 3  # ranks; 0 and 1 are Postgres and Valkey
 DRAIN_SECONDS = 60.0  # a worker finishes the chunks it has; the first ones of a model are the longest
+_FINISHES = {
+    "--group": "its engines answer the chunks that they have",
+    "--role": "its jobs go back to the queue with every answer they have",
+}
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class Part:
     await_ready: Callable[[Process], None] = lambda _: None
     stop_signal: signal.Signals = signal.SIGTERM
     grace_seconds: float = 20.0
+    finishes: str = ""
+    """What it still does when it is told to stop."""
 
 
 def parse_groups(texts: Sequence[str]) -> list[LocalGroup]:
@@ -95,8 +101,14 @@ def evalq_parts(
     def part(name: str, rank: int, *arguments: str) -> Part:
         log = logs / f"{name}.log"
         grace = DRAIN_SECONDS if rank == WORKERS else 20.0
+        finishes = next((says for option, says in _FINISHES.items() if option in arguments), "")
         return Part(
-            name, lambda: spawn(evalq_command(*arguments), log=log, env=env), log, rank, grace_seconds=grace
+            name,
+            lambda: spawn(evalq_command(*arguments), log=log, env=env),
+            log,
+            rank,
+            grace_seconds=grace,
+            finishes=finishes,
         )
 
     return [

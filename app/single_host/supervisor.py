@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from app.domain.redaction import redact
@@ -16,6 +16,8 @@ FIRST_DELAY_SECONDS = 1.0
 LONGEST_DELAY_SECONDS = 30.0
 HEALTHY_SECONDS = 60.0
 LONGEST_LINE = 500
+PATIENCE_SECONDS = 2.0
+"""Somebody who presses Ctrl-C wonders after so long whether it was heard."""
 
 
 def restart_delay(deaths: int) -> float:
@@ -93,14 +95,24 @@ class Crew:
             members = [member for member in self._members if member.part.rank == rank and member.alive]
             for member in members:
                 member.process.send_signal(member.part.stop_signal)
-            deadline = self._clock() + max((member.part.grace_seconds for member in members), default=0)
-            while (
-                any(member.alive for member in members) and not request.hurried and self._clock() < deadline
-            ):
-                time.sleep(PAUSE_SECONDS)
+            self._await_end(members, request)
             for member in members:
                 self._kill(member, quietly=request.hurried)
         self._members.clear()
+
+    def _await_end(self, members: Sequence[Member], request: StopRequest) -> None:
+        """Until they have ended, hurry or their grace is over; what takes long is told."""
+        began = self._clock()
+        grace = max((member.part.grace_seconds for member in members), default=0)
+        told = False
+        while not request.hurried and (waited := self._clock() - began) < grace:
+            slow = [member.part for member in members if member.alive]
+            if not slow:
+                return
+            if waited >= PATIENCE_SECONDS and not told:
+                told = True
+                self._say(f"waiting {grace:.0f} s at most: {'; '.join(map(_why, slow))}")
+            time.sleep(PAUSE_SECONDS)
 
     def _kill(self, member: Member, *, quietly: bool) -> None:
         if member.alive:
@@ -108,6 +120,10 @@ class Crew:
             if not quietly:
                 self._say(f"{member.part.name} did not end in time: killed")
         member.process.wait()
+
+
+def _why(part: Part) -> str:
+    return f"{part.name} ({part.finishes})" if part.finishes else part.name
 
 
 def _how(process: Process) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -18,12 +19,14 @@ STUBBORN = "trap '' TERM; echo ready; while :; do sleep 0.05; done"
 
 
 class Clock:
-    """Moves when told to."""
+    """Moves when told to, or by a step whenever somebody looks."""
 
     def __init__(self) -> None:
         self.now = 1000.0
+        self.step = 0.0
 
     def __call__(self) -> float:
+        self.now += self.step
         return self.now
 
 
@@ -161,6 +164,22 @@ def test_a_part_that_does_not_end_in_time_is_killed(stage: Stage) -> None:
     stage.crew.stop(StopRequest())
     assert stage.launched[0].returncode == -signal.SIGKILL
     assert stage.said == ["worker did not end in time: killed"]
+
+
+def test_what_a_stop_waits_for_is_told_once(stage: Stage) -> None:
+    part = replace(stage.part("worker-a", STUBBORN, grace_seconds=9.0), finishes="its engines answer")
+    stage.crew.start(part)
+    stage.crew.start(
+        stage.part("coordinator", "trap exit TERM; echo ready; while :; do sleep 0.02; done", 1, 9.0)
+    )
+    for name in ("worker-a", "coordinator"):
+        assert eventually(lambda name=name: "ready" in stage.log(name).read_text())  # type: ignore[misc]
+    stage.clock.step = 0.25
+    stage.crew.stop(StopRequest())
+    assert stage.said == [
+        "waiting 9 s at most: worker-a (its engines answer)",
+        "worker-a did not end in time: killed",
+    ]
 
 
 def test_in_a_hurry_nothing_is_waited_for(stage: Stage) -> None:
