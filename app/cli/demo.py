@@ -17,11 +17,11 @@ from pathlib import Path
 import click
 
 from app.cli.output import Output
+from app.cli.results import found
 from app.cli.terminal import CliError
 from app.cli.watch import follow_to_end
 from app.client.calls import Api, Json, UnreachableError
 from app.client.exit_codes import Exit
-from app.workloads.lm_eval.result_table import markdown
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 START_SECONDS = 180.0
@@ -54,7 +54,7 @@ def _run(data: Path, *, kept: bool) -> Exit:
         job_id = api.post("/v1/jobs", job)["id"]
         code = follow_to_end(api, Output(ids_only=True), job_id, show=True)
         if code in {Exit.OK, Exit.PARTIALLY_FAILED}:
-            out.data(markdown(api.get(f"/v1/jobs/{job_id}/results")))
+            out.data(found(api, job_id).table())
         _say_how_it_went(out, api.job(job_id))
     for line in next_steps(model, data if kept else None):
         out.say(line)

@@ -31,6 +31,7 @@ DOCUMENT = {
     },
 }
 
+SPEC = {"model": "hf", "model_args": {"pretrained": "a/b"}, "tasks": ["arc"], "limit": 5}
 # As lm_eval 0.4.13 prints it.
 TABLE = """\
 |Tasks |Version|   Filter   |n-shot|   Metric    |   |Value |   |Stderr|
@@ -70,16 +71,38 @@ def test_comma_separated_values_keep_their_precision() -> None:
 
 @pytest.fixture
 def finished(api: FakeApi) -> FakeApi:
-    api.jobs = [job(1)]
+    api.jobs = [job(1, spec=SPEC, ended_at="2026-11-22T00:01:00Z")]
     api.answers[f"GET /v1/jobs/{job_id(1)}/results"] = (200, DOCUMENT)
     return api
 
 
-@pytest.mark.parametrize(
-    ("shape", "start"), [("table", "|Tasks |"), ("md", "|Tasks |"), ("csv", "task,version")]
-)
-def test_results_come_in_the_shape_asked_for(evalq: Evalq, finished: FakeApi, shape: str, start: str) -> None:
-    assert evalq("results", "@last", "-o", shape).stdout.startswith(start)
+HEADLINE = "hf ({'pretrained': 'a/b'}), gen_kwargs: ({}), limit: 5, num_fewshot: None, batch_size: auto"
+CSV_HEADER = "job,model,ended_at,task,version,filter,n_shot,metric,higher_is_better,value,stderr"
+
+
+@pytest.mark.parametrize("shape", ["table", "md"])
+def test_results_are_lm_evals_line_and_its_table(evalq: Evalq, finished: FakeApi, shape: str) -> None:
+    printed = evalq("results", "@last", "-o", shape).stdout
+    assert printed == f"{HEADLINE}\n\n{TABLE}\n\n{GROUPS}\n"
+
+
+def test_comma_separated_results_name_job_model_and_end(evalq: Evalq, finished: FakeApi) -> None:
+    header, first, *_ = evalq("results", "@last", "-o", "csv").stdout.splitlines()
+    assert header == CSV_HEADER
+    assert first.startswith(f"{job_id(1)},a/b,2026-11-22T00:01:00Z,grp,1,none,0,acc,True,0.6251,0.1001")
+
+
+def test_results_of_several_jobs_come_together(evalq: Evalq, finished: FakeApi) -> None:
+    partial = {"results": {"t": {"acc,none": 0.5}}, "evalq": {"complete": False}}
+    finished.jobs.append(job(2, "running", spec=SPEC))
+    finished.answers[f"GET /v1/jobs/{job_id(2)}/results"] = (200, partial)
+    both = ("results", job_id(1), job_id(2), job_id(1))
+    lines = evalq(*both, "-o", "csv").stdout.splitlines()
+    assert (lines[0], lines.count(CSV_HEADER), len(lines)) == (CSV_HEADER, 1, 6)
+    assert json.loads(evalq(*both, "--json").stdout) == [DOCUMENT, partial]
+    shown = evalq(*both)
+    assert [shown.stdout.count(f"{job_id(number)}  nightly\n{HEADLINE}") for number in (1, 2)] == [1, 1]
+    assert shown.stderr.startswith(f"{job_id(2)}: the job has not finished")
 
 
 def test_results_as_json_are_the_whole_document(evalq: Evalq, finished: FakeApi) -> None:
@@ -89,6 +112,7 @@ def test_results_as_json_are_the_whole_document(evalq: Evalq, finished: FakeApi)
 
 def test_results_of_a_running_job_are_called_unfinished(evalq: Evalq, api: FakeApi) -> None:
     partial = {"results": {"t": {"acc,none": 0.5}}, "evalq": {"complete": False}}
+    api.jobs = [job(1, "running")]
     api.answers[f"GET /v1/jobs/{job_id(1)}/results"] = (200, partial)
     assert "has not finished" in evalq("results", job_id(1)).stderr
 
@@ -98,6 +122,7 @@ def test_what_a_reader_of_the_scores_must_know_is_said_beside_them(evalq: Evalq,
         "results": {"t": {"acc,none": 0.5}},
         "warnings": ["task t is scored on 3 of 4 documents: it died"],
     }
+    api.jobs = [job(1)]
     api.answers[f"GET /v1/jobs/{job_id(1)}/results"] = (200, scored)
     assert "3 of 4 documents" in evalq("results", job_id(1)).stderr
 
