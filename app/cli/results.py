@@ -20,7 +20,7 @@ from app.workloads.lm_eval.spec import LmEvalSpec
 
 
 @dataclass(frozen=True)
-class Found:
+class JobResults:
     """A job and lm-eval's result document of it."""
 
     job: Json
@@ -45,9 +45,9 @@ class Found:
         return [*self.document.get("warnings", ()), *said]
 
 
-def found(api: Api, job_id: str) -> Found:
+def found(api: Api, job_id: str) -> JobResults:
     """The results of a job as far as there are any."""
-    return Found(api.job(job_id), api.get(f"/v1/jobs/{job_id}/results"))
+    return JobResults(api.job(job_id), api.get(f"/v1/jobs/{job_id}/results"))
 
 
 @click.command(name="results")
@@ -78,13 +78,13 @@ def results(api: Api, out: Output, job_ids: Sequence[str], shape: str) -> None:
             out.say(f"{short(each.job['id'])}: {remark}" if len(all_found) > 1 else remark)
 
 
-def _print_csv(out: Output, all_found: Sequence[Found]) -> None:
+def _print_csv(out: Output, all_found: Sequence[JobResults]) -> None:
     for at, each in enumerate(all_found):
         header, lines = each.comma_separated()
         out.data(lines if at else f"{header}\n{lines}")
 
 
-def _print_tables(out: Output, all_found: Sequence[Found]) -> None:
+def _print_tables(out: Output, all_found: Sequence[JobResults]) -> None:
     for at, each in enumerate(all_found):
         if len(all_found) > 1:
             named = one_line(f"{each.job['id']}  {each.job.get('name') or ''}").rstrip()
