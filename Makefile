@@ -39,7 +39,7 @@ demo: setup ## evaluate a real model on two CPU replicas and show the results
 	@$(BIN)/evalq demo
 
 test: backends ## run the tests, real Postgres, Valkey and models included
-	@$(BIN)/python -m pytest -q --hypothesis-seed=1
+	@$(BIN)/python -m pytest -q --hypothesis-seed=1 -n 2 --dist loadfile --no-loadscope-reorder
 
 test-vllm: backends ## what takes long of vLLM on real (tiny) models: parallel engines, kills, ends of every kind
 	@$(BIN)/python -m pytest -q -m slow

@@ -43,7 +43,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With `--quick`, leave out what needs a server."""
+    """Begin with what takes long, lest a process ends on it alone; with `--quick`, leave out what needs a server."""
+    items.sort(key=lambda item: not is_slow(item.path))
     if config.getoption("quick"):
         config.hook.pytest_deselected(items=[item for item in items if needs_server(item)])
         items[:] = [item for item in items if not needs_server(item)]

@@ -19,6 +19,7 @@ SLOW = (
     "gpu",
     "models/test_meta_device.py",  # asks the hf environment, which loads torch
     "single_host",  # starts servers outside fixtures
+    "vllm_failures",
     "workers/engine_child",  # loads models
     "workers/harness_child",  # evaluates with lm-eval
     "workers/supervision/test_fork_server.py",  # loads lm-eval for every server

@@ -25,8 +25,10 @@ class Left:
     def by(self, replica_id: UUID) -> tuple[str, ...]:
         """What is still there of a replica, in words; segments of engines beside it are mapped by somebody."""
         lives = [f"process {process.pid} {title(process)}" for process in processes(replica_id)]
+        found = inodes()
         known = self._before.union(*map(_mapped, psutil.pids()))
-        segments = [str(ROOM / name) for inode, name in inodes().items() if inode not in known]
+        still = found.keys() & inodes().keys()  # servers beside it make and drop some at any moment
+        segments = [str(ROOM / found[inode]) for inode in still - known]
         return (*lives, *segments, *map(str, self._scratch.rglob("*")))
 
 
