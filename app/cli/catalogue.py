@@ -34,7 +34,8 @@ def tasks(api: Api, out: Output, search: str | None, limit: int) -> None:
     else:
         _print(out, [line for task in named for line in _task_lines(task)])
         rows = [[t["name"], t["kind"], t.get("output_type") or "", _listed(t.get("tags"))] for t in others]
-        _print(out, columns(("NAME", "KIND", "ASKS FOR", "TAGS"), rows) if rows else [])
+        for line in columns(("NAME", "KIND", "ASKS FOR", "TAGS"), rows) if rows else ():
+            out.row(line)
     if len(found) == limit:
         out.say(f"the first {limit}; see more with -n, or narrow the search")
 

@@ -12,6 +12,12 @@ from app.client.calls import Json
 
 def print_list(out: Output, listed: Sequence[Json]) -> None:
     """A line for each, under a header."""
+    for line, colour in coloured_lines(listed):
+        out.row(line, colour)
+
+
+def coloured_lines(listed: Sequence[Json]) -> list[tuple[str, str | None]]:
+    """The table with the colour of each line; nothing where there are no jobs."""
     rows = [
         [
             short(job["id"]),
@@ -26,8 +32,7 @@ def print_list(out: Output, listed: Sequence[Json]) -> None:
     ]
     header = ("ID", "STATUS", "DONE", "NAME", "TASKS", "AGE", "REASON")
     colours = (None, *(COLOURS.get(job["status"]) for job in listed))
-    for line, colour in zip(columns(header, rows), colours, strict=True) if rows else ():
-        out.data(line, colour)
+    return list(zip(columns(header, rows), colours, strict=True)) if rows else []
 
 
 def _tasks(job: Json) -> str:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
+from app.cli.board import watch_list
 from app.cli.describe import duration, failure_lines, progress_line, task_line, when, where
 from app.cli.job_table import print_list
 from app.cli.output import Output, talks
 from app.cli.terminal import has_screen, stdout_is_terminal
 from app.client.calls import Api, Json
 from app.domain.visible import hanging, one_line
+
+MOST_TASKS = 15
 
 
 @click.command(name="jobs")
@@ -25,10 +30,20 @@ from app.domain.visible import hanging, one_line
 @click.option(
     "-n", "--limit", type=click.IntRange(1), default=20, show_default=True, help="How many, at most."
 )
+@click.option(
+    "--watch", is_flag=True, help="Go on until Ctrl-C: the list anew, or a line for each that moved."
+)
 @talks
-def jobs(api: Api, out: Output, limit: int, **filters: str | None) -> None:
+def jobs(api: Api, out: Output, *, limit: int, watch: bool, **filters: str | None) -> None:
     """List jobs, newest first."""
-    found = list(api.pages("/v1/jobs", limit=limit, **filters))
+
+    def listed() -> list[Json]:
+        return list(api.pages("/v1/jobs", limit=limit, **filters))
+
+    if watch:
+        watch_list(out, listed)
+        return
+    found = listed()
     out.jobs(found, lambda listed: print_list(out, listed))
     if not found:
         out.say("no job matches; submit one with `evalq submit FILE.json`")
@@ -36,14 +51,17 @@ def jobs(api: Api, out: Output, limit: int, **filters: str | None) -> None:
 
 @click.command(name="show")
 @click.argument("job")
+@click.option(
+    "--tasks", "every_task", is_flag=True, help=f"Each task, also where there are more than {MOST_TASKS}."
+)
 @talks
-def show(api: Api, out: Output, job: str) -> None:
+def show(api: Api, out: Output, job: str, every_task: bool) -> None:
     """Show a job: where it is and why, its tasks, its replicas, and what went wrong."""
     document = api.job(api.job_id(job))
     if out.as_json:
         out.json(document)
     else:
-        out.jobs([document], lambda _: _print_job(out, document))
+        out.jobs([document], lambda _: _print_job(out, document, every_task=every_task))
 
 
 @click.command(name="open")
@@ -61,7 +79,7 @@ def open_job(api: Api, out: Output, job: str) -> None:
         click.launch(page)
 
 
-def _print_job(out: Output, job: Json) -> None:
+def _print_job(out: Output, job: Json, *, every_task: bool) -> None:
     spent = f"{job['gpu_seconds']:.0f} device-seconds" if job.get("gpu_seconds") else ""
     facts: dict[str, Any] = {
         "job": job["id"],
@@ -77,9 +95,7 @@ def _print_job(out: Output, job: Json) -> None:
     for name, value in facts.items():
         if value is not None:
             out.data(hanging(f"{name:<10}{value}", 10))
-    for task in job["tasks"]:
-        total = f"{task['done']}/{task['total']}" if task.get("total") else ""
-        out.data(f"  {task_line(task)}  {total}".rstrip())
+    _print_tasks(out, job["tasks"], every=every_task)
     for replica in job.get("replicas") or ():
         devices = ",".join(replica["devices"])
         out.data(
@@ -89,6 +105,19 @@ def _print_job(out: Output, job: Json) -> None:
         )
     for line in failure_lines(job.get("error")):
         out.data(line)
+
+
+def _print_tasks(out: Output, tasks: Sequence[Json], *, every: bool) -> None:
+    """On a terminal, of many, those with trouble and how many there are of the others."""
+    shown = tasks
+    if len(tasks) > MOST_TASKS and stdout_is_terminal() and not every:
+        shown = [task for task in tasks if task.get("error")]
+        states = Counter(task["status"] for task in tasks)
+        told = ", ".join(f"{count} {status}" for status, count in states.items())
+        out.data(f"  {len(tasks)} tasks: {told}; each of them: --tasks")
+    for task in shown:
+        total = f"{task['done']}/{task['total']}" if task.get("total") else ""
+        out.data(f"  {task_line(task)}  {total}".rstrip())
 
 
 def _ran(job: Json) -> str:

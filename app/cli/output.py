@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,10 @@ class Output:
         """A line of what was asked for."""
         echo(line, colour=colour)
 
+    def row(self, line: str, colour: str | None = None) -> None:
+        """A line of a table, which a terminal shows as far as it is wide."""
+        self.data(fitted(line), colour)
+
     def json(self, document: Any) -> None:
         """What was asked for, as JSON."""
         echo(json.dumps(document, indent=2 if stdout_is_terminal() else None, ensure_ascii=False))
@@ -52,6 +57,12 @@ class Output:
 def short(job_id: str) -> str:
     """A prefix of an id that is enough to name it, or all of it where nobody's screen is narrow."""
     return job_id[:SHORT_ID] if stdout_is_terminal() else job_id
+
+
+def fitted(line: str) -> str:
+    """The line as far as a terminal is wide; all of it where nobody's screen is narrow."""
+    width = shutil.get_terminal_size().columns
+    return line if len(line) <= width or not stdout_is_terminal() else f"{line[: width - 1]}…"
 
 
 def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -31,7 +31,7 @@ def queue(api: Api, out: Output, limit: int) -> None:
     if found and not out.ids_only:
         lines = columns(HEADER, [_row(job) for job in found])
     for line in lines:
-        out.data(one_line(line))
+        out.row(one_line(line))
     if total > len(found):
         out.say(f"{total} jobs wait; see more with -n")
     elif not found:
