@@ -43,7 +43,7 @@ class SummaryOut(Out):
     tags: list[str]
     backend: str
     model: str = Field(description="Its folder, or its name on the hub.")
-    tasks: list[str] | list[TaskOut] = Field(
+    tasks: list[str | TaskOut] = Field(
         description="As they were asked for; with `fields=tasks` each that there is, as in the job."
     )
     progress: SummaryProgressOut

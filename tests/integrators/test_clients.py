@@ -1,0 +1,71 @@
+"""Clients that are generated from the OpenAPI document, against the live service."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from app.api.schemas.events import JobEventList
+from tests.integrators.conftest import Live
+from tests.integrators.generators import Programs
+
+HERE = Path(__file__).parent
+UNREAD = {"application/yaml", "text/plain"}
+"""Bodies that openapi-python-client cannot write; it can the same as JSON."""
+
+
+def test_the_document_is_valid(document: Path, python_tools: Programs) -> None:
+    assert "OK" in python_tools.run("openapi-spec-validator", str(document), cwd=document.parent)
+
+
+def test_a_python_client_does_all_that_it_has_to(
+    live: Live, document: Path, python_tools: Programs, tmp_path: Path
+) -> None:
+    made = python_tools.run(
+        *("openapi-python-client", "generate", "--meta", "none"),
+        *("--path", str(document), "--output-path", "evalq_client"),
+        cwd=tmp_path,
+    )
+    told = made.partition("Unsupported content type")
+    assert made.count("WARNING") == made.count("Unsupported content type") == len(UNREAD), told[2][:2000]
+    said = python_tools.run(
+        *("python", str(HERE / "uses_python.py"), live.url, str(live.model)),
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path)},
+    )
+    assert said.startswith("operator read ")
+
+
+def test_types_for_typescript_hold_at_run_time(
+    live: Live, document: Path, node_tools: Programs, tmp_path: Path
+) -> None:
+    shutil.copy(HERE / "uses_types.ts", tmp_path)
+    (tmp_path / "package.json").write_text(json.dumps({"type": "module"}))
+    (tmp_path / "node_modules").symlink_to(node_tools.folder / "node_modules")
+    node_tools.run("openapi-typescript", str(document), "-o", "evalq.d.ts", cwd=tmp_path)
+    strict = ("--noEmit", "--strict", "--target", "esnext", "--module", "preserve", "--lib", "esnext,dom")
+    node_tools.run("tsc", *strict, "uses_types.ts", cwd=tmp_path)
+    assert "events" in node_tools.run(
+        "node", "--preserve-symlinks", "uses_types.ts", live.url, str(live.model), cwd=tmp_path
+    )
+
+
+def test_every_event_says_what_its_type_promises(live: Live) -> None:
+    """Of a job that is answered, one that dies with its engines, and one that is put aside and cancelled."""
+    args: dict[str, Any] = {"pretrained": str(live.model)}
+    ways: list[dict[str, Any]] = [{}, {"fail_on": "Clara"}, {"dies_on": "Clara"}, {"delay_seconds": 5}]
+    base = {"model": "echo", "tasks": ["e2e_generate"], "limit": 8, "batch_size": 4, "reuse_responses": False}
+    ids = [live.stack.submit(base | {"model_args": args | way}) for way in ways]
+    for change in ("pause", "resume", "cancel"):
+        assert live.stack.http.post(f"/jobs/{ids[-1]}/{change}").status_code == 200
+    seen = set()
+    for job_id in ids:
+        live.stack.finished(job_id)
+        events = live.stack.events(job_id)
+        read = JobEventList.model_validate({"data": events}).model_dump(mode="json", exclude_unset=True)
+        for event, understood in zip(events, read["data"], strict=True):
+            assert understood["data"].keys() == event["data"].keys(), event
+            seen.add(event["type"])
+    assert {"job.retrying", "replica.ended", "job.task_finished", "job.cancelled"} <= seen
