@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -26,6 +26,22 @@ _UNSEEN: Mapping[str, type[BaseModel]] = {
 }
 """What is written or read beside the framework, by the name that it has in the document."""
 
+_HEADERS: Mapping[str, dict[str, Any]] = {
+    "X-Request-Id": {
+        "description": "Of this request, the client's own where it sent one; the server's log lines name it.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
+    "Retry-After": {"description": "Seconds after which to ask again.", "schema": {"type": "integer"}},
+    "Location": {"description": "The path of the job.", "schema": {"type": "string"}},
+    "Link": {
+        "description": 'The first page, and the next where there is one: `<...>; rel="next"`.',
+        "required": True,
+        "schema": {"type": "string"},
+    },
+}
+"""What clients go by beside the body."""
+
 
 def operation_id(route: APIRoute) -> str:
     """What generated clients call it: the name of its function, which no other has."""
@@ -43,6 +59,10 @@ def _made(app: FastAPI) -> dict[str, Any]:
     made = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
     components = made["components"]
     components["schemas"] = _unseen() | components["schemas"]
+    components["headers"] = dict(_HEADERS)
+    for operation in (each for path in made["paths"].values() for each in path.values()):
+        for status, answer in operation["responses"].items():
+            answer["headers"] = {name: _header(name) for name in _sent(operation, int(status))}
     components["securitySchemes"] = {"key": SECURITY_SCHEME}
     made["security"] = [{"key": []}, {}]
     for path in OPEN & made["paths"].keys():
@@ -64,3 +84,18 @@ def _unseen() -> dict[str, Any]:
         for field in schema.get("properties", {}).values():
             field.pop("default", None)
     return found
+
+
+def _header(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/headers/{name}"}
+
+
+def _sent(operation: Mapping[str, Any], status: int) -> Iterator[str]:
+    """The headers of an answer that clients go by."""
+    yield "X-Request-Id"
+    if status in {429, 503}:
+        yield "Retry-After"
+    if status < 300 and operation["operationId"] == "submit_job":
+        yield "Location"
+    if status < 300 and any(parameter["name"] == "cursor" for parameter in operation.get("parameters", ())):
+        yield "Link"

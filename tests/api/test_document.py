@@ -54,7 +54,8 @@ def test_bodies_have_names(document: dict[str, Any]) -> None:
 
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
-    known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    components = document["components"]
+    known = {f"#/components/{kind}/{name}" for kind in ("headers", "schemas") for name in components[kind]}
     assert set(references(document)) <= known
 
 
@@ -83,3 +84,16 @@ def test_every_type_of_event_is_described(document: dict[str, Any]) -> None:
     assert {"job.progress", "replica.ended"} < written <= described
     ends = {f"job.{status}" for status in JobStatus if status is not JobStatus.RUNNING}
     assert ends < described
+
+
+def test_what_clients_go_by_is_declared(document: dict[str, Any]) -> None:
+    answers = document["paths"]["/v1/jobs"]["get"]["responses"]
+    assert answers["200"]["headers"].keys() == {"X-Request-Id", "Link"}
+    assert answers["429"]["headers"].keys() == {"X-Request-Id", "Retry-After"}
+    assert "Location" in document["paths"]["/v1/jobs"]["post"]["responses"]["202"]["headers"]
+
+
+def test_the_page_for_integrators_names_every_event(document: dict[str, Any]) -> None:
+    page = (ROOT / "docs" / "api.md").read_text()
+    described = document["components"]["schemas"]["JobEvent"]["discriminator"]["mapping"]
+    assert [name for name in described if f"`{name}`" not in page] == []
