@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from tests.integrators.conftest import Live
 from tests.integrators.generators import Programs
 
 HERE = Path(__file__).parent
-UNREAD = {"application/yaml", "text/plain"}
-"""Bodies that openapi-python-client cannot write; it can the same as JSON."""
+UNREAD = {"application/yaml", "text/plain", "application/zip"}
+"""What openapi-python-client does not know: jobs as YAML or text, which it writes as JSON, and files, left as bytes."""
 
 
 def test_the_document_is_valid(document: Path, python_tools: Programs) -> None:
@@ -28,8 +29,8 @@ def test_a_python_client_does_all_that_it_has_to(
         *("--path", str(document), "--output-path", "evalq_client"),
         cwd=tmp_path,
     )
-    told = made.partition("Unsupported content type")
-    assert made.count("WARNING") == made.count("Unsupported content type") == len(UNREAD), told[2][:2000]
+    assert set(re.findall(r"Unsupported content.type ([\w/]+)", made)) == UNREAD
+    assert made.count("WARNING") == len(UNREAD), made[-4000:]
     said = python_tools.run(
         *("python", str(HERE / "uses_python.py"), live.url, str(live.model)),
         cwd=tmp_path,
@@ -68,4 +69,4 @@ def test_every_event_says_what_its_type_promises(live: Live) -> None:
         for event, understood in zip(events, read["data"], strict=True):
             assert understood["data"].keys() == event["data"].keys(), event
             seen.add(event["type"])
-    assert {"job.retrying", "replica.ended", "job.task_finished", "job.cancelled"} <= seen
+    assert {"replica.ended", "job.task_finished", "job.cancelled"} <= seen

@@ -13,11 +13,12 @@ from evalq_client.api.jobs import (
     cancel_jobs,
     change_job,
     list_jobs,
+    read_all_events,
     read_events,
     read_job,
     submit_job,
 )
-from evalq_client.api.results import list_artifacts, read_logs, read_results, read_samples
+from evalq_client.api.results import download_artifacts, list_artifacts, read_logs, read_results, read_samples
 from evalq_client.models import (
     CancelIn,
     CancelledList,
@@ -68,6 +69,8 @@ def read(client: Client, job_id: str) -> None:
     events = read_events.sync(job_id, client=client)
     assert isinstance(events, JobEventList)
     assert any(isinstance(event, ProgressEvent) and event.data.percent > 0 for event in events.data)
+    everybodys: Any = read_all_events.sync(client=client, limit=1000)
+    assert job_id in {str(event.job_id) for event in everybodys.data}
     last = events.data[-1]
     assert isinstance(last, EndedEvent)
     assert [type(event) for event in streamed(client, job_id)][-1] is EndedEvent
@@ -81,6 +84,7 @@ def read(client: Client, job_id: str) -> None:
     assert len(logs.splitlines()) <= 2
     files: Any = list_artifacts.sync(job_id, client=client)
     assert len(files.data) == 2
+    assert download_artifacts.sync_detailed(job_id, client=client).content.startswith(b"PK")
     me: Any = read_me.sync(client=client)
     sys.stdout.write(f"{me.role} read {len(events.data)} events\n")
 
