@@ -17,6 +17,8 @@ from app.settings import Settings, current
 
 FROZEN_SECONDS = 10.0
 """A leader that asks nothing for so long (or half a lease) has lost its lock: a standby leads."""
+STUCK_SECONDS = 5.0
+"""One that freezes in a transaction holds what it has locked no longer: workers wait for the same rows."""
 STANDBY_SECONDS = 2.0
 TIDY_TURNS = 120
 BOOK_TURNS = 10
@@ -30,7 +32,7 @@ def run(settings: Settings | None = None, stop: threading.Event | None = None) -
     stop = stop or _stop_on_signals()
     check_schema(settings)
     service = SchedulingService(
-        sessions=make_sessions(settings), doorbell=CeleryDoorbell(settings), settings=settings
+        sessions=make_sessions(settings, STUCK_SECONDS), doorbell=CeleryDoorbell(settings), settings=settings
     )
     leadership = Leadership(settings)
     while not stop.is_set():

@@ -43,13 +43,13 @@ class Sessions(sessionmaker[Session]):
         self.kw["bind"].dispose()
 
 
-def make_engine(settings: Settings) -> Engine:
+def make_engine(settings: Settings, frozen_seconds: float = float("inf")) -> Engine:
     """A pool of connections that notices a restarted server.
 
-    A process that freezes inside a transaction must not hold its locks for ever: the server ends the session.
-    Whatever is written to a JSON column is made storable first.
+    A process that freezes inside a transaction must not hold its locks for ever: the server ends the session after
+    half a lease, or sooner. Whatever is written to a JSON column is made storable first.
     """
-    frozen_ms = int(settings.lease_seconds / 2 * 1000)
+    frozen_ms = int(min(settings.lease_seconds / 2, frozen_seconds) * 1000)
     return create_engine(
         settings.sqlalchemy_url,
         pool_size=settings.database_pool,
@@ -65,9 +65,9 @@ def make_engine(settings: Settings) -> Engine:
     )
 
 
-def make_sessions(settings: Settings) -> Sessions:
-    """Sessions on the database of the settings."""
-    return Sessions(make_engine(settings), expire_on_commit=False)
+def make_sessions(settings: Settings, frozen_seconds: float = float("inf")) -> Sessions:
+    """Sessions on the database of the settings; one that is frozen for so long in a transaction is ended."""
+    return Sessions(make_engine(settings, frozen_seconds), expire_on_commit=False)
 
 
 def alembic_config(settings: Settings) -> Config:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from itertools import chain
 from threading import Barrier
@@ -14,12 +15,15 @@ import pytest
 from sqlalchemy import text
 
 from app.db.replicas import ReplicaRepository
+from app.db.session import make_sessions
+from app.db.usage import UsageRepository
 from app.domain.chunk import Room
 from app.domain.job import JobStatus
-from app.domain.lease import Lease
+from app.domain.lease import Lease, Order
 from app.domain.placement import Start
-from app.errors import EvalqError, LeaseLostError
+from app.errors import DatabaseUnreachableError, EvalqError, LeaseLostError
 from app.services.serving import Answer
+from app.settings import Settings
 from tests.world import ENGINE, FINGERPRINT, World, chunk
 
 THREADS = 16
@@ -214,3 +218,16 @@ def test_an_answer_and_the_end_of_its_lease_exclude_each_other(world: World) -> 
             status = session.scalar(query, {"id": claimed.chunk.id})
         assert status == ("waiting" if isinstance(refused, LeaseLostError) else "answered")
         world.jobs.cancel(job.id)
+
+
+def test_a_scheduler_that_freezes_while_it_books_lets_workers_charge(
+    world: World, settings: Settings
+) -> None:
+    replica = world.replica(world.devices(1)[0])
+    world.serving.loaded(replica, {})
+    world.serving.next(replica, ENGINE.key, Room(1e9, 64))
+    world.serving.renew(replica)
+    with suppress(DatabaseUnreachableError), make_sessions(settings, 0.2).begin() as frozen:
+        assert UsageRepository(frozen).book() > 1
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(world.serving.renew, replica).result(timeout=15) is Order.GO_ON
