@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Select, and_, exists, func, or_, select
@@ -19,6 +21,8 @@ from app.domain.engine_spec import EngineSpec
 from app.domain.placement import Group
 from app.domain.plan import Plan
 from app.domain.replica import Device, DeviceState
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,21 +83,8 @@ class CapacityRepository:
             return {}
         columns = (JobRow.id, JobRow.team, JobRow.owner, JobRow.engine, JobRow.priority, JobRow.created_at)
         query = select(*columns, JobRow.plan, JobRow.version).where(JobRow.id == func.any(list(job_ids)))
-        return {
-            row.id: WaitingWork(
-                row.id,
-                row.team,
-                row.owner,
-                EngineSpec.from_json(row.engine),
-                row.priority,
-                row.created_at,
-                Plan.from_json(row.plan),
-                0,
-                0.0,
-                row.version,
-            )
-            for row in self._session.execute(query)
-        }
+        found = map(_waiting, self._session.execute(query))
+        return {item.job_id: item for item in found if item is not None}
 
     def groups(self, alive_within: timedelta) -> list[Group]:
         """Every group with its devices."""
@@ -113,6 +104,18 @@ class CapacityRepository:
             )
             for row, alive in rows
         ]
+
+
+def _waiting(row: Any) -> WaitingWork | None:
+    """None of one that cannot be read, as another version may have written it: it holds up no other."""
+    try:
+        engine, plan = EngineSpec.from_json(row.engine), Plan.from_json(row.plan)
+    except (KeyError, TypeError, ValueError):
+        log.warning("job %s gets no devices: its row cannot be read", row.id, exc_info=True)
+        return None
+    return WaitingWork(
+        row.id, row.team, row.owner, engine, row.priority, row.created_at, plan, 0, 0.0, row.version
+    )
 
 
 def _to_be_judged() -> Select[UUID]:

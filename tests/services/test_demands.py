@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from app.db.capacity import WaitingWork, to_device
 from app.db.tables import DeviceRow
@@ -69,6 +70,15 @@ def test_a_demand_names_the_jobs_that_it_was_merged_from() -> None:
         (other.job_id, "bob", 1),
     ]
     assert (found.priority, found.waiting_cost) == (50, 4.0)
+
+
+def test_a_job_that_cannot_be_read_keeps_devices_from_no_other(world: World) -> None:
+    world.running(chunks=1, model="/models/ours")
+    with world.sessions.begin() as session:
+        session.execute(text("""UPDATE jobs SET engine = engine || '{"of_tomorrow": 1}'"""))
+    world.running(chunks=1, model="/models/theirs")
+    world.devices(2)
+    assert world.scheduling.place_once() == 1
 
 
 def test_what_has_not_changed_is_asked_as_before(world: World) -> None:
