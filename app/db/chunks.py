@@ -203,17 +203,21 @@ class ChunkRepository:
 
     def count_answered(self, job_id: UUID) -> Gathered:
         """Chunks that were answered since the last look, marked as seen; those that failed are still to be judged."""
+        answered = select(ChunkRow.id, func.octet_length(ChunkRow.payload).label("bytes"))
+        answered = answered.where(uncollected(job_id), ChunkRow.status == ChunkStatus.ANSWERED)
+        stored = answered.with_for_update().subquery()
         rows = self._session.execute(
             update(ChunkRow)
-            .where(uncollected(job_id), ChunkRow.status == ChunkStatus.ANSWERED)
+            .where(ChunkRow.id == stored.c.id)
             .values(collected=True, payload=None)
-            .returning(func.cardinality(ChunkRow.keys), ChunkRow.seconds, ChunkRow.cost)
+            .returning(func.cardinality(ChunkRow.keys), ChunkRow.seconds, ChunkRow.cost, stored.c.bytes)
             .execution_options(synchronize_session=False)
         ).all()
         return Gathered(
-            sum(count for count, _, _ in rows),
-            sum(seconds or 0.0 for _, seconds, _ in rows),
-            sum(cost for _, _, cost in rows),
+            sum(count for count, _, _, _ in rows),
+            sum(seconds or 0.0 for _, seconds, _, _ in rows),
+            sum(cost for _, _, cost, _ in rows),
+            sum(size or 0 for _, _, _, size in rows),
         )
 
     def pending_requests(self, job_id: UUID) -> int:

@@ -45,6 +45,11 @@ class ParkedJobRepository:
             lease, parked_at=func.now(), due_at=None, parked_bytes=stored.scalar_subquery()
         )
 
+    def free(self, lease: Lease, stored_bytes: int) -> None:
+        """So much of what the job stored is gone. LeaseLostError."""
+        left = func.greatest(JobRow.parked_bytes - stored_bytes, 0)
+        JobLeaseRepository(self._session).write(lease, parked_bytes=left)
+
     def wants_room(self, lease: Lease, most_bytes: int) -> bool:
         """Whether a job is kept from a place that this one could do without: one that is due, or else a queued one,
         unless that would be prepared beyond what may be stored and is not more urgent.

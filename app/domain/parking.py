@@ -32,6 +32,8 @@ class Gathered:
     """On engines."""
     cost: float
     """Tokens, as estimated when the chunks were cut."""
+    stored_bytes: int = 0
+    """Of their requests, which are stored no more."""
 
 
 @dataclass(frozen=True)

@@ -49,17 +49,17 @@ class ParkingService:
         with self._sessions.begin() as session:
             ParkedJobRepository(session).park(lease)
 
-    def adopt(self, holder: str) -> list[Adopted]:
+    def adopt(self, holder: str) -> list[Lease]:
         """Keep some of the parked jobs that nobody keeps."""
         with self._sessions.begin() as session:
-            leases = ParkedJobRepository(session).adopt(holder, self._ttl, ADOPTED_AT_ONCE)
-            jobs, chunks = JobRepository(session), ChunkRepository(session)
-            return [
-                Adopted(
-                    each, jobs.get(each.id), chunks.pending_requests(each.id), chunks.pending_cost(each.id)
-                )
-                for each in leases
-            ]
+            return ParkedJobRepository(session).adopt(holder, self._ttl, ADOPTED_AT_ONCE)
+
+    def adopted(self, lease: Lease) -> Adopted:
+        """One of these, read apart from the others: one that cannot be read is its own trouble. LeaseLostError."""
+        with self._sessions.begin() as session:
+            JobLeaseRepository(session).order(lease)
+            job, chunks = JobRepository(session).get(lease.id), ChunkRepository(session)
+            return Adopted(lease, job, chunks.pending_requests(lease.id), chunks.pending_cost(lease.id))
 
     def renew_all(self, leases: Sequence[Lease]) -> None:
         """Extend the leases of parked jobs; one that is lost is no more among those that stir."""
@@ -80,7 +80,10 @@ class ParkingService:
         """What engines answered since the last look; no answer is taken from the job's harness. LeaseLostError."""
         with self._sessions.begin() as session:
             JobLeaseRepository(session).order(lease, lock=True)
-            return ChunkRepository(session).count_answered(lease.id)
+            answered = ChunkRepository(session).count_answered(lease.id)
+            if answered.stored_bytes:
+                ParkedJobRepository(session).free(lease, answered.stored_bytes)
+            return answered
 
     def give_back(self, lease: Lease) -> None:
         """The job is due: the next coordinator with a place goes on with it. LeaseLostError."""

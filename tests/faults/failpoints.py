@@ -86,7 +86,7 @@ READS = frozenset(
     {
         *("coordination.held", "coordination.order", "coordination.engines", "remedies.troubles"),
         *("binding.groups", "waiting.capacity", "waiting.jobs", "waiting.job", "waiting.recall"),
-        *("binding.recall", "parking.wants_room", "parking.stirs", "parking.failures"),
+        *("binding.recall", "parking.wants_room", "parking.stirs", "parking.failures", "parking.adopted"),
         *("coordination.engine_facts", "coordination.pending_cost"),
         *("coordination.holders", "serving.holders", "serving.is_over", "groups.all", "queue.page"),
         *("estimates.look_once", "usage.report"),

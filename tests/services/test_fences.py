@@ -62,6 +62,7 @@ OF_JOBS: Mapping[str, Call] = {
     "pause": lambda w, job: w.coordination.pause(job),
     "rebind": lambda w, job: w.coordination.binding.rebind(job, submission()),
     "park": lambda w, job: w.coordination.parking.park(job),
+    "adopted": lambda w, job: w.coordination.parking.adopted(job),
     "count_answered": lambda w, job: w.coordination.parking.count_answered(job),
     "give_back": lambda w, job: w.coordination.parking.give_back(job),
     "wants_room": lambda w, job: w.coordination.parking.wants_room(job, 0),

@@ -43,7 +43,7 @@ def job_of(world: World, job_id: UUID) -> Job:
 
 
 def adopted(world: World, holder: str = "another") -> list[Lease]:
-    return [kept.lease for kept in world.coordination.parking.adopt(holder)]
+    return world.coordination.parking.adopt(holder)
 
 
 def answer_all(world: World) -> None:
@@ -78,6 +78,18 @@ def test_engines_answer_a_parked_job(world: World) -> None:
     assert (answered.requests, answered.seconds, answered.cost) == (4, 1.0, 20.0)
     assert world.coordination.parking.count_answered(lease).requests == 0
     assert len(world.coordination.lookup(FINGERPRINT, [b"0/0", b"0/1", b"1/0", b"1/1"])) == 4
+
+
+def test_what_is_answered_is_stored_no_more(world: World) -> None:
+    lease = parked(world)
+    asked = "SELECT parked_bytes FROM jobs"
+    with world.sessions.begin() as session:
+        assert session.scalar(text(asked)) == 2 * len(b"...")
+    answer_all(world)
+    for _ in range(2):
+        world.coordination.parking.count_answered(lease)
+    with world.sessions.begin() as session:
+        assert session.scalar(text(asked)) == 0
 
 
 def test_a_failed_chunk_is_left_to_be_judged(world: World) -> None:

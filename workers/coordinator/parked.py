@@ -22,6 +22,7 @@ from workers.coordinator.progress import Tally
 
 LOOK_SECONDS = 1.0
 MOST_CHANGED = 50
+UNREAD = "this version of evalq cannot read the job, which waits until one can"
 AT_ONCE = 5
 """Jobs of one look of which nothing stirs: what runs in this process goes on beside it."""
 
@@ -45,6 +46,7 @@ class ParkedJobs:
         self._holder = holder
         self._attempt_of = attempt_of
         self._kept: dict[UUID, Course] = {}
+        self._unread: set[UUID] = set()
         self._lock = threading.Lock()
         self._renewed_at = float("-inf")
 
@@ -63,8 +65,8 @@ class ParkedJobs:
     def look_once(self) -> int:
         """Look at those around which something stirs, and at some of the others; returns how many are kept."""
         self._renew()
-        for kept in self._parking.adopt(self._holder):
-            self.keep(self._course_of(kept))
+        for lease in self._parking.adopt(self._holder):
+            self._adopt(lease)
         with self._lock:
             courses = dict(self._kept)
         if not courses:
@@ -76,6 +78,20 @@ class ParkedJobs:
             self._renew()
             self._look_at(course, stirs[course.lease.id])
         return len(self._kept)
+
+    def _adopt(self, lease: Lease) -> None:
+        """Keep it; one that cannot be read is told so once, and tried again when this lease is over."""
+        try:
+            self.keep(self._course_of(self._parking.adopted(lease)))
+        except LeaseLostError as error:
+            log.warning("job %s: %s", lease.id, error)
+        except DatabaseUnreachableError:
+            raise
+        except Exception as error:
+            log.exception("job %s, which is parked, could not be read", lease.id)
+            if lease.id not in self._unread:
+                self._unread.add(lease.id)
+                self._coordination.warn(lease, {"reason": f"{UNREAD}: {error!r}"})
 
     def let_go(self) -> None:
         """Others keep them: this coordinator stops."""

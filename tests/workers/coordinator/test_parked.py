@@ -19,9 +19,10 @@ from tests.services.test_remedies import SHORTER
 from tests.waiting import until
 from tests.workers.coordinator.peers import KEYS, PLAN, PREPARED, Engine, Try, an_attempt, chunk
 from tests.workers.coordinator.test_endings import fail, remedied
+from tests.world import chunk as stored
 from workers.coordinator.attempt import Attempt, AttemptLog
 from workers.coordinator.endings import Ended, Parked
-from workers.coordinator.parked import ParkedJobs
+from workers.coordinator.parked import UNREAD, ParkedJobs
 from workers.protocol.harness import (
     AllCut,
     Found,
@@ -221,6 +222,29 @@ def test_another_keeper_counts_nothing_that_several_tasks_ask_for_as_done(
         session.execute(text("UPDATE job_tasks SET total = 10"))
     assert keeper.look_once() == 1
     assert one.job.requests_done == 0
+
+
+def test_a_job_that_cannot_be_read_holds_up_no_other(one: Try, engine: Engine, keeper: ParkedJobs) -> None:
+    """Another version wrote it: it is told so, once, and tried again under the next lease."""
+    parked(one)
+    other = one.world.coordination.claim(one.lease.id, "coordinator")
+    assert other
+    one.world.coordination.enter(other[0], Phase.WAITING_FOR_GPU, "waiting")
+    one.world.coordination.store_plan(other[0], [stored(other[0].id, 0)], 0)
+    one.world.coordination.parking.park(other[0])
+    stranger = """UPDATE jobs SET engine = engine || '{"of_tomorrow": 1}' WHERE id = :id"""
+    for _ in range(2):
+        for lease in (one.lease, other[0]):
+            one.world.expire(lease)
+        one.world.scheduling.expire_once()
+        with one.world.sessions.begin() as session:
+            session.execute(text(stranger), {"id": one.lease.id})
+        assert keeper.look_once() == 1
+        keeper.let_go()
+    with one.world.sessions.begin() as session:
+        told = "SELECT data->>'reason' FROM job_events WHERE job_id = :id AND type = 'job.warning'"
+        (why,) = session.scalars(text(told), {"id": one.lease.id}).all()
+    assert why.startswith(UNREAD)
 
 
 def test_a_lost_lease_is_forgotten(one: Try, keeper: ParkedJobs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,4 +71,4 @@ def test_a_coordinator_that_stops_leaves_to_others_what_it_parks(crowded: Case) 
     crowded.coordinator.parked.keep = stops  # type: ignore[method-assign]
     parked(crowded)
     (adopted,) = crowded.world.coordination.parking.adopt("another")
-    assert adopted.job.id == crowded.job_id
+    assert adopted.id == crowded.job_id
