@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
 
+from app.client.exit_codes import CallError
 from app.client.profiles import read_profiles
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -54,8 +56,17 @@ def config_file() -> Path:
     return folder / "evalq" / "config.toml"
 
 
+def _kept(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    with suppress(CallError):  # a shell that completes shows no complaint
+        return [name for name in read_profiles(config_file()).by_name if name.startswith(incomplete)]
+    return []
+
+
 _PROFILE = click.option(
-    "--profile", metavar="NAME", help="A service that `evalq login` keeps (EVALQ_PROFILE)."
+    "--profile",
+    metavar="NAME",
+    shell_complete=_kept,
+    help="A service that `evalq login` keeps (EVALQ_PROFILE).",
 )
 
 

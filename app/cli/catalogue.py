@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import click
 
+from app.cli import completing
 from app.cli.job_table import age
 from app.cli.output import Output, columns, talks
 from app.cli.several import ask_each
@@ -94,7 +95,7 @@ def _asks(verb: str, call: str, line: str) -> click.Command:
     """A verb for operators that is a call on each group."""
 
     @click.command(name=verb, help=line)
-    @click.argument("names", metavar="GROUP...", nargs=-1, required=True)
+    @click.argument("names", metavar="GROUP...", nargs=-1, required=True, shell_complete=completing.groups)
     @talks
     def asking(api: Api, out: Output, names: Sequence[str]) -> None:
         def ask(name: str) -> Json:

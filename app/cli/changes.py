@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from app.cli import completing
 from app.cli.job_table import print_list
 from app.cli.output import Output, talks
 from app.cli.several import ask_each
@@ -15,7 +16,7 @@ from app.cli.terminal import CliError
 from app.client.calls import Api, Json
 from app.client.exit_codes import Exit
 
-_ids = click.argument("job_ids", metavar="ID...", nargs=-1, required=True)
+_ids = click.argument("job_ids", metavar="ID...", nargs=-1, required=True, shell_complete=completing.jobs)
 
 
 def _ask_jobs(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from app.cli import completing
 from app.cli.output import Output, talks
 from app.cli.terminal import CliError, stdout_is_terminal
 from app.client.calls import Api
@@ -18,7 +19,7 @@ SILENCE_SECONDS = 60.0
 
 
 @click.command(name="download")
-@click.argument("job")
+@click.argument("job", shell_complete=completing.jobs)
 @click.option(
     "-o",
     "--output",

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from app.cli import completing
 from app.cli.board import watch_list
 from app.cli.describe import duration, failure_lines, progress_line, task_line, when, where
 from app.cli.job_table import print_list
@@ -50,7 +51,7 @@ def jobs(api: Api, out: Output, *, limit: int, watch: bool, **filters: str | Non
 
 
 @click.command(name="show")
-@click.argument("job")
+@click.argument("job", shell_complete=completing.jobs)
 @click.option(
     "--tasks", "every_task", is_flag=True, help=f"Each task, also where there are more than {MOST_TASKS}."
 )
@@ -65,7 +66,7 @@ def show(api: Api, out: Output, job: str, every_task: bool) -> None:
 
 
 @click.command(name="open")
-@click.argument("job")
+@click.argument("job", shell_complete=completing.jobs)
 @talks
 def open_job(api: Api, out: Output, job: str) -> None:
     """Print the address of the job's page, and open it in a browser where there is a screen."""

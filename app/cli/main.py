@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 # Verb: the module that has it (and its name there, where that is another one) and its one line of help, kept here so
 # that `evalq --help` imports no verb.
@@ -65,6 +66,16 @@ class LazyVerbs(click.Group):
         place, _, name = VERBS[cmd_name][0].partition(":")
         command: click.Command = getattr(import_module(f"app.cli.{place}"), name or cmd_name)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """Verbs by their beginning, without importing them."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [
+            CompletionItem(name, help=line)
+            for name, (_, line) in VERBS.items()
+            if name.startswith(incomplete)
+        ]
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb; a call that failed ends it with a line and an exit code."""

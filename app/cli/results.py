@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import click
 
+from app.cli import completing
 from app.cli.output import Output, short, talks
 from app.cli.terminal import echo
 from app.client.calls import Api, Json
@@ -51,7 +52,7 @@ def found(api: Api, job_id: str) -> JobResults:
 
 
 @click.command(name="results")
-@click.argument("job_ids", metavar="JOB...", nargs=-1, required=True)
+@click.argument("job_ids", metavar="ID...", nargs=-1, required=True, shell_complete=completing.jobs)
 @click.option(
     "-o",
     "--output",
@@ -93,7 +94,7 @@ def _print_tables(out: Output, all_found: Sequence[JobResults]) -> None:
 
 
 @click.command(name="samples")
-@click.argument("job")
+@click.argument("job", shell_complete=completing.jobs)
 @click.option("--task", help="Samples of this task only.")
 @click.option("--filter", type=click.Choice(["all", "correct", "incorrect", "error"]), help="Which samples.")
 @click.option("-n", "--limit", type=click.IntRange(1), help="How many, at most.")
@@ -105,7 +106,7 @@ def samples(api: Api, out: Output, job: str, limit: int | None, **filters: str |
 
 
 @click.command(name="logs")
-@click.argument("job")
+@click.argument("job", shell_complete=completing.jobs)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job ends; exit with the job's code.")
 @click.option("--tail", type=click.IntRange(1), help="The last lines only.")
 @talks

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import click
 
+from app.cli import completing
 from app.cli.describe import failure_lines
 from app.cli.live import view
 from app.cli.output import Output, short, talks
@@ -62,7 +63,7 @@ class GateType(click.ParamType[Gate]):
 
 
 @click.command(name="watch")
-@click.argument("job")
+@click.argument("job", shell_complete=completing.jobs)
 @talks
 def watch(api: Api, out: Output, job: str) -> None:
     """Follow a job live until it ends; exit with the job's code. With --json, one event a line."""
@@ -75,7 +76,7 @@ def watch(api: Api, out: Output, job: str) -> None:
 
 
 @click.command(name="wait")
-@click.argument("job_ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("job_ids", metavar="ID...", nargs=-1, required=True, shell_complete=completing.jobs)
 @click.option("--timeout", type=Duration(), help="Give up after this long (exit code 101): 90s, 10m, 2h.")
 @click.option(
     "--fail-under",
