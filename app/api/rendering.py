@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -24,7 +23,7 @@ from app.api.schemas.job import (
 )
 from app.domain.event import Event, SerialEvent
 from app.domain.failure import Failure
-from app.domain.forecast import Forecast
+from app.domain.forecast import TIMES, Forecast
 from app.domain.job import JobTask
 from app.domain.plan import Plan
 from app.domain.storable import storable
@@ -93,7 +92,8 @@ def estimate_out(found: Forecast | None) -> EstimateOut | None:
     """When a job begins and ends, to a tenth of a second."""
     if found is None:
         return None
-    told = {f"{name}_seconds": at and round(at, 1) for name, at in asdict(found).items()}
+    times = {name: getattr(found, name) for name in TIMES}
+    told = {f"{name}_seconds": at and round(at, 1) for name, at in times.items()}
     return EstimateOut.model_validate(told)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from app.domain.demands import NOTHING_LEARNT, Learnt
 from app.domain.engine_spec import EngineSpec
-from app.domain.forecast import Forecast
+from app.domain.forecast import TIMES, Forecast
 from app.domain.line import TYPICAL_SECONDS, InLine
 from app.domain.placement import Claim, Demand
 from app.domain.plan import Plan, least_bytes
@@ -83,8 +83,9 @@ class Outstanding:
 
 def later(found: Forecast, seconds: float) -> Forecast:
     """The same so many seconds later, or sooner where they are negative; nothing lies in the past."""
-    moved = {item.name: getattr(found, item.name) for item in fields(found)}
-    return Forecast(**{n: None if at is None else max(at + seconds, 0.0) for n, at in moved.items()})
+    times = {name: getattr(found, name) for name in TIMES}
+    moved = {name: None if at is None else max(at + seconds, 0.0) for name, at in times.items()}
+    return Forecast(**moved, devices=found.devices)
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,12 @@ class Forecast:
     end_low: float | None = None
     end: float | None = None
     end_high: float | None = None
+    devices: tuple[str, ...] = ()
+    """Those on which it is thought to run; none where that is not known."""
+
+
+TIMES = ("start_low", "start", "start_high", "end_low", "end", "end_high")
+"""Fields that are seconds."""
 
 
 def forecast(there: Snapshot, work: Sequence[JobWork]) -> dict[UUID, Forecast]:
@@ -48,7 +54,9 @@ def forecast(there: Snapshot, work: Sequence[JobWork]) -> dict[UUID, Forecast]:
     best, typical, worst = (_run(there, ahead, power) for power in (-1.0, 0.0, 1.0))
     return {
         job.work.line.id: Forecast(
-            *_range(low.began, job.began, high.began), *_range(low.ended, job.ended, high.ended)
+            *_range(low.began, job.began, high.began),
+            *_range(low.ended, job.ended, high.ended),
+            job.devices,
         )
         for low, job, high in zip(best, typical, worst, strict=True)
     }

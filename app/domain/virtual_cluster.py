@@ -274,6 +274,7 @@ class VirtualCluster:
         if seat.replica.idle_since:
             seat.replica = replace(seat.replica, idle_since=None)
         fair = job.open / self._serving[seat.key]
+        job.seat(seat.replica.devices)
         seat.taken = job.take(min(self._step(self._pace.slice), fair), self.time)
         seat.job, seat.since = job, self.time
         self._answers_at(seat, seat.taken)

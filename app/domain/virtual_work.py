@@ -39,6 +39,8 @@ class VirtualJob:
         self.in_hand = 0.0
         self.holders = 0
         self.began: float | None = None
+        self.devices: tuple[str, ...] = ()
+        """Of the replicas that answer it, in the order in which they came to."""
         self.ended: float | None = None
         self.key = work.demand.engine.key
         self.chunk = max(work.seconds, 1e-3) / max(work.demand.waiting_chunks, 1)
@@ -74,6 +76,10 @@ class VirtualJob:
         self.left, self.in_hand, self.holders = self.left - taken, self.in_hand + taken, self.holders + 1
         self.began = now if self.began is None else self.began
         return taken
+
+    def seat(self, devices: tuple[str, ...]) -> None:
+        """A replica on these devices answers some of it."""
+        self.devices = tuple(dict.fromkeys((*self.devices, *devices)))
 
     def answer(self, taken: float, done: float, now: float) -> None:
         """Of what was taken so much was answered; the rest waits again."""

@@ -9,6 +9,7 @@ import pytest
 
 from app.domain import forecast as module
 from app.domain.engine_spec import EngineSpec
+from app.domain.estimates import later
 from app.domain.forecast import LOOSE_SECONDS, Forecast, forecast
 from app.domain.line import InLine
 from app.domain.placement import Demand, Group, Policy
@@ -115,6 +116,12 @@ def test_it_is_foreseen_when_an_engine_gives_way() -> None:
     first, second = told(there, mine, rival)
     assert second.start == pytest.approx(70 + 1 + 1 + 10, abs=3)
     assert first.end == pytest.approx(1000 + 20 + 2 * 11, rel=0.05)
+
+
+def test_a_job_is_told_where_it_is_thought_to_run() -> None:
+    first, second = told(cluster(serving("m")), work("m", 10), work("n", 20))
+    assert first.devices == second.devices == ("a-0",)
+    assert later(first, -5).devices == ("a-0",)
 
 
 def test_nothing_is_told_of_what_can_never_run() -> None:
