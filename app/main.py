@@ -46,6 +46,7 @@ from app.services.health import HealthService
 from app.services.jobs import JobService
 from app.services.keys import KeyService, check_exposure, keep_bootstrap_key
 from app.services.metrics import MetricsService
+from app.services.overview import OverviewService
 from app.services.queue import QueueService
 from app.services.rate_limit import RateLimit
 from app.services.results import ResultService
@@ -168,6 +169,7 @@ def _services(settings: Settings, sessions: Sessions) -> Services:
         results=ResultService(sessions=sessions),
         groups=GroupService(sessions=sessions),
         estimates=estimates,
+        overview=OverviewService(sessions=sessions),
         queue=QueueService(
             sessions=sessions,
             ttl=settings.lease,

@@ -25,9 +25,9 @@ def list_groups(services: ServicesDep, caller: CallerDep) -> GroupList:
 
 
 @router.post("/{name}/drain", summary="Drain a group", responses=problems(UnknownGroupError))
-def drain_group(name: str, services: ServicesDep) -> GroupOut:
+def drain_group(name: str, services: ServicesDep, caller: CallerDep) -> GroupOut:
     """Its replicas finish their chunks; it gets no more work. Safe to repeat."""
-    services.groups.drain(name)
+    services.groups.drain(name, by=caller.name)
     return _named(services, name)
 
 

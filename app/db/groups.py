@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import case, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
@@ -155,12 +155,15 @@ class GroupRepository:
             .values(state=DeviceState.DIRTY, reason="resumed: not seen clean yet", faulty_at=None)
         )
 
-    def drain(self, name: str, *, draining: bool) -> None:
-        """Give the group no more work, or work again; UnknownGroupError."""
-        at = func.coalesce(GroupRow.drain_requested_at, func.now()) if draining else None
-        done = self._session.execute(
-            update(GroupRow).where(GroupRow.name == name).values(drain_requested_at=at)
-        )
+    def drain(self, name: str, *, draining: bool, by: str | None = None, reason: str | None = None) -> None:
+        """Give the group no more work, or work again; UnknownGroupError. Who drained it first, and why, stays."""
+        row, first = GroupRow, GroupRow.drain_requested_at.is_(None)
+        values = {
+            row.drain_requested_at: func.coalesce(row.drain_requested_at, func.now()) if draining else None,
+            row.drained_by: case((first, by), else_=row.drained_by) if draining else None,
+            row.drain_reason: case((first, reason), else_=row.drain_reason) if draining else None,
+        }
+        done = self._session.execute(update(GroupRow).where(GroupRow.name == name).values(values))
         if not done.rowcount:  # type: ignore[attr-defined]
             raise UnknownGroupError(f"there is no group {name}")
 
@@ -184,6 +187,8 @@ class GroupRepository:
                 worker_started_at=row.worker_started_at,
                 heartbeat_at=row.heartbeat_at,
                 drain_requested_at=row.drain_requested_at,
+                drained_by=row.drained_by,
+                drain_reason=row.drain_reason,
                 devices=tuple(devices.get(row.name, ())),
                 installed=installed_in(row),
             )

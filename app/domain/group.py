@@ -80,6 +80,9 @@ class GroupView:
     devices: tuple[DeviceView, ...]
     installed: tuple[BackendReport, ...] = ()
     """What is there on its host for its kind of devices, offered or not."""
+    drained_by: str | None = None
+    drain_reason: str | None = None
+    """In the words of who drained it."""
 
     def alive(self, now: datetime, ttl: timedelta) -> bool:
         """Whether its worker was heard of within the time to live of a lease."""

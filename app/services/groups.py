@@ -108,10 +108,13 @@ class GroupService:
         with self._sessions.begin() as session:
             return GroupRepository(session).set_state(device_id, token, state, reason)
 
-    def drain(self, name: str) -> None:
-        """Let replicas of the group finish their chunks and give it no more work; UnknownGroupError."""
+    def drain(self, name: str, *, by: str | None = None, reason: str | None = None) -> None:
+        """Let replicas of the group finish their chunks and give it no more work; UnknownGroupError.
+
+        Safe to repeat: who did it first, and why, stays.
+        """
         with self._sessions.begin() as session:
-            GroupRepository(session).drain(name, draining=True)
+            GroupRepository(session).drain(name, draining=True, by=by, reason=reason)
 
     def resume(self, name: str) -> None:
         """Give the group work again, on its mended devices too; UnknownGroupError."""

@@ -22,6 +22,7 @@ from app.services.health import HealthService
 from app.services.jobs import JobService
 from app.services.keys import KeyService
 from app.services.metrics import MetricsService
+from app.services.overview import OverviewService
 from app.services.queue import QueueService
 from app.services.rate_limit import RateLimit
 from app.services.results import ResultService
@@ -46,6 +47,7 @@ class Services:
     results: ResultService
     groups: GroupService
     estimates: EstimateService
+    overview: OverviewService
     queue: QueueService
     tasks: TaskService
     health: HealthService

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 import pytest
@@ -18,6 +18,7 @@ from app.db.engine_measures import EngineMeasureRepository
 from app.db.headway import HeadwayRepository
 from app.db.job_leases import JobLeaseRepository
 from app.db.listings import ListingRepository
+from app.db.occupancies import OccupancyRepository
 from app.db.session import Sessions
 from app.db.tables import JobRow
 from app.db.tallies import TallyRepository
@@ -28,6 +29,7 @@ from app.domain.job_filter import JobFilter
 from app.domain.lease import Lease
 from tests.world import FINGERPRINT
 
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 LEASE = Lease(uuid7(), uuid7())
 Ask: TypeAlias = Callable[[Session], object]
 
@@ -76,6 +78,10 @@ def plan(session: Session, ask: Ask) -> str:
         (lambda session: CountRepository(session).jobs(), "jobs_ended"),
         (lambda session: CountRepository(session).jobs(), "jobs_unended"),
         (lambda session: TallyRepository(session).sums(), "replicas_live"),
+        (lambda session: OccupancyRepository(session).ended(LONG_AGO), "replicas_ended"),
+        (lambda session: OccupancyRepository(session).jobs(LONG_AGO), "jobs_live"),
+        (lambda session: OccupancyRepository(session).jobs(LONG_AGO), "jobs_ended_lately"),
+        (lambda session: OccupancyRepository(session).counts(JobFilter(team="red"), 1), "jobs_counted"),
     ],
     ids=[
         "work",
@@ -97,6 +103,10 @@ def plan(session: Session, ask: Ask) -> str:
         "count of jobs that are over",
         "count of the others",
         "counts of what replicas do",
+        "replicas that ended lately",
+        "jobs that run",
+        "jobs that ended lately",
+        "jobs of a team by status",
     ],
 )
 def test_a_frequent_query_has_an_index(sessions: Sessions, ask: Ask, index: str) -> None:

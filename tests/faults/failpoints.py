@@ -89,7 +89,7 @@ READS = frozenset(
         *("binding.recall", "parking.wants_room", "parking.stirs", "parking.failures", "parking.adopted"),
         *("coordination.engine_facts", "coordination.pending_cost"),
         *("coordination.holders", "serving.holders", "serving.is_over", "groups.all", "queue.page"),
-        *("estimates.look_once", "usage.report"),
+        *("estimates.look_once", "usage.report", "overview.occupied", "overview.counts"),
         *("jobs.known", "jobs.check_seen", "jobs.view", "jobs.page", "jobs.events", "jobs.news"),
         *("events.position", "events.page"),
         *(

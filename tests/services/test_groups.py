@@ -50,12 +50,14 @@ def test_a_device_that_a_replica_holds_keeps_its_state(world: World) -> None:
 
 def test_draining_is_remembered_from_the_first_time(world: World) -> None:
     world.devices(1)
-    world.groups.drain("a")
-    first = world.groups.all()[0].group.drain_requested_at
-    world.groups.drain("a")
-    assert world.groups.all()[0].group.drain_requested_at == first
+    world.groups.drain("a", by="dana", reason="driver update")
+    first = world.groups.all()[0].group
+    assert (first.drained_by, first.drain_reason) == ("dana", "driver update")
+    world.groups.drain("a", by="bob")
+    assert world.groups.all()[0].group == first
     world.groups.resume("a")
-    assert world.groups.all()[0].group.drain_requested_at is None
+    now = world.groups.all()[0].group
+    assert (now.drain_requested_at, now.drained_by, now.drain_reason) == (None, None, None)
 
 
 def test_an_unknown_group_cannot_be_drained(world: World) -> None:

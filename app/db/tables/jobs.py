@@ -33,6 +33,8 @@ class JobRow(Base):
         Index("jobs_newest", text("created_at DESC"), text("id DESC")),
         Index("jobs_of_team", "team", text("created_at DESC"), text("id DESC")),
         Index("jobs_ended", "status", postgresql_where=text("ended_at IS NOT NULL")),
+        Index("jobs_ended_lately", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
+        Index("jobs_counted", "team", "status"),
         Index("jobs_unended", "team", postgresql_where=text("ended_at IS NULL")),
         Index("jobs_by_turn", text("priority DESC"), "turn", "created_at", postgresql_where=_QUEUED),
         Index(

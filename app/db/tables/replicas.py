@@ -35,6 +35,8 @@ class GroupRow(Base):
     worker_started_at: Mapped[datetime]
     heartbeat_at: Mapped[datetime]
     drain_requested_at: Mapped[datetime | None]
+    drain_reason: Mapped[str | None]
+    drained_by: Mapped[str | None]
 
 
 class DeviceRow(Base):
@@ -70,6 +72,7 @@ class ReplicaRow(Base):
         Index(
             "replicas_live", "group_name", postgresql_where=text("status IN ('placed', 'loading', 'serving')")
         ),
+        Index("replicas_ended", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
         Index("replicas_engine", "engine_key", "placed_at"),
     )
 
