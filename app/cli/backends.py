@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from app.cli.output import columns
+from app.cli.output import Output, columns, prints
 from app.cli.terminal import echo
 
 if TYPE_CHECKING:
@@ -33,17 +33,25 @@ def backends() -> None:
 @click.option(
     "--quick", is_flag=True, help="Do not look whether they work, which takes seconds the first time."
 )
-def list_backends(*, quick: bool) -> None:
+@prints
+def list_backends(*, out: Output, quick: bool) -> None:
     """Show the backends: whether they are installed and work here, their versions, and what they take on disk."""
     from app.backends import BACKENDS, environments
     from app.settings import current
 
-    rows = [_row(environment, quick=quick) for environment in environments(current().cache_dir)]
-    for line in columns(("NAME", "STATE", "VERSIONS", "SIZE", "ENVIRONMENT", "HEALTH"), rows):
-        echo(line)
-    planned = ", ".join(name for name, backend in BACKENDS.items() if backend.planned_only)
-    echo(
-        f"planned, not run: {planned} (evalq has no engine for them; `evalq plan` shows what such a job would take)"
+    rows = [
+        _row(environment, quick=quick or out.ids_only) for environment in environments(current().cache_dir)
+    ]
+    header = ("NAME", "STATE", "VERSIONS", "SIZE", "ENVIRONMENT", "HEALTH")
+    planned = [name for name, backend in BACKENDS.items() if backend.planned_only]
+    if out.as_json:
+        out.json([dict(zip(map(str.lower, header), row, strict=True)) for row in rows])
+        return
+    for line in dict.fromkeys(row[0] for row in rows) if out.ids_only else columns(header, rows):
+        out.row(line)
+    out.say(
+        f"planned, not run: {', '.join(planned)} (evalq has no engine for them; `evalq plan` shows what such a job"
+        " would take)"
     )
 
 

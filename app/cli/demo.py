@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shlex
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -67,15 +68,24 @@ def _model(out: Output, cache: Path) -> Path:
 
     if not is_installed("hf", cache):
         out.say("making the environment of the hf backend, once (a few minutes)")
-        install(
-            "hf", cache, progress=lambda line: out.say(f"  {line}") if line.startswith("Collecting") else None
-        )
+        install("hf", cache, progress=_counted(out))
     out.say(f"the model: {MODEL}, made on first use")
     command = [str(python_of("hf", cache)), str(EXAMPLES / "models" / "smollm2.py"), str(cache)]
     answer = subprocess.run(command, env=_quiet_env(), stdout=subprocess.PIPE, text=True, check=False)
     if answer.returncode != 0:
         raise CliError(f"the model could not be made: {' '.join(command)} failed")
     return Path(answer.stdout.strip().splitlines()[-1])
+
+
+def _counted(out: Output) -> Callable[[str], None]:
+    """What pip fetches, by tens: its own lines are fifty."""
+    fetched = itertools.count(1)
+
+    def progress(line: str) -> None:
+        if line.startswith("Collecting") and (count := next(fetched)) % 10 == 0:
+            out.say(f"  {count} packages so far")
+
+    return progress
 
 
 @contextmanager

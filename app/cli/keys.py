@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,8 +13,9 @@ import click
 
 from app.cli.job_table import age
 from app.cli.operations import data_option, parse_age
-from app.cli.output import columns
-from app.cli.terminal import CliError, echo
+from app.cli.output import Output, columns, prints
+from app.cli.terminal import CliError
+from app.client.calls import Json
 from app.client.exit_codes import Exit
 
 if TYPE_CHECKING:
@@ -41,7 +42,10 @@ def keys() -> None:
     "--expires", metavar="AGE", callback=parse_age, help="When it ends, such as 90d; never if not given."
 )
 @data_option
-def create(name: str, role: str, team: str, expires: timedelta | None, data: Path | None) -> None:
+@prints
+def create(
+    out: Output, *, name: str, role: str, team: str, expires: timedelta | None, data: Path | None
+) -> None:
     """Make a key and print it. It cannot be shown again."""
     from app.domain.keys import Role
 
@@ -49,33 +53,57 @@ def create(name: str, role: str, team: str, expires: timedelta | None, data: Pat
         key, token = service.create(name=name, role=Role(role), team=team, lifetime=expires)
     until = f", until {key.expires_at:%Y-%m-%d %H:%M} UTC" if key.expires_at else ""
     article = "an" if role == "operator" else "a"
-    echo(
-        f"key {key.id}: {name} is {article} {role} of team {team}{until}; keep it, it is not shown again",
-        err=True,
-    )
-    echo(token)
+    out.say(f"key {key.id}: {name} is {article} {role} of team {team}{until}; keep it, it is not shown again")
+    if out.as_json:
+        out.json(_told(key) | {"token": token})
+    else:
+        out.data(token)
 
 
 @keys.command(name="list")
 @data_option
-def list_keys(data: Path | None) -> None:
+@prints
+def list_keys(out: Output, data: Path | None) -> None:
     """Show every key without its secret, oldest first."""
     with _service(data) as service:
         found = service.all()
+    if out.as_json:
+        out.json([_told(key) for key in found])
+    elif out.ids_only:
+        for key in found:
+            out.data(str(key.id))
+    else:
+        _print_keys(out, found)
+    if not found:
+        out.say("there are no keys: who reaches the API may do everything")
+
+
+def _print_keys(out: Output, found: Sequence[Key]) -> None:
     rows = [
         [str(key.id), f"{key.prefix}...", key.name, key.role, key.team, _ago(key.last_used_at), _state(key)]
         for key in found
     ]
     for line in columns(("ID", "KEY", "NAME", "ROLE", "TEAM", "LAST USED", "STATE"), rows) if rows else ():
-        echo(line)
-    if not rows:
-        echo("there are no keys: who reaches the API may do everything", err=True)
+        out.row(line)
+
+
+def _told(key: Key) -> Json:
+    moments = {name: getattr(key, f"{name}_at") for name in ("created", "last_used", "expires", "revoked")}
+    return {
+        "id": str(key.id),
+        "prefix": key.prefix,
+        "name": key.name,
+        "role": key.role,
+        "team": key.team,
+        **{f"{name}_at": moment and moment.isoformat() for name, moment in moments.items()},
+    }
 
 
 @keys.command(name="revoke")
 @click.argument("key_id", metavar="ID", type=click.UUID)
 @data_option
-def revoke(key_id: UUID, data: Path | None) -> None:
+@prints
+def revoke(out: Output, key_id: UUID, data: Path | None) -> None:
     """End a key. Safe to repeat; every API process refuses it within seconds."""
     from app.errors import UnknownKeyError
     from app.services.keys import CACHE_SECONDS
@@ -85,7 +113,11 @@ def revoke(key_id: UUID, data: Path | None) -> None:
             key = service.revoke(key_id)
         except UnknownKeyError as error:
             raise CliError(str(error), Exit.NOT_FOUND) from None
-    echo(f"revoked {key.prefix}... of {key.name}; refused everywhere within {CACHE_SECONDS:.0f} s", err=True)
+    if out.as_json:
+        out.json(_told(key))
+    elif out.ids_only:
+        out.data(str(key.id))
+    out.say(f"revoked {key.prefix}... of {key.name}; refused everywhere within {CACHE_SECONDS:.0f} s")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +39,17 @@ def test_a_key_is_printed_once_alone_on_stdout(evalq: Evalq) -> None:
     assert token[:12] in listed.stdout
     assert token not in listed.stdout
     assert "until" in listed.stdout
+
+
+def test_keys_are_there_for_scripts_too(evalq: Evalq) -> None:
+    made = json.loads(evalq("keys", "create", "--name", "ci", "--json").stdout)
+    assert is_token(made["token"])
+    assert evalq("keys", "create", "--name", "quiet", "-q").stderr == ""
+    first, second = listed = json.loads(evalq("keys", "list", "--json").stdout)
+    assert first == {name: value for name, value in made.items() if name != "token"}
+    assert (second["name"], second["expires_at"], second["revoked_at"]) == ("quiet", None, None)
+    assert evalq("keys", "list", "-q").stdout.split() == [key["id"] for key in listed]
+    assert json.loads(evalq("keys", "revoke", first["id"], "--json").stdout)["revoked_at"] is not None
 
 
 def test_a_key_is_revoked_by_its_id(evalq: Evalq) -> None:

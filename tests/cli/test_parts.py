@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -136,13 +137,16 @@ def test_the_backends_are_listed_with_their_environments(cache: Path) -> None:
     (cache / "backends" / "hf-0123456789ab").mkdir(parents=True)
     answer = CliRunner().invoke(cli, ["backends", "list"])
     assert answer.exit_code == 0
-    header, *rows, planned = [line.split("  ") for line in answer.stdout.splitlines()]
-    assert planned[0].startswith("planned, not run: megatron_lm, nemo_lm, sglang")
+    header, *rows = [line.split("  ") for line in answer.stdout.splitlines()]
+    assert answer.stderr.startswith("planned, not run: megatron_lm, nemo_lm, sglang")
     assert [cell.strip() for cell in header if cell] == [
         *("NAME", "STATE", "VERSIONS", "SIZE", "ENVIRONMENT", "HEALTH")
     ]
     states = {(row[0].strip(), cell.strip()) for row in rows for cell in row[1:]}
     assert {("hf", "not installed"), ("vllm-cpu", "not installed"), ("hf", "of other pins")} <= states
+    told = json.loads(CliRunner().invoke(cli, ["backends", "list", "--json"]).stdout)
+    assert {(row["name"], row["state"]) for row in told} <= states
+    assert CliRunner().invoke(cli, ["backends", "list", "-q"]).stdout.split().count("hf") == 1
 
 
 def test_what_other_pins_left_behind_is_removed(cache: Path) -> None:
