@@ -13,7 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from app.asking import request_id
-from app.dashboard.pages import navigation
+from app.dashboard.pages import has_page, navigation
+from app.dashboard.states import replica_state
 from app.dashboard.static_files import static
 from app.dashboard.words import clock, duration, named, number, plain, score, seen, when
 from app.web.walls import walls
@@ -43,7 +44,13 @@ def _made() -> Environment:
         "seen": seen,
         "when": when,
     }
-    made.globals |= {"navigation": navigation, "static": static, "version": version("evalq")}
+    made.globals |= {
+        "has_page": has_page,
+        "navigation": navigation,
+        "replica_state": replica_state,
+        "static": static,
+        "version": version("evalq"),
+    }
     return made
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -55,6 +55,16 @@ class EventRepository:
             self._session.execute(insert(EventRow).values(at=func.clock_timestamp()), rows)
         for job_id, data in told.items():
             TallyRepository(self._session).note_event(job_id, event_type, data)
+
+    def last(self, job_id: UUID) -> int:
+        """The number of the newest event; 0 where there is none."""
+        return self._session.scalar(select(func.max(EventRow.number)).where(EventRow.job_id == job_id)) or 0
+
+    def of_types(self, job_id: UUID, types: Collection[str]) -> list[Event]:
+        """Events of these types, oldest first."""
+        query = select(EventRow).where(EventRow.job_id == job_id, EventRow.type.in_(types))
+        rows = self._session.scalars(query.order_by(EventRow.number))
+        return [Event(row.number, row.at, row.type, row.data) for row in rows]
 
     def after(self, job_id: UUID, number: int, limit: int) -> list[Event]:
         """Events with a greater number, oldest first."""

@@ -45,6 +45,8 @@ T = TypeVar("T")
 SWAP_ATTEMPTS = 20
 RESERVATIONS = 5
 """Keys held at once in a process: each holds a connection of the pool while its job is checked."""
+MOVING = frozenset({"job.phase", *(f"job.{status}" for status in JobStatus)})
+"""Types of events that say where a job stands from then on."""
 QUOTA_SECONDS = 60
 """When to ask again for a place among the team's jobs: nobody knows when one of them ends."""
 
@@ -211,6 +213,16 @@ class JobService:
         with self._sessions.begin() as session:
             JobRepository(session).get(job_id)
             return EventRepository(session).after(job_id, after, limit)
+
+    def moves(self, job_id: UUID) -> Sequence[Event]:
+        """What moved the job from one status or phase to another, oldest first."""
+        with self._sessions.begin() as session:
+            return EventRepository(session).of_types(job_id, MOVING)
+
+    def latest(self, job_id: UUID) -> int:
+        """The number of the job's newest event."""
+        with self._sessions.begin() as session:
+            return EventRepository(session).last(job_id)
 
     def news(self, job_id: UUID, after: int, limit: int = 1000) -> News:
         """The job's events after a number, and whether there will be more; UnknownJobError."""

@@ -19,6 +19,16 @@ def screens() -> tuple[ModuleType, ...]:
 
 
 @cache
+def _paths() -> frozenset[str]:
+    return frozenset(route.path for screen in screens() for route in screen.router.routes)
+
+
+def has_page(path: str) -> bool:
+    """Whether there is a screen at a path, as its router writes it: no page links to one that is not there."""
+    return path in _paths()
+
+
+@cache
 def navigation() -> tuple[tuple[str, str], ...]:
     """Names and paths of the links at the top of each page."""
     links = [screen.LINK for screen in screens() if hasattr(screen, "LINK")]

@@ -1,0 +1,127 @@
+"""A job: where it stands, how it got there, and what may be done about it; live while it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Query, Request, Response
+from fastapi.responses import RedirectResponse
+
+from app.dashboard.forms import Form
+from app.dashboard.rendering import page, rendered, surroundings
+from app.dashboard.routing import pages
+from app.dashboard.streams import partials
+from app.dashboard.views.job import JobScreen, log_lines, screen_of
+from app.domain.job import JobStatus
+from app.domain.keys import Role
+from app.errors import FaultyField, InvalidRequestError, UnknownTaskError
+from app.services.job_view import JobView
+from app.web.deps import CallerDep, JobId, Services, ServicesDep, Word
+from app.web.streams import Stream
+
+router = pages()
+
+REGIONS = (
+    "state",
+    "actions",
+    "failure",
+    "phases",
+    "progress",
+    "tasks-panel",
+    "replicas",
+    "log-lines",
+    "files",
+)
+"""Parts of the page that change by themselves, each a template of its name."""
+LOG_PIECES = 200
+ALL_PIECES = 10_000
+Find = Annotated[Word, Query(description="Only lines of the log that hold this.")]
+
+
+@router.get("/jobs/{job_id}")
+def read_job_page(
+    job_id: JobId, request: Request, services: ServicesDep, caller: CallerDep, find: Find = ""
+) -> Response:
+    """The whole page."""
+    shown = _shown(services, job_id, find, _groups(services, job_id))
+    ended = shown["screen"].view.job.status.terminal
+    live = None if ended else f"{request.url.path}/stream" + (f"?{request.url.query}" if find else "")
+    may_change = caller.role.permits(Role.SUBMITTER)
+    return page(request, "job.html", live=live, ended=ended, may_change=may_change, active="Queue", **shown)
+
+
+@router.get("/jobs/{job_id}/stream")
+def stream_job_page(
+    job_id: JobId, request: Request, services: ServicesDep, caller: CallerDep, find: Find = ""
+) -> Stream:
+    """The regions of the page as they change, until the job ends."""
+    groups = _groups(services, job_id)
+    around = surroundings(request) | {"may_change": caller.role.permits(Role.SUBMITTER)}
+
+    def regions() -> dict[str, str]:
+        shown = around | _shown(services, job_id, find, groups)
+        return {name: rendered(f"job/{name}.html", **shown) for name in REGIONS}
+
+    return partials(services, request, job_id, regions)
+
+
+@router.post("/jobs/{job_id}")
+def change_job_page(job_id: JobId, services: ServicesDep, form: Form) -> Response:
+    """Do what a button says; what cannot be done any more becomes a page that says so."""
+    changes: dict[str, Callable[[UUID], Any]] = {
+        "cancel": services.jobs.cancel,
+        "pause": services.jobs.pause,
+        "resume": services.jobs.resume,
+        "retry": services.jobs.retry,
+        "delete": services.jobs.delete,
+    }
+    wanted = form.one("do")
+    if wanted not in changes:
+        raise InvalidRequestError([FaultyField("do", "is nothing that a job can do", tuple(changes))])
+    changes[wanted](job_id)
+    return RedirectResponse("/" if wanted == "delete" else f"/jobs/{job_id}", 303)
+
+
+def _shown(services: Services, job_id: UUID, find: str, groups: dict[str, tuple[str, ...]]) -> dict[str, Any]:
+    now = datetime.now(UTC)
+    view = services.jobs.view(job_id)
+    moves = services.jobs.moves(job_id)
+    scored = _scored(services, view) if groups else {}
+    log = services.results.last_logs(job_id, ALL_PIECES if find else LOG_PIECES)
+    text = "".join(piece.text for piece in log.pieces)
+    screen: JobScreen = screen_of(view, moves, groups, scored, now)
+    files = services.results.artifacts(job_id) if view.job.status.terminal else []
+    return {
+        "screen": screen,
+        "job": view.job,
+        "view": view,
+        "progress": view.progress,
+        "now": now,
+        "find": find,
+        "lines": log_lines(text, find),
+        "files": files,
+    }
+
+
+def _groups(services: Services, job_id: UUID) -> dict[str, tuple[str, ...]]:
+    """The groups that were asked for, with their tasks."""
+    found = {}
+    for name in services.jobs.view(job_id).spec.tasks:
+        try:
+            detail = services.tasks.get(name)
+        except UnknownTaskError:
+            continue
+        if detail.children:
+            found[name] = detail.children
+    return found
+
+
+def _scored(services: Services, view: JobView) -> dict[str, Any]:
+    """Metrics of whole groups: lm-eval has them when all is scored."""
+    if view.job.status not in {JobStatus.SUCCEEDED, JobStatus.PARTIALLY_FAILED}:
+        return {}
+    found: dict[str, Any] = services.results.document(view.job.id).get("groups") or {}
+    return found
