@@ -1,0 +1,1 @@
+"""The dashboard in a real browser: one Chromium and one service for all of it."""
