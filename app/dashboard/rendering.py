@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from app.asking import request_id
 from app.dashboard.pages import has_page, navigation
-from app.dashboard.states import replica_state
+from app.dashboard.states import failure_words, replica_state
 from app.dashboard.static_files import static
 from app.dashboard.words import clock, duration, named, number, plain, score, seen, when
 from app.web.walls import walls
@@ -45,6 +45,7 @@ def _made() -> Environment:
         "when": when,
     }
     made.globals |= {
+        "failure_words": failure_words,
         "has_page": has_page,
         "navigation": navigation,
         "replica_state": replica_state,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from app.domain.failure import FailureCode
 from app.domain.replica import Replica, ReplicaStatus
 
 _REPLICAS = {
@@ -12,6 +13,15 @@ _REPLICAS = {
     ReplicaStatus.FAILED: ("failed", "Failed"),
     ReplicaStatus.LOST: ("failed", "Lost"),
 }
+
+
+_WRITTEN_OTHERWISE = {"gpu": "GPU", "kv": "KV", "nccl": "NCCL"}
+
+
+def failure_words(code: FailureCode) -> str:
+    """What a code means, as a heading."""
+    first, *others = (_WRITTEN_OTHERWISE.get(word, word) for word in code.split("_"))
+    return " ".join([first[0].upper() + first[1:], *others])
 
 
 def replica_state(replica: Replica) -> tuple[str, str]:

@@ -28,7 +28,7 @@ ENDED = "ended"
 Regions = Callable[[], Mapping[str, str]]
 
 
-class Told:
+class SentRegions:
     """What a page has been sent."""
 
     def __init__(self, regions: Regions) -> None:
@@ -56,7 +56,7 @@ def _partial(name: str, text: str) -> str:
 def partials(services: Services, request: Request, job_id: UUID, regions: Regions) -> Stream:
     """A job's page, followed: all of it at first, whatever was seen before, and then what changes."""
     return Stream(
-        _follow(services, job_id, Told(regions), Admission(services, request.headers)),
+        _follow(services, job_id, SentRegions(regions), Admission(services, request.headers)),
         services=services,
         request=request,
         media_type="text/event-stream",
@@ -64,7 +64,9 @@ def partials(services: Services, request: Request, job_id: UUID, regions: Region
     )
 
 
-async def _follow(services: Services, job_id: UUID, told: Told, admission: Admission) -> AsyncIterator[bytes]:
+async def _follow(
+    services: Services, job_id: UUID, told: SentRegions, admission: Admission
+) -> AsyncIterator[bytes]:
     after, looked_at, ended = 0, float("-inf"), False
     try:
         after = await run_in_threadpool(services.jobs.latest, job_id)

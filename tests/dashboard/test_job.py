@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from app.dashboard.streams import Told
+from app.dashboard.streams import SentRegions
 from app.dashboard.views.job import log_lines, state_of, ways_of
 from app.dashboard.views.phases import phases_of
 from app.dashboard.views.tasks import scores_of, tree
@@ -178,6 +178,7 @@ def test_a_failure_card_says_what_why_and_what_to_change(browser: TestClient, wo
     world.coordination.fail(lease, error)
     text = browser.get(f"/jobs/{lease.id}").text
     for words in (
+        "GPU out of memory",
         "gpu_out_of_memory",
         "it does not fit",
         "use more",
@@ -268,7 +269,7 @@ def test_a_page_is_followed_to_the_end(browser: TestClient, job_id: str, coordin
 
 def test_a_stream_sends_what_changed_alone() -> None:
     shown = {"a": "1", "b": "1"}
-    told = Told(lambda: shown)
+    told = SentRegions(lambda: shown)
     assert b"#a" in (first := told.changed(3))
     assert b"#b" in first
     assert b"id: 3" in first
@@ -283,7 +284,7 @@ def test_a_stream_outlives_an_outage() -> None:
     def away() -> dict[str, str]:
         raise DatabaseUnreachableError("away")
 
-    assert Told(away).changed(1) == b": ping\n\n"
+    assert SentRegions(away).changed(1) == b": ping\n\n"
 
 
 def test_a_deleted_job_ends_its_stream(browser: TestClient) -> None:

@@ -71,7 +71,7 @@ class Phases:
 def phases_of(view: JobView, moves: Sequence[Event], now: datetime) -> Phases:
     """By what moved it; what is to come, where that is known, is drawn behind what was."""
     job = view.job
-    stretches = list(_stretches(moves, job.created_at, job.ended_at or now))
+    stretches = _joined(_stretches(moves, job.created_at, job.ended_at or now))
     last = len(stretches) - 1
     left = _left(view)
     whole = sum(each.seconds for each in stretches) + left or 1.0
@@ -94,6 +94,17 @@ def _stretches(moves: Sequence[Event], begin: datetime, end: datetime) -> Iterat
         name, begin = _entered(move), move.at
     if name is not None:
         yield Stretch(name, max((end - begin).total_seconds(), 0.0))
+
+
+def _joined(stretches: Iterator[Stretch]) -> list[Stretch]:
+    """Neighbours at one thing are one stretch: a job may be told again what it is at."""
+    found: list[Stretch] = []
+    for each in stretches:
+        if found and found[-1].name == each.name:
+            found[-1] = Stretch(each.name, found[-1].seconds + each.seconds)
+        else:
+            found.append(each)
+    return found
 
 
 def _entered(move: Event) -> str | None:
