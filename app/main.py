@@ -59,10 +59,12 @@ from app.web.browser import is_for_people
 from app.web.callers import authenticate
 from app.web.delivery import Delivery
 from app.web.deps import Services
+from app.web.following import Followers
 from app.web.heads import HeadAsGet
 from app.web.offers import acceptable
 from app.web.problems import METHODS, Problem, add_handlers
 from app.web.request_ids import HEADER, RequestIds
+from app.web.sharing import Shared
 from app.web.stream_slots import Places
 from app.web.tail import Tail
 from app.web.turns import Turns
@@ -162,6 +164,7 @@ def _services(settings: Settings, sessions: Sessions) -> Services:
         estimates=estimates.latest,
         quotas=settings.team_quotas,
     )
+    tail, shared = Tail(event_service, job_service.looks), Shared()
     return Services(
         settings=settings,
         jobs=job_service,
@@ -181,7 +184,9 @@ def _services(settings: Settings, sessions: Sessions) -> Services:
         health=health_service,
         metrics=MetricsService(sessions=sessions),
         events=event_service,
-        wakeups=WakeUps(read=job_service.news, tail=Tail(event_service), redis_url=settings.redis_url),
+        wakeups=WakeUps(tail=tail, redis_url=settings.redis_url),
+        followers=Followers(tail=tail, log=event_service, read=job_service.news, shared=shared),
+        shared=shared,
         streams=Places(settings),
         keys=keys,
         sign_ins=SignInService(keys=keys, pepper=settings.database_password.encode()),

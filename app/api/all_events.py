@@ -23,7 +23,6 @@ from app.domain.job_filter import JobFilter
 from app.errors import BusyError, TooManyStreamsError
 from app.web import cursors
 from app.web.deps import Blank, Cursor, Services, ServicesDep, known_parameters, page_size
-from app.web.following import follow_all
 from app.web.links import page_links
 from app.web.offers import chosen
 from app.web.streams import LOOK_SECONDS, Admission, Stream
@@ -113,14 +112,12 @@ async def _stream(
     services: Services, wanted: JobFilter, after: int, admission: Admission
 ) -> AsyncIterator[bytes]:
     said = None
-    async with aclosing(
-        follow_all(services.wakeups.tail, services.events, wanted, after, LOOK_SECONDS)
-    ) as stream:
+    async with aclosing(services.followers.follow_all(wanted, after, LOOK_SECONDS)) as stream:
         async for page in stream:
             if not await admission.holds():
                 return
-            for event in page.events:
-                yield _sse(event)
+            if page.events:
+                yield b"".join(map(_sse, page.events))
             here = page.events[-1].serial if page.events else page.position
             if not page.events:
                 yield KEEPALIVE_COMMENT if here == said else b"id: %d\n%b" % (here, KEEPALIVE_COMMENT)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
+from functools import lru_cache, partial
 from typing import Annotated
 from uuid import UUID
 
@@ -18,13 +19,15 @@ from app.api.schemas.events import EventMessage, JobEventList
 from app.api.schemas.job import EventList, EventOut
 from app.domain.event import Event
 from app.errors import BusyError, DatabaseError, TooManyStreamsError, UnknownJobError
-from app.services.job_view import JobView
+from app.services.job_view import Look
 from app.web.deps import Blank, JobId, Services, ServicesDep, known_parameters, page_size
 from app.web.preference import preferred
 from app.web.streams import LOOK_SECONDS, Admission, Stream
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(known_parameters)])
 
+ENCODED = 4096
+"""Events of which the text is kept, for all streams that send them."""
 STREAM = "text/event-stream"
 STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 Number = Annotated[int, Query(ge=0, le=2**63 - 1, description="Events with a greater number.")]
@@ -67,7 +70,7 @@ async def read_events(
     if last_event_id is not None and await run_in_threadpool(_is_over, services, job_id, after):
         return Response(status_code=204)
     told = _Told(services, job_id, after)
-    first = await run_in_threadpool(told.first)
+    first = await told.snapshot()
     return Stream(
         _stream(services, told, first, Admission(services, request.headers)),
         services=services,
@@ -89,10 +92,7 @@ def _is_over(services: Services, job_id: UUID, after: int) -> bool:
 
 
 class _Told:
-    """What a stream has said of its job.
-
-    Not written on the event loop, where all others wait: a job's spec may be of megabytes.
-    """
+    """What a stream has said of its job."""
 
     def __init__(self, services: Services, job_id: UUID, after: int) -> None:
         self._services = services
@@ -101,51 +101,65 @@ class _Told:
         self.job_id = job_id
         self.after = after
 
-    def first(self) -> bytes:
-        """The job, as the first event."""
-        return self._tell(self._services.jobs.view(self.job_id))
+    async def snapshot(self) -> bytes:
+        """The job as it is: as the first event, and where no event tells of its reason."""
+        key = ("snapshot", self.job_id)
+        self._reason, sent = await self._services.shared.read(
+            key, partial(_snapshot, self._services, self.job_id)
+        )
+        self._moved = False
+        return sent
 
-    def _tell(self, view: JobView) -> bytes:
-        self._reason, self._moved = view.reason, False
-        return _sse(snapshot(view))
+    def events(self, events: Sequence[Event]) -> bytes:
+        """The next ones."""
+        self.after, self._moved = events[-1].id, True
+        return b"".join(map(_sse, events))
 
-    def event(self, event: Event) -> bytes:
-        """The next one."""
-        self.after, self._moved = event.id, True
-        return _sse(event_out(event))
-
-    def idle(self) -> bytes:
-        """The job again where its reason has changed and no event will tell of it, else that the stream lives."""
+    async def idle(self, look: Look | None) -> bytes:
+        """The job again where its reason has changed and no event told of it, else that the stream lives."""
+        if look is None or self._is_told(look):
+            return KEEPALIVE_COMMENT
         try:
-            view = self._services.jobs.view(self.job_id)
-            more = self._services.jobs.news(self.job_id, self.after, limit=1).events
+            return await self.snapshot()
         except (DatabaseError, UnknownJobError):
             return KEEPALIVE_COMMENT
-        if more or self._is_told(view):
-            return KEEPALIVE_COMMENT
-        return self._tell(view)
 
-    def _is_told(self, view: JobView) -> bool:
+    def _is_told(self, look: Look) -> bool:
         """Whether what was sent says why the job is where it is."""
-        if self._moved and view.reason == view.job.reason:
-            self._reason, self._moved = view.reason, False
-        return view.reason == self._reason
+        if self._moved and look.reason == look.written:
+            self._reason, self._moved = look.reason, False
+        return look.reason == self._reason
+
+
+def _snapshot(services: Services, job_id: UUID) -> tuple[str | None, bytes]:
+    """The job's reason, and the job as an event.
+
+    Not written on the event loop, where all others wait: a job's spec may be of megabytes.
+    """
+    view = services.jobs.view(job_id)
+    return view.reason, _encoded(snapshot(view))
 
 
 async def _stream(
     services: Services, told: _Told, first: bytes, admission: Admission
 ) -> AsyncIterator[bytes]:
     yield first
-    async with aclosing(services.wakeups.follow(told.job_id, told.after, LOOK_SECONDS)) as stream:
+    async with aclosing(services.followers.follow(told.job_id, told.after, LOOK_SECONDS)) as stream:
         async for news in stream:
             if not await admission.holds():
                 return
-            for event in news.events:
-                yield told.event(event)
-            if not news.events:
-                yield await run_in_threadpool(told.idle)
+            if news.events:
+                yield told.events(news.events)
+            elif not news.ended:
+                yield await told.idle(news.look)
 
 
-def _sse(event: EventOut) -> bytes:
+@lru_cache(ENCODED)
+def _sse(event: Event) -> bytes:
+    """An event as it is sent, written once for all streams that share it."""
+    return _encoded(event_out(event))
+
+
+def _encoded(event: EventOut) -> bytes:
     number = None if event.id is None else str(event.id)
     return format_sse_event(data_str=event.model_dump_json(), event=event.type, id=number)

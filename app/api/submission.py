@@ -164,7 +164,7 @@ async def _ended(services: Services, request: Request, job_id: UUID, seconds: in
     """Return when the job is terminal, or after so many seconds; False where no place to wait is left."""
     try:
         with services.streams.place(request.state.key_id), anyio.move_on_after(seconds):
-            async with aclosing(services.wakeups.follow(job_id, 0, seconds)) as stream:
+            async with aclosing(services.followers.follow(job_id, 0, seconds)) as stream:
                 async for _ in stream:
                     pass
     except TooManyRequestsError:

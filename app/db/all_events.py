@@ -28,6 +28,7 @@ _OF_THE_JOB = (
     JobRow.tags,
     JobRow.name,
     JobRow.created_at,
+    JobRow.event_count,
 )
 
 
@@ -82,6 +83,7 @@ def _to_event(row: Any, tasks: frozenset[str]) -> SerialEvent:
         tags=frozenset(row.tags),
         name=row.name,
         created_at=row.created_at,
+        last=row.event_count,
         tasks=tasks,
     )
     return SerialEvent(event.serial, job, Event(event.number, event.at, event.type, event.data))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ class Event:
     id: int
     at: datetime
     type: str
-    data: Mapping[str, Any]
+    data: Mapping[str, Any] = field(hash=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +28,11 @@ class SerialEvent:
     """Its place among the events of all jobs: of one job they are in the order of their numbers."""
     job: Subject
     event: Event
+
+    @property
+    def ends(self) -> bool:
+        """The job is over and this is the last that happened to it."""
+        return self.job.status.terminal and self.event.id == self.job.last
 
 
 @dataclass(frozen=True)

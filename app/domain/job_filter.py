@@ -22,6 +22,8 @@ class Subject:
     tags: frozenset[str]
     name: str | None
     created_at: datetime
+    last: int
+    """The number of its last event."""
     tasks: frozenset[str] = frozenset()
     """Of those that somebody asks for, the ones that it has."""
 

@@ -66,12 +66,24 @@ class JobViews:
 
 
 @dataclass(frozen=True)
+class Look:
+    """Why a job is where it is, as it is reckoned now and then for all that are watched."""
+
+    reason: str | None
+    written: str | None
+    """What its events told: a reason that nothing else has overtaken."""
+    over: bool
+
+
+@dataclass(frozen=True)
 class News:
     """What happened to a job after a number."""
 
     events: Sequence[Event]
     ended: bool
     """The job is over and these are its last events."""
+    look: Look | None = None
+    """The last one, where nothing happened."""
 
 
 def job_path(job: Job) -> str:

@@ -31,7 +31,9 @@ from app.services.submission import SubmissionService
 from app.services.tasks import TaskService
 from app.services.usage import UsageService
 from app.settings import Settings
+from app.web.following import Followers
 from app.web.problems import UnknownParameterError
+from app.web.sharing import Shared
 from app.web.stream_slots import Places
 from app.web.turns import Turns
 from app.web.wakeups import WakeUps
@@ -54,6 +56,8 @@ class Services:
     metrics: MetricsService
     events: EventService
     wakeups: WakeUps
+    followers: Followers
+    shared: Shared
     streams: Places
     keys: KeyService
     sign_ins: SignInService

@@ -124,38 +124,45 @@ def test_an_earlier_attempt_does_not_end_the_stream(
 def test_an_idle_stream_is_kept_alive_and_tells_of_another_reason(app: FastAPI, api: TestClient) -> None:
     job_id = UUID(api.post("/v1/jobs", json=JOB).json()["id"])
 
+    services = app.state.services
+
+    def idle() -> News:
+        return News([], ended=False, look=services.jobs.looks([job_id]).get(job_id))
+
     async def follow(*_: Any) -> AsyncIterator[News]:
         yield News([], ended=False)
-        app.state.services.jobs.pause(job_id)
-        yield News([], ended=False)
-        yield app.state.services.jobs.news(job_id, 1)
-        yield News([], ended=False)
+        yield idle()
+        services.jobs.pause(job_id)
+        yield services.jobs.news(job_id, 1)
+        yield idle()
         with app.state.sessions.begin() as session:
             session.execute(text("UPDATE jobs SET reason = 'another'"))
-        yield News([], ended=False)
-        yield News([], ended=False)
-        app.state.services.jobs.cancel(job_id)
-        app.state.services.jobs.delete(job_id)
-        yield News([], ended=False)
+        yield idle()
+        look = idle()
+        yield look
+        services.jobs.cancel(job_id)
+        services.jobs.delete(job_id)
+        yield replace(look, look=replace(look.look, reason="one more")) if look.look else look
+        yield idle()
 
     async def read() -> list[bytes]:
-        services = replace(app.state.services, wakeups=cast(Any, SimpleNamespace(follow=follow)))
-        told = _Told(services, job_id, 1)
-        parts = _stream(services, told, told.first(), Admission(services, {}))
+        watched = replace(services, followers=cast(Any, SimpleNamespace(follow=follow)))
+        told = _Told(watched, job_id, 1)
+        parts = _stream(watched, told, await told.snapshot(), Admission(watched, {}))
         return [part async for part in parts]
 
     sent = asyncio.run(read())
-    assert [part == b": ping\n\n" for part in sent] == [False, True, True, False, True, False, True, True]
+    assert [part == b": ping\n\n" for part in sent] == [False, True, True, False, True, False, True, True, True]
     (paused,), (again,) = parsed(sent[3].decode()), parsed(sent[5].decode())
     assert (paused.id, paused.event) == (2, "job.paused")
     assert (again.id, again.event, again.data["data"]["reason"]) == (None, "job.snapshot", "another")
 
 
 def test_a_stopping_server_ends_its_streams(api: TestClient, job_id: str, app: FastAPI) -> None:
-    wakeups = app.state.services.wakeups
+    services = app.state.services
     with ThreadPoolExecutor(1) as pool:
         stream = pool.submit(api.get, f"/v1/jobs/{job_id}/events")
-        until(lambda: wakeups._watches)
+        until(lambda: any(inbox.waiting for inbox in services.wakeups._tail._inboxes))
         assert api.portal
-        api.portal.call(wakeups.close)
+        api.portal.call(services.wakeups.close)
         assert [event.id for event in parsed(stream.result(timeout=20).text)] == [None, 1]

@@ -1,143 +1,70 @@
-"""One reader for all streams over all jobs; whoever is slow goes on from the database."""
+"""One reader for all streams; whoever is slow goes on from the database."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
-from contextlib import aclosing, asynccontextmanager
-from datetime import UTC, datetime
+from contextlib import aclosing
 
 import pytest
 
-from app.domain.event import Event, EventPage, SerialEvent
-from app.domain.ids import uuid7
-from app.domain.job import JobStatus
-from app.domain.job_filter import JobFilter, Subject
-from app.errors import DatabaseUnreachableError
-from app.web import following
-from app.web import tail as tails
-from app.web.following import follow_all
-from app.web.tail import Tail
+from app.domain.job_filter import JobFilter
+from app.errors import DatabaseRefusedError
+from app.services.job_view import Look, News
+from app.web import following, inboxes
+from tests.web.memory_log import EVERY, JOBS, MemoryLog, listening
 
-NOW = datetime.now(UTC)
-EVERY = JobFilter()
-
-
-class MemoryLog:
-    """Events of two owners by turns; counts how often it is read."""
-
-    def __init__(self, count: int = 0) -> None:
-        self.count = count
-        self.reads = 0
-        self.failures = 0
-        self.tasks: set[str] = set()
-
-    def position(self) -> int:
-        return self.count
-
-    def page(
-        self,
-        after: int,
-        limit: int,
-        wanted: JobFilter = EVERY,
-        *,
-        tasks: Collection[str] = (),
-        known: int = 0,
-    ) -> EventPage:
-        self.reads += 1
-        self.tasks |= set(tasks)
-        if self.failures:
-            self.failures -= 1
-            raise DatabaseUnreachableError("restarting")
-        if after > self.count:
-            return EventPage([], self.count, more=False)
-        upto = min(after + limit, self.count)
-        found = [event for event in map(told, range(after + 1, upto + 1)) if wanted.matches(event.job)]
-        return EventPage(found, upto, more=upto < self.count)
-
-
-def told(serial: int) -> SerialEvent:
-    owner = ("alice", "bob")[serial % 2]
-    job = Subject(uuid7(), JobStatus.RUNNING, owner, "default", "tiny", frozenset(), None, NOW)
-    return SerialEvent(serial, job, Event(serial, NOW, "job.progress", {}))
-
-
-@asynccontextmanager
-async def tailing(log: MemoryLog) -> AsyncIterator[Tail]:
-    tail = Tail(log, poll_seconds=0.01)
-    try:
-        yield tail
-    finally:
-        await tail.wait_closed()
-
-
-async def collect(tail: Tail, log: MemoryLog, after: int, upto: int, wanted: JobFilter = EVERY) -> list[int]:
-    """The serials that a reader is told, until its position is there."""
-    found: list[int] = []
-    async with aclosing(follow_all(tail, log, wanted, after, 5.0)) as pages:
-        async for page in pages:
-            found += [event.serial for event in page.events]
-            if page.position >= upto:
-                break
-    return found
-
-
-async def until_listening(tail: Tail, readers: int) -> None:
-    async with asyncio.timeout(10):
-        while len(tail._inboxes) < readers or not all(inbox.position for inbox in tail._inboxes):
-            await asyncio.sleep(0)
+ALICES, BOBS = JOBS
 
 
 def test_a_thousand_streams_are_one_read() -> None:
     async def story() -> int:
         log = MemoryLog(2)
-        async with tailing(log) as tail:
-            streams = [asyncio.create_task(collect(tail, log, 2, 4)) for _ in range(1000)]
-            await until_listening(tail, 1000)
-            async with asyncio.timeout(20):
-                while log.reads < 1000:  # each looks once at what there was before it came
-                    await asyncio.sleep(0)
-            before, log.count = log.reads, 4
-            assert await asyncio.gather(*streams) == [[3, 4]] * 1000
+        async with listening(log) as room:
+            streams = [asyncio.create_task(room.all(2, 4)) for _ in range(500)]
+            jobs = [asyncio.create_task(room.job(JOBS[at % 2])) for at in range(500)]
+            await room.until_listening(1000)
+            before, log.count, log.ended = log.reads, 4, True
+            assert await asyncio.gather(*streams) == [[3, 4]] * 500
+            assert await asyncio.gather(*jobs) == [[1, 2]] * 500
             return log.reads - before
 
-    assert asyncio.run(story()) < 100
+    assert asyncio.run(story()) < 20
 
 
 def test_a_reader_gets_what_was_before_it_came_and_what_comes_each_once() -> None:
     async def story() -> list[list[int]]:
         log = MemoryLog(1200)
-        async with tailing(log) as tail:
-            bobs = JobFilter(owner="bob", task="toy")
-            with tail.inbox(bobs):
-                streams = [
-                    asyncio.create_task(collect(tail, log, after, 1210)) for after in (0, 1199, 1200, 1205)
-                ]
-                streams.append(asyncio.create_task(collect(tail, log, 1190, 1209, JobFilter(owner="bob"))))
-                await until_listening(tail, 5)
+        async with listening(log) as room:
+            with room.tail.inbox(JobFilter(task="toy")):
+                streams = [asyncio.create_task(room.all(after, 1210)) for after in (0, 1199, 1200, 1205)]
+                streams.append(asyncio.create_task(room.all(1190, 1209, JobFilter(owner="bob"))))
+                streams += [asyncio.create_task(room.job(BOBS, after)) for after in (0, 600)]
+                await room.until_listening(7)
                 for log.count in range(1201, 1211):
                     await asyncio.sleep(0.005)
+                log.count, log.ended = 1211, True
                 found = [await stream for stream in streams]
             assert log.tasks == {"toy"}
             return found
 
-    every, few, none, beyond, bobs = asyncio.run(story())
-    assert every == list(range(1, 1211))
-    assert few == list(range(1200, 1211))
-    assert none == list(range(1201, 1211))
-    assert beyond[-1] == 1210, "a position that was never reached is the present one"
-    assert bobs == [serial for serial in range(1191, 1211) if serial % 2]
+    every, few, none, beyond, bobs, own, rest = asyncio.run(story())
+    assert every[:1210] == list(range(1, 1211))
+    assert few[:11] == list(range(1200, 1211))
+    assert none[:10] == list(range(1201, 1211))
+    assert beyond[-1] >= 1210, "a position that was never reached is the present one"
+    assert bobs[:10] == [serial for serial in range(1191, 1211) if serial % 2]
+    assert (own, rest) == (list(range(1, 607)), list(range(601, 607)))
 
 
 @pytest.mark.parametrize("restored", [False, True])
 def test_a_slow_reader_goes_on_from_the_database(monkeypatch: pytest.MonkeyPatch, restored: bool) -> None:
-    monkeypatch.setattr(tails, "MOST_WAITING", 5)
+    monkeypatch.setattr(inboxes, "MOST_WAITING", 5)
 
     async def story() -> list[int]:
         log, found = MemoryLog(10), list[int]()
-        async with tailing(log) as tail, aclosing(follow_all(tail, log, EVERY, 10, 5.0)) as pages:
+        async with listening(log) as room, aclosing(room.followers.follow_all(EVERY, 10, 5.0)) as pages:
             await anext(pages)
-            (inbox,) = tail._inboxes
+            (inbox,) = room.tail._inboxes
             log.count = 30
             async with asyncio.timeout(10):
                 while not inbox.behind:
@@ -152,35 +79,97 @@ def test_a_slow_reader_goes_on_from_the_database(monkeypatch: pytest.MonkeyPatch
     assert asyncio.run(story())[:22] == ([5, 6] if restored else list(range(11, 33)))
 
 
-def test_readers_outlive_the_database_and_end_with_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_tail_is_not_told_is_in_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events of the version before may have no serial; a job may end while nobody is told of it."""
+    monkeypatch.setattr(inboxes, "MOST_WAITING", 5)
+
+    async def story(hidden: range) -> list[int]:
+        log = MemoryLog(2)
+        async with listening(log, look_seconds=0.01) as room:
+            stream = asyncio.create_task(room.job(ALICES))
+            await room.until_listening(1)
+            log.shown = hidden.start
+            log.count = hidden.stop
+            await room.until_listening(1)
+            log.shown, log.count = 10**9, hidden.stop + 1
+            log.ended, log.look = True, Look("", None, over=True)
+            return await stream
+
+    for hidden in (range(2, 4), range(2, 30), range(20, 21)):
+        assert asyncio.run(story(hidden)) == list(range(1, (hidden.stop + 1) // 2 + 1))
+
+
+def test_readers_outlive_the_database_and_end_with_the_server(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(following, "AGAIN_SECONDS", 0.01)
 
     async def story() -> list[int]:
         log = MemoryLog(1)
-        async with tailing(log) as tail:
-            stream = asyncio.create_task(collect(tail, log, 1, 3))
-            await until_listening(tail, 1)
+        log.failure = DatabaseRefusedError("the database refused it", "no such column")
+        async with listening(log) as room:
+            stream = asyncio.create_task(room.all(1, 3))
+            await room.until_listening(1)
             log.failures, log.count = 3, 3
             found = await stream
-            endless = asyncio.create_task(collect(tail, log, 3, 9))
-            await until_listening(tail, 1)
-            tail.close()
-            assert await endless == []
+            endless = [asyncio.create_task(room.all(3, 9)), asyncio.create_task(room.job(BOBS, 2))]
+            await room.until_listening(2)
+            room.tail.close()
+            assert await asyncio.gather(*endless) == [[], []]
             return found
 
     assert asyncio.run(story()) == [2, 3]
+    assert "no such column" in caplog.text
+
+
+def test_a_stream_ends_when_its_job_is_gone() -> None:
+    async def story() -> list[int]:
+        log = MemoryLog(2)
+        async with listening(log, look_seconds=0.01) as room:
+            stream = asyncio.create_task(room.job(BOBS))
+            await room.until_listening(1)
+            log.look, log.deleted = None, True
+            assert await room.job(ALICES) == []
+            return await stream
+
+    assert asyncio.run(story()) == [1]
+
+
+def test_jobs_are_looked_at_together_and_a_reader_hears_of_a_change() -> None:
+    async def story() -> list[News]:
+        log = MemoryLog(2)
+        async with (
+            listening(log, look_seconds=0.01) as room,
+            aclosing(room.followers.follow(ALICES, 1, 60.0)) as one,
+            aclosing(room.followers.follow(BOBS, 1, 60.0)) as other,
+        ):
+            told = [await anext(one), await anext(other), await anext(one), await anext(other)]
+            later = asyncio.create_task(anext(one))
+            looked = len(log.looked)
+            async with asyncio.timeout(10):
+                while len(log.looked) < looked + 3:
+                    await asyncio.sleep(0)
+            assert not later.done(), "nothing has changed"
+            log.look = Look("loading", None, over=False)
+            told.append(await later)
+        assert set(JOBS) in log.looked
+        return told
+
+    first, _, waiting, _, loading = asyncio.run(story())
+    assert first == News([], ended=False)
+    assert [news.look and news.look.reason for news in (waiting, loading)] == ["waiting", "loading"]
 
 
 def test_nobody_reads_when_nobody_listens() -> None:
     async def story() -> None:
         log = MemoryLog(1)
-        async with tailing(log) as tail:
+        async with listening(log) as room:
             log.count = 2
-            assert await collect(tail, log, 1, 2) == [2]
+            assert await room.all(1, 2) == [2]
             async with asyncio.timeout(10):
-                while tail._task:
+                while room.tail._task:
                     await asyncio.sleep(0)
             log.count = 5
-            assert await collect(tail, log, 2, 5) == [3, 4, 5]
+            assert await room.all(2, 5) == [3, 4, 5]
 
     asyncio.run(story())
