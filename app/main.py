@@ -54,6 +54,7 @@ from app.services.sign_in import SignInService
 from app.services.submission import SubmissionService
 from app.services.tasks import TaskService
 from app.services.usage import UsageService
+from app.services.watching import WatchService
 from app.settings import Settings, current
 from app.web.browser import is_for_people
 from app.web.callers import authenticate
@@ -164,7 +165,8 @@ def _services(settings: Settings, sessions: Sessions) -> Services:
         estimates=estimates.latest,
         quotas=settings.team_quotas,
     )
-    tail, shared = Tail(event_service, job_service.looks), Shared()
+    watching = WatchService(sessions=sessions, ttl=settings.lease, quotas=settings.team_quotas)
+    tail, shared = Tail(event_service, watching.looks), Shared()
     return Services(
         settings=settings,
         jobs=job_service,

@@ -19,7 +19,7 @@ from app.api.schemas.events import EventMessage, JobEventList
 from app.api.schemas.job import EventList, EventOut
 from app.domain.event import Event
 from app.errors import BusyError, DatabaseError, TooManyStreamsError, UnknownJobError
-from app.services.job_view import Look
+from app.services.job_view import Glance
 from app.web.deps import Blank, JobId, Services, ServicesDep, known_parameters, page_size
 from app.web.preference import preferred
 from app.web.streams import LOOK_SECONDS, Admission, Stream
@@ -115,7 +115,7 @@ class _Told:
         self.after, self._moved = events[-1].id, True
         return b"".join(map(_sse, events))
 
-    async def idle(self, look: Look | None) -> bytes:
+    async def idle(self, look: Glance | None) -> bytes:
         """The job again where its reason has changed and no event told of it, else that the stream lives."""
         if look is None or self._is_told(look):
             return KEEPALIVE_COMMENT
@@ -124,7 +124,7 @@ class _Told:
         except (DatabaseError, UnknownJobError):
             return KEEPALIVE_COMMENT
 
-    def _is_told(self, look: Look) -> bool:
+    def _is_told(self, look: Glance) -> bool:
         """Whether what was sent says why the job is where it is."""
         if self._moved and look.reason == look.written:
             self._reason, self._moved = look.reason, False

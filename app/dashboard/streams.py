@@ -71,7 +71,7 @@ async def _follow(
     try:
         after = await run_in_threadpool(services.jobs.latest, job_id)
         yield await run_in_threadpool(told.changed, after)
-        async with aclosing(services.wakeups.follow(job_id, after, IDLE_SECONDS)) as news:
+        async with aclosing(services.followers.follow(job_id, after, IDLE_SECONDS)) as news:
             async for each in news:
                 after, ended = each.events[-1].id if each.events else after, each.ended
                 if not await admission.holds():

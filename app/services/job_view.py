@@ -66,7 +66,7 @@ class JobViews:
 
 
 @dataclass(frozen=True)
-class Look:
+class Glance:
     """Why a job is where it is, as it is reckoned now and then for all that are watched."""
 
     reason: str | None
@@ -82,7 +82,7 @@ class News:
     events: Sequence[Event]
     ended: bool
     """The job is over and these are its last events."""
-    look: Look | None = None
+    look: Glance | None = None
     """The last one, where nothing happened."""
 
 

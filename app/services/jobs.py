@@ -26,7 +26,6 @@ from app.domain.ids import uuid7
 from app.domain.job import Job, JobStatus, JobTask, deadline, waiting
 from app.domain.job_filter import JobFilter, JobPart
 from app.domain.keys import DEFAULT_TEAM
-from app.domain.waits import reason
 from app.errors import (
     AlreadyStoredError,
     IdempotencyConflictError,
@@ -36,7 +35,7 @@ from app.errors import (
     StaleJobError,
     UnknownJobError,
 )
-from app.services.job_view import JobView, JobViews, Look, News, view_of
+from app.services.job_view import JobView, JobViews, News, view_of
 from app.services.whereabouts import NO_QUOTAS, waits
 from app.workloads.lm_eval.reading.read import Submission
 from app.workloads.lm_eval.spec import LmEvalSpec
@@ -231,15 +230,6 @@ class JobService:
             job = JobRepository(session).get(job_id)  # first: what is terminal here has all its events there
             events = EventRepository(session).after(job_id, after, limit)
         return News(events, ended=job.status.terminal and len(events) < limit)
-
-    def looks(self, job_ids: Collection[UUID]) -> dict[UUID, Look]:
-        """Why each of these jobs is where it is; one that is gone is left out."""
-        with self._sessions.begin() as session:
-            jobs = ListingRepository(session).some(list(job_ids))
-            found = waits(WaitRepository(session), jobs, self._ttl, self._now(), self._quotas)
-        return {
-            job.id: Look(reason(job, found.get(job.id)), job.reason, over=job.status.terminal) for job in jobs
-        }
 
     def change(
         self,

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from app.domain.event import EventPage, SerialEvent
 from app.domain.job_filter import JobFilter
-from app.services.job_view import Look
+from app.services.job_view import Glance
 
 MOST_WAITING = 1000
 """Events in one inbox; they are shared with the others."""
@@ -30,7 +30,7 @@ class Inbox:
         """Up to here all that it wants is in it, or was."""
         self.behind = False
         """More came than it holds: it is empty until it is begun anew."""
-        self.look: Look | None = None
+        self.look: Glance | None = None
         """Where the one job was when it was looked at."""
         self.gone = False
         """There is no such job any more."""
@@ -57,7 +57,7 @@ class Inbox:
         if events:
             self.wake()
 
-    def see(self, look: Look | None) -> None:
+    def see(self, look: Glance | None) -> None:
         """Where its job is now, None where it is gone; its reader looks where that is something new."""
         new = look != self.look or look is None
         self.look, self.gone = look, look is None
@@ -144,7 +144,7 @@ class Inboxes:
             if isinstance(wanted := inbox.wanted, JobFilter):
                 inbox.put([event for event in page.events if wanted.matches(event.job)], page.position)
 
-    def see(self, looks: Mapping[UUID, Look], looked_at: Collection[UUID]) -> None:
+    def see(self, looks: Mapping[UUID, Glance], looked_at: Collection[UUID]) -> None:
         """Where the jobs are that were looked at."""
         for job_id in looked_at:
             for inbox in self._of_jobs.get(job_id, ()):

@@ -19,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from app.domain.event import EventPage
 from app.domain.job_filter import JobFilter
 from app.errors import DatabaseError
-from app.services.job_view import Look
+from app.services.job_view import Glance
 from app.web.inboxes import Inbox, Inboxes
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Log(Protocol):
         """The next ones; `known` is a position that was reached before."""
 
 
-Looks = Callable[[Collection[UUID]], Mapping[UUID, Look]]
+Looks = Callable[[Collection[UUID]], Mapping[UUID, Glance]]
 
 
 class Tail:

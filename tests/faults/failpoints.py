@@ -91,7 +91,7 @@ READS = frozenset(
         *("coordination.holders", "serving.holders", "serving.is_over", "groups.all", "queue.page"),
         *("estimates.look_once", "usage.report", "overview.occupied", "overview.counts"),
         *("jobs.known", "jobs.check_seen", "jobs.view", "jobs.page", "jobs.events", "jobs.news"),
-        *("jobs.moves", "jobs.latest", "jobs.looks"),
+        *("jobs.moves", "jobs.latest", "watching.looks"),
         *("events.position", "events.page"),
         *(
             "metrics.read",

@@ -14,7 +14,7 @@ from app.domain.ids import uuid7
 from app.domain.job import JobStatus
 from app.domain.job_filter import JobFilter, Subject
 from app.errors import DatabaseError, DatabaseUnreachableError, UnknownJobError
-from app.services.job_view import Look, News
+from app.services.job_view import Glance, News
 from app.web.following import Followers
 from app.web.sharing import Shared
 from app.web.tail import Tail
@@ -38,7 +38,7 @@ class MemoryLog:
         self.failure: DatabaseError = DatabaseUnreachableError("restarting")
         self.tasks: set[str] = set()
         self.looked: list[set[UUID]] = []
-        self.look: Look | None = Look("waiting", None, over=False)
+        self.look: Glance | None = Glance("waiting", None, over=False)
 
     def position(self) -> int:
         return self.count
@@ -68,7 +68,7 @@ class MemoryLog:
         events = [event.event for event in told if event.job.id == job_id and event.event.id > after][:limit]
         return News(events, self.ended and len(events) < limit)
 
-    def looks(self, job_ids: Collection[UUID]) -> Mapping[UUID, Look]:
+    def looks(self, job_ids: Collection[UUID]) -> Mapping[UUID, Glance]:
         self.looked.append(set(job_ids))
         return dict.fromkeys(job_ids, self.look) if self.look else {}
 

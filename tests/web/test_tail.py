@@ -9,7 +9,7 @@ import pytest
 
 from app.domain.job_filter import JobFilter
 from app.errors import DatabaseRefusedError
-from app.services.job_view import Look, News
+from app.services.job_view import Glance, News
 from app.web import following, inboxes
 from tests.web.memory_log import EVERY, JOBS, MemoryLog, listening
 
@@ -92,7 +92,7 @@ def test_what_the_tail_is_not_told_is_in_the_database(monkeypatch: pytest.Monkey
             log.count = hidden.stop
             await room.until_listening(1)
             log.shown, log.count = 10**9, hidden.stop + 1
-            log.ended, log.look = True, Look("", None, over=True)
+            log.ended, log.look = True, Glance("", None, over=True)
             return await stream
 
     for hidden in (range(2, 4), range(2, 30), range(20, 21)):
@@ -150,7 +150,7 @@ def test_jobs_are_looked_at_together_and_a_reader_hears_of_a_change() -> None:
                 while len(log.looked) < looked + 3:
                     await asyncio.sleep(0)
             assert not later.done(), "nothing has changed"
-            log.look = Look("loading", None, over=False)
+            log.look = Glance("loading", None, over=False)
             told.append(await later)
         assert set(JOBS) in log.looked
         return told
