@@ -7,9 +7,16 @@ from typing import Annotated
 
 from fastapi import Depends, Query
 
+from app.domain.ids import ids_beginning
 from app.domain.job import JobStatus
 from app.domain.job_filter import JobFilter
 from app.web.deps import Blank, CallerDep, Word
+
+Beginning = Annotated[
+    str | None,
+    Blank,
+    Query(alias="id", pattern="^[0-9a-fA-F-]{1,36}$", description="The beginning of its id."),
+]
 
 
 def wanted(
@@ -22,6 +29,7 @@ def wanted(
     owner: Word | None = None,
     name: Word | None = None,
     created_after: Annotated[datetime | None, Blank, Query()] = None,
+    beginning: Beginning = None,
 ) -> JobFilter:
     """The filters of the list."""
     return JobFilter(
@@ -33,6 +41,7 @@ def wanted(
         tag=tag,
         name=name,
         created_after=created_after,
+        ids=ids_beginning(beginning) if beginning else None,
     )
 
 

@@ -129,21 +129,14 @@ class Api:
             response.close()
 
     def _only_id_with(self, prefix: str) -> str:
-        """Ids carry their time, so the list is sorted by them and the search ends early."""
-        found = []
-        for job in self.pages("/v1/jobs"):
-            if job["id"].startswith(prefix):
-                found.append(job["id"])
-                if len(found) > MOST_NAMED:
-                    break
-            elif job["id"][: len(prefix)] < prefix:
-                break
+        listed = self.get("/v1/jobs", limit=MOST_NAMED + 1, id=prefix)["data"]
+        found = [str(job["id"]) for job in listed]
         if not found:
             raise CallError(f"no job has an id that starts with {prefix!r}", Exit.NOT_FOUND)
         if len(found) > 1:
             named = ", ".join(found[:MOST_NAMED]) + (" and others" if len(found) > MOST_NAMED else "")
             raise CallError(f"{prefix!r} could be any of {named}: give more of it", Exit.USAGE)
-        return str(found[0])
+        return found[0]
 
     def _json(self, method: str, path: str, **options: Any) -> Any:
         response = self._send(self._client.build_request(method, path, **options))

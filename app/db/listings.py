@@ -106,6 +106,7 @@ def conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:
         model.icontains(wanted.model, autoescape=True) if wanted.model else None,
         JobRow.tags.contains([wanted.tag]) if wanted.tag else None,
         JobRow.created_at > wanted.created_after if wanted.created_after else None,
+        JobRow.id.between(*wanted.ids) if wanted.ids else None,
         has_task if wanted.task else None,
         JobRow.ended_at.is_(None) if wanted.live else None,
     ]

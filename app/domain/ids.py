@@ -6,6 +6,18 @@ import secrets
 import time
 from uuid import UUID
 
+HEXES = 32
+NONE = (UUID(int=2**128 - 1), UUID(int=0))
+"""Bounds that no identifier is between."""
+
+
+def ids_beginning(text: str) -> tuple[UUID, UUID]:
+    """The first and the last identifier that begin so, dashes aside; ValueError where none can."""
+    digits = text.replace("-", "")
+    if not 1 <= len(digits) <= HEXES:
+        return NONE
+    return UUID(digits.ljust(HEXES, "0")), UUID(digits.ljust(HEXES, "f"))
+
 
 def uuid7() -> UUID:
     """A new identifier: 48 bits of Unix milliseconds, then random bits."""

@@ -41,6 +41,8 @@ class JobFilter:
     tag: str | None = None
     name: str | None = None
     created_after: datetime | None = None
+    ids: tuple[UUID, UUID] | None = None
+    """The first and the last that its id may be."""
     live: bool = False
     """Only what has not ended."""
 
@@ -48,7 +50,7 @@ class JobFilter:
     def chooses(self) -> bool:
         """Whether somebody said which jobs they mean, beside those that they see."""
         said = (self.status, self.owner, self.model, self.task, self.tag, self.name, self.created_after)
-        return any(said)
+        return any(said) or self.ids is not None
 
     def matches(self, job: Subject) -> bool:
         """Whether a list with this filter has the job; one that asks for a task was told of it."""
@@ -64,6 +66,7 @@ class JobFilter:
             and (not self.task or self.task in job.tasks)
             and (not self.model or self.model.lower() in job.model.lower())
             and (self.created_after is None or job.created_at > self.created_after)
+            and (self.ids is None or self.ids[0] <= job.id <= self.ids[1])
             and not (self.live and job.status.terminal)
         )
 

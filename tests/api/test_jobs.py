@@ -46,6 +46,19 @@ def test_a_list_is_filtered(api: TestClient, query: str, count: int) -> None:
     assert len(api.get(f"/v1/jobs?{query}").json()["data"]) == count
 
 
+def test_jobs_are_found_by_the_beginning_of_an_id(api: TestClient, job_id: str) -> None:
+    other = api.post("/v1/jobs", json=JOB).json()["id"]
+    found = {
+        text: api.get("/v1/jobs", params={"id": text})
+        for text in (job_id, job_id.upper()[:35], job_id[:8], "f", "-")
+    }
+    listed = [[job["id"] for job in answer.json()["data"]] for answer in found.values()]
+    assert listed == [[job_id], [job_id], [other, job_id], [], []]
+    assert [api.get("/v1/jobs", params={"id": text}).status_code for text in ("g", "0" * 37, "@last")] == [
+        422
+    ] * 3
+
+
 def test_an_unknown_parameter_names_the_known_ones(api: TestClient) -> None:
     problem = api.get("/v1/jobs?stauts=queued&limit=1").json()
     assert (problem["status"], problem["code"]) == (400, "unknown_parameter")

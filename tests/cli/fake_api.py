@@ -99,7 +99,9 @@ class FakeApi:
     def _page(self, query: dict[str, str]) -> Json:
         start, size = int(query.get("cursor", 0)), min(int(query.get("limit", 50)), self.page_size)
         end = start + size
+        beginning = query.get("id", "")
         listed = [job for job in self.jobs if query.get("owner") in {None, job["owner"]}]
+        listed = [job for job in listed if job["id"].startswith(beginning)]
         return {"data": listed[start:end], "next_cursor": str(end) if end < len(listed) else None}
 
     def _job(self, wanted: str) -> tuple[int, Any]:

@@ -68,6 +68,7 @@ def test_what_is_no_word_of_letters_is_not_offered(evalq: Evalq, api: FakeApi) -
     assert len(offered("evalq drain ", "zsh")) == 6
 
 
+@pytest.mark.timeout(20)
 def test_a_service_that_is_slow_or_away_is_not_waited_for(
     evalq: Evalq, monkeypatch: pytest.MonkeyPatch
 ) -> None:

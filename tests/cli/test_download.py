@@ -6,7 +6,6 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Thread
 
@@ -62,12 +61,15 @@ def test_where_nothing_can_be_written_is_named(evalq: Evalq, here: Path, target:
 
 
 @pytest.mark.parametrize("options", [(), ("--force",)])
-def test_a_pipe_is_written_to_and_stays_one(evalq: Evalq, here: Path, options: tuple[str, ...]) -> None:
+def test_a_pipe_is_written_to_and_stays_one(
+    evalq: Evalq, api: FakeApi, here: Path, options: tuple[str, ...]
+) -> None:
+    api.answers[f"GET /v1/jobs/{ID}/artifacts.zip"] = (200, b"PK")
     os.mkfifo(here / "pipe")
-    with ThreadPoolExecutor(1) as pool:
-        read = pool.submit((here / "pipe").read_bytes)
-        assert evalq("download", ID, "-o", "pipe", *options).exit_code == 0
-        assert read.result(timeout=20) == BYTES
+    reading = os.open(here / "pipe", os.O_RDWR | os.O_NONBLOCK)
+    assert evalq("download", ID, "-o", "pipe", *options).exit_code == 0
+    assert os.read(reading, 10) == b"PK"
+    os.close(reading)
     assert (here / "pipe").is_fifo()
 
 

@@ -70,10 +70,12 @@ def test_a_prefix_of_no_job_is_not_found(evalq: Evalq, api: FakeApi) -> None:
     assert evalq("show", "019aa9").exit_code == 102
 
 
-def test_a_prefix_is_searched_no_further_than_it_can_be(evalq: Evalq, api: FakeApi) -> None:
+def test_a_prefix_is_asked_for_once_however_many_jobs_there_are(evalq: Evalq, api: FakeApi) -> None:
     api.jobs, api.page_size = [job(number) for number in range(9, 0, -1)], 2
-    assert evalq("show", job_id(8)[:8], "-q").exit_code == 0
-    assert sum(seen.path == "/v1/jobs" for seen in api.seen) == 2
+    assert evalq("show", job_id(1)[:8], "-q").stdout.split() == [job_id(1)]
+    assert [seen.query for seen in api.seen if seen.path == "/v1/jobs"] == [
+        {"limit": "6", "id": job_id(1)[:8]}
+    ]
 
 
 def test_last_is_the_newest_job_of_whoever_asks(evalq: Evalq, api: FakeApi) -> None:

@@ -194,8 +194,9 @@ def test_a_filter_means_the_same_in_memory_as_in_the_database(world: World, serv
     first, last = everything[0].job.created_at, everything[-1].job.created_at
     assert {event.job.status for event in everything} == {JobStatus.QUEUED, JobStatus.CANCELLED}
     times = [{"created_after": first}, {"created_after": last}]
+    ids: dict[str, Any] = {"ids": (other, other)}
     passed = []
-    for wanted in (JobFilter(**each) for each in [*FILTERS, *times]):
+    for wanted in (JobFilter(**each) for each in [*FILTERS, *times, ids]):
         found = [event.serial for event in service.page(0, 10, wanted).events]
         assert found == [event.serial for event in everything if wanted.matches(event.job)], wanted
         passed.append(len(found))
