@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Integer, and_, cast, delete, func, insert, literal, or_, select, update
@@ -25,11 +25,15 @@ NO_HEADWAY = {"requests_done": 0, "cost_done": 0.0}
 """A chunk that waits again is answered from its beginning."""
 
 
+Stored: TypeAlias = tuple[bytes, bytes, bytes | None]
+"""A response: its key, itself, and its note where it was stored with one."""
+
+
 @dataclass(frozen=True)
 class Collected:
     """Answers and failures of chunks that the coordinator had not seen."""
 
-    responses: list[tuple[bytes, bytes]]
+    responses: list[Stored]
     failures: list[tuple[bytes, Failure]]
     seconds: float
     """On engines."""
@@ -70,13 +74,19 @@ class ChunkRepository:
             self._session.execute(statement, rows)
 
     def answer(
-        self, lease: Lease, chunk: Chunk, fingerprint: bytes, values: Sequence[bytes], seconds: float
+        self,
+        lease: Lease,
+        chunk: Chunk,
+        fingerprint: bytes,
+        responses: Sequence[tuple[bytes, bytes | None]],
+        seconds: float,
     ) -> None:
-        """Store the answers and close the chunk, together; ChunkLostError when it is not ours any more."""
+        """Store the answers, each with its note, and close the chunk, together; ChunkLostError when it is not ours."""
         self._close(lease, chunk.id, status=ChunkStatus.ANSWERED, seconds=seconds)
-        unique = dict(zip(chunk.keys, values, strict=True))
+        unique = dict(zip(chunk.keys, responses, strict=True))
         rows = [
-            {"fingerprint": fingerprint, "key": key, "value": value} for key, value in sorted(unique.items())
+            {"fingerprint": fingerprint, "key": key, "value": value, "note": note}
+            for key, (value, note) in sorted(unique.items())
         ]
         self._session.execute(upsert(ResponseRow).on_conflict_do_nothing(), rows)
 
@@ -256,14 +266,17 @@ class ChunkRepository:
         cost_failed = sum(row.cost for row in rows) - cost
         return Collected(self.find(fingerprint, keys), failures, seconds, cost, cost_failed)
 
-    def find(self, fingerprint: bytes, keys: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+    def find(self, fingerprint: bytes, keys: Sequence[bytes]) -> list[Stored]:
         """Stored answers among these keys."""
         if not keys:
             return []
-        query = select(ResponseRow.key, ResponseRow.value).where(
+        query = select(ResponseRow.key, ResponseRow.value, ResponseRow.note).where(
             ResponseRow.fingerprint == literal(fingerprint), ResponseRow.key == func.any(list(set(keys)))
         )
-        return [(bytes(key), bytes(value)) for key, value in self._session.execute(query)]
+        return [
+            (bytes(key), bytes(value), None if note is None else bytes(note))
+            for key, value, note in self._session.execute(query)
+        ]
 
 
 def uncollected(job_id: UUID) -> ColumnElement[bool]:

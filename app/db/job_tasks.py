@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from app.db.tables import JobTaskRow
 from app.domain.failure import Failure
 from app.domain.job import OPEN, SCORED, TaskStatus
+from app.domain.quality import TaskQuality
 from app.domain.storable import to_json
 
 
@@ -31,7 +32,8 @@ class JobTaskRepository:
                     JobTaskRow(job_id=job_id, position=position, name=name, status=TaskStatus.WAITING)
                 )
         self._session.flush()
-        anew = {} if keep else {"done": 0, "status": TaskStatus.RUNNING, "metrics": None, "error": None}
+        unscored: dict[str, Any] = {"metrics": None, "quality": None, "error": None}
+        anew = {} if keep else {"done": 0, "status": TaskStatus.RUNNING, **unscored}
         for position, (name, total) in enumerate(totals):
             self._update(job_id, name, position=position, total=total, **anew)
         gone = [name for name in existing if name not in names]
@@ -48,11 +50,19 @@ class JobTaskRepository:
         for name, count in done.items():
             self._update(job_id, name, done=count)
 
-    def finish(self, job_id: UUID, name: str, metrics: Mapping[str, Any], error: Failure | None) -> bool:
+    def finish(
+        self,
+        job_id: UUID,
+        name: str,
+        metrics: Mapping[str, Any],
+        error: Failure | None,
+        quality: TaskQuality | None = None,
+    ) -> bool:
         """The task is scored; with an error, without some of its documents. False where it was before."""
         status = TaskStatus.PARTIALLY_FAILED if error else TaskStatus.SUCCEEDED
         told = error.to_json() if error else None
-        values = {"status": status, "metrics": to_json(metrics), "error": told}
+        noted = quality.to_json() if quality else None
+        values = {"status": status, "metrics": to_json(metrics), "quality": noted, "error": told}
         return self._update(job_id, name, JobTaskRow.status.not_in(SCORED), **values)
 
     def fail(self, job_id: UUID, name: str, error: Failure, *, given_up: bool = False) -> bool:

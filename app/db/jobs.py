@@ -16,6 +16,7 @@ from app.domain.engine_spec import EngineSpec
 from app.domain.failure import Failure
 from app.domain.job import Job, JobStatus, JobTask, Phase, TaskStatus, left_over
 from app.domain.plan import Plan
+from app.domain.quality import TaskQuality
 from app.errors import StaleJobError, UnknownJobError
 
 SWAPPED = (
@@ -166,6 +167,7 @@ def to_task(row: JobTaskRow) -> JobTask:
         total=row.total,
         metrics=json.loads(row.metrics) if row.metrics else None,
         error=Failure.from_json(row.error) if row.error else None,
+        quality=TaskQuality.from_json(row.quality) if row.quality else None,
     )
 
 

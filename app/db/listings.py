@@ -67,7 +67,8 @@ class ListingRepository:
         left = MOST_BYTES
         for row, spec, tasks in rows:
             error = row.error if JobPart.ERROR in parts else None
-            left -= len(to_json([spec, error, [(task.metrics, task.error) for task in tasks]]))
+            told = [(task.metrics, task.quality, task.error) for task in tasks]
+            left -= len(to_json([spec, error, told]))
             if len(found) == limit or (found and left < 0):
                 return found, True
             found.append(to_job(row, tuple(map(to_task, tasks)), spec=spec, error=error))

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
 from app.db.tables import LogRow, SampleRow
-from app.domain.output import LogPiece, Sample, SampleFilter
+from app.domain.output import LogPiece, Sample, SampleFilter, SampleLine
 
 ERROR_MARK = '"evalq_error": '
 """In a line of JSON an unescaped quote before a colon ends a key: this text is there only as one."""
@@ -25,21 +25,15 @@ class SampleRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def add(self, job_id: UUID, task: str, first: int, rows: Sequence[tuple[str, bool | None]]) -> None:
+    def add(self, job_id: UUID, task: str, first: int, rows: Sequence[SampleLine]) -> None:
         """Store lines from position `first` on; a second attempt overwrites the first one's."""
         for start in range(0, len(rows), 500):
             values = [
-                {
-                    "job_id": job_id,
-                    "task": task,
-                    "position": first + start + i,
-                    "row": row,
-                    "correct": correct,
-                }
-                for i, (row, correct) in enumerate(rows[start : start + 500])
+                {"job_id": job_id, "task": task, "position": first + start + i, **line._asdict()}
+                for i, line in enumerate(rows[start : start + 500])
             ]
             statement = upsert(SampleRow).values(values)
-            overwrite = {"row": statement.excluded.row, "correct": statement.excluded.correct}
+            overwrite = {name: statement.excluded[name] for name in SampleLine._fields}
             self._session.execute(
                 statement.on_conflict_do_update(index_elements=["job_id", "task", "position"], set_=overwrite)
             )
@@ -142,6 +136,10 @@ def _condition(which: SampleFilter) -> ColumnElement[bool]:
             return SampleRow.row.contains(ERROR_MARK)
         case SampleFilter.CORRECT | SampleFilter.INCORRECT:
             return SampleRow.correct.is_(which is SampleFilter.CORRECT)
+        case SampleFilter.TRUNCATED:
+            return SampleRow.truncated.is_(True)
+        case SampleFilter.EMPTY:
+            return SampleRow.empty.is_(True)
         case _:
             assert_never(which)
 

@@ -13,6 +13,7 @@ from app.domain.engine_spec import EngineSpec
 from app.domain.failure import Failure, FailureCode
 from app.domain.keys import DEFAULT_TEAM
 from app.domain.plan import Plan
+from app.domain.quality import TaskQuality
 from app.errors import IllegalMoveError
 
 
@@ -106,6 +107,8 @@ class JobTask:
     total: int | None = None
     metrics: Mapping[str, Any] | None = None
     error: Failure | None = None
+    quality: TaskQuality | None = None
+    """None of a task that is not scored, and of one that an earlier version scored."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
+
+
+class SampleLine(NamedTuple):
+    """A line to be stored, and what is known of its answers; None is not known."""
+
+    row: str
+    correct: bool | None = None
+    truncated: bool | None = None
+    """Whether one of them ended because it was as long as it may be."""
+    empty: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -23,6 +34,8 @@ class SampleFilter(StrEnum):
     CORRECT = "correct"
     INCORRECT = "incorrect"
     ERROR = "error"
+    TRUNCATED = "truncated"
+    EMPTY = "empty"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from app.db.chunks import ChunkRepository, Collected
+from app.db.chunks import ChunkRepository, Collected, Stored
 from app.db.engine_facts import EngineFactsRepository
 from app.db.events import EventRepository
 from app.db.groups import GroupRepository
@@ -29,6 +29,8 @@ from app.domain.failure import Failure
 from app.domain.ids import uuid7
 from app.domain.job import PAUSED, SCORED, Job, JobStatus, Phase, outcome
 from app.domain.lease import Lease, Order
+from app.domain.output import SampleLine
+from app.domain.quality import TaskQuality
 from app.domain.replica import Replica
 from app.domain.whereabouts import Engines
 from app.services.binding import BindingService
@@ -147,7 +149,7 @@ class CoordinationService:
             leases.write(lease, engine=engine.to_json(), engine_key=engine.key)
             return JobRepository(session).get(lease.id)
 
-    def lookup(self, fingerprint: bytes, keys: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+    def lookup(self, fingerprint: bytes, keys: Sequence[bytes]) -> list[Stored]:
         """Answers that are stored already."""
         with self._sessions.begin() as session:
             return ChunkRepository(session).find(fingerprint, keys)
@@ -220,12 +222,17 @@ class CoordinationService:
         self._wake(lease.id)
 
     def task_finished(
-        self, lease: Lease, task: str, metrics: Mapping[str, Any], error: Failure | None = None
+        self,
+        lease: Lease,
+        task: str,
+        metrics: Mapping[str, Any],
+        error: Failure | None = None,
+        quality: TaskQuality | None = None,
     ) -> None:
         """The task is scored; its metrics can be read before the job ends. An error says what was left out."""
         with self._sessions.begin() as session:
             JobLeaseRepository(session).write(lease)
-            if not JobTaskRepository(session).finish(lease.id, task, metrics, error):
+            if not JobTaskRepository(session).finish(lease.id, task, metrics, error, quality):
                 return  # it was scored before the job was parked
             data = {"task": task, "metrics": dict(metrics)} | ({"error": error.to_json()} if error else {})
             EventRepository(session).append(lease.id, "job.task_finished", data)
@@ -241,9 +248,7 @@ class CoordinationService:
             EventRepository(session).append(lease.id, "job.warning", data)
         self._wake(lease.id)
 
-    def add_samples(
-        self, lease: Lease, task: str, first: int, rows: Sequence[tuple[str, bool | None]]
-    ) -> None:
+    def add_samples(self, lease: Lease, task: str, first: int, rows: Sequence[SampleLine]) -> None:
         """Store sample lines of a task from position `first` on."""
         with self._sessions.begin() as session:
             JobLeaseRepository(session).write(lease)

@@ -75,6 +75,7 @@ class ResultService:
                 "attempt": job.attempt,
                 "requests_reused": job.requests_reused,
                 "gpu_seconds": job.gpu_seconds,
+                "quality": {task.name: task.quality.to_json() for task in job.tasks if task.quality},
                 "errors": [task.error.to_json() | {"task": task.name} for task in job.tasks if task.error],
                 **(provenance or {}),
             }

@@ -58,6 +58,14 @@ class Answer:
     tokens: int
     peak_bytes: float | None = None
     """The most that the engine has taken of a device, where that is more than was told before."""
+    notes: Sequence[bytes] = ()
+    """One for each response, packed; none where the engine tells nothing."""
+
+    @property
+    def responses(self) -> list[tuple[bytes, bytes | None]]:
+        """Each with its note."""
+        notes: Sequence[bytes | None] = self.notes or [None] * len(self.values)
+        return list(zip(self.values, notes, strict=True))
 
 
 class ServingService:
@@ -127,7 +135,9 @@ class ServingService:
                 lease, len(chunk.keys), answer.tokens, chunk.cost, answer.seconds
             )
             LedgerRepository(session).answered(lease.id, chunk.job_id, answer.seconds)
-            ChunkRepository(session).answer(lease, chunk, claimed.fingerprint, answer.values, answer.seconds)
+            ChunkRepository(session).answer(
+                lease, chunk, claimed.fingerprint, answer.responses, answer.seconds
+            )
             EngineFactsRepository(session).note(claimed.fingerprint, lease.id)
             if answer.peak_bytes is not None:
                 EngineMeasureRepository(session).raise_peak(lease.id, answer.peak_bytes)

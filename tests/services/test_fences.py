@@ -22,6 +22,7 @@ from app.domain.headway import Headway
 from app.domain.ids import uuid7
 from app.domain.job import JobStatus, Phase
 from app.domain.lease import Lease
+from app.domain.output import SampleLine
 from app.domain.remedy import Remedy
 from app.domain.replica import DeviceState, ReplicaStatus
 from app.errors import ChunkLostError, LeaseLostError
@@ -55,7 +56,7 @@ OF_JOBS: Mapping[str, Call] = {
     "warn": lambda w, job: w.coordination.warn(job, {"reason": "late"}),
     "task_finished": lambda w, job: w.coordination.task_finished(job, "toy", {"acc": 1.0}),
     "task_failed": lambda w, job: w.coordination.task_failed(job, "toy", FAILURE),
-    "add_samples": lambda w, job: w.coordination.add_samples(job, "toy", 0, [("{}", True)]),
+    "add_samples": lambda w, job: w.coordination.add_samples(job, "toy", 0, [SampleLine("{}", True)]),
     "finish": lambda w, job: w.coordination.finish(job, "{}", "model", "date"),
     "fail": lambda w, job: w.coordination.fail(job, FAILURE),
     "stop": lambda w, job: w.coordination.stop(job, JobStatus.QUEUED, "leaving"),

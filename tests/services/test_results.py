@@ -12,7 +12,7 @@ from sqlalchemy import text
 from app.domain.failure import Failure, FailureCode
 from app.domain.job import JobStatus
 from app.domain.lease import Lease
-from app.domain.output import SampleFilter
+from app.domain.output import SampleFilter, SampleLine
 from app.domain.replica import ReplicaStatus
 from app.errors import NoResultsYetError, StaleJobError, UnknownArtifactError
 from tests.world import World
@@ -120,7 +120,7 @@ def told(world: World, job: Lease) -> str:
 def test_all_files_are_together_each_in_a_place_of_its_own(world: World) -> None:
     lease = world.running()
     for task in ("../../a", ".._.._a", "__..__a", "b"):
-        world.coordination.add_samples(lease, task, 0, [(f'"{task}"', None)])
+        world.coordination.add_samples(lease, task, 0, [SampleLine(f'"{task}"')])
     world.coordination.finish(lease, "{}", "..__tiny", "today")
     bundle = world.results.bundle(lease.id)
     assert {place: "".join(file.pieces) for place, file in bundle.files} == {
@@ -135,7 +135,7 @@ def test_all_files_are_together_each_in_a_place_of_its_own(world: World) -> None
 
 def test_files_that_change_while_they_are_read_are_no_files(world: World) -> None:
     lease = world.running()
-    world.coordination.add_samples(lease, "toy", 0, [("{}", None)] * 250)
+    world.coordination.add_samples(lease, "toy", 0, [SampleLine("{}")] * 250)
     with pytest.raises(NoResultsYetError):
         world.results.bundle(lease.id)
     world.coordination.finish(lease, "{}", "tiny", "today")
@@ -206,7 +206,7 @@ def test_a_file_of_samples_is_given_back_to_the_byte(world: World) -> None:
     job = world.running()
     lines = [json.dumps({"doc_id": index, "text": "é\\n"}, ensure_ascii=False) for index in range(2100)]
     world.coordination.add_samples(
-        job, "toy", 0, [(line, index % 2 == 0) for index, line in enumerate(lines)]
+        job, "toy", 0, [SampleLine(line, index % 2 == 0) for index, line in enumerate(lines)]
     )
     assert world.results.artifacts(job.id) == []
     with pytest.raises(UnknownArtifactError):
@@ -222,6 +222,6 @@ def test_samples_that_evalq_marked_are_errors(world: World) -> None:
     job = world.running()
     marked = json.dumps({"doc_id": 1, "evalq_error": {"code": "engine_died"}})
     quoting = json.dumps({"doc_id": 2, "text": '"evalq_error": 1'})
-    world.coordination.add_samples(job, "toy", 0, [(marked, None), (quoting, True)])
+    world.coordination.add_samples(job, "toy", 0, [SampleLine(marked), SampleLine(quoting, True)])
     found = world.results.samples(job.id, task=None, which=SampleFilter.ERROR, after=None, limit=10)
     assert [sample.row for sample in found] == [marked]

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from app.domain.chunk import Room
 from app.domain.job_filter import JobFilter
 from app.domain.lease import Lease
+from app.domain.output import SampleLine
 from app.domain.replica import ReplicaStatus
 from app.services import retention
 from app.services.retention import Ages, Kept, RetentionService, Sweeper, old_log_files
@@ -55,7 +56,7 @@ def rows(world: World, table: str) -> int:
 def ended_job(world: World) -> UUID:
     """A job that ended years ago, with a line of log."""
     lease = world.running()
-    world.coordination.add_samples(lease, "toy", 0, [("{}", True)])
+    world.coordination.add_samples(lease, "toy", 0, [SampleLine("{}", True)])
     world.coordination.add_log(lease.id, "a line\n")
     world.coordination.finish(lease, "{}", "tiny", "today")
     long_ago(world, "jobs", "created_at", "started_at", "ended_at")

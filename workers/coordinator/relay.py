@@ -7,14 +7,17 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import asdict, astuple
 from typing import TypeAlias, assert_never
 
 from app.domain.deaths import Death, ended
 from app.domain.failure import Failure, FailureCode
 from app.domain.job import Job, JobStatus, Phase
 from app.domain.lease import Order
+from app.domain.output import SampleLine
 from app.domain.parking import pays
 from app.domain.prompt_lengths import PromptLengths
+from app.domain.quality import TaskQuality
 from app.errors import LeaseLostError
 from app.services.coordination import CoordinationService
 from app.settings import Settings
@@ -268,7 +271,9 @@ class Relay:
         task, fault = message.task, message.fault
         self._tally.set_done(task)
         error = self._failure(task, fault) if fault else None
-        self._coordination.task_finished(self._lease, task, json.loads(message.metrics), error)
+        told = message.quality
+        quality = None if told is None else TaskQuality(**asdict(told))
+        self._coordination.task_finished(self._lease, task, json.loads(message.metrics), error, quality)
 
     def _failure(self, task: str, fault: FailureTold) -> Failure:
         """Where it was the engine that failed, with what would help it."""
@@ -278,7 +283,8 @@ class Relay:
 
     def _store_rows(self, message: SampleRows) -> None:
         task, first = message.task, self._samples.get(message.task, 0)
-        self._coordination.add_samples(self._lease, task, first, message.rows)
+        lines = [SampleLine(*astuple(told)) for told in message.rows]
+        self._coordination.add_samples(self._lease, task, first, lines)
         self._samples[task] = first + len(message.rows)
 
     def _leave(self, message: Leaving) -> Ending:

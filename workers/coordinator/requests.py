@@ -72,7 +72,7 @@ class Requests:
         """What is known of these requests; those that failed before are told when all are cut."""
         found = self._coordination.lookup(self.fingerprint, keys)
         self._reused += len(found)
-        self._found |= self.failed.keys() & {key for key, _ in found}
+        self._found |= self.failed.keys() & {key for key, _, _ in found}
         known = (self._pending or set()) | self.failed.keys()
         return Found(tuple(found), tuple(key for key in keys if key in known))
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
 from workers.protocol.engine import AnswerChunk, Draws, Load
-from workers.protocol.payload import RequestKind, unpack_requests
+from workers.protocol.payload import EndedBy, RequestKind, ResponseNote, unpack_requests
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,20 @@ class OpenChunk:
         )
 
 
+class GeneratedText(str):
+    """A text that knows why it ends; a text like any other to who does not ask."""
+
+    __slots__ = ("ended_by",)
+
+    ended_by: EndedBy | None
+
+    def __new__(cls, text: str, ended_by: EndedBy | None) -> GeneratedText:
+        """The text; None where nobody knows."""
+        made = super().__new__(cls, text)
+        made.ended_by = ended_by
+        return made
+
+
 @dataclass(frozen=True)
 class ChunkResponses:
     """One response for each request of a chunk, in order, and what they took."""
@@ -53,6 +67,17 @@ class ChunkResponses:
     """Read and generated."""
     peak_bytes: float | None = None
     """The most that the engine has taken of a device so far, where it knows."""
+    cuts: Sequence[int] | None = None
+    """For each request the tokens of its prompt that were left out; None where the engine does not tell."""
+
+    @property
+    def notes(self) -> list[ResponseNote]:
+        """What is told of each response beside it."""
+        cuts = [None] * len(self.values) if self.cuts is None else self.cuts
+        return [
+            ResponseNote(cut, value.ended_by if isinstance(value, GeneratedText) else None)
+            for value, cut in zip(self.values, cuts, strict=True)
+        ]
 
 
 @dataclass(frozen=True)

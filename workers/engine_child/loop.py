@@ -24,7 +24,7 @@ from workers.protocol.engine import (
     Raised,
     ToEngine,
 )
-from workers.protocol.payload import pack_response
+from workers.protocol.payload import pack_note, pack_response
 
 STDERR = 2
 
@@ -99,7 +99,8 @@ class Loop:
             case Done(chunk, responses, seconds):
                 packed = tuple(map(pack_response, responses.values))
                 tokens, size, peak = responses.tokens, responses.batch_size, responses.peak_bytes
-                self._say(Answered(chunk, packed, seconds, tokens, size, log_end(), peak))
+                notes = tuple(map(pack_note, responses.notes))
+                self._say(Answered(chunk, packed, seconds, tokens, size, log_end(), peak, notes))
                 return True
             case Unanswered(chunk, error, fatal):
                 self._say(ChunkFailed(chunk, raised(error), fatal, log_end()))

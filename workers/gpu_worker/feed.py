@@ -253,7 +253,7 @@ class Feed:
         chunk, said = settled.claimed.chunk, len(message.responses)
         if said == len(chunk.keys):
             peak = self._peak.told(message.peak_bytes)
-            answer = Answer(message.responses, settled.seconds, message.tokens, peak)
+            answer = Answer(message.responses, settled.seconds, message.tokens, peak, message.notes)
             self._held.answer(settled.claimed, answer)
             return
         words = f"the engine gave {said} responses to {len(chunk.keys)} requests"

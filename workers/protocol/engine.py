@@ -139,6 +139,8 @@ class Answered:
     """How far the log goes now: what is written from here on is not of this chunk alone."""
     peak_bytes: float | None = None
     """The most that the engine has taken of a device so far, where it knows."""
+    notes: tuple[bytes, ...] = ()
+    """One for each response, packed; none where the engine tells nothing."""
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,9 @@ class EvaluateOrder:
     """Tasks that ended the processes of earlier tries: their code is not run again."""
 
 
+Stored: TypeAlias = tuple[bytes, bytes, bytes | None]
+"""A response: its key, itself and its note, both packed; responses of earlier versions have no note."""
+
 ORDERS: Messages[EvaluateOrder] = Messages(EvaluateOrder)
 
 
@@ -96,8 +99,7 @@ class SettingsJudged:
 class Found:
     """Answers `LookUp`: what is stored of these requests."""
 
-    responses: tuple[tuple[bytes, bytes], ...]
-    """By key, packed."""
+    responses: tuple[Stored, ...]
     pending: tuple[bytes, ...]
     """Keys in stored chunks that are still to be answered."""
 
@@ -106,8 +108,7 @@ class Found:
 class Responses:
     """Engines have answered."""
 
-    responses: tuple[tuple[bytes, bytes], ...]
-    """By key, packed."""
+    responses: tuple[Stored, ...]
 
 
 @dataclass(frozen=True)
@@ -217,6 +218,22 @@ class TaskFailed:
 
 
 @dataclass(frozen=True)
+class QualityTold:
+    """How well a task was asked and answered, by the names and with the meaning of the domain's `TaskQuality`."""
+
+    documents: int
+    documents_left_out: int
+    requests: int
+    requests_not_known: int
+    prompts_cut: int | None
+    answers: int
+    answers_truncated: int | None
+    answers_empty: int
+    max_gen_toks: int | None
+    filter_found_nothing: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class TaskFinished:
     """A task is scored."""
 
@@ -225,14 +242,26 @@ class TaskFinished:
     """Its entry under `results`, as JSON."""
     fault: FailureTold | None
     """What was left out of the score, if something was."""
+    quality: QualityTold | None = None
+
+
+@dataclass(frozen=True)
+class SampleTold:
+    """A sample line, and what is known of its answers."""
+
+    line: str
+    correct: bool | None = None
+    truncated: bool | None = None
+    """Whether one of them ended because it was as long as it may be."""
+    empty: bool | None = None
 
 
 @dataclass(frozen=True)
 class SampleRows:
-    """The next sample lines of a task, each with whether it is right, where that is known."""
+    """The next sample lines of a task."""
 
     task: str
-    rows: tuple[tuple[str, bool | None], ...]
+    rows: tuple[SampleTold, ...]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import msgpack
@@ -25,6 +27,26 @@ class RequestKind(StrEnum):
     """Text -> the text that continues it."""
 
 
+class EndedBy(StrEnum):
+    """Why a generated text ends."""
+
+    EOS = "eos"
+    """The model ended it."""
+    STOP = "stop"
+    """A stop sequence came."""
+    LENGTH = "length"
+    """It was as long as it may be: what would have followed is not known."""
+
+
+@dataclass(frozen=True)
+class ResponseNote:
+    """How a response came about; None is not told."""
+
+    cut: int | None = None
+    """Tokens of the prompt that were left out, because it did not fit."""
+    ended_by: EndedBy | None = None
+
+
 def pack_requests(requests: Sequence[object]) -> bytes:
     """The payload of a chunk: msgpack, deflated (few-shot contexts repeat themselves)."""
     return zlib.compress(msgpack.packb(list(requests)), 1)
@@ -40,3 +62,21 @@ def pack_response(response: object) -> bytes:
     """A response as it is stored: packed once by the engine child, opened once by the harness, shut in between."""
     packed: bytes = msgpack.packb(response, unicode_errors="backslashreplace")  # half a surrogate pair
     return packed
+
+
+def pack_note(note: ResponseNote) -> bytes:
+    """A note as it is stored beside its response."""
+    packed: bytes = msgpack.packb([note.cut, note.ended_by])
+    return packed
+
+
+@lru_cache(maxsize=4096)
+def open_note(packed: bytes | None) -> ResponseNote:
+    """The note; of a response that an earlier version stored there is none, and it tells nothing."""
+    if packed is None:
+        return ResponseNote()
+    cut, ended_by, *_ = msgpack.unpackb(packed)
+    return ResponseNote(cut, EndedBy(ended_by) if ended_by in _ENDS else None)
+
+
+_ENDS = frozenset(EndedBy)

@@ -79,6 +79,8 @@ class ResponseRow(Base):
     fingerprint: Mapped[bytes] = mapped_column(primary_key=True)
     key: Mapped[bytes] = mapped_column(primary_key=True)
     value: Mapped[bytes]
+    note: Mapped[bytes | None]
+    """How it came about, as the engine told it; none of what earlier versions stored."""
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
 
 

@@ -121,6 +121,7 @@ class JobTaskRow(Base):
     done: Mapped[int] = mapped_column(server_default="0")
     total: Mapped[int | None]
     metrics: Mapped[str | None]
+    quality: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]
 
 
@@ -133,6 +134,9 @@ class SampleRow(Base):
     task: Mapped[str] = mapped_column(primary_key=True)
     position: Mapped[int] = mapped_column(primary_key=True)
     correct: Mapped[bool | None]
+    truncated: Mapped[bool | None]
+    """Whether an answer ended because it was as long as it may be."""
+    empty: Mapped[bool | None]
     row: Mapped[str]
 
 

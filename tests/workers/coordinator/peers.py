@@ -39,12 +39,13 @@ from workers.protocol.harness import (
     ToHarness,
 )
 from workers.protocol.messages import Messages
-from workers.protocol.payload import RequestKind, pack_response
+from workers.protocol.payload import EndedBy, RequestKind, ResponseNote, pack_note, pack_response
 
 M = TypeVar("M")
 
 PATIENCE_SECONDS = 20.0
 KEYS = (b"0" * 32, b"1" * 32)
+NOTE = pack_note(ResponseNote(3, EndedBy.LENGTH))
 TOTALS = (("toy", 2),)
 PREPARED = Prepared(FINGERPRINT, TOTALS, {"versions": {"lm_eval": "0"}})
 
@@ -180,7 +181,7 @@ class Engine:
     def stores(self, claimed: Claimed, value: object = "a") -> None:
         """The answers to a chunk."""
         values = [pack_response(value) for _ in claimed.chunk.keys]
-        self.world.serving.answer(self.lease, claimed, Answer(values, 0.5, 7))
+        self.world.serving.answer(self.lease, claimed, Answer(values, 0.5, 7, notes=[NOTE] * len(values)))
 
 
 @contextmanager

@@ -125,7 +125,7 @@ def test_the_harness_goes_on_once_all_is_answered(
     assert again.ends(PREPARED, LookUp(KEYS), AllCut(), *SCORED) == Ended()
     again.child.order()
     found = again.child.hears(Found)
-    assert {key for key, _ in found.responses} == set(KEYS)
+    assert {key for key, _, _ in found.responses} == set(KEYS)
     assert (one.job.status, one.job.requests_done, one.job.attempt) == (JobStatus.SUCCEEDED, 2, 1)
     phases = [told["phase"] for told in one.told("job.phase")]
     assert phases == ["preparing", "loading", "scoring"]

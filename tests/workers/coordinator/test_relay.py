@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 
 import msgpack
@@ -13,9 +13,10 @@ from app.domain.chunk import Room
 from app.domain.failure import Failure, FailureCode
 from app.domain.job import JobStatus, JobTask, Phase
 from app.domain.output import SampleFilter
+from app.domain.quality import TaskQuality
 from app.domain.whereabouts import where
 from tests.waiting import until
-from tests.workers.coordinator.peers import KEYS, PLAN, PREPARED, TOTALS, Engine, Try, chunk
+from tests.workers.coordinator.peers import KEYS, NOTE, PLAN, PREPARED, TOTALS, Engine, Try, chunk
 from tests.world import ENGINE, FINGERPRINT, World
 from tests.world import chunk as stored_chunk
 from workers.coordinator import requests
@@ -28,10 +29,12 @@ from workers.protocol.harness import (
     JobFailed,
     JudgeSettings,
     LookUp,
+    QualityTold,
     RequestFailed,
     Responses,
     Results,
     SampleRows,
+    SampleTold,
     ScoringBegun,
     SettingsJudged,
     TaskFailed,
@@ -85,7 +88,7 @@ def test_stored_answers_are_handed_on_shut(one: Try, engine: Engine) -> None:
     known = b"0/0"
 
     with one.running(PREPARED, LookUp((known, KEYS[1]))):
-        assert one.child.hears(Found) == Found(((known, pack_response([-1.5, True])),), ())
+        assert one.child.hears(Found) == Found(((known, pack_response([-1.5, True]), NOTE),), ())
 
 
 def test_requests_in_chunks_of_an_earlier_try_are_told_to_be_waiting(one: Try) -> None:
@@ -119,7 +122,7 @@ def test_responses_travel_shut(one: Try, engine: Engine) -> None:
         engine.answers("a text")
         heard = one.child.hears(Responses)
 
-    assert dict(heard.responses) == dict.fromkeys(KEYS, msgpack.packb("a text"))
+    assert sorted(heard.responses) == [(key, msgpack.packb("a text"), NOTE) for key in sorted(KEYS)]
 
 
 def test_a_request_that_no_engine_answers_is_told_with_its_fault(one: Try, engine: Engine) -> None:
@@ -161,9 +164,11 @@ def test_a_task_that_fails_keeps_the_end_of_its_traceback(one: Try) -> None:
     )
 
 
-def test_a_finished_task_shows_its_metrics_before_the_job_ends(one: Try) -> None:
-    with one.evaluating(TaskFinished("toy", '{"acc,none": 0.5}', None)):
+def test_a_finished_task_shows_its_metrics_and_its_quality_before_the_job_ends(one: Try) -> None:
+    quality = QualityTold(2, 1, 2, 0, 1, 2, 2, 0, 256, {"strict": 1})
+    with one.evaluating(TaskFinished("toy", '{"acc,none": 0.5}', None, quality)):
         until(lambda: task(one).metrics == {"acc,none": 0.5})
+        assert task(one).quality == TaskQuality(**asdict(quality))
         until(lambda: one.job.requests_done == 2)
         assert task(one).error is None
 
@@ -177,15 +182,20 @@ def test_a_task_that_is_scored_in_part_says_what_is_missing(one: Try) -> None:
 
 def test_sample_lines_are_numbered_on(one: Try) -> None:
     rows = [
-        SampleRows("toy", (('{"n": 0}', True), ('{"n": 1}', None))),
-        SampleRows("toy", (('{"n": 2}', False),)),
-        SampleRows("toy", (('{"n": 3}', None),)),
+        SampleRows("toy", (SampleTold('{"n": 0}', True, False, True), SampleTold('{"n": 1}'))),
+        SampleRows("toy", (SampleTold('{"n": 2}', False, True, False),)),
+        SampleRows("toy", (SampleTold('{"n": 3}'),)),
     ]
     one.ends(PREPARED, *rows, *DONE)
 
     rows_of = partial(one.world.results.samples, one.lease.id, task="toy", after=None, limit=9)
     assert [(row.position, row.row) for row in rows_of()] == [(n, f'{{"n": {n}}}') for n in range(4)]
-    assert [row.position for row in rows_of(which=SampleFilter.INCORRECT)] == [2]
+    found = {which: [row.position for row in rows_of(which=which)] for which in SampleFilter}
+    assert (found[SampleFilter.INCORRECT], found[SampleFilter.TRUNCATED], found[SampleFilter.EMPTY]) == (
+        [2],
+        [2],
+        [0],
+    )
 
 
 def test_scoring_is_a_phase_that_engines_do_not_change(one: Try) -> None:

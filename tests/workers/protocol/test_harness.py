@@ -28,10 +28,12 @@ from workers.protocol.harness import (
     LookUp,
     Prepared,
     PromptShapes,
+    QualityTold,
     RequestFailed,
     Responses,
     Results,
     SampleRows,
+    SampleTold,
     ScoringBegun,
     SettingsJudged,
     TaskEntry,
@@ -44,7 +46,7 @@ from workers.protocol.harness import (
     Working,
 )
 from workers.protocol.messages import Messages, packed
-from workers.protocol.payload import RequestKind, pack_requests, pack_response
+from workers.protocol.payload import RequestKind, ResponseNote, pack_note, pack_requests, pack_response
 
 FAULT = FailureTold("task_error", "no", "Traceback", "try another")
 ORDER = EvaluateOrder(
@@ -68,8 +70,8 @@ ORDER = EvaluateOrder(
 )
 TOLD: tuple[ToHarness, ...] = (
     SettingsJudged(("until is no text",)),
-    Found(((b"1", pack_response([-1.5, True])),), (b"2",)),
-    Responses(((b"1", pack_response("text")),)),
+    Found(((b"1", pack_response([-1.5, True]), pack_note(ResponseNote(3))),), (b"2",)),
+    Responses(((b"1", pack_response("text"), None),)),
     RequestFailed(b"1", FAULT),
     FactsTold({"dtype": "float32", "versions": {"torch": "2"}}),
     FactsTold(None),
@@ -87,8 +89,8 @@ HEARD: tuple[FromHarness, ...] = (
     TaskProgress("a", 3),
     TaskFailed("a", FAULT),
     TaskFinished("a", "{}", None),
-    TaskFinished("a", "{}", FAULT),
-    SampleRows("a", (("{}", True), ("{}", None))),
+    TaskFinished("a", "{}", FAULT, QualityTold(3, 1, 8, 8, None, 0, 0, 0, None, {"strict": 2})),
+    SampleRows("a", (SampleTold("{}", True, False, True), SampleTold("{}"))),
     ScoringBegun(),
     TellFacts(),
     Results("{}", "m", "2026-01-01T00-00-00"),
