@@ -28,7 +28,7 @@ from workers.protocol.engine import (
 )
 from workers.protocol.frames import Connection, pair
 from workers.protocol.log_file import open_log
-from workers.protocol.payload import RequestKind, pack_requests
+from workers.protocol.payload import RequestKind, ResponseNote, open_note, pack_requests
 
 BOOTSTRAP = Path(__file__).parents[3] / "workers" / "engine_child" / "bootstrap.py"
 PATIENCE_SECONDS = 60.0
@@ -37,6 +37,11 @@ PATIENCE_SECONDS = 60.0
 def values(answered: Answered) -> list[Any]:
     """Its responses, opened."""
     return [msgpack.unpackb(response) for response in answered.responses]
+
+
+def notes(answered: Answered) -> list[ResponseNote]:
+    """What is told of its responses."""
+    return [open_note(note) for note in answered.notes]
 
 
 class Supervisor:

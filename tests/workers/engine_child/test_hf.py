@@ -16,10 +16,11 @@ from app.settings import Settings
 from tests.tiny_models import tiny_gguf
 from workers.harness_child.lm_eval.cutting import Pair, Prompt, cut_loglikelihoods, cut_prompts, cut_windows
 from workers.protocol.engine import Answered, ChunkFailed, Drop, FromEngine, LoadFailed, Progressed, Warned
+from workers.protocol.payload import EndedBy
 
 from .conftest import Reference
 from .prompts import GREEDY, sums
-from .supervisor import PATIENCE_SECONDS, Supervisor, engine_child, values
+from .supervisor import PATIENCE_SECONDS, Supervisor, engine_child, notes, values
 
 MAX_LENGTH = 512
 LONG = {"until": ["\x01"], "do_sample": False, "max_gen_toks": 300, "min_new_tokens": 300}
@@ -216,3 +217,34 @@ def test_a_generation_is_dropped_in_its_midst(engine: Supervisor) -> None:
         pass
     engine.wire.send(Drop((dropped,)))
     assert engine.ask("loglikelihood", [[[1], [2]]]).tokens == 2
+
+
+@pytest.mark.parametrize("batch_size", [1, 6])
+def test_each_text_says_why_it_ends(engine: Supervisor, batch_size: int) -> None:
+    texts = sums(random.Random(4), 40)
+
+    def ask(most: int, until: str) -> Answered:
+        settings = {"until": [until], "do_sample": False, "max_gen_toks": most}
+        return engine.ask("generate_until", texts, batch_size=batch_size, gen_kwargs=settings)
+
+    less, some = (values(ask(most, "\x01")) for most in (5, 6))
+    expected = [
+        EndedBy.STOP if "3" in text else EndedBy.EOS if text == shorter else EndedBy.LENGTH
+        for shorter, text in zip(less, some, strict=True)
+    ]
+    answered = ask(6, "3")
+    assert [note.ended_by for note in notes(answered)] == expected
+    assert values(answered) == [text.split("3")[0] for text in some]
+    assert len(set(expected)) > 1, "the model makes texts of one kind alone"
+
+
+def test_what_is_cut_off_a_prompt_is_told_to_the_token(engine: Supervisor, encode: Any) -> None:
+    asked = engine.ask("loglikelihood", [[[5] * length, [6, 7]] for length in (1, 510, 511, 512, 600)])
+    assert [note.cut for note in notes(asked)] == [0, 0, 0, 1, 89]
+    assert {note.ended_by for note in notes(asked)} == {None}
+    texts = ["Answer:" * count for count in range(240, 260)]
+    lengths = [len(encode(text)) for text in texts]
+    room = MAX_LENGTH - 12
+    answered = engine.ask("generate_until", texts, gen_kwargs=GREEDY)
+    assert [note.cut for note in notes(answered)] == [max(0, length - room) for length in lengths]
+    assert min(lengths) < room < max(lengths)

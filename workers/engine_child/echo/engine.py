@@ -2,7 +2,8 @@
 
 Its scores mean nothing. Arguments: `delay_seconds`, how long each request takes; `fail_on`, a text or a number:
 a chunk fails if a context holds the text, or if a context and its continuation together have so many tokens;
-`dies_on`, the same, but the engine dies; `warns`, a changed setting that every chunk is answered with; `measures`, what
+`dies_on`, the same, but the engine dies; `truncates_on` and `silent_on`, the same, but its text ends as if it were too
+long, or is empty; `warns`, a changed setting that every chunk is answered with; `measures`, what
 it says that it takes. With `stream` it has many requests in its hands and answers them in any order (see `stream`).
 It fails as real engines do where asked to: with a maximum length above `longest`, with a `gpu_memory_utilization`
 above `free_share`, without `needs_devices` of them, and `fails_with` ecc or nccl on the device `fails_on` (else on
@@ -15,7 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from workers.engine_child.contract import ChunkResponses, Engine, OpenChunk, Reports
-from workers.engine_child.echo.answers import response, tokens
+from workers.engine_child.echo.answers import cuts, response, tokens
 from workers.engine_child.echo.faults import (
     check_answering,
     check_loading,
@@ -48,9 +49,10 @@ class EchoModel:
         for request in chunk.requests:
             check_request(self._args, request, self._died)
             pause(self._delay_seconds, work.look)
-            responses.append(response(chunk.kind, request))
+            responses.append(response(chunk.kind, request, self._args))
             work.answered()
-        return ChunkResponses(responses, 1, tokens(chunk.kind, chunk.requests))
+        taken = tokens(chunk.kind, chunk.requests)
+        return ChunkResponses(responses, 1, taken, cuts=cuts(self._args, chunk.requests))
 
     def recover(self) -> None:
         """There is nothing to clean; devices that failed stay so."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from workers.engine_child.echo.answers import length
+from workers.engine_child.echo.answers import is_marked
 
 log = logging.getLogger("engine")
 
@@ -51,19 +51,12 @@ def check_answering(args: Mapping[str, Any]) -> None:
 
 def check_request(args: Mapping[str, Any], request: Any, died: Callable[[str, int], None]) -> None:
     """Raise where the request is marked to fail; end the process where it is marked to, as an engine's core would."""
-    if _is_marked(args.get("dies_on"), request):
+    if is_marked(args.get("dies_on"), request):
         died(PROCESS, -signal.SIGSEGV)
         log.error("%s process died unexpectedly (exit code: %s)", PROCESS, -signal.SIGSEGV)
         os._exit(DEATH)
-    if _is_marked(args.get("fail_on"), request):
+    if is_marked(args.get("fail_on"), request):
         raise EchoError(f"asked to fail on {args['fail_on']!r}")
-
-
-def _is_marked(mark: Any, request: Any) -> bool:
-    """Whether its text holds the mark, or its tokens are so many."""
-    if mark is None:
-        return False
-    return str(mark) in request if isinstance(request, str) else str(mark) == str(length(request))
 
 
 def pause(seconds: float, look: Callable[[], None]) -> None:

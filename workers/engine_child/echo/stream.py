@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from workers.engine_child.contract import ChunkResponses, Done, OpenChunk, Outcome, Reports, Unanswered
-from workers.engine_child.echo.answers import generated, response, tokens
+from workers.engine_child.echo.answers import cuts, generated, response, tokens
 from workers.engine_child.echo.faults import check_answering, check_request, pause
 
 log = logging.getLogger("engine")
@@ -100,7 +100,7 @@ class EchoStream:
         """The chunk, if this was the last of its requests."""
         held = self._hand[chunk]
         requests, kind = held.chunk.requests, held.chunk.kind
-        held.responses[place] = response(kind, requests[place])
+        held.responses[place] = response(kind, requests[place], self._args)
         self._reports.answered(chunk)
         self._reports.generated(generated(kind))
         if len(held.responses) < len(requests):
@@ -109,4 +109,5 @@ class EchoStream:
         values = [held.responses[place] for place in range(len(requests))]
         at_once = min(self.window, len(requests))
         seconds = time.monotonic() - (held.begun_at or 0.0)
-        return Done(chunk, ChunkResponses(values, at_once, tokens(kind, requests)), seconds)
+        taken, cut = tokens(kind, requests), cuts(self._args, requests)
+        return Done(chunk, ChunkResponses(values, at_once, taken, cuts=cut), seconds)

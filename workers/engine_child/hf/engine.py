@@ -25,6 +25,7 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 from workers.engine_child.contract import ChunkResponses, Engine, OpenChunk, Reports
 from workers.engine_child.environment import Environment, versions
 from workers.engine_child.hf.batch_size import BatchSizes, Shape, double_until_no_faster
+from workers.engine_child.hf.ends import known_ends
 from workers.engine_child.hf.measuring import measures, peak_bytes
 from workers.engine_child.hf.quantized import hflm
 from workers.engine_child.hf.sampling import drawn_apart
@@ -62,7 +63,8 @@ class HFModel:
             work.again(code, f"batch size {size} -> {smaller}")
             size = smaller
         generated = sum(self._text_lengths(responses)) if chunk.kind is RequestKind.GENERATE else 0
-        return ChunkResponses(responses, size, sum(lengths) + generated, peak_bytes(self._lm))
+        taken = sum(lengths) + generated
+        return ChunkResponses(responses, size, taken, peak_bytes(self._lm), self._cuts(chunk, lengths))
 
     def recover(self) -> None:
         """Free what the failed chunk held; raises where a GPU error has spoilt the process."""
@@ -75,7 +77,7 @@ class HFModel:
         self._lm.batch_size_per_gpu = size
         self._lm.set_cache_hook(_Counter(work))
         try:
-            with each_step(work.generated):
+            with each_step(work.generated), known_ends(self._lm):
                 return self._run(chunk, size)
         except RuntimeError as error:
             if size == 1 or not should_reduce_batch_size(error):
@@ -126,6 +128,24 @@ class HFModel:
         responses: list[str] = self._lm.generate_until(instances, disable_tqdm=True)
         return responses
 
+    def _cuts(self, chunk: OpenChunk, lengths: Sequence[int]) -> list[int]:
+        """Tokens that HFLM leaves out of each prompt; of texts only those are counted anew that may be too long."""
+        causal, most = self._lm.backend == "causal", self._lm.max_length
+        if chunk.kind is not RequestKind.GENERATE:
+            read = [
+                length - 1 if causal else len(chunk.requests[place][0])
+                for place, length in enumerate(lengths)
+            ]
+            return [max(0, length - most) for length in read]
+        room = most - (self._most_generated(chunk) if causal else 0)
+        return [
+            max(0, len(self._lm.tok_encode(text)) - room) if length > room else 0
+            for text, length in zip(chunk.requests, lengths, strict=True)
+        ]
+
+    def _most_generated(self, chunk: OpenChunk) -> int:
+        return int(normalize_gen_kwargs(dict(chunk.gen_kwargs), self._lm.max_gen_toks)["max_gen_toks"])
+
     def _lengths(self, chunk: OpenChunk) -> list[int]:
         if chunk.kind is RequestKind.GENERATE:
             return self._text_lengths(chunk.requests)
@@ -137,7 +157,7 @@ class HFModel:
     def _shape(self, chunk: OpenChunk, longest: int) -> Shape:
         generating = chunk.kind is RequestKind.GENERATE
         if generating:
-            longest += normalize_gen_kwargs(dict(chunk.gen_kwargs), self._lm.max_gen_toks)["max_gen_toks"]
+            longest += self._most_generated(chunk)
         return Shape.of(longest, self._lm.max_length, generating=generating)
 
     def _probe(self, shape: Shape) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, Protocol
 
 from lm_eval.models.utils import (
     handle_stop_sequences,
@@ -14,10 +14,28 @@ from lm_eval.models.utils import (
     postprocess_generated_text,
 )
 
+from workers.engine_child.contract import GeneratedText
 from workers.protocol.engine import Draws
+from workers.protocol.payload import EndedBy
 
 KEPT: Mapping[str, Any] = {"skip_special_tokens": False, "spaces_between_special_tokens": False}
 """lm-eval keeps special tokens in the text, and cuts it at its stop strings afterwards."""
+
+
+class Completion(Protocol):
+    """What vLLM generated."""
+
+    @property
+    def text(self) -> str:
+        """Without the stop string that ended it."""
+
+    @property
+    def finish_reason(self) -> str | None:
+        """`stop` or `length`."""
+
+    @property
+    def stop_reason(self) -> int | str | None:
+        """The stop string or token; None after the end of sequence."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +76,20 @@ class Writer:
         )
         return kept
 
-    def text(self, generated: str, until: list[str]) -> str:
+    def text(self, made: Completion, until: list[str]) -> GeneratedText:
         """The response: what stands before the first stop string, after the thinking."""
-        kept: str = postprocess_generated_text(generated, until, self.think_end_token)
-        return kept
+        whole: str = postprocess_generated_text(made.text, None, self.think_end_token)
+        kept: str = postprocess_generated_text(made.text, until, self.think_end_token)
+        return GeneratedText(kept, EndedBy.STOP if kept != whole else self._end(made))
+
+    def _end(self, made: Completion) -> EndedBy | None:
+        match made.finish_reason:
+            case "length":
+                return EndedBy.LENGTH
+            case "stop":
+                return EndedBy.EOS if made.stop_reason in {None, self.eos} else EndedBy.STOP
+            case _:
+                return None
 
 
 def seeds(draws: Draws | None, count: int) -> list[int | None]:

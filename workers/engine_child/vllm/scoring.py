@@ -33,6 +33,11 @@ def cut_left(context: Sequence[int], continuation: Sequence[int], max_length: in
     return tokens[-most:], len(context) - max(0, len(tokens) - most)
 
 
+def cut_tokens(requests: Sequence[Sequence[Sequence[int]]], max_length: int) -> list[int]:
+    """How many tokens `cut_left` leaves out of each pair."""
+    return [max(0, len(context) + len(continuation) - (max_length - 1)) for context, continuation in requests]
+
+
 def scored(tokens: Sequence[int], rows: Sequence[Row], start: int) -> tuple[float, bool]:
     """The sum over the tokens from `start` on, and whether each of them is a likeliest one.
 

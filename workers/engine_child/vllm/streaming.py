@@ -19,7 +19,7 @@ from workers.engine_child.vllm.flight import LLMFlight
 from workers.engine_child.vllm.forking import CacheShape, asks_of
 from workers.engine_child.vllm.generating import Writer, seeds
 from workers.engine_child.vllm.measuring import measures
-from workers.engine_child.vllm.scoring import cut_left, made, stock_ask
+from workers.engine_child.vllm.scoring import cut_left, cut_tokens, made, stock_ask
 from workers.engine_child.vllm.watch import Guard
 from workers.engine_child.vllm.window import Ask, Read, Window
 from workers.protocol.engine import EngineRecipe, ScoringMode
@@ -67,8 +67,13 @@ class VLLMEngine:
 
     def add(self, chunk: OpenChunk) -> None:
         """Take a chunk in hand; raises for settings that vLLM does not know."""
-        asks = self._generations(chunk) if chunk.kind is RequestKind.GENERATE else self._scores(chunk)
-        self._window.add(chunk.id, len(chunk.requests), list(asks))
+        if chunk.kind is RequestKind.GENERATE:
+            asks = list(self._generations(chunk))
+            cuts = [len(asked) - len(ask.tokens) for asked, ask in zip(chunk.requests, asks, strict=True)]
+        else:
+            asks = list(self._scores(chunk))
+            cuts = cut_tokens(chunk.requests, self._max_length)
+        self._window.add(chunk.id, cuts, asks)
 
     def step(self, hear: Callable[[], None]) -> Sequence[Outcome]:
         """What ended meanwhile; it waits so short a time that nothing is heard in its midst."""
@@ -101,7 +106,7 @@ class VLLMEngine:
         def read(output: Any) -> Read:
             answer = made(output)
             tokens = len(output.prompt_token_ids) + len(answer.token_ids)
-            return Read([(place, self._writer.text(answer.text, until))], tokens)
+            return Read([(place, self._writer.text(answer, until))], tokens)
 
         return read
 

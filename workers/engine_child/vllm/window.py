@@ -82,6 +82,7 @@ class _Work:
     """Responses that are missing."""
     asks: int
     """What is still to be read."""
+    cuts: Sequence[int]
     tokens: int = 0
     begun_at: float | None = None
     names: set[str] = field(default_factory=set)
@@ -100,9 +101,9 @@ class Window:
         self._told: dict[str, int] = {}
         self._count = 0
 
-    def add(self, chunk: UUID, count: int, asks: Sequence[Ask]) -> None:
-        """Take a chunk of so many requests in hand, with what is to be asked for them, in this order."""
-        self._works[chunk] = _Work([None] * count, count, len(asks))
+    def add(self, chunk: UUID, cuts: Sequence[int], asks: Sequence[Ask]) -> None:
+        """Take a chunk in hand, with what is to be asked for it, in this order; `cuts` are those of its requests."""
+        self._works[chunk] = _Work([None] * len(cuts), len(cuts), len(asks), cuts)
         self._waiting.extend((chunk, ask) for ask in asks)
 
     def step(self) -> list[Outcome]:
@@ -171,9 +172,8 @@ class Window:
     def _done(self, chunk: UUID) -> Done:
         work = self._works.pop(chunk)
         seconds = time.monotonic() - (work.begun_at or 0.0)
-        return Done(
-            chunk, ChunkResponses(work.values, min(self._size, len(work.values)), work.tokens), seconds
-        )
+        at_once = min(self._size, len(work.values))
+        return Done(chunk, ChunkResponses(work.values, at_once, work.tokens, cuts=work.cuts), seconds)
 
     def _forget(self, name: str) -> None:
         self._flying.pop(name, None)

@@ -109,13 +109,14 @@ def run(window: Window, most: int = 100) -> list[Done | Unanswered]:
 def test_every_request_gets_its_own_response(size: int, at_once: int) -> None:
     flight, heard = Invented(at_once), Heard()
     window = Window(flight, size, heard)
-    window.add(ONE, 3, asks([1], [2, 2], [3]))
-    window.add(TWO, 10, asks(*([number] for number in range(10, 20))))
+    window.add(ONE, [0, 5, 0], asks([1], [2, 2], [3]))
+    window.add(TWO, [0] * 10, asks(*([number] for number in range(10, 20))))
     ended = {outcome.chunk: outcome for outcome in run(window)}
     one, two = ended[ONE], ended[TWO]
     assert isinstance(one, Done)
     assert isinstance(two, Done)
     assert (one.responses.values, one.responses.tokens) == ([1, 4, 3], 4)
+    assert [note.cut for note in one.responses.notes] == [0, 5, 0]
     assert two.responses.values == list(range(10, 20))
     assert heard.counts == {ONE: 3, TWO: 10}
     assert flight.most == min(size, 13)
@@ -124,24 +125,24 @@ def test_every_request_gets_its_own_response(size: int, at_once: int) -> None:
 def test_the_window_is_filled_from_chunk_after_chunk() -> None:
     flight = Invented()
     window = Window(flight, 4, Heard())
-    window.add(ONE, 2, asks([1], [2]))
-    window.add(TWO, 3, asks([3], [4], [5]))
+    window.add(ONE, [0] * 2, asks([1], [2]))
+    window.add(TWO, [0] * 3, asks([3], [4], [5]))
     window.step()
     assert flight.most == 4
 
 
 def test_a_chunk_that_came_later_may_end_first() -> None:
     window = Window(Invented(), 10, Heard())
-    window.add(ONE, 2, asks([1], [2]))
-    window.add(TWO, 1, asks([3]))
+    window.add(ONE, [0] * 2, asks([1], [2]))
+    window.add(TWO, [0] * 1, asks([3]))
     assert [outcome.chunk for outcome in run(window)] == [TWO, ONE]
 
 
 def test_a_refused_request_fails_its_chunk_alone() -> None:
     flight = Invented()
     window = Window(flight, 10, Heard())
-    window.add(ONE, 3, asks([1], [0], [2]))
-    window.add(TWO, 1, asks([3]))
+    window.add(ONE, [0] * 3, asks([1], [0], [2]))
+    window.add(TWO, [0] * 1, asks([3]))
     ended = {outcome.chunk: outcome for outcome in run(window)}
     one = ended[ONE]
     assert isinstance(one, Unanswered)
@@ -153,8 +154,8 @@ def test_a_refused_request_fails_its_chunk_alone() -> None:
 def test_dropped_chunks_are_aborted_and_the_others_go_on() -> None:
     flight, heard = Invented(at_once=0), Heard()
     window = Window(flight, 3, heard)
-    window.add(ONE, 2, asks([1], [2]))
-    window.add(TWO, 2, asks([3], [4]))
+    window.add(ONE, [0] * 2, asks([1], [2]))
+    window.add(TWO, [0] * 2, asks([3], [4]))
     window.step()
     window.drop([ONE, THREE])
     assert sorted(flight.aborted) == ["0", "1"]
@@ -167,7 +168,7 @@ def test_dropped_chunks_are_aborted_and_the_others_go_on() -> None:
 def test_what_waits_of_a_dropped_chunk_is_never_asked() -> None:
     flight = Invented()
     window = Window(flight, 1, Heard())
-    window.add(ONE, 3, asks([1], [2], [3]))
+    window.add(ONE, [0] * 3, asks([1], [2], [3]))
     window.step()
     window.drop([ONE])
     assert run(window) == []
@@ -177,7 +178,7 @@ def test_what_waits_of_a_dropped_chunk_is_never_asked() -> None:
 def test_tokens_of_one_long_generation_are_told_while_it_runs() -> None:
     flight, heard = Invented(at_once=0), Heard()
     window = Window(flight, 3, heard)
-    window.add(ONE, 1, asks([1]))
+    window.add(ONE, [0] * 1, asks([1]))
     window.step()
     window.step()
     assert (heard.tokens, heard.counts) == (2, {})
@@ -186,7 +187,7 @@ def test_tokens_of_one_long_generation_are_told_while_it_runs() -> None:
 def test_a_dead_engine_says_so_itself() -> None:
     flight = Invented(dead=True)
     window = Window(flight, 3, Heard())
-    window.add(ONE, 1, asks([1]))
+    window.add(ONE, [0] * 1, asks([1]))
     with pytest.raises(RuntimeError, match="dead"):
         window.step()
 
@@ -194,7 +195,7 @@ def test_a_dead_engine_says_so_itself() -> None:
 def test_a_long_prompt_keeps_nobody_waiting() -> None:
     flight = Invented(at_once=0, reading=True)
     window = Window(flight, 3, Heard())
-    window.add(ONE, 1, asks([1]))
+    window.add(ONE, [0] * 1, asks([1]))
     assert window.step() == []
     window.drop([ONE])
     assert flight.aborted == ["0"]
@@ -206,8 +207,8 @@ def test_an_output_that_holds_no_answer_fails_its_chunk_alone() -> None:
 
     flight = Invented()
     window = Window(flight, 10, Heard())
-    window.add(ONE, 2, [Ask([1], {}, unread), *asks([2])])
-    window.add(TWO, 1, asks([3]))
+    window.add(ONE, [0] * 2, [Ask([1], {}, unread), *asks([2])])
+    window.add(TWO, [0] * 1, asks([3]))
     ended = {outcome.chunk: outcome for outcome in run(window)}
     assert isinstance(ended[ONE], Unanswered)
     assert isinstance(ended[TWO], Done)
@@ -223,7 +224,7 @@ def test_a_request_may_answer_several_and_several_may_answer_one() -> None:
 
     heard = Heard()
     window = Window(Invented(), 10, heard)
-    window.add(ONE, 3, [Ask([7], {}, answering(1, 2)), Ask([3], {}, half), Ask([4], {}, half)])
+    window.add(ONE, [0] * 3, [Ask([7], {}, answering(1, 2)), Ask([3], {}, half), Ask([4], {}, half)])
     [done] = run(window)
     assert isinstance(done, Done)
     assert done.responses.values == [7, 7, 7]
@@ -234,7 +235,7 @@ def test_what_is_asked_again_goes_before_all_that_waits() -> None:
     flight = Invented()
     window = Window(flight, 1, Heard())
     again = Ask([9], {}, answering(0))
-    window.add(ONE, 2, [Ask([1], {}, lambda _: Read((), 1, [again])), Ask([2], {}, answering(1))])
+    window.add(ONE, [0] * 2, [Ask([1], {}, lambda _: Read((), 1, [again])), Ask([2], {}, answering(1))])
     window.step()
     window.step()
     assert not flight.flying
@@ -246,7 +247,7 @@ def test_what_is_asked_again_goes_before_all_that_waits() -> None:
 
 def test_a_chunk_that_nothing_answers_fails_and_keeps_nobody_waiting() -> None:
     window = Window(Invented(), 10, Heard())
-    window.add(ONE, 2, asks([1]))
+    window.add(ONE, [0] * 2, asks([1]))
     [failed] = run(window)
     assert isinstance(failed, Unanswered)
     assert "1 requests were answered by nothing" in str(failed.error)
