@@ -181,6 +181,35 @@ filter_list:
       - function: majority_vote
       - function: take_first
 """,
+    "searched": "task: searched\n"
+    + _GENERATION
+    + """
+filter_list:
+  - name: plain
+    filter:
+      - function: remove_whitespace
+      - function: take_first
+  - name: strict
+    filter:
+      - function: regex
+        regex_pattern: "about (1\\\\d),"
+      - function: uppercase
+      - function: take_first
+  - name: mapped
+    filter:
+      - function: regex
+        regex_pattern: "or ([0-6])"
+      - function: map
+        mapping_dict: {"1": "one", "2": "two"}
+        default_value: "none of them"
+      - function: take_first
+  - name: voted
+    filter:
+      - function: regex
+        regex_pattern: "nothing"
+        fallback: "?"
+      - function: majority_vote
+""",
     "sampled": "task: sampled\n"
     + _GENERATION.replace("do_sample: false", "do_sample: true").replace(
         "temperature: 0.0", "temperature: 0.7"

@@ -32,17 +32,20 @@ from workers.protocol.harness import (
     JobFailed,
     JudgeSettings,
     LookUp,
+    QualityTold,
     RequestFailed,
     Responses,
     Results,
     SampleRows,
     SettingsJudged,
+    Stored,
     TaskEntry,
     TaskFailed,
+    TaskFinished,
     TellFacts,
     ToHarness,
 )
-from workers.protocol.payload import pack_response, unpack_requests
+from workers.protocol.payload import ResponseNote, pack_note, pack_response, unpack_requests
 
 
 def score(context: Sequence[int], continuation: Sequence[int]) -> tuple[float, bool]:
@@ -141,6 +144,9 @@ class Run:
     refuse: str | None = None
     """Requests whose text contains this fail."""
     fault: FailureTold = KILLS
+    note: ResponseNote | None = None
+    """What an engine is said to have told of each response that it gives from now on."""
+    notes: dict[bytes, bytes] = field(default_factory=dict)
     facts: dict[str, Any] | None = None
     """What an engine is said to have told."""
     messages: list[FromHarness] = field(default_factory=list)
@@ -181,7 +187,7 @@ class Run:
 
     def _found(self, keys: tuple[bytes, ...]) -> Found:
         known = [key for key in keys if key in self.store]
-        return Found(packed(known, self.store), tuple(key for key in keys if key in self.pending))
+        return Found(self._packed(known), tuple(key for key in keys if key in self.pending))
 
     def _answers(self) -> Iterator[ToHarness]:
         for chunk in self.of(ChunkCut):
@@ -197,7 +203,12 @@ class Run:
     def _answered(self, values: Mapping[bytes, Any]) -> Responses:
         assert not values.keys() & self.store.keys(), "a request was asked twice"
         self.store |= values
-        return Responses(packed(values, values))
+        if self.note is not None:
+            self.notes |= dict.fromkeys(values, pack_note(self.note))
+        return Responses(self._packed(values))
+
+    def _packed(self, keys: Iterable[bytes]) -> tuple[Stored, ...]:
+        return tuple((key, pack_response(self.store[key]), self.notes.get(key)) for key in keys)
 
     def _value(self, chunk: ChunkCut, item: Any) -> Any:
         if chunk.gen_kwargs is not None:
@@ -226,11 +237,12 @@ class Run:
         return {failed.task: failed.fault.code for failed in self.of(TaskFailed)}
 
     def rows(self, task: str) -> list[str]:
-        return [row for some in self.of(SampleRows) if some.task == task for row, _ in some.rows]
+        return [row.line for some in self.of(SampleRows) if some.task == task for row in some.rows]
 
-
-def packed(keys: Iterable[bytes], values: Mapping[bytes, Any]) -> tuple[tuple[bytes, bytes], ...]:
-    return tuple((key, pack_response(values[key])) for key in keys)
+    def quality(self, task: str) -> QualityTold:
+        (told,) = [finished.quality for finished in self.of(TaskFinished) if finished.task == task]
+        assert told
+        return told
 
 
 def message(run: Run, task: str) -> str:

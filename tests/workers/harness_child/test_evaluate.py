@@ -297,7 +297,7 @@ def test_equal_prompts_of_two_documents_are_two_requests_as_in_a_batch(order: Or
 def test_where_less_is_better_samples_without_it_are_right(order: Orders) -> None:
     (some,) = Run().serve(order("slips")).of(SampleRows)
 
-    told = {json.loads(line)["slip"]: correct for line, correct in some.rows}
+    told = {json.loads(row.line)["slip"]: row.correct for row in some.rows}
     assert told == {1.0: False, 0.0: True}
 
 

@@ -28,7 +28,7 @@ from workers.harness_child.lm_eval.requests import Request, groups_contexts
 from workers.harness_child.lm_eval.tokens import encode, encode_pairs
 from workers.protocol.engine import ScoringMode
 from workers.protocol.harness import ChunkCut, EvaluateOrder, FailureTold
-from workers.protocol.payload import RequestKind, pack_requests, pack_response
+from workers.protocol.payload import RequestKind, ResponseNote, pack_note, pack_requests, pack_response
 
 Cutter = Callable[[Sequence[int]], list[Cut]]
 
@@ -90,7 +90,7 @@ class Chunking:
         requests, pairs = self._possible(requests, pairs, self._lm.rules.fault_of_pair)
         for request, pair in zip(requests, pairs, strict=True):
             if (known := self._lm.rules.known(pair)) is not None:
-                self._ledger.resolve(request.key, pack_response(known))
+                self._ledger.resolve(request.key, pack_response(known), pack_note(ResponseNote(cut=0)))
         self.lengths.update(map(self._lm.rules.needed_by_pair, pairs))
         grouped = groups_contexts(self._order, self._lm)
 

@@ -35,6 +35,7 @@ from workers.harness_child.lm_eval.intake import Intake
 from workers.harness_child.lm_eval.ledger import Ledger
 from workers.harness_child.lm_eval.link import Link
 from workers.harness_child.lm_eval.provenance import of_task, provenance
+from workers.harness_child.lm_eval.quality import Replies
 from workers.harness_child.lm_eval.requests import RequestNames, settings_of
 from workers.harness_child.lm_eval.results import Report, file_date
 from workers.harness_child.lm_eval.unanswered import Gaps, leave_out
@@ -54,6 +55,7 @@ from workers.protocol.harness import (
     Responses,
     Results,
     SampleRows,
+    SampleTold,
     ScoringBegun,
     SettingsJudged,
     TaskFailed,
@@ -227,7 +229,7 @@ class Evaluation:
         with self._at_its_own_risk(name):
             gaps = leave_out(name, self._tasks[name], failed, self._chosen[name])
             self._gaps[name] = gaps
-            self._send_rows(name, [(line, None) for line in gaps.lines])
+            self._send_rows(name, [SampleTold(line) for line in gaps.lines])
             if gaps.whole:
                 self._fail(name, gaps.fault)
             else:
@@ -244,12 +246,13 @@ class Evaluation:
                 self._finish(name, self._scorer.score_in_turn(name, self._tasks[name], self._limits[name]))
 
     def _finish(self, name: str, results: scoring.EvalResults) -> None:
-        scored = self._report.add(name, results)
+        replies, gaps = Replies(self._tasks[name], self._ledger), self._gaps.get(name)
+        scored = self._report.add(name, results, replies.flags(self._chosen[name]))
         self._send_rows(name, scored.rows)
-        fault = self._gaps[name].fault if name in self._gaps else None
-        self._link.tell(TaskFinished(name, scored.metrics, fault))
+        quality = replies.quality(len(gaps.failed) if gaps else 0, self._lm.rules.generated)
+        self._link.tell(TaskFinished(name, scored.metrics, gaps.fault if gaps else None, quality))
 
-    def _send_rows(self, name: str, rows: list[tuple[str, bool | None]]) -> None:
+    def _send_rows(self, name: str, rows: list[SampleTold]) -> None:
         if not self._order.spec.keeps_samples:
             return
         for some in portions(rows):
@@ -283,7 +286,7 @@ class Evaluation:
     def _touched_by(self, message: ToHarness) -> set[str]:
         """Tasks that a message brought answers for."""
         responses = message.responses if isinstance(message, Found | Responses) else ()
-        return {task for key, _ in responses for task in self._ledger.askers(key)}
+        return {task for key, _, _ in responses for task in self._ledger.askers(key)}
 
     def _show_progress(self, names: Iterable[str]) -> None:
         """Say how far these tasks are, at most once a second each."""

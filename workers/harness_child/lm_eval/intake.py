@@ -53,8 +53,8 @@ class Intake:
         message = self._link.next()
         match message:
             case Found() | Responses():
-                for key, response in message.responses:
-                    self._ledger.resolve(key, response)
+                for key, response, note in message.responses:
+                    self._ledger.resolve(key, response, note)
                 self._ledger.pending.update(message.pending if isinstance(message, Found) else ())
             case RequestFailed():
                 self._take_fault(message.key, message.fault)

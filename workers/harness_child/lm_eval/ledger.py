@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgpack
@@ -11,7 +11,7 @@ from lm_eval.api.instance import Instance
 
 from workers.harness_child.lm_eval.requests import Asked, Key, Request
 from workers.protocol.harness import FailureTold
-from workers.protocol.payload import RequestKind
+from workers.protocol.payload import RequestKind, ResponseNote, open_note
 
 
 class Ledger:
@@ -25,6 +25,7 @@ class Ledger:
         self._askers: dict[Key, tuple[str, ...]] = {}
         self._open: dict[str, set[Key]] = {}
         self._answers: dict[Key, Any] = {}
+        self._notes: dict[Key, ResponseNote] = {}
         self._faults: dict[Key, FailureTold] = {}
         self._settings: list[tuple[str, Any]] = []
 
@@ -45,10 +46,11 @@ class Ledger:
         """All keys, in the order the requests were asked."""
         return [key for requests in self.requests.values() for key in requests]
 
-    def resolve(self, key: Key, response: bytes) -> None:
-        """Note an answer, still packed; the first one stands, and one nobody asked for is passed over."""
+    def resolve(self, key: Key, response: bytes, note: bytes | None) -> None:
+        """Take in an answer, still packed; the first one stands, and one nobody asked for is passed over."""
         if key not in self._answers:
             self._answers[key] = msgpack.unpackb(response)
+            self._notes[key] = open_note(note)
         self._close(key)
 
     def fail(self, key: Key, fault: FailureTold) -> None:
@@ -112,6 +114,11 @@ class Ledger:
                 return sum(logprob for logprob, _ in values)
             case _:
                 return values[0]
+
+    def replies(self, instance: Instance) -> Iterator[tuple[Key, Any, ResponseNote]]:
+        """What an instance is answered by, repeat by repeat: with each request's key, and how the answer came about."""
+        for key in (key for parts in self._asked[id(instance)] for key in parts):
+            yield key, self._answers[key], self._notes[key]
 
     def failed_documents(self, instances: Iterable[Instance]) -> dict[int, FailureTold]:
         """Documents with a request that has no answer, each with the first reason."""

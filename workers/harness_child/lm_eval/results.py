@@ -22,7 +22,7 @@ from workers.harness_child.lm_eval.broker_lm import BrokerLM
 from workers.harness_child.lm_eval.scoring import EvalResults
 from workers.harness_child.lm_eval.verdicts import verdicts
 from workers.harness_child.lm_eval.writing import sample_line, written, written_short
-from workers.protocol.harness import EvaluateOrder, PromptShapes
+from workers.protocol.harness import EvaluateOrder, PromptShapes, SampleTold
 
 _log = logging.getLogger(__name__)
 
@@ -31,8 +31,8 @@ _log = logging.getLogger(__name__)
 class Scored:
     """What a task's results are, as lm-eval writes them."""
 
-    rows: list[tuple[str, bool | None]]
-    """Sample lines, and whether each is right; none where the job keeps no samples."""
+    rows: list[SampleTold]
+    """None where the job keeps no samples."""
     metrics: str
     """The task's entry under `results`."""
 
@@ -64,14 +64,19 @@ class Report:
         """The folder `lm_eval run` would write to."""
         return str(self._tracker.model_name_sanitized)
 
-    def add(self, task: str, results: EvalResults) -> Scored:
-        """Take in a task's results; TaskFailedError where they cannot be written."""
+    def add(
+        self, task: str, results: EvalResults, flags: Mapping[int, tuple[bool | None, bool | None]]
+    ) -> Scored:
+        """Take in a task's results, with what `Replies` flags in its documents; TaskFailedError where it cannot be."""
         samples = results.pop("samples", {}).get(task, [])
         higher_is_better = results["higher_is_better"][task]
         if not isinstance(higher_is_better, Mapping):
             raise TaskFailedError(TASK_ERROR, "its higher_is_better is no mapping of metrics")
         right = verdicts(samples, higher_is_better)
-        rows = [(sample_line(row), correct) for row, correct in zip(samples, right, strict=True)]
+        rows = [
+            SampleTold(sample_line(row), correct, *flags.get(row["doc_id"], (None, None)))
+            for row, correct in zip(samples, right, strict=True)
+        ]
         metrics = written_short(results["results"][task], "its metrics")
         written(results, "its results")
         if self._order.spec.keeps_samples:

@@ -11,6 +11,7 @@ from typing import Any
 from lm_eval.utils import handle_non_serializable, sanitize_list
 
 from workers.harness_child.errors import TASK_ERROR, TaskFailedError, caught, said
+from workers.protocol.harness import SampleTold
 
 MOST_CHARACTERS = 64 << 20
 """Of a sample or a task's metrics; a message of all samples of a task may be longer than Postgres takes."""
@@ -71,16 +72,16 @@ def sample_line(sample: dict[str, Any]) -> str:
         raise
 
 
-def portions(rows: Sequence[tuple[str, bool | None]]) -> Iterator[list[tuple[str, bool | None]]]:
+def portions(rows: Sequence[SampleTold]) -> Iterator[list[SampleTold]]:
     """The rows in runs that a message carries."""
-    portion: list[tuple[str, bool | None]] = []
+    portion: list[SampleTold] = []
     size = 0
     for row in rows:
-        if portion and (len(portion) == PORTION_ROWS or size + len(row[0]) > PORTION_CHARACTERS):
+        if portion and (len(portion) == PORTION_ROWS or size + len(row.line) > PORTION_CHARACTERS):
             yield portion
             portion, size = [], 0
         portion.append(row)
-        size += len(row[0])
+        size += len(row.line)
     if portion:
         yield portion
 
