@@ -20,6 +20,7 @@ from app.api.schemas.job import (
     ReplicaOut,
     SerialEventOut,
     TaskOut,
+    TaskQualityOut,
 )
 from app.domain.event import Event, SerialEvent
 from app.domain.failure import Failure
@@ -111,6 +112,7 @@ def task_out(task: JobTask) -> TaskOut:
         done=task.done,
         total=task.total,
         metrics=metrics,
+        quality=TaskQualityOut.model_validate(task.quality) if task.quality else None,
         error=failure_out(task.error),
     )
 

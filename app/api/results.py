@@ -29,7 +29,8 @@ TABLES = ("text/markdown", "text/plain")
 CSV, JSON_LINES, ZIP = "text/csv", "application/jsonl", "application/zip"
 FILTER = (
     "`correct` and `incorrect` go by the task's first metric that is 0 or 1 for every document, as its"
-    " higher_is_better says; where there is none, they find nothing."
+    " higher_is_better says; where there is none, they find nothing. `truncated` is an answer that ended at its"
+    " longest, `empty` one of nothing but blanks."
 )
 Filter = Annotated[SampleFilter | None, Blank, Query(description=FILTER)]
 

@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 
 from app.db.session import Sessions
 from app.domain.chunk import Room
+from app.domain.output import SampleLine
 from app.main import create_app
 from app.services.coordination import CoordinationService
 from app.services.serving import Answer
@@ -58,8 +59,9 @@ class Coordinator:
         lease = self.claim(job_id)
         self.service.prepared(lease, b"f" * 32, [("toy", 2)], {})
         self.service.task_finished(lease, "toy", {"acc,none": 0.5})
-        rows = [('{"doc_id": 0, "acc": 1.0}', True), ('{"doc_id": 1, "acc": NaN}', False)]
-        self.service.add_samples(lease, "toy", 0, rows)
+        right = SampleLine('{"doc_id": 0, "acc": 1.0}', correct=True, truncated=False, empty=False)
+        wrong = SampleLine('{"doc_id": 1, "acc": NaN}', correct=False, truncated=True, empty=True)
+        self.service.add_samples(lease, "toy", 0, [right, wrong])
         self.service.add_log(UUID(job_id), "one\ntwo\n")
         self.service.add_log(UUID(job_id), "three\n")
         self.service.finish(lease, document, "tiny", "2026-11-22T00-00-00")

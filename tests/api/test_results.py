@@ -10,6 +10,8 @@ from zipfile import ZipFile
 import pytest
 from fastapi.testclient import TestClient
 
+from app.domain.job import JobStatus
+from app.domain.quality import TaskQuality
 from tests.api.conftest import Coordinator
 
 DATE = "2026-11-22T00-00-00"
@@ -41,6 +43,24 @@ def test_results_are_the_document_with_null_for_nan(
     assert document["evalq"]["complete"] is True
 
 
+def test_the_quality_of_a_task_stands_in_its_job_and_beside_the_results(
+    api: TestClient, job_id: str, coordinator: Coordinator
+) -> None:
+    lease = coordinator.claim(job_id)
+    coordinator.service.prepared(lease, b"f" * 32, [("toy", 8), ("old", 1)], {})
+    quality = TaskQuality(4, 1, 8, 2, None, 8, 3, 0, 16, {"strict": 2, "a\x00b": 0})
+    coordinator.service.task_finished(lease, "toy", {"acc,none": 0.5}, quality=quality)
+    coordinator.service.task_finished(lease, "old", {"acc,none": 0.5})
+    shown = api.get(f"/v1/jobs/{job_id}/results").json()["evalq"]["quality"]
+    assert shown == {"toy": quality.to_json() | {"filter_found_nothing": {"strict": 2, "a\ufffdb": 0}}}
+    [toy, old] = api.get(f"/v1/jobs/{job_id}").json()["tasks"]
+    assert (toy["quality"], old["quality"]) == (shown["toy"], None)
+    coordinator.service.stop(lease, JobStatus.QUEUED, "begins anew")
+    again = coordinator.claim(job_id)
+    coordinator.service.prepared(again, b"f" * 32, [("toy", 8), ("old", 1)], {})
+    assert api.get(f"/v1/jobs/{job_id}").json()["tasks"][0]["quality"] is None
+
+
 def test_samples_are_filtered_and_paged(api: TestClient, job_id: str, coordinator: Coordinator) -> None:
     coordinator.finish(job_id)
     url = f"/v1/jobs/{job_id}/samples"
@@ -48,7 +68,16 @@ def test_samples_are_filtered_and_paged(api: TestClient, job_id: str, coordinato
     second = api.get(url, params={"limit": 1, "cursor": first["next_cursor"]}).json()
     assert first["data"] == [{"task": "toy", "doc_id": 0, "acc": 1.0}]
     assert second == {"data": [{"task": "toy", "doc_id": 1, "acc": None}], "next_cursor": None}
-    for chosen, ids in {"all": [0, 1], "": [0, 1], "correct": [0], "incorrect": [1], "error": []}.items():
+    found = {
+        "all": [0, 1],
+        "": [0, 1],
+        "correct": [0],
+        "incorrect": [1],
+        "error": [],
+        "truncated": [1],
+        "empty": [1],
+    }
+    for chosen, ids in found.items():
         assert [row["doc_id"] for row in api.get(url, params={"filter": chosen}).json()["data"]] == ids
     assert api.get(url, params={"task": "other"}).json()["data"] == []
     assert api.get(url, params={"filter": "wrong"}).status_code == 422

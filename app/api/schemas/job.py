@@ -112,6 +112,26 @@ class FailureOut(Out):
     )
 
 
+class TaskQualityOut(Out):
+    """What may make a task's score say less than it seems. A count is null where answers that an earlier version stored
+    do not tell it."""
+
+    documents: int = Field(description="With those that were left out.")
+    documents_left_out: int = Field(description="Of the score, because no engine could answer them.")
+    requests: int = Field(description="Of the documents that were scored; what is asked twice alike is one.")
+    requests_not_known: int = Field(description="Whose answers an earlier version stored.")
+    prompts_cut: int | None = Field(description="Requests whose context did not fit.")
+    answers: int = Field(description="Requests that a text answers.")
+    answers_truncated: int | None = Field(
+        description="Texts that ended because they were as long as they may be."
+    )
+    answers_empty: int = Field(description="Texts of nothing but blanks.")
+    max_gen_toks: int | None = Field(description="Tokens of a text at most; null where that differs.")
+    filter_found_nothing: dict[str, int] = Field(
+        description="For each filter that searches, documents in whose answers it found nothing."
+    )
+
+
 class TaskOut(Out):
     """One lm-eval task of the job."""
 
@@ -120,6 +140,9 @@ class TaskOut(Out):
     done: int
     total: int | None
     metrics: dict[str, Any] | None
+    quality: TaskQualityOut | None = Field(
+        default=None, description="Null before the task is scored, and where an earlier version scored it."
+    )
     error: FailureOut | None
 
 
