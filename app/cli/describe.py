@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from app.domain.quality import TaskQuality, remarks
 from app.domain.visible import hanging, one_line, visible
 
 Json = dict[str, Any]
@@ -134,6 +136,12 @@ def score(task: Json) -> str:
         error = metrics.get(f"{metric}_stderr,{filtered}")
         return f"{one_line(metric)} {value:.4f}" + (f" ± {error:.4f}" if isinstance(error, float) else "")
     return ""
+
+
+def quality_lines(qualities: Mapping[str, Json | None]) -> list[str]:
+    """What is out of the ordinary in how tasks were asked and answered, by task; None where that is not told."""
+    told = {task: TaskQuality.from_json(quality) for task, quality in qualities.items() if quality}
+    return [one_line(remark) for remark in remarks(told)]
 
 
 def way_out_line(way: Json) -> str:

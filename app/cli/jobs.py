@@ -11,7 +11,7 @@ import click
 
 from app.cli import completing
 from app.cli.board import watch_list
-from app.cli.describe import duration, failure_lines, progress_line, task_line, when, where
+from app.cli.describe import duration, failure_lines, progress_line, quality_lines, task_line, when, where
 from app.cli.job_table import print_list
 from app.cli.output import Output, talks
 from app.cli.terminal import has_screen, stdout_is_terminal
@@ -97,6 +97,8 @@ def _print_job(out: Output, job: Json, *, every_task: bool) -> None:
         if value is not None:
             out.data(hanging(f"{name:<10}{value}", 10))
     _print_tasks(out, job["tasks"], every=every_task)
+    for line in quality_lines({task["name"]: task.get("quality") for task in job["tasks"]}):
+        out.data(f"  {line}")
     for replica in job.get("replicas") or ():
         devices = ",".join(replica["devices"])
         out.data(

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from app.cli import live
 from app.cli.main import VERBS
+from app.domain.quality import TaskQuality
 from tests.cli.conftest import Evalq
 from tests.cli.fake_api import ME, FakeApi, job, job_id, problem
 from tests.cli.test_catalogue import GROUP, TASK, WAITING
@@ -43,10 +44,13 @@ ERROR = {
 }
 METRIC = poisoned("acc") + ",none"
 LISTED = {"name": "toy", "status": "failed", "done": 1, "total": 2, "metrics": {METRIC: 0.5}, "error": ERROR}
+QUALITY = TaskQuality(9, 0, 9, 0, 1, 9, 1, 1, 16, {poisoned("strict"): 1}).to_json()
+LISTED["quality"] = QUALITY
 REPLICA = {"id": "r1", "group": "node", "devices": ["cpu-0"], "status": "failed", "requests_done": 1}
 DOCUMENT = {
     "results": {poisoned("toy"): {"alias": poisoned("toy"), METRIC: 0.5}},
     "warnings": [poisoned("a warning")],
+    "evalq": {"quality": {poisoned("toy"): QUALITY}},
     "versions": {poisoned("toy"): poisoned("1")},
 }
 PLANNED = {

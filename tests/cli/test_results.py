@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from app.domain.quality import TaskQuality
 from app.workloads.lm_eval.result_table import comma_separated, markdown
 from tests.cli.conftest import Evalq
 from tests.cli.fake_api import FakeApi, job, job_id
@@ -118,13 +119,20 @@ def test_results_of_a_running_job_are_called_unfinished(evalq: Evalq, api: FakeA
 
 
 def test_what_a_reader_of_the_scores_must_know_is_said_beside_them(evalq: Evalq, api: FakeApi) -> None:
+    quality = {"t": TaskQuality(4, 1, 3, 0, 0, 3, 2, 0, 256, {}).to_json(), "old": None}
     scored = {
         "results": {"t": {"acc,none": 0.5}},
         "warnings": ["task t is scored on 3 of 4 documents: it died"],
+        "evalq": {"complete": True, "quality": quality},
     }
-    api.jobs = [job(1)]
+    api.jobs = [job(1, tasks=[job(1)["tasks"][0] | {"quality": quality["t"]}])]
     api.answers[f"GET /v1/jobs/{job_id(1)}/results"] = (200, scored)
-    assert "3 of 4 documents" in evalq("results", job_id(1)).stderr
+    answer = evalq("results", job_id(1))
+    told = "2 of 3 answers of t ended at 256 tokens: raise max_gen_toks"
+    assert answer.stderr.splitlines() == [*scored["warnings"], told]
+    assert "ended at" not in answer.stdout
+    shown = evalq("show", job_id(1)).stdout.splitlines()
+    assert "  2 of 3 answers of gsm8k ended at 256 tokens: raise max_gen_toks" in shown
 
 
 def test_samples_are_a_line_each_over_all_pages(evalq: Evalq, api: FakeApi) -> None:
