@@ -10,11 +10,13 @@ from dataclasses import dataclass
 import click
 
 from app.cli import completing
+from app.cli.describe import quality_lines
 from app.cli.output import Output, short, talks
 from app.cli.terminal import echo
 from app.client.calls import Api, Json
 from app.client.events import ended
 from app.client.exit_codes import exit_of
+from app.domain.output import SampleFilter
 from app.domain.visible import one_line
 from app.workloads.lm_eval.result_table import comma_separated, headline, markdown
 from app.workloads.lm_eval.spec import LmEvalSpec
@@ -41,9 +43,10 @@ class JobResults:
 
     def remarks(self) -> list[str]:
         """What a reader of the scores must know."""
-        unfinished = not self.document.get("evalq", {}).get("complete", True)
+        own = self.document.get("evalq") or {}
+        unfinished = not own.get("complete", True)
         said = ["the job has not finished: these are the tasks that have"] if unfinished else []
-        return [*self.document.get("warnings", ()), *said]
+        return [*self.document.get("warnings", ()), *quality_lines(own.get("quality") or {}), *said]
 
 
 def found(api: Api, job_id: str) -> JobResults:
@@ -96,7 +99,7 @@ def _print_tables(out: Output, all_found: Sequence[JobResults]) -> None:
 @click.command(name="samples")
 @click.argument("job", shell_complete=completing.jobs)
 @click.option("--task", help="Samples of this task only.")
-@click.option("--filter", type=click.Choice(["all", "correct", "incorrect", "error"]), help="Which samples.")
+@click.option("--filter", type=click.Choice([which.value for which in SampleFilter]), help="Which samples.")
 @click.option("-n", "--limit", type=click.IntRange(1), help="How many, at most.")
 @talks
 def samples(api: Api, out: Output, job: str, limit: int | None, **filters: str | None) -> None:
