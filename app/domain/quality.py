@@ -43,7 +43,7 @@ class TaskQuality:
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> TaskQuality:
         """Its inverse; what a later version adds is passed over."""
-        return cls(**{item.name: told[item.name] for item in fields(cls) if item.name in told})
+        return cls(**{item.name: told[item.name] for item in fields(cls)})
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ Body = dict[str, Any]
 
 def test_an_identical_job_touches_no_engine(stack: Stack, body: Body) -> None:
     again = body | {"reuse_responses": True, "tasks": ["e2e_generate", "e2e_choice"], "limit": 20}
+    again["gen_kwargs"] = {"max_gen_toks": 1}
     first, second = stack.run(again), stack.run(again)
     assert first["progress"]["reused"] == 0
     assert first["gpu_seconds"] > 0
@@ -24,6 +25,11 @@ def test_an_identical_job_touches_no_engine(stack: Stack, body: Body) -> None:
         del document["date"], document["total_evaluation_time_seconds"]
     assert documents[0] == documents[1], "what the engine said of itself is kept with its answers"
     assert documents[0]["config"]["model_num_parameters"] > 0
+    told = [{task["name"]: task["quality"] for task in job["tasks"]} for job in (first, second)]
+    assert told[0] == told[1] == stack.results(second["id"])["evalq"]["quality"]
+    assert {quality["requests_not_known"] for quality in told[1].values()} == {0}
+    truncated = stack.http.get(f"/jobs/{second['id']}/samples", params={"filter": "truncated"}).json()["data"]
+    assert len({row["doc_id"] for row in truncated}) == told[1]["e2e_generate"]["answers_truncated"] > 0
 
 
 def test_a_larger_limit_pays_only_for_the_new_documents(stack: Stack, body: Body) -> None:
