@@ -13,6 +13,9 @@ from workers.harness_child.lm_eval.requests import Asked, Key, Request
 from workers.protocol.harness import FailureTold
 from workers.protocol.payload import RequestKind, ResponseNote, open_note
 
+ORDINARY = ResponseNote(cut=0)
+"""Of nearly every log-likelihood: a job may have millions of them, so it is not kept."""
+
 
 class Ledger:
     """Which requests are open, by task."""
@@ -50,7 +53,8 @@ class Ledger:
         """Take in an answer, still packed; the first one stands, and one nobody asked for is passed over."""
         if key not in self._answers:
             self._answers[key] = msgpack.unpackb(response)
-            self._notes[key] = open_note(note)
+            if (told := open_note(note)) != ORDINARY:
+                self._notes[key] = told
         self._close(key)
 
     def fail(self, key: Key, fault: FailureTold) -> None:
@@ -118,7 +122,7 @@ class Ledger:
     def replies(self, instance: Instance) -> Iterator[tuple[Key, Any, ResponseNote]]:
         """What an instance is answered by, repeat by repeat: with each request's key, and how the answer came about."""
         for key in (key for parts in self._asked[id(instance)] for key in parts):
-            yield key, self._answers[key], self._notes[key]
+            yield key, self._answers[key], self._notes.get(key, ORDINARY)
 
     def failed_documents(self, instances: Iterable[Instance]) -> dict[int, FailureTold]:
         """Documents with a request that has no answer, each with the first reason."""
