@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from itertools import chain
 from threading import Barrier
@@ -227,7 +227,12 @@ def test_a_scheduler_that_freezes_while_it_books_lets_workers_charge(
     world.serving.loaded(replica, {})
     world.serving.next(replica, ENGINE.key, Room(1e9, 64))
     world.serving.renew(replica)
-    with suppress(DatabaseUnreachableError), make_sessions(settings, 0.2).begin() as frozen:
+    held_long = settings.model_copy(update={"lease_seconds": 3600.0})
+    with (
+        closing(make_sessions(held_long, 0.2)) as sessions,
+        ThreadPoolExecutor(1) as pool,
+        suppress(DatabaseUnreachableError),
+        sessions.begin() as frozen,
+    ):
         assert UsageRepository(frozen).book() > 1
-        with ThreadPoolExecutor(1) as pool:
-            assert pool.submit(world.serving.renew, replica).result(timeout=15) is Order.GO_ON
+        assert pool.submit(world.serving.renew, replica).result(timeout=15) is Order.GO_ON
