@@ -18,7 +18,7 @@ from app.db.replicas import ReplicaRepository
 from app.db.tables import ChunkRow, JobRow
 from app.db.wishes import is_due
 from app.domain.ahead import Queued
-from app.domain.chunk import ChunkStatus
+from app.domain.chunk import PENDING, ChunkStatus
 from app.domain.job import JobStatus, Phase
 from app.domain.line import InLine
 from app.domain.waits import Cluster, Served
@@ -78,6 +78,12 @@ class WaitRepository:
             ChunkRow.job_id == JobRow.id, ChunkRow.status == ChunkStatus.WAITING
         )
         return set(self._session.scalars(select(JobRow.id).where(JobRow.id.in_(job_ids), waiting.exists())))
+
+    def answered(self, job_ids: Collection[UUID]) -> set[UUID]:
+        """Those of the jobs of which all requests were stored, and engines have answered each."""
+        pending = exists().where(ChunkRow.job_id == JobRow.id, ChunkRow.status.in_(PENDING))
+        query = select(JobRow.id).where(JobRow.id.in_(job_ids), JobRow.planned_at.is_not(None), ~pending)
+        return set(self._session.scalars(query))
 
 
 def _waits() -> ColumnElement[bool]:

@@ -118,6 +118,8 @@ class Asking:
     """Whose engines would do."""
     unanswered: bool = False
     """Some of its requests wait to be taken by an engine."""
+    answered: bool = False
+    """Engines have answered all that they were asked."""
 
 
 def wait_of(asking: Asking, cluster: Cluster, now: datetime) -> Wait | None:
@@ -156,6 +158,8 @@ def _running(asking: Asking, cluster: Cluster, now: datetime) -> Wait | None:
 
 def for_engines(asking: Asking, cluster: Cluster) -> Wait:
     """What a job waits for of which no engine has a request in hand."""
+    if asking.answered:
+        return Wait(Cause.COORDINATOR, "its coordinator, to score what its engines answered")
     job, running = asking.job, {group.name for group in cluster.at(asking.job) if group.alive}
     own = [r for r in cluster.replicas if r.engine.key == job.engine.key and r.group in running]
     own = [replica for replica in own if replica.release_requested_at is None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -10,7 +10,7 @@ from uuid import UUID
 from app.backends.standing_in import that_serve
 from app.db.waits import WaitRepository
 from app.domain.job import Job, JobStatus, Phase
-from app.domain.waits import NOWHERE, TO_ENGINES, Asking, Cluster, Wait, wait_of
+from app.domain.waits import NOWHERE, TO_ENGINES, Asking, Wait, wait_of
 from app.workloads.lm_eval.spec import LmEvalSpec
 
 NO_QUOTAS: Mapping[str, int] = {}
@@ -25,10 +25,12 @@ def waits(
     cluster = replace(there, quotas=quotas) if asking else there
     evaluating = [job.id for job in asking if job.phase is Phase.EVALUATING]
     unanswered = known.unanswered(evaluating) if evaluating else set()
-    found = {job.id: _wait(job, cluster, now, unanswered=job.id in unanswered) for job in jobs}
+    answered = known.answered([job.id for job in asking]) - set(evaluating) if asking else set()
+    asked = [_asking(job, asking=bool(asking), unanswered=unanswered, answered=answered) for job in jobs]
+    found = {each.job.id: wait_of(each, cluster, now) for each in asked}
     return {job_id: wait for job_id, wait in found.items() if wait is not None}
 
 
-def _wait(job: Job, cluster: Cluster, now: datetime, *, unanswered: bool) -> Wait | None:
-    backends = that_serve(LmEvalSpec.from_json(job.spec).model) if cluster is not NOWHERE else ()
-    return wait_of(Asking(job, tuple(backends), unanswered), cluster, now)
+def _asking(job: Job, *, asking: bool, unanswered: Collection[UUID], answered: Collection[UUID]) -> Asking:
+    backends = that_serve(LmEvalSpec.from_json(job.spec).model) if asking else ()
+    return Asking(job, tuple(backends), job.id in unanswered, job.id in answered)

@@ -20,6 +20,7 @@ from app.domain.waits import Cause
 from app.services.coordination import Progress
 from app.services.jobs import utc_now
 from app.services.queue import NO_BROKER, QueuePage, QueueService
+from app.services.serving import Answer
 from app.settings import Settings
 from tests.jobs import submission
 from tests.services.test_parking import due, parked
@@ -45,6 +46,18 @@ def causes(world: World) -> list[tuple[UUID, Cause]]:
 def reason(world: World, job_id: UUID) -> str:
     """As the job itself says it."""
     return world.jobs.view(job_id).reason or ""
+
+
+def test_a_job_whose_engines_left_with_its_last_answer_waits_for_no_devices(world: World) -> None:
+    lease = parked(world, 1)
+    with world.sessions.begin() as session:
+        session.execute(text("UPDATE jobs SET phase = 'loading'"))
+    replica = world.replica(world.devices(1)[0])
+    (claimed,) = world.serving.next(replica, ENGINE.key, Room(1e9, 64)).chunks
+    world.serving.answer(replica, claimed, Answer([b"a", b"b"], 0.5, 7))
+    world.serving.end(replica, ReplicaStatus.RELEASED)
+    assert reason(world, lease.id) == "waiting for its coordinator, to score what its engines answered"
+    assert causes(world) == [(lease.id, Cause.COORDINATOR)]
 
 
 @pytest.mark.usefixtures("_leads")
