@@ -21,6 +21,7 @@ LOOKED_AT = 64
 class Reservation:
     """Devices of one group, free until then."""
 
+    wish: Wish
     site: Site
     free: int
     seconds: float
@@ -44,7 +45,7 @@ class Reservations:
 
     def __init__(self, board: Board) -> None:
         self._board = board
-        self._kept: list[Reservation] = []
+        self.kept: list[Reservation] = []
         self._sought = 0
 
     def gather(self, wish: Wish, why: str) -> bool:
@@ -95,14 +96,14 @@ class Reservations:
 
     def _reserve(self, way: _Way, wish: Wish) -> None:
         block = way.site.block(way.among, wish.need)
-        self._kept.append(Reservation(way.site, way.site.free & block, way.seconds))
+        self.kept.append(Reservation(wish, way.site, way.site.free & block, way.seconds))
         self._board.shelves.take(way.site, block)
         for tenant in way.leaving:
             tenant.pledged = tenant.pledged or bool(tenant.mask & block)
 
     def backfill(self, wish: Wish) -> bool:
         """Start on reserved devices what will be done before they are needed."""
-        for kept in self._kept:
+        for kept in self.kept:
             fit = kept.free & kept.site.fit(wish) if kept.free else 0
             block = kept.site.block(fit, wish.need) if fit else 0
             if block and self._ends_in(wish) <= kept.seconds:

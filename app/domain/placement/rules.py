@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from app.domain.placement.board import Board
 from app.domain.placement.quotas import entitle
-from app.domain.placement.reservations import Reservations
+from app.domain.placement.reservations import Reservation, Reservations
 from app.domain.placement.sites import Site, opened
 from app.domain.placement.tenants import Tenant
 from app.domain.placement.values import Decision, Demand, Group, Policy
@@ -25,6 +25,27 @@ def place(
     policy: Policy,
 ) -> list[Decision]:
     """Serve demands in line, those first that a quota guarantees, in whatever order it is told of them."""
+    return turned(now, groups, replicas, demand, policy).decisions
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What was decided, and of whom nothing was."""
+
+    decisions: list[Decision]
+    left: Sequence[Wish]
+    """They have no replica, and get none by these decisions."""
+    reserved: Sequence[Reservation]
+
+
+def turned(
+    now: datetime,
+    groups: Sequence[Group],
+    replicas: Sequence[Replica],
+    demand: Sequence[Demand],
+    policy: Policy,
+) -> Turn:
+    """What `place` decides, with what it left undone."""
     live = sorted((r for r in replicas if r.status.live), key=lambda r: (r.placed_at, r.id.int))
     draining = {group.name for group in groups if group.draining}
     staying = [r for r in live if not r.release_requested_at and r.group not in draining]
@@ -43,14 +64,14 @@ def place(
     for replica in live:
         if replica.group in draining and not replica.release_requested_at:
             board.let_go(replica, "its group is draining")
-    _serve(board, line)
+    left, reserved = _serve(board, line)
     served = [wish for wish in line if wish.served]
     narrow(board, served)
     widen(board, served)
     for replica in staying:
         if _idle_too_long(replica, board):
             board.let_go(replica, "idle")
-    return board.decisions
+    return Turn(board.decisions, left, reserved)
 
 
 def widest(groups: Sequence[Group], backend: str, name: str | None = None) -> int:
@@ -81,15 +102,19 @@ def _leave(sites: Mapping[str, Site], live: Sequence[Replica]) -> None:
             site.soon |= site.mask(replica.devices)
 
 
-def _serve(board: Board, line: Sequence[Wish]) -> None:
-    """A first replica for each, and as many as its quota gives it; who must wait keeps its block from later ones."""
-    reservations = Reservations(board)
+def _serve(board: Board, line: Sequence[Wish]) -> tuple[list[Wish], list[Reservation]]:
+    """A first replica for each, and as many as its quota gives it; who must wait keeps its block from later ones.
+
+    Returns those that get none, and what is kept.
+    """
+    reservations, left = Reservations(board), list[Wish]()
     for wish in line:
-        if not wish.served:
-            _serve_one(board, reservations, wish)
+        if not wish.served and not _serve_one(board, reservations, wish):
+            left.append(wish)
         if wish.entitled:
             for _ in range(wish.entitled - max(wish.served, 1)):
                 _serve_one(board, reservations, wish)
+    return left + [kept.wish for kept in reservations.kept if not kept.wish.served], reservations.kept
 
 
 def _serve_one(board: Board, reservations: Reservations, wish: Wish) -> bool:
