@@ -165,7 +165,9 @@ def _services(settings: Settings, sessions: Sessions) -> Services:
         estimates=estimates.latest,
         quotas=settings.team_quotas,
     )
-    watching = WatchService(sessions=sessions, ttl=settings.lease, quotas=settings.team_quotas)
+    watching = WatchService(
+        sessions=sessions, ttl=settings.lease, estimates=estimates.latest, quotas=settings.team_quotas
+    )
     tail, shared = Tail(event_service, watching.looks), Shared()
     return Services(
         settings=settings,

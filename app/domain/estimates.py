@@ -11,7 +11,7 @@ from app.domain.demands import NOTHING_LEARNT, Learnt
 from app.domain.engine_spec import EngineSpec
 from app.domain.forecast import TIMES, Forecast
 from app.domain.line import TYPICAL_SECONDS, InLine
-from app.domain.placement import Claim, Demand
+from app.domain.placement import NOTHING_HELD_UP, Claim, Demand, Holdups
 from app.domain.plan import Plan, least_bytes
 from app.domain.virtual_work import JobWork
 
@@ -94,6 +94,11 @@ class Estimates:
 
     made_at: datetime
     jobs: Mapping[UUID, Forecast] = field(default_factory=dict)
+    holdups: Holdups = NOTHING_HELD_UP
+
+    def held_up(self, now: datetime) -> Holdups:
+        """What kept devices from jobs; nothing where that is too old."""
+        return self.holdups if now - self.made_at <= BELIEVED else NOTHING_HELD_UP
 
     def of(self, job_id: UUID, now: datetime) -> Forecast | None:
         """Seconds from now; None where nothing is known, or what was known is too old."""

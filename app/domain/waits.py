@@ -9,7 +9,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from app.domain.job import Job, JobStatus, Phase, waiting
-from app.domain.placement import Group
+from app.domain.placement import Group, KeptDevices
 from app.domain.plan import least_bytes
 from app.domain.replica import Device, DeviceState, Replica, ReplicaStatus
 
@@ -30,7 +30,7 @@ class Cause(StrEnum):
     """Every group that could serve it is silent, draining, or was never there."""
     DEVICES = "devices"
     QUOTA = "quota"
-    """Devices, and its team has a quota: they are its own and lent, or it is beyond what is its own."""
+    """Devices that it would have if nobody had a quota."""
     LOADING = "loading"
     TURN = "turn"
     """Engines that it shares answer other jobs first."""
@@ -66,6 +66,7 @@ class Wait:
     holders: tuple[Holder, ...] = ()
     quota: str = ""
     """To be read behind the words, by those who may see the job."""
+    kept: KeptDevices | None = None
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,10 @@ class Asking:
     """Some of its requests wait to be taken by an engine."""
     answered: bool = False
     """Engines have answered all that they were asked."""
+    kept: KeptDevices | None = None
+    """Free devices that would do for it are somebody's who is ahead."""
+    by_quota: bool = False
+    """It would have devices if nobody had a quota."""
 
 
 def wait_of(asking: Asking, cluster: Cluster, now: datetime) -> Wait | None:
@@ -225,8 +230,8 @@ def _devices(asking: Asking, cluster: Cluster) -> Wait:
     if failed := _failed(job, cluster):
         wanted += f", to start its engine again: {failed}"
     holders, quota = cluster.holders(running), _quota(job, cluster)
-    cause = Cause.QUOTA if quota else Cause.DEVICES
-    return Wait(cause, wanted, devices=job.engine.gpus, holders=holders, quota=quota)
+    cause = Cause.QUOTA if asking.by_quota else Cause.DEVICES
+    return Wait(cause, wanted, None, job.engine.gpus, holders, quota, asking.kept)
 
 
 def _quota(job: Job, cluster: Cluster) -> str:
@@ -286,7 +291,8 @@ def reason(job: Job, wait: Wait | None) -> str | None:
 
 
 def _told(wait: Wait, team: str) -> str:
-    words = f"waiting for {wait.words}{wait.quota}"
+    kept = f"; {wait.kept.told(team)}" if wait.kept else ""
+    words = f"waiting for {wait.words}{wait.quota}{kept}"
     if wait.cause not in {Cause.DEVICES, Cause.QUOTA, Cause.TURN} or not wait.holders:
         return words
     jobs = dict.fromkeys(served for holder in wait.holders for served in holder.serves)

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from app.db.capacity import CapacityRepository
@@ -14,9 +15,10 @@ from app.db.paces import PaceRepository
 from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
 from app.db.usage import UsageRepository
-from app.domain.demands import NOTHING_LEARNT
+from app.domain.demands import NOTHING_LEARNT, merged
 from app.domain.estimates import Estimates
 from app.domain.forecast import forecast
+from app.domain.placement import holdups
 from app.domain.virtual_cluster import Snapshot
 from app.errors import DatabaseError
 from app.services.jobs import utc_now
@@ -101,4 +103,10 @@ class EstimateService:
         work = [job.work(learnt.get(job.engine.key, NOTHING_LEARNT), habits, placing.load) for job in jobs]
         found = forecast(Snapshot(now, groups, live, placing, rules, used), work)
         told = {job.line.id: job.told(found[job.line.id], habits) for job in jobs if job.line.id in found}
-        self._known, self._made_at = Estimates(now, told), self._clock()
+        asked = merged(
+            replace(each.demand, turn=turn)
+            for turn, (job, each) in enumerate(zip(jobs, work, strict=True))
+            if job.prepared
+        )
+        held_up = holdups(now, groups, live, asked, placing)
+        self._known, self._made_at = Estimates(now, told, held_up), self._clock()

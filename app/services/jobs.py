@@ -184,12 +184,14 @@ class JobService:
 
     def view(self, job_id: UUID) -> JobView:
         """The job with its replicas and rates; UnknownJobError."""
+        told = self._estimates()
         with self._sessions.begin() as session:
             job = JobRepository(session).get(job_id)
             replicas = HistoryRepository(session).replicas(job_id)
             rates = JobRepository(session).rates([job_id])[job_id]
-            wait = waits(WaitRepository(session), [job], self._ttl, self._now(), self._quotas).get(job_id)
-        estimate = None if job.status.terminal else self._estimates().of(job_id, self._now())
+            found = waits(WaitRepository(session), [job], self._ttl, self._now(), self._quotas, told=told)
+        wait = found.get(job_id)
+        estimate = None if job.status.terminal else told.of(job_id, self._now())
         return view_of(job, rates, self._now(), replicas, wait=wait, estimate=estimate)
 
     def page(
@@ -200,11 +202,11 @@ class JobService:
         parts: Collection[JobPart] = (),
     ) -> JobViews:
         """Newest first, without replicas; of what may be large only these parts, and then fewer than `limit`."""
-        now = self._now()
+        told, now = self._estimates(), self._now()
         with self._sessions.begin() as session:
             jobs, more = ListingRepository(session).page(wanted, limit, before, parts)
             rates = JobRepository(session).rates([job.id for job in jobs])
-            waiting_for = waits(WaitRepository(session), jobs, self._ttl, now, self._quotas)
+            waiting_for = waits(WaitRepository(session), jobs, self._ttl, now, self._quotas, told=told)
         views = [view_of(job, rates[job.id], now, wait=waiting_for.get(job.id)) for job in jobs]
         return JobViews(views, more)
 

@@ -113,15 +113,16 @@ class QueueService:
 
         The jobs ahead are named to a reader who sees those of one team, or of all. The queue moves while it is read.
         """
+        told = self._estimates()
         with self._sessions.begin() as session:
             known = WaitRepository(session)
             line = _Line.read(known, sees)
             ids = line.ids
             position = {job_id: at for at, job_id in enumerate(ids, 1)}
             jobs = ListingRepository(session).some(ids[after : after + limit])
-            found = waits(known, jobs, self._ttl, self._now(), self._quotas)
+            found = waits(known, jobs, self._ttl, self._now(), self._quotas, told=told)
             leads = known.leads()
-        told, now = self._estimates(), self._now()
+        now = self._now()
         waiting = [
             Waiting(job, position[job.id], found[job.id], line.at(position[job.id]), told.of(job.id, now))
             for job in jobs

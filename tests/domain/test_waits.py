@@ -11,7 +11,7 @@ import pytest
 from app.domain.failure import Failure, FailureCode
 from app.domain.ids import uuid7
 from app.domain.job import Job, JobStatus, Phase
-from app.domain.placement import Group
+from app.domain.placement import Group, KeptDevices
 from app.domain.plan import PlannedMeasures
 from app.domain.replica import Device, DeviceState, Replica, ReplicaStatus
 from app.domain.waits import Asking, Cause, Cluster, Served, Wait, named, reason, wait_of
@@ -220,7 +220,18 @@ def test_a_team_with_a_quota_is_told_what_it_has_of_it(gpus: int, quota: int, wo
     served = {own.id: (Served(UUID(int=1), RUNS.team),), other.id: (Served(UUID(int=2), "another"),)}
     cluster = Cluster([GROUP], [own, other], served, quotas={RUNS.team: quota})
     wait = told(wanting(gpus, None), cluster)
-    assert wait.cause is Cause.QUOTA
+    assert wait.cause is Cause.DEVICES
     assert wait.words.endswith("in one group")
     assert wait.quota == f"; of its team's quota of 2 devices {words}"
-    assert told(wanting(gpus, None), replace(cluster, quotas={"another": 1})).cause is Cause.DEVICES
+    held_back = wait_of(Asking(wanting(gpus, None), (), by_quota=True), cluster, NOW)
+    assert held_back
+    assert held_back.cause is Cause.QUOTA
+
+
+def test_for_whom_free_devices_are_kept_is_told() -> None:
+    kept = KeptDevices(UUID(int=1), RUNS.team, 4, 2, NOW)
+    wait = wait_of(Asking(RUNS, (), kept=kept), Cluster([GROUP]), NOW)
+    words = "waiting for 1 free device in one group; 2 devices are free and kept for"
+    assert reason(RUNS, wait) == f"{words} job 00000000-0000 on 4, which begins at about 08:00 UTC"
+    strange = Asking(RUNS, (), kept=replace(kept, team="another", until=None))
+    assert reason(RUNS, wait_of(strange, Cluster([GROUP]), NOW)) == f"{words} another team's job on 4"

@@ -6,14 +6,18 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from app.db.leader import Leadership
 from app.domain.chunk import Room
 from app.domain.job import Phase
 from app.domain.lease import Lease, Order
 from app.domain.placement import Policy
+from app.domain.waits import Cause
+from app.services.estimates import EstimateService
+from app.services.queue import QueueService
 from app.services.scheduling import SchedulingService, policy
 from app.settings import Settings
 from tests.jobs import submission
-from tests.world import FINGERPRINT, World, chunk
+from tests.world import FINGERPRINT, TTL, World, chunk
 
 
 def evaluating(world: World, team: str, **spec: object) -> Lease:
@@ -65,3 +69,23 @@ def test_a_team_gets_its_devices_back_at_a_chunk_boundary(world: World, settings
     scheduling.line_up_once()
     scheduling.place_once()
     assert sorted(world.serving.renew(lease) for lease in leases) == [Order.GO_ON, Order.RELEASE]
+
+
+def test_a_job_says_that_a_quota_holds_it_back_only_while_it_does(world: World, settings: Settings) -> None:
+    rules = settings.model_copy(update={"team_quotas": {"red": 1}})
+    estimates = EstimateService(sessions=world.sessions, settings=rules)
+    ours, theirs = evaluating(world, "blue", priority=90), evaluating(world, "red", priority=10)
+    with Leadership(settings).sought(60.0) as lead:
+        assert lead
+        causes = list[dict[UUID, Cause]]()
+        for devices in (1, 2):
+            world.devices(devices)
+            estimates.look_once()
+            told = estimates.latest
+            page = QueueService(sessions=world.sessions, ttl=TTL, estimates=told).page(100)
+            causes.append({each.job.id: each.wait.cause for each in page.waiting})
+    estimates.close()
+    assert causes == [
+        {ours.id: Cause.QUOTA, theirs.id: Cause.DEVICES},
+        {ours.id: Cause.DEVICES, theirs.id: Cause.DEVICES},
+    ]
