@@ -17,6 +17,11 @@ EVIL = (
     '"><img src=x onerror=alert(1)><script>alert(1)</script>\u202e\x1b[31m\u200b a_very_long/name_that_goes_on'
     * 3
 )
+AT_ITS_END = """() => {
+  const box = document.getElementById("log-lines"), lines = box.firstElementChild;
+  return box.scrollHeight > box.clientHeight
+      && lines.getBoundingClientRect().bottom <= box.getBoundingClientRect().bottom;
+}"""
 TASKS = ("toy", "other", EVIL[:60])
 
 
@@ -77,6 +82,9 @@ def test_a_job_is_followed_to_its_end_without_a_reload(window: Opened, place: Pl
     page.get_by_text("Spec as JSON").click()
     place.world.coordination.add_log(lease.id, "a new line of the log\n")
     page.locator("#log-lines", has_text="a new line of the log").wait_for()
+    place.world.coordination.add_log(lease.id, "".join(f"line {at}\n" for at in range(60)))
+    page.locator("#log-lines", has_text="line 59").wait_for()
+    assert page.evaluate(AT_ITS_END)
     place.world.coordination.fail(lease, Failure(FailureCode.STALLED, "nothing was said"))
     page.locator("#failure", has_text="nothing was said").wait_for()
     page.locator("#live [role=status]", has_text="Ended").wait_for()

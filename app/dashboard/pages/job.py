@@ -46,8 +46,9 @@ def read_job_page(
     job_id: JobId, request: Request, services: ServicesDep, caller: CallerDep, find: Find = ""
 ) -> Response:
     """The whole page."""
-    shown = _shown(services, job_id, find, _groups(services, job_id))
-    ended = shown["screen"].view.job.status.terminal
+    view = services.jobs.view(job_id)
+    shown = _shown(services, view, find, _groups(services, view))
+    ended = view.job.status.terminal
     live = None if ended else f"{request.url.path}/stream" + (f"?{request.url.query}" if find else "")
     may_change = caller.role.permits(Role.SUBMITTER)
     return page(request, "job.html", live=live, ended=ended, may_change=may_change, active="Queue", **shown)
@@ -58,11 +59,11 @@ def stream_job_page(
     job_id: JobId, request: Request, services: ServicesDep, caller: CallerDep, find: Find = ""
 ) -> Stream:
     """The regions of the page as they change, until the job ends."""
-    groups = _groups(services, job_id)
+    groups = _groups(services, services.jobs.view(job_id))
     around = surroundings(request) | {"may_change": caller.role.permits(Role.SUBMITTER)}
 
     def regions() -> dict[str, str]:
-        shown = around | _shown(services, job_id, find, groups)
+        shown = around | _shown(services, services.jobs.view(job_id), find, groups)
         return {name: rendered(f"job/{name}.html", **shown) for name in REGIONS}
 
     return partials(services, request, job_id, regions)
@@ -85,9 +86,10 @@ def change_job_page(job_id: JobId, services: ServicesDep, form: Form) -> Respons
     return RedirectResponse("/" if wanted == "delete" else f"/jobs/{job_id}", 303)
 
 
-def _shown(services: Services, job_id: UUID, find: str, groups: dict[str, tuple[str, ...]]) -> dict[str, Any]:
-    now = datetime.now(UTC)
-    view = services.jobs.view(job_id)
+def _shown(
+    services: Services, view: JobView, find: str, groups: dict[str, tuple[str, ...]]
+) -> dict[str, Any]:
+    now, job_id = datetime.now(UTC), view.job.id
     moves = services.jobs.moves(job_id)
     scored = _scored(services, view) if groups else {}
     log = services.results.last_logs(job_id, ALL_PIECES if find else LOG_PIECES)
@@ -106,10 +108,10 @@ def _shown(services: Services, job_id: UUID, find: str, groups: dict[str, tuple[
     }
 
 
-def _groups(services: Services, job_id: UUID) -> dict[str, tuple[str, ...]]:
+def _groups(services: Services, view: JobView) -> dict[str, tuple[str, ...]]:
     """The groups that were asked for, with their tasks."""
     found = {}
-    for name in services.jobs.view(job_id).spec.tasks:
+    for name in view.spec.tasks:
         try:
             detail = services.tasks.get(name)
         except UnknownTaskError:

@@ -51,6 +51,8 @@ class JobScreen:
     failed_tasks: Sequence[tuple[str, Failure]]
     ways: Sequence[WayShown]
     left: str
+    took: float
+    """Seconds since it was submitted, until its end."""
     actions: Sequence[str]
     spec: str
 
@@ -73,6 +75,7 @@ def screen_of(
         failed_tasks=[(task.name, task.error) for task in view.job.tasks if task.error],
         ways=ways_of(view.job.error),
         left=time_left(view) or "\u2013",
+        took=((view.job.ended_at or now) - view.job.created_at).total_seconds(),
         actions=actions_of(view.job.status),
         spec=json.dumps(view.spec.to_json(), indent=1, ensure_ascii=False),
     )
