@@ -10,6 +10,8 @@ from typing import Any
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import Task
+from lm_eval.filters.extraction import POSFilter, RegexFilter
+from lm_eval.filters.transformation import MapFilter
 
 from workers.harness_child.errors import caught, said, sayable
 from workers.harness_child.lm_eval.ledger import Ledger
@@ -89,7 +91,7 @@ class Replies:
     def _lost(self) -> dict[str, int]:
         """By filter; filters may be the task's own code, which harms nothing here."""
         lost: dict[str, int] = {}
-        for pipeline in getattr(self._task, "_filters", ()):
+        for pipeline in getattr(self._task, "_filters", None) or ():
             with caught(lambda error: _log.warning("a filter cannot be judged: %s", said(error))):
                 if signs := _signs(pipeline.filters):
                     lost[sayable(str(pipeline.name))] = _found_nothing(
@@ -110,15 +112,23 @@ def _count(values: Collection[bool | None]) -> int | None:
 
 
 def _signs(filters: Iterable[Callable[[], Any]]) -> list[Any]:
-    """What a pipeline gives where it finds nothing: lm-eval's regular expressions and maps have a value for that."""
+    """What a pipeline gives where it finds nothing: lm-eval's regular expressions and maps have a value for that.
+
+    No other filter is made for it: a task's own may load what it likes.
+    """
     signs: list[Any] = []
-    for made in (make() for make in filters):
+    for made in (make() for make in filters if _searches(make)):
         sign = getattr(made, "fallback", None)
         if hasattr(made, "mapping_dict") and made.default_value not in made.mapping_dict.values():
             signs.append(made.default_value)
         if sign is not None:
             signs += [sign, *([sign.lower(), sign.upper()] if isinstance(sign, str) else [])]
     return signs
+
+
+def _searches(make: Callable[[], Any]) -> bool:
+    kind = getattr(make, "func", None)
+    return isinstance(kind, type) and issubclass(kind, (RegexFilter, POSFilter, MapFilter))
 
 
 def _found_nothing(instances: Iterable[Instance], name: str, signs: Sequence[Any]) -> int:
