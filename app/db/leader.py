@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
-from sqlalchemy import text
+from sqlalchemy import func, select, text
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session
 
 from app.db.outages import own_errors
 from app.db.session import make_engine
+from app.db.tables import LeaderRow
 from app.settings import Settings
 
 LEADER_LOCK = 0x6576616C72
@@ -27,6 +30,11 @@ def leads(session: Session) -> bool:
     return bool(session.scalar(held, {"high": high, "low": low}))
 
 
+def led_at(session: Session) -> datetime | None:
+    """When a scheduler that led was heard of last; None where none ever led."""
+    return session.scalar(select(LeaderRow.heard_at))
+
+
 class Lead:
     """The lead, as long as its connection lives."""
 
@@ -35,8 +43,10 @@ class Lead:
 
     def check(self) -> None:
         """Say that this leader lives; DatabaseUnreachableError where it lost the lead with its connection."""
+        told = insert(LeaderRow).values(id=1, heard_at=func.now())
+        heard = told.on_conflict_do_update(index_elements=["id"], set_={"heard_at": func.now()})
         with own_errors():
-            self._connection.execute(text("SELECT 1"))
+            self._connection.execute(heard)
             self._connection.commit()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Float, and_, case, cast, exists, func, or_, select
@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.db.capacity import CapacityRepository
 from app.db.histories import HistoryRepository
-from app.db.leader import leads
+from app.db.leader import leads, led_at
 from app.db.line import in_line
 from app.db.replicas import ReplicaRepository
 from app.db.tables import ChunkRow, JobRow
@@ -42,11 +42,16 @@ class WaitRepository:
             served=self._served(),
             failed=[replica for replica, _ in lately],
             leads=self.leads(),
+            led_at=led_at(self._session),
         )
 
     def leads(self) -> bool:
         """Whether a scheduler leads."""
         return leads(self._session)
+
+    def led_at(self) -> datetime | None:
+        """When one that led was heard of last."""
+        return led_at(self._session)
 
     def _served(self) -> dict[UUID, tuple[Served, ...]]:
         in_hand = select(ChunkRow.replica_id, ChunkRow.job_id).where(ChunkRow.status == ChunkStatus.CLAIMED)

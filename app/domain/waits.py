@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
 from app.domain.job import Job, JobStatus, Phase, waiting
+from app.domain.phrases import at, count, named, none_leads
 from app.domain.placement import Group, KeptDevices
 from app.domain.plan import least_bytes
 from app.domain.replica import Device, DeviceState, Replica, ReplicaStatus
@@ -82,6 +83,8 @@ class Cluster:
     """Engines that failed a moment ago."""
     leads: bool = True
     """Whether there is a scheduler that leads."""
+    led_at: datetime | None = None
+    """When one was heard of last."""
     quotas: Mapping[str, int] = field(default_factory=dict)
     """Devices that are a team's before anybody else's."""
 
@@ -226,7 +229,8 @@ def _devices(asking: Asking, cluster: Cluster) -> Wait:
     if not running:
         return Wait(Cause.GROUP, _absent(large), _absent_since(large), job.engine.gpus)
     if not cluster.leads:
-        return Wait(Cause.SCHEDULER, f"a scheduler to give it {wanted}: none leads", devices=job.engine.gpus)
+        words = f"a scheduler to give it {wanted}: {none_leads(cluster.led_at)}"
+        return Wait(Cause.SCHEDULER, words, cluster.led_at, job.engine.gpus)
     if failed := _failed(job, cluster):
         wanted += f", to start its engine again: {failed}"
     holders, quota = cluster.holders(running), _quota(job, cluster)
@@ -313,21 +317,3 @@ SHOWN = 2
 
 SHORT = 13
 """Of an id: the time in it, to the millisecond, as the command shows it."""
-
-
-def count(number: int, noun: str) -> str:
-    """So many of them."""
-    return f"{number} {noun}{'s' if number != 1 else ''}"
-
-
-def named(groups: Iterable[str]) -> str:
-    """`group a`, or `groups a and b`."""
-    names = list(dict.fromkeys(groups))
-    if len(names) == 1:
-        return f"group {names[0]}"
-    return f"groups {', '.join(names[:-1])} and {names[-1]}"
-
-
-def at(moment: datetime) -> str:
-    """The second, in UTC."""
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

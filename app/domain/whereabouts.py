@@ -8,8 +8,9 @@ from uuid import UUID
 
 from app.domain.headway import Headway
 from app.domain.job import Job, Phase
+from app.domain.phrases import count
 from app.domain.replica import Replica, ReplicaStatus
-from app.domain.waits import count, free_devices, to_load, turn_on
+from app.domain.waits import free_devices, to_load, turn_on
 
 
 @dataclass(frozen=True)

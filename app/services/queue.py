@@ -16,6 +16,7 @@ from app.domain.estimates import Estimates, unknown
 from app.domain.forecast import Forecast
 from app.domain.job import Job
 from app.domain.line import InLine
+from app.domain.phrases import none_leads
 from app.domain.waits import Wait
 from app.services.jobs import utc_now
 from app.services.whereabouts import NO_QUOTAS, waits
@@ -23,7 +24,7 @@ from app.services.whereabouts import NO_QUOTAS, waits
 SHOWN = 3
 """Jobs ahead that are named."""
 
-NO_SCHEDULER = "no scheduler leads: no job gets devices until one does"
+NO_SCHEDULER = "no job gets devices until a scheduler leads"
 NO_BROKER = "the broker does not answer: coordinators and workers do not hear of new work until it does"
 
 
@@ -121,15 +122,14 @@ class QueueService:
             position = {job_id: at for at, job_id in enumerate(ids, 1)}
             jobs = ListingRepository(session).some(ids[after : after + limit])
             found = waits(known, jobs, self._ttl, self._now(), self._quotas, told=told)
-            leads = known.leads()
+            leads, led_at = known.leads(), known.led_at()
         now = self._now()
         waiting = [
             Waiting(job, position[job.id], found[job.id], line.at(position[job.id]), told.of(job.id, now))
             for job in jobs
             if job.id in found
         ]
-        troubles = (
-            [*([] if leads else [NO_SCHEDULER]), *([] if self._rings() else [NO_BROKER])] if ids else []
-        )
+        scheduler = [] if leads else [f"{NO_SCHEDULER}: {none_leads(led_at)}"]
+        troubles = [*scheduler, *([] if self._rings() else [NO_BROKER])] if ids else []
         more = after + limit < len(ids)
         return QueuePage(waiting, len(ids), troubles, after + limit if more else None)

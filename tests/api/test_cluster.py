@@ -139,7 +139,7 @@ def test_the_queue_says_what_is_waited_for(api: TestClient) -> None:
         "first": [{"id": first, "why": "priority"}],
     }
     assert (page["total"], page["next_cursor"]) == (2, None)
-    assert page["troubles"] == ["no scheduler leads: no job gets devices until one does"]
+    assert page["troubles"] == ["no job gets devices until a scheduler leads: none leads"]
     assert queue[0]["estimate"] is None, "there is nothing that could run it"
     assert api.get(f"/v1/jobs/{later}").json()["reason"] == "waiting for a coordinator"
 

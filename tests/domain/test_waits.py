@@ -11,10 +11,11 @@ import pytest
 from app.domain.failure import Failure, FailureCode
 from app.domain.ids import uuid7
 from app.domain.job import Job, JobStatus, Phase
+from app.domain.phrases import named
 from app.domain.placement import Group, KeptDevices
 from app.domain.plan import PlannedMeasures
 from app.domain.replica import Device, DeviceState, Replica, ReplicaStatus
-from app.domain.waits import Asking, Cause, Cluster, Served, Wait, named, reason, wait_of
+from app.domain.waits import Asking, Cause, Cluster, Served, Wait, reason, wait_of
 from tests.domain.test_job import job
 from tests.world import ENGINE
 

@@ -24,6 +24,7 @@ from app.services.serving import Answer
 from app.settings import Settings
 from tests.jobs import submission
 from tests.services.test_parking import due, parked
+from tests.waiting import until
 from tests.world import ENGINE, TTL, World
 
 
@@ -58,6 +59,22 @@ def test_a_job_whose_engines_left_with_its_last_answer_waits_for_no_devices(worl
     world.serving.end(replica, ReplicaStatus.RELEASED)
     assert reason(world, lease.id) == "waiting for its coordinator, to score what its engines answered"
     assert causes(world) == [(lease.id, Cause.COORDINATOR)]
+
+
+def test_since_when_no_scheduler_leads_is_told(world: World, settings: Settings) -> None:
+    job = parked(world)
+    world.devices(1)
+    with Leadership(settings).sought(60.0) as lead:
+        assert lead
+        lead.check()
+        assert page(world).troubles == []
+    until(lambda: page(world).troubles)
+    with world.sessions.begin() as session:
+        heard = session.scalar(text("UPDATE leader SET heard_at = '2026-11-27 12:00:00Z' RETURNING heard_at"))
+    since = "none leads since 2026-11-27 12:00:00 UTC"
+    assert page(world).troubles == [f"no job gets devices until a scheduler leads: {since}"]
+    assert reason(world, job.id) == f"waiting for a scheduler to give it 1 free device in one group: {since}"
+    assert page(world).waiting[0].wait.since == heard
 
 
 @pytest.mark.usefixtures("_leads")
@@ -119,7 +136,7 @@ def test_a_queue_without_a_scheduler_says_so(world: World, settings: Settings) -
     lease = world.running(chunks=1)
     world.coordination.enter(lease, Phase.WAITING_FOR_GPU, "")
     world.devices(1)
-    assert page(world).troubles == ["no scheduler leads: no job gets devices until one does"]
+    assert page(world).troubles == ["no job gets devices until a scheduler leads: none leads"]
     assert reason(world, lease.id).startswith("waiting for a scheduler")
     with Leadership(settings).sought(60.0):
         assert page(world).troubles == []

@@ -4,7 +4,7 @@ from app.db.columns import Base
 from app.db.tables.accounts import ChargeRow, KeyRow, UsageRow
 from app.db.tables.chunks import ChunkRow, EngineFactsRow, ResponseRow
 from app.db.tables.jobs import EventRow, JobRow, JobTaskRow, SampleRow
-from app.db.tables.replicas import DeviceRow, EngineMeasureRow, GroupRow, LogRow, ReplicaRow
+from app.db.tables.replicas import DeviceRow, EngineMeasureRow, GroupRow, LeaderRow, LogRow, ReplicaRow
 from app.db.tables.tallies import TallyRow
 
 METADATA = Base.metadata
@@ -22,6 +22,7 @@ __all__ = [
     "JobRow",
     "JobTaskRow",
     "KeyRow",
+    "LeaderRow",
     "LogRow",
     "ReplicaRow",
     "ResponseRow",

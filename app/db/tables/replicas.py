@@ -20,6 +20,16 @@ from app.db.columns import Base, one_of
 from app.domain.replica import DeviceState, ReplicaStatus
 
 
+class LeaderRow(Base):
+    """The scheduler that leads, or led last."""
+
+    __tablename__ = "leader"
+    __table_args__ = (CheckConstraint("id = 1", name="there_is_one"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    heard_at: Mapped[datetime]
+
+
 class GroupRow(Base):
     """The devices of one host that one worker owns."""
 
