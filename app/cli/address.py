@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from app.client.exit_codes import CallError
-from app.client.profiles import read_profiles
+from app.client.profiles import is_address, is_sendable, read_profiles
+from app.domain.redaction import redact
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_PROFILE = "default"
@@ -38,8 +39,10 @@ def address(url: str | None = None, profile: str | None = None) -> Address:
     """
     if url and profile:
         raise click.UsageError("either --url or --profile: each names a service")
-    token = os.environ.get("EVALQ_TOKEN") or None
+    token = _token()
     if not profile and (url := url or os.environ.get("EVALQ_URL")):
+        if not is_address(url):
+            raise click.UsageError(f"{redact(url)!r} is no address such as {DEFAULT_URL}")
         return Address(url, token, named=True)
     kept = read_profiles(config_file())
     if not (name := profile or os.environ.get("EVALQ_PROFILE") or kept.chosen):
@@ -47,6 +50,13 @@ def address(url: str | None = None, profile: str | None = None) -> Address:
     found = kept.named(name)
     first, second = (found.token, token) if profile else (token, found.token)
     return Address(found.url, first or second, name, named=True)
+
+
+def _token() -> str | None:
+    token = os.environ.get("EVALQ_TOKEN") or None
+    if token and not is_sendable(token):
+        raise click.UsageError("EVALQ_TOKEN holds a blank, or what no key has")
+    return token
 
 
 def config_file() -> Path:

@@ -147,19 +147,26 @@ def made(name: Any, url: Any, token: Any = None) -> Profile:
     """A profile that can be kept; ValueError, which repeats no key, where one of the three cannot be."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no name: letters, digits, '.', '_', '@' or '-', at most 64")
-    if not isinstance(url, str) or not _PLAIN.fullmatch(url) or not _is_address(url):
+    if not isinstance(url, str) or not is_address(url):
         raise ValueError(f"the url of profile {name} must be an address such as https://evalq.internal")
-    if token is not None and (not isinstance(token, str) or not _PLAIN.fullmatch(token)):
+    if token is not None and not (isinstance(token, str) and is_sendable(token)):
         raise ValueError(f"the token of profile {name} must be a text without blanks")
     return Profile(url, token)
 
 
-def _is_address(url: str) -> bool:
+def is_sendable(token: str) -> bool:
+    """Whether a header can carry it."""
+    return _PLAIN.fullmatch(token) is not None
+
+
+def is_address(url: str) -> bool:
+    """Whether a service can be at it."""
     try:
         parts = urlsplit(url)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        named = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
+    return named and _PLAIN.fullmatch(url) is not None
 
 
 def _only(fields: Mapping[str, Any], *known: str, place: str = "") -> None:

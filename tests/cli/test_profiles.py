@@ -110,6 +110,31 @@ def test_a_key_goes_to_its_own_service(
     assert address(**options) == Address(*asked, named=True)
 
 
+@pytest.mark.parametrize(
+    "url", ["::::", "http://x:y", "http://[", "http://x y", "file:///x", "http://me:hunter2@x:y"]
+)
+@pytest.mark.parametrize("verb", ["jobs", "doctor", "whoami"])
+def test_what_is_no_address_is_wrong_usage(
+    evalq: Evalq, monkeypatch: pytest.MonkeyPatch, verb: str, url: str
+) -> None:
+    monkeypatch.setenv("EVALQ_URL", url)
+    answer = evalq(verb)
+    assert (answer.exit_code, "is no address" in answer.stderr, "hunter2" in answer.output) == (
+        2,
+        True,
+        False,
+    )
+
+
+@pytest.mark.parametrize("token", ["sec ret", "sec\nX-Role: operator", "ключ", "x" * 9999])
+def test_what_no_header_can_carry_is_not_sent(
+    evalq: Evalq, api: FakeApi, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    monkeypatch.setenv("EVALQ_TOKEN", token)
+    answer = evalq("jobs")
+    assert (answer.exit_code, api.seen, token in answer.output) == (2, [], False)
+
+
 def test_without_any_name_the_usual_address_is_asked(config: Path) -> None:
     assert address() == Address("http://127.0.0.1:8000")
 
