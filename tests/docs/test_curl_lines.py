@@ -1,4 +1,4 @@
-"""Every `curl` of the documents has an answer to compare with; tests/integrators/test_curl.py types them."""
+"""Every `curl` of the documents has an answer to compare with; tests/integrators/test_clients.py types them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients that are generated from the OpenAPI document, against the live service."""
+"""Clients that are generated from the OpenAPI document, and `curl`, against one live service."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from app.api.schemas.events import JobEventList
+from tests.integrators.answers import ANSWERS, keys
 from tests.integrators.conftest import Live
 from tests.integrators.generators import Programs
+from tests.integrators.lines import lines
+from tests.integrators.shell import Shell
 
 HERE = Path(__file__).parent
 UNREAD = {"application/yaml", "text/plain", "application/zip"}
@@ -70,3 +75,17 @@ def test_every_event_says_what_its_type_promises(live: Live) -> None:
             assert understood["data"].keys() == event["data"].keys(), event
             seen.add(event["type"])
     assert {"replica.ended", "job.task_finished", "job.cancelled"} <= seen
+
+
+def test_lines_of_the_documents_do_what_they_say(live: Live, tmp_path: Path) -> None:
+    """Every `curl` of the README and of docs/, typed as it stands there."""
+    if shutil.which("curl") is None:
+        pytest.skip("not run: there is no curl on this machine")
+    shell = Shell(live, tmp_path)
+    for line in lines():
+        said = shell.type(line)
+        for key in keys(line):
+            assert ANSWERS[key](said), f"{line}: {said[:2000]}"
+    headers = (tmp_path / "headers.txt").read_text().lower()
+    assert "\netag:" in headers
+    assert "\nlink:" in headers

@@ -1,18 +1,14 @@
-"""Every `curl` of the README and of docs/, typed as it stands there, and what the text says of its answer."""
+"""Somebody at a terminal, with the documents beside it."""
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
-
-from tests.integrators.answers import ANSWERS, keys
 from tests.integrators.conftest import Live
-from tests.integrators.lines import Line, lines
+from tests.integrators.lines import Line
 
 
 class Shell:
@@ -41,20 +37,3 @@ class Shell:
         )
         assert done.returncode == 0, f"{line}: {done.stderr}"
         return done.stdout
-
-
-@pytest.fixture(scope="module")
-def shell(live: Live, tmp_path_factory: pytest.TempPathFactory) -> Shell:
-    if shutil.which("curl") is None:
-        pytest.skip("not run: there is no curl on this machine")
-    return Shell(live, tmp_path_factory.mktemp("shell"))
-
-
-def test_lines_of_the_documents_do_what_they_say(shell: Shell) -> None:
-    for line in lines():
-        said = shell.type(line)
-        for key in keys(line):
-            assert ANSWERS[key](said), f"{line}: {said[:2000]}"
-    headers = (shell.folder / "headers.txt").read_text().lower()
-    assert "\netag:" in headers
-    assert "\nlink:" in headers
