@@ -25,9 +25,12 @@ class Shell:
             self._names.append(line.command)
             return ""
         command = re.sub(r"(?:http://)?(?:localhost|127\.0\.0\.1):8000", self._live.url, line.command)
-        command = command.replace("node1-a", "local")
+        return self.run("\n".join([*self._names, command.replace("node1-a", "local")]))
+
+    def run(self, script: str) -> str:
+        """What a script prints; an AssertionError where a command of it fails."""
         done = subprocess.run(
-            ["bash", "-euc", "\n".join([*self._names, command])],
+            ["bash", "-euc", script],
             cwd=self.folder,
             env={**os.environ, "HOME": str(self._live.home), "EVALQ_TOKEN": "evq_none", "no_proxy": "*"},
             capture_output=True,
@@ -35,5 +38,5 @@ class Shell:
             timeout=120,
             check=False,
         )
-        assert done.returncode == 0, f"{line}: {done.stderr}"
+        assert done.returncode == 0, f"{script}: {done.stderr}"
         return done.stdout

@@ -89,3 +89,16 @@ def test_lines_of_the_documents_do_what_they_say(live: Live, tmp_path: Path) -> 
     headers = (tmp_path / "headers.txt").read_text().lower()
     assert "\netag:" in headers
     assert "\nlink:" in headers
+
+
+def test_what_the_root_says_to_a_terminal_works(live: Live, tmp_path: Path) -> None:
+    """It takes the newest job, which is one that has ended here."""
+    args = {"pretrained": str(live.model)}
+    job = live.stack.run({"model": "echo", "model_args": args, "tasks": ["e2e_choice"], "limit": 2})
+    sheet = live.stack.http.get(f"{live.url}/").text
+    said = Shell(live, tmp_path).run(sheet[sheet.index("# ") :])
+    assert said.startswith('{"valid":')
+    assert re.search(f"job +{job['id']}", said)
+    assert "event: job.succeeded" in said
+    assert '"acc,none"' in said
+    assert '"arc_easy"' in said
