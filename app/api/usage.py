@@ -12,7 +12,7 @@ from app.api.rendering import answer
 from app.api.schemas.usage import UsageOut, UsageSumOut
 from app.domain.usage import Side, UsageFilter
 from app.errors import FaultyField, InvalidRequestError
-from app.web.deps import Blank, CallerDep, ServicesDep, Word, known_parameters, page_size
+from app.web.deps import CallerDep, Moment, ServicesDep, Word, known_parameters, page_size
 
 USUAL = timedelta(days=30)
 
@@ -25,19 +25,18 @@ def read_usage(
     caller: CallerDep,
     *,
     since: Annotated[
-        datetime | None,
-        Blank,
+        Moment,
         Query(alias="from", description="The hour that it is in counts; 30 days before."),
     ] = None,
-    until: Annotated[datetime | None, Blank, Query(alias="to", description="Now, unless given.")] = None,
+    until: Annotated[Moment, Query(alias="to", description="Now, unless given.")] = None,
     by: Annotated[
         Word, Query(description=f"Some of {', '.join(Side)}, by commas; `outcome` unless given.")
     ] = "outcome",
     limit: page_size(1000, 10_000) = 1000,  # type: ignore[valid-type]
 ) -> Response:
     """Device seconds of the caller's team; an operator's are those of all teams, and of nobody."""
-    end = _aware(until) or datetime.now(UTC)
-    wanted = UsageFilter(_aware(since) or _before(end), end, _sides(by), caller.sees)
+    end = until or datetime.now(UTC)
+    wanted = UsageFilter(since or _before(end), end, _sides(by), caller.sees)
     report = services.usage.report(wanted, limit)
     out = UsageOut.model_validate(
         {
@@ -58,11 +57,6 @@ def _sides(by: str) -> tuple[Side, ...]:
         words = f"{unknown[0]!r} is nothing to sum by"
         raise InvalidRequestError([FaultyField("query.by", words, tuple(Side))])
     return tuple(Side(name) for name in names) or (Side.OUTCOME,)
-
-
-def _aware(at: datetime | None) -> datetime | None:
-    """What says no zone is UTC."""
-    return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
 
 
 def _before(end: datetime) -> datetime:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import Depends, Query
@@ -10,7 +9,7 @@ from fastapi import Depends, Query
 from app.domain.ids import ids_beginning
 from app.domain.job import JobStatus
 from app.domain.job_filter import JobFilter
-from app.web.deps import Blank, CallerDep, Word
+from app.web.deps import Blank, CallerDep, Moment, Word
 
 Beginning = Annotated[
     str | None,
@@ -22,13 +21,13 @@ Beginning = Annotated[
 def wanted(
     caller: CallerDep,
     *,
-    status: Annotated[JobStatus | None, Blank, Query()] = None,
+    status: Annotated[JobStatus | None, Blank, Query(description="What the jobs are now.")] = None,
     model: Annotated[Word | None, Query(description="Part of the model's name or folder.")] = None,
     task: Annotated[Word | None, Query(description="Jobs that have this lm-eval task.")] = None,
-    tag: Word | None = None,
-    owner: Word | None = None,
-    name: Word | None = None,
-    created_after: Annotated[datetime | None, Blank, Query()] = None,
+    tag: Annotated[Word | None, Query(description="Jobs that have it.")] = None,
+    owner: Annotated[Word | None, Query(description="The name of the key that posted them.")] = None,
+    name: Annotated[Word | None, Query(description="All of it.")] = None,
+    created_after: Annotated[Moment, Query(description="UTC unless it says a zone.")] = None,
     beginning: Beginning = None,
 ) -> JobFilter:
     """The filters of the list."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, Path, Query, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from starlette.concurrency import run_in_threadpool
 
 from app.domain.keys import Caller
@@ -125,6 +126,15 @@ def _blank(value: Any) -> Any:
 
 Blank = BeforeValidator(_blank)
 """`?status=` means the same as no `status` at all."""
+
+
+def _aware(at: datetime | None) -> datetime | None:
+    return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
+
+
+Utc = AfterValidator(_aware)
+"""A time that says no zone is UTC."""
+Moment = Annotated[datetime | None, Blank, Utc]
 
 Word = Annotated[str, Field(max_length=1000)]
 """What is looked for, no longer than anything it is compared with."""

@@ -90,6 +90,7 @@ def test_more_than_fit_are_told_of(api: TestClient, monkeypatch: pytest.MonkeyPa
         ("", {"ids": [1]}),
         ("", {"status": "waiting"}),
         ("", {"created_after": "soon"}),
+        ("", {"status": "queued", "created_after": ""}),
         ("", {"tag": 1}),
         ("", {"team": "red"}),
     ],

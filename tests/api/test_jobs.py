@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 from uuid import UUID
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from app.domain.job_filter import JobFilter
+from app.services.job_view import JobViews
 from tests.api.conftest import JOB, Coordinator
 
 
@@ -174,3 +180,19 @@ def test_only_ended_jobs_are_deleted(api: TestClient, job_id: str) -> None:
 @pytest.mark.parametrize("verb", ["cancel", "pause", "resume", "retry"])
 def test_a_job_that_is_not_there_cannot_be_moved(api: TestClient, verb: str) -> None:
     assert api.post(f"/v1/jobs/{UUID(int=1)}/{verb}").json()["code"] == "unknown_job"
+
+
+@pytest.mark.parametrize("since", ["2001-01-01", "2001-01-01T00:00:00", "0001-01-01T00:00:00+14:00"])
+def test_a_time_without_a_zone_is_utc(app: FastAPI, api: TestClient, since: str) -> None:
+    """The database would take it for its own, and a stream could compare it with nothing."""
+    asked: list[JobFilter] = []
+
+    def page(wanted: JobFilter, *_: Any) -> JobViews:
+        asked.append(wanted)
+        return JobViews([], more=False)
+
+    app.state.services = replace(app.state.services, jobs=SimpleNamespace(page=page))
+    assert api.get("/v1/jobs", params={"created_after": since}).status_code == 200
+    assert api.post("/v1/jobs/cancel", json={"created_after": since}).status_code == 200
+    assert len(asked) == 2
+    assert all(each.created_after and each.created_after.tzinfo for each in asked)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.schemas.job import Out
 from app.domain.job import JobStatus
+from app.web.deps import Utc
 
 MOST_CANCELLED = 1000
 Said = Annotated[str, Field(max_length=1000, pattern=r"\S")]
@@ -30,7 +31,7 @@ class CancelIn(BaseModel):
     tag: Said | None = None
     owner: Said | None = None
     name: Said | None = None
-    created_after: datetime | None = None
+    created_after: Annotated[datetime | None, Utc] = None
 
 
 class CancelledOut(Out):
