@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 
 from app.domain.placement import Demand
 
@@ -18,6 +19,12 @@ class Learnt:
 
 
 NOTHING_LEARNT = Learnt()
+
+
+def usual_speed(learnt: Iterable[Learnt]) -> float | None:
+    """Of an engine of which nothing is known, among these."""
+    known = [each.speed for each in learnt if each.speed]
+    return median(known) if known else None
 
 
 def merged(demands: Iterable[Demand]) -> list[Demand]:

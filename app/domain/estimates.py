@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -47,17 +47,27 @@ class Outstanding:
     chunks: int = 0
     cost: float = 0.0
 
-    def work(self, own: Learnt, habits: Habits, load: timedelta) -> JobWork:
-        """As the rules are run forward with it; `load`: what a start is assumed to take where nobody knows."""
+    def work(self, own: Learnt, habits: Habits, load: timedelta, usual: float | None = None) -> JobWork:
+        """As the rules are run forward with it; `load`: what a start is assumed to take where nobody knows.
+
+        It takes as long as it is thought to, but the rules know no more of its engine than the scheduler, which would
+        decide otherwise if it did; `usual` is the speed that the scheduler assumes.
+        """
         speed, load_seconds = own.speed or habits.pace.speed, own.load_seconds or habits.pace.load_seconds
         known = bool(self.prepared and speed)
         seconds = self.cost / speed if known and speed else habits.job_seconds or TYPICAL_SECONDS
         spread = KNOWN if known and own.speed else LIKE if known else GUESSED
         cost = self.cost if known else seconds * (speed or 1.0)
         told = load_seconds or load.total_seconds()
-        return JobWork(self.line, self._demand(cost, speed, load_seconds), seconds, told, spread)
+        return JobWork(self._standing(usual), self._demand(cost, own), seconds, told, spread)
 
-    def _demand(self, cost: float, speed: float | None, load_seconds: float | None) -> Demand:
+    def _standing(self, usual: float | None) -> InLine:
+        """In line before its engine's speed is known."""
+        if not usual or not self.prepared or self.line.seconds is not None:
+            return self.line
+        return replace(self.line, seconds=self.cost / usual)
+
+    def _demand(self, cost: float, own: Learnt) -> Demand:
         job, width = self.line, self.plan.gpus_per_replica
         return Demand(
             engine=self.engine,
@@ -69,8 +79,8 @@ class Outstanding:
             group=self.plan.group,
             least_bytes=least_bytes(self.plan) if self.engine.gpus == width else None,
             claims=(Claim(job.id, job.team, job.owner, job.priority, 0, cost),),
-            load_seconds=load_seconds,
-            speed=speed,
+            load_seconds=own.load_seconds,
+            speed=own.speed,
         )
 
     def told(self, found: Forecast, habits: Habits) -> Forecast:

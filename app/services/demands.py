@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from statistics import median
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -13,7 +12,7 @@ from sqlalchemy.orm import Session
 from app.db.capacity import CapacityRepository, WaitingWork
 from app.db.histories import HistoryRepository
 from app.db.paces import PaceRepository
-from app.domain.demands import NOTHING_LEARNT, Learnt, merged
+from app.domain.demands import NOTHING_LEARNT, Learnt, merged, usual_speed
 from app.domain.placement import Claim, Demand, Policy
 from app.domain.plan import least_bytes
 from app.domain.remedy import may_change, may_fail_again
@@ -96,8 +95,7 @@ class DemandReader:
             self._learnt, self._due_at = {}, now + LEARNT_SECONDS
         if new := [key for key in keys if key not in self._learnt]:
             self._learnt |= dict.fromkeys(new, NOTHING_LEARNT) | PaceRepository(session).learnt(new)
-            known = [learnt.speed for learnt in self._learnt.values() if learnt.speed]
-            self._typical = median(known) if known else None
+            self._typical = usual_speed(self._learnt.values())
 
     def expected(self, job_id: UUID, told: float | None) -> float | None:
         """Seconds of one replica that a job still takes: by its engine's speed, else as it is told, else by any's.

@@ -15,7 +15,7 @@ from app.db.paces import PaceRepository
 from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
 from app.db.usage import UsageRepository
-from app.domain.demands import NOTHING_LEARNT, merged
+from app.domain.demands import NOTHING_LEARNT, merged, usual_speed
 from app.domain.estimates import Estimates
 from app.domain.forecast import forecast
 from app.domain.placement import holdups
@@ -99,8 +99,10 @@ class EstimateService:
             used = UsageRepository(session).lately(rules.half_life)
             groups = CapacityRepository(session).groups(self._settings.lease)
             live = ReplicaRepository(session).live()
-        placing, now = policy(self._settings), self._now()
-        work = [job.work(learnt.get(job.engine.key, NOTHING_LEARNT), habits, placing.load) for job in jobs]
+        placing, now, usual = policy(self._settings), self._now(), usual_speed(learnt.values())
+        work = [
+            job.work(learnt.get(job.engine.key, NOTHING_LEARNT), habits, placing.load, usual) for job in jobs
+        ]
         found = forecast(Snapshot(now, groups, live, placing, rules, used), work)
         told = {job.line.id: job.told(found[job.line.id], habits) for job in jobs if job.line.id in found}
         asked = merged(

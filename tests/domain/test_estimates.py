@@ -43,6 +43,18 @@ def test_work_takes_what_it_took_before(
     assert (work.demand.claims[0].job, work.demand.engine) == (JOB, ENGINE)
 
 
+def test_the_rules_know_of_an_engine_what_the_scheduler_knows() -> None:
+    """Others' pace says how long a job takes; the scheduler decides without it until the engine was loaded once."""
+    alike, own = (BUILT.work(learnt, HABITS, LOAD, 20.0) for learnt in (NOTHING_LEARNT, Learnt(10.0, 100.0)))
+    assert (alike.demand.load_seconds, alike.demand.speed) == (None, None)
+    assert (own.demand.load_seconds, own.demand.speed) == (10.0, 100.0)
+    assert alike.line.seconds == 50.0, "by the usual speed"
+    assert BUILT.work(NOTHING_LEARNT, HABITS, LOAD).line.seconds is None
+    assert NEW.work(NOTHING_LEARNT, HABITS, LOAD, 20.0).line.seconds is None, "what it asks is not known"
+    telling = replace(BUILT, line=replace(BUILT.line, seconds=7.0))
+    assert telling.work(NOTHING_LEARNT, HABITS, LOAD, 20.0).line.seconds == 7.0
+
+
 FOUND = Forecast(5.0, 10.0, None, 20.0, 30.0, None)
 
 
