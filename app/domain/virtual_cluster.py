@@ -14,7 +14,7 @@ from functools import partial
 from itertools import count
 from uuid import UUID
 
-from app.domain.demands import merged
+from app.domain.demands import Learnt, merged
 from app.domain.line import Account, Sharing, in_line
 from app.domain.placement import Decision, Demand, Group, Policy, Start, place, ripening
 from app.domain.replica import DeviceState, Replica, ReplicaStatus
@@ -130,6 +130,10 @@ class VirtualCluster:
             happen()
             if self._open == 0:
                 return
+
+    def learnt(self, key: str) -> Learnt:
+        """What the scheduler of this cluster knows of an engine by now."""
+        return Learnt(self._loads.get(key), self._speeds.get(key))
 
     def _at(self, time: float, happen: Callable[[], None]) -> None:
         heapq.heappush(self._events, (time, next(self._count), happen))

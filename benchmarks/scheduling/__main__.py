@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from statistics import fmean, quantiles
+from statistics import fmean, median
 
 from app.domain.virtual_cluster import Pace
 from benchmarks.scheduling import decision
 from benchmarks.scheduling.baselines import POLICIES
-from benchmarks.scheduling.estimates import Estimates
+from benchmarks.scheduling.estimates import Estimates, Told
 from benchmarks.scheduling.simulator import Simulation, jain
 from benchmarks.scheduling.traces import Mix, Trace, drawn
 
@@ -82,18 +82,23 @@ def gaps(seeds: Sequence[int]) -> None:
 
 
 def estimates(seeds: Sequence[int]) -> None:
-    """By how much the start was wrong that jobs were told when they came."""
-    for seed in seeds:
-        simulation = Simulation(drawn("told", Mix(8, 200, load=0.85), seed))
-        told = Estimates(simulation, 60)
+    """By how much the starts were wrong that jobs were told."""
+    for gpus, seed in ((gpus, seed) for gpus in (8, 64) for seed in seeds):
+        simulation = Simulation(drawn("told", Mix(gpus, 200, load=0.85), seed))
+        asked = Estimates(simulation, 60)
         simulation.run()
-        found = told.factors()
-        right = sum(factor <= 1.5 for factor in found) / len(found)
-        cuts = quantiles(found, n=10)
-        print(
-            f"| start told at coming, seed {seed} | "
-            f"within 1.5: {right:.0%}; half {cuts[4]:.2f}, nine of ten {cuts[8]:.2f} |"
-        )
+        for when, came in (("coming", True), ("waiting", False)):
+            if told := asked.told(came=came):
+                print(f"| start told at {when}, {gpus} GPUs, seed {seed} | {_right(told)} |", flush=True)
+
+
+def _right(told: Sequence[Told]) -> str:
+    factors = [each.factor for each in told]
+    right = sum(factor <= 1.5 for factor in factors) / len(told)
+    inside = sum(each.inside for each in told) / len(told)
+    return (
+        f"{len(told)} told, {right:.0%} within 1.5, half within {median(factors):.2f}; {inside:.0%} in range"
+    )
 
 
 def main() -> None:

@@ -1,12 +1,16 @@
-"""How far off it was what jobs were told when they came."""
+"""How far off it was what jobs were told when they came, and while they waited."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from math import inf
+from statistics import median
 
-from app.domain.forecast import forecast
+from app.domain.demands import Learnt
+from app.domain.estimates import KNOWN, LIKE
+from app.domain.forecast import Forecast, forecast
 from app.domain.placement import Demand, Group
 from app.domain.replica import Replica
 from app.domain.virtual_cluster import Snapshot
@@ -17,59 +21,103 @@ from benchmarks.scheduling.traces import COST_PER_SECOND
 UNFELT = 10.0
 """Seconds that nobody minds: shorter waits are as good as such a one."""
 
+AGAIN = 600.0
+"""Seconds between two moments at which one of those that wait is told of again."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What was told of a job at one moment."""
+
+    job: VirtualJob
+    at: float
+    came: bool
+    """It was told for the first time; else it waited already."""
+    found: Forecast
+
+    @property
+    def true(self) -> float:
+        """Seconds that the job waited from then on."""
+        return inf if self.job.began is None else self.job.began - self.at
+
+    @property
+    def factor(self) -> float:
+        """By how much the start was wrong: 1 is right."""
+        true, told = max(self.true, UNFELT), max(self.found.start or 0.0, UNFELT)
+        return max(true, told) / min(true, told)
+
+    @property
+    def inside(self) -> bool:
+        """Whether the start lay in the range that was told."""
+        high = inf if self.found.start_high is None else self.found.start_high
+        return (self.found.start_low or 0.0) <= self.true <= high
+
 
 class Estimates:
-    """Asks for a forecast whenever the scheduler sees jobs for the first time, of some of them."""
+    """Asks for a forecast of some jobs when the scheduler first sees them, and of one that waits now and then."""
 
     def __init__(self, simulation: Simulation, most: int) -> None:
-        self.told: list[tuple[VirtualJob, float, float | None]] = []
-        """Jobs, when they were told of, and when they would begin."""
+        self._told: list[Told] = []
         self._simulation = simulation
         self._every = max(len(simulation.jobs) // most, 1)
         self._seen: set[int] = set()
+        self._again_at = AGAIN
         simulation.looks.append(self._look)
 
-    def factors(self) -> list[float]:
-        """By how much each start was wrong: 1 is right; what was not told is left out."""
-        return [
-            _factor(max(job.began - asked, UNFELT), max(told, UNFELT))
-            for job, asked, told in self.told
-            if told is not None and job.began is not None
-        ]
+    def told(self, *, came: bool) -> list[Told]:
+        """When jobs came, or while they waited; where nothing could be told it is left out."""
+        return [each for each in self._told if each.came == came and each.found.start is not None]
 
     def _look(
         self, now: datetime, groups: Sequence[Group], replicas: Sequence[Replica], demands: Sequence[Demand]
     ) -> None:
-        claims = [claim for demand in demands for claim in demand.claims]
-        new = {claim.job.int - 1 for claim in claims} - self._seen
-        self._seen |= new
-        asked = [self._simulation.jobs[number] for number in sorted(new) if number % self._every == 0]
+        claims = sorted(
+            (claim for demand in demands for claim in demand.claims), key=lambda claim: claim.turn
+        )
+        line = [claim.job.int - 1 for claim in claims]
+        asked = self._asked(line)
         if not asked:
             return
-        line = sorted(claims, key=lambda claim: claim.turn)
-        there = Snapshot(
-            now,
-            groups,
-            replicas,
-            self._simulation.policy,
-            self._simulation.sharing,
-            dict(self._simulation.cluster.used),
-        )
-        found = forecast(there, [thought(self._simulation.jobs[claim.job.int - 1]) for claim in line])
-        time = self._simulation.cluster.time
-        self.told += [
-            (job, time, found[job.work.line.id].start) for job in asked if job.work.line.id in found
-        ]
+        cluster, jobs = self._simulation.cluster, self._simulation.jobs
+        rules = self._simulation.policy, self._simulation.sharing, dict(cluster.used)
+        usual = _usual(self._simulation)
+        work = [_thought(jobs[number], cluster.learnt(jobs[number].key), usual) for number in line]
+        found = forecast(Snapshot(now, groups, replicas, *rules), work)
+        for number, came in asked.items():
+            self._told.append(Told(jobs[number], cluster.time, came, found[jobs[number].work.line.id]))
+
+    def _asked(self, line: Sequence[int]) -> dict[int, bool]:
+        """Of whom it is asked now, and whether they came just now."""
+        new = set(line) - self._seen
+        self._seen |= new
+        asked = dict.fromkeys((number for number in sorted(new) if number % self._every == 0), True)
+        time, jobs = self._simulation.cluster.time, self._simulation.jobs
+        waiting = [number for number in line if number not in new and jobs[number].began is None]
+        if waiting and time >= self._again_at:
+            self._again_at = time + AGAIN
+            asked[waiting[len(self._told) % len(waiting)]] = False
+        return asked
 
 
-def thought(job: VirtualJob) -> JobWork:
-    """What is left of a job, as it is thought to be."""
+def _usual(simulation: Simulation) -> timedelta:
+    """What engines of which nothing is known are thought to take to load."""
+    known = [load for job in simulation.jobs if (load := simulation.cluster.learnt(job.key).load_seconds)]
+    return timedelta(seconds=median(known)) if known else simulation.policy.load
+
+
+def _thought(job: VirtualJob, learnt: Learnt, load: timedelta) -> JobWork:
+    """What is left of a job, as it is thought to be; the rules know of its engine what the scheduler knows."""
     part = job.open / job.work.seconds
     cost = job.work.demand.waiting_cost * part
     chunks = max(round(job.open / job.chunk), 1)
-    demand = replace(job.work.demand, waiting_cost=cost, waiting_chunks=chunks, speed=COST_PER_SECOND)
-    return replace(job.work, demand=demand, seconds=max(cost / COST_PER_SECOND, 1e-3), spread=1.5)
-
-
-def _factor(first: float, second: float) -> float:
-    return max(first, second) / min(first, second)
+    demand = replace(
+        job.work.demand,
+        waiting_cost=cost,
+        waiting_chunks=chunks,
+        speed=learnt.speed,
+        load_seconds=learnt.load_seconds,
+    )
+    speed = learnt.speed or COST_PER_SECOND
+    spread = KNOWN if learnt.speed else LIKE
+    takes = learnt.load_seconds or load.total_seconds()
+    return JobWork(job.work.line, demand, max(cost / speed, 1e-3), takes, spread)
