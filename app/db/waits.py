@@ -15,12 +15,13 @@ from app.db.histories import HistoryRepository
 from app.db.leader import leads, led_at
 from app.db.line import in_line
 from app.db.replicas import ReplicaRepository
-from app.db.tables import ChunkRow, JobRow
+from app.db.tables import ChunkRow, JobRow, ReplicaRow
 from app.db.wishes import is_due
 from app.domain.ahead import Queued
 from app.domain.chunk import PENDING, ChunkStatus
 from app.domain.job import JobStatus, Phase
 from app.domain.line import InLine
+from app.domain.replica import LIVE
 from app.domain.waits import Cluster, Served
 
 LATELY_SECONDS = 60.0
@@ -78,11 +79,16 @@ class WaitRepository:
         return line, [row.id for row in rows if row[0]]
 
     def unanswered(self, job_ids: Collection[UUID]) -> set[UUID]:
-        """Those of the jobs of which requests wait to be taken by an engine."""
-        waiting = select(ChunkRow.id).where(
-            ChunkRow.job_id == JobRow.id, ChunkRow.status == ChunkStatus.WAITING
+        """Those of the jobs of which requests wait to be taken by an engine, and no live one has any in hand."""
+        waiting = exists().where(ChunkRow.job_id == JobRow.id, ChunkRow.status == ChunkStatus.WAITING)
+        in_hand = exists().where(
+            ChunkRow.job_id == JobRow.id,
+            ChunkRow.status == ChunkStatus.CLAIMED,
+            ReplicaRow.id == ChunkRow.replica_id,
+            ReplicaRow.status.in_(LIVE),
         )
-        return set(self._session.scalars(select(JobRow.id).where(JobRow.id.in_(job_ids), waiting.exists())))
+        query = select(JobRow.id).where(JobRow.id.in_(job_ids), waiting, ~in_hand)
+        return set(self._session.scalars(query))
 
     def answered(self, job_ids: Collection[UUID]) -> set[UUID]:
         """Those of the jobs of which all requests were stored, and engines have answered each."""

@@ -28,10 +28,11 @@ def waits(
 ) -> dict[UUID, Wait]:
     """What each of the jobs waits for; those that go on or are over are left out."""
     asking = [job for job in jobs if job.status is JobStatus.RUNNING and job.phase in TO_ENGINES]
-    there = known.cluster(ttl, {job.engine.key for job in asking}) if asking else NOWHERE
-    cluster = replace(there, quotas=quotas) if asking else there
     evaluating = [job.id for job in asking if job.phase is Phase.EVALUATING]
     unanswered = known.unanswered(evaluating) if evaluating else set()
+    asking = [job for job in asking if job.phase is not Phase.EVALUATING or job.id in unanswered]
+    there = known.cluster(ttl, {job.engine.key for job in asking}) if asking else NOWHERE
+    cluster = replace(there, quotas=quotas) if asking else there
     answered = known.answered([job.id for job in asking]) - set(evaluating) if asking else set()
     asked = [_asking(job, asking=bool(asking), unanswered=unanswered, answered=answered) for job in jobs]
     held_up = told.held_up(now)

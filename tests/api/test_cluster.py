@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -22,6 +23,7 @@ from app.settings import Settings
 from app.web import cursors
 from tests.api.conftest import JOB
 from tests.servers import Postgres
+from tests.waiting import until
 
 GIB = 2**30
 
@@ -220,6 +222,24 @@ def test_readiness_is_looked_at_once_a_second(settings: Settings) -> None:
     assert health.checks()["broker"] == "ok"
     now = 1.0
     assert "does not answer" in health.checks()["broker"]
+
+
+def test_nobody_waits_for_a_broker_that_is_silent(settings: Settings) -> None:
+    now = 0.0
+    health = HealthService(settings=settings, clock=lambda: now)
+    assert health.rings()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        health._settings = settings.model_copy(update={"redis_url": url})
+        now = 1.0
+        assert health.rings(), "what was found last"
+        assert health._asking.locked(), "it is being asked"
+        assert health.rings(), "by one for all"
+        until(lambda: not health._asking.locked())
+    assert not health.rings()
+    health._settings = settings
+    now = 2.0
+    until(health.rings)
 
 
 def test_readiness_notices_an_old_schema(postgres: Postgres, settings: Settings) -> None:

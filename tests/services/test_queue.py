@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from app.db.leader import Leadership
+from app.db.waits import WaitRepository
 from app.domain.ahead import Why
 from app.domain.chunk import Room
 from app.domain.failure import Failure, FailureCode
@@ -97,6 +98,21 @@ def test_all_that_waits_is_in_the_queue_and_nothing_else(world: World) -> None:
     assert reason(world, turn.id) == f"{said} {str(served.id)[:13]}"
     world.expire(preparing)
     assert (preparing.id, Cause.COORDINATOR_LOST) in causes(world)
+
+
+def test_a_job_that_engines_answer_is_told_without_reading_the_cluster(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served, turn = world.running(chunks=3), world.running(chunks=1)
+    replica = world.replica(world.devices(1)[0])
+    world.serving.loaded(replica, {})
+    world.serving.next(replica, ENGINE.key, Room(1.0, 1))
+    with monkeypatch.context() as patched:
+        patched.delattr(WaitRepository, "cluster")
+        assert world.jobs.view(served.id).wait is None
+        with pytest.raises(AttributeError):
+            world.jobs.view(turn.id)
+    assert world.jobs.view(turn.id).wait
 
 
 @pytest.mark.usefixtures("_leads")
