@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_SECONDS = 20.0
+UNREAD_SECONDS = 30.0
+"""After so long without taking anything of what was sent a client is gone, or might as well be."""
 MOST_HEAD_BYTES = 64 * 1024
 """Of a request's line and headers; uvicorn by itself reads them without end."""
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """uvicorn's HTTP with an end to requests whose head is slow or large."""
+    """uvicorn's HTTP with an end to requests whose head is slow or large, and to answers that nobody reads."""
 
     _in_head = True
     _head_bytes = 0
     _patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Expect a request."""
+        """Expect a request, and that its answer is read: nobody holds a stream's place by not reading it."""
         super().connection_made(transport)
+        connection = transport.get_extra_info("socket")
+        if connection is not None and connection.family in {socket.AF_INET, socket.AF_INET6}:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNREAD_SECONDS * 1000))
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
 from app.web import connections
 from app.web.connections import BoundedHttp
+from app.web.streams import Stream
 from tests.waiting import until
 
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
@@ -23,6 +25,7 @@ HEAD = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
 def port(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A server with little patience."""
     monkeypatch.setattr(connections, "HEAD_SECONDS", 0.5)
+    monkeypatch.setattr(connections, "UNREAD_SECONDS", 0.5)
     monkeypatch.setattr("app.api.request_body.BODY_SECONDS", 0.5)
     config = uvicorn.Config(app, port=0, http=BoundedHttp, ws="none", log_level="critical")
     server = uvicorn.Server(config)
@@ -109,3 +112,20 @@ def test_a_client_that_leaves_in_the_middle_is_no_surprise(
         connection.send(HEAD + b"\r\n")
         assert connection.answer().startswith(b"HTTP/1.1 200")
     assert not caplog.records
+
+
+def test_a_stream_that_nobody_reads_ends(app: FastAPI, port: int) -> None:
+    async def flood() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 65536
+            await asyncio.sleep(0)
+
+    async def endless(request: Request) -> Stream:
+        return Stream(flood(), services=app.state.services, request=request, media_type="text/plain")
+
+    app.add_api_route("/flood", endless, response_model=None)
+    places = app.state.services.streams._taken
+    with Connection(port) as connection:
+        connection.send(b"GET /flood HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        until(places.total)
+        until(lambda: not places.total())
