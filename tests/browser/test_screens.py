@@ -9,6 +9,7 @@ import pytest
 
 from app.domain.failure import Failure, FailureCode
 from app.domain.keys import Role
+from app.web.streams import Admission
 from tests.browser.conftest import PHONE, WIDE, Place, Window
 from tests.waiting import until
 
@@ -17,6 +18,10 @@ EVIL = (
     '"><img src=x onerror=alert(1)><script>alert(1)</script>\u202e\x1b[31m\u200b a_very_long/name_that_goes_on'
     * 3
 )
+VISIBLE = """() => {{
+  Object.defineProperty(document, "hidden", {{ value: {hidden}, configurable: true }});
+  document.dispatchEvent(new Event("visibilitychange"));
+}}"""
 AT_ITS_END = """() => {
   const box = document.getElementById("log-lines"), lines = box.firstElementChild;
   return box.scrollHeight > box.clientHeight
@@ -92,6 +97,33 @@ def test_a_job_is_followed_to_its_end_without_a_reload(window: Opened, place: Pl
     assert page.evaluate("window.stayed")
     assert page.locator("details:has(#spec)").get_attribute("open") is not None
     until(lambda: place.app.state.services.streams._taken.total() == 0)
+
+
+async def nobody(_: Admission) -> bool:
+    """Every stream ends at its next look."""
+    return False
+
+
+def test_a_lost_stream_is_told_and_taken_up_again_and_a_hidden_page_has_none(
+    window: Opened, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = place.world.submit()
+    seen = window()
+    page = seen.open(f"/jobs/{job_id}")
+    page.locator("#live [role=status]", has_text="Live").wait_for()
+    page.route("**/stream", lambda route: route.abort())
+    monkeypatch.setattr(Admission, "holds", nobody)
+    page.locator("#live.stale [role=status]", has_text="Reconnecting").wait_for()
+    monkeypatch.undo()
+    page.unroute("**/stream")
+    page.locator("#live:not(.stale) [role=status]", has_text="Live").wait_for()
+    seen.faults = [fault for fault in seen.faults if "ERR_FAILED" not in fault and "sse:error" not in fault]
+    page.evaluate(VISIBLE.format(hidden="true"))
+    until(lambda: place.app.state.services.streams._taken.total() == 0)
+    place.world.jobs.change(job_id, priority=61)
+    place.world.jobs.pause(job_id)
+    page.evaluate(VISIBLE.format(hidden="false"))
+    page.locator("#state", has_text="priority 61").wait_for()
 
 
 def test_a_job_is_cancelled_and_retried_without_scripts(window: Opened, place: Place) -> None:
