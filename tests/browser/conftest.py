@@ -24,6 +24,8 @@ from tests.world import World, make_world
 
 CHROMIUM = shutil.which("chromium")
 AXE = (Path(__file__).parent / "axe-core-4.14.1/axe.min.js").read_text()
+BOUND_MILLISECONDS = 90_000
+"""Of every wait: a machine that does much else beside is slow."""
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 VIOLATIONS = (
     "async () => (await axe.run()).violations.map((each) => [each.id, each.nodes.map((node) => node.html)])"
@@ -110,6 +112,7 @@ def window(chromium: Browser, place: Place) -> Iterator[Callable[..., Window]]:
     def opened(**options: Any) -> Window:
         contexts.append(chromium.new_context(**{"viewport": WIDE, **options}))
         window = Window(contexts[-1].new_page(), place.url)
+        window.page.set_default_timeout(BOUND_MILLISECONDS)
         window.watch()
         windows.append(window)
         return window
