@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,6 +36,8 @@ class MemoryLog:
         self.reads = 0
         self.failures = 0
         self.failure: DatabaseError = DatabaseUnreachableError("restarting")
+        self.meanwhile: Callable[[], None] | None = None
+        """What happens while somebody reads beside the tail."""
         self.tasks: set[str] = set()
         self.looked: list[set[UUID]] = []
         self.look: Glance | None = Glance("waiting", None, over=False)
@@ -54,6 +56,8 @@ class MemoryLog:
     ) -> EventPage:
         self._count_read()
         self.tasks |= set(tasks)
+        if known and self.meanwhile:
+            self.meanwhile()
         if after > self.count:
             return EventPage([], self.count, more=False)
         upto = min(after + limit, self.count)
@@ -62,6 +66,8 @@ class MemoryLog:
 
     def news(self, job_id: UUID, after: int, limit: int) -> News:
         self._count_read()
+        if self.meanwhile:
+            self.meanwhile()
         if self.deleted:
             raise UnknownJobError("gone")
         told = [self.told(serial) for serial in range(1, self.count + 1)]

@@ -11,6 +11,7 @@ from app.domain.job_filter import JobFilter
 from app.errors import DatabaseRefusedError
 from app.services.job_view import Glance, News
 from app.web import following, inboxes
+from tests.waiting import until
 from tests.web.memory_log import EVERY, JOBS, MemoryLog, listening
 
 ALICES, BOBS = JOBS
@@ -56,6 +57,24 @@ def test_a_reader_gets_what_was_before_it_came_and_what_comes_each_once() -> Non
     assert (own, rest) == (list(range(1, 607)), list(range(601, 607)))
 
 
+def test_what_is_in_the_inbox_and_in_the_database_comes_once() -> None:
+    async def story() -> list[list[int]]:
+        log = MemoryLog(2)
+        async with listening(log) as room:
+
+            def meanwhile() -> None:
+                log.count = 4
+                until(lambda: room.tail._position == 4)
+
+            log.meanwhile = meanwhile
+            streams = [asyncio.create_task(room.all(0, 6)), asyncio.create_task(room.job(BOBS))]
+            await room.until_listening(2)
+            log.count, log.ended = 6, True
+            return [await stream for stream in streams]
+
+    assert asyncio.run(story()) == [[1, 2, 3, 4, 5, 6], [1, 2, 3]]
+
+
 @pytest.mark.parametrize("restored", [False, True])
 def test_a_slow_reader_goes_on_from_the_database(monkeypatch: pytest.MonkeyPatch, restored: bool) -> None:
     monkeypatch.setattr(inboxes, "MOST_WAITING", 5)
@@ -90,7 +109,9 @@ def test_what_the_tail_is_not_told_is_in_the_database(monkeypatch: pytest.Monkey
             await room.until_listening(1)
             log.shown = hidden.start
             log.count = hidden.stop
-            await room.until_listening(1)
+            async with asyncio.timeout(10):
+                while room.tail._position != hidden.stop:
+                    await asyncio.sleep(0)
             log.shown, log.count = 10**9, hidden.stop + 1
             log.ended, log.look = True, Glance("", None, over=True)
             return await stream
