@@ -17,7 +17,6 @@ from app.api.problems import component, problems
 from app.api.rendering import answer, serial_event_out
 from app.api.schemas.events import AllEventsPage, EventMessage
 from app.api.schemas.job import SerialEventList
-from app.api.wanted import WantedDep
 from app.domain.event import EventPage, SerialEvent
 from app.domain.job_filter import JobFilter
 from app.errors import BusyError, TooManyStreamsError
@@ -26,6 +25,7 @@ from app.web.deps import Blank, Cursor, Services, ServicesDep, known_parameters,
 from app.web.links import page_links
 from app.web.offers import chosen
 from app.web.streams import LOOK_SECONDS, Admission, Stream
+from app.web.wanted import WantedDep
 
 JSON = "application/json"
 ENCODED = 512

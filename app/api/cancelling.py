@@ -13,11 +13,11 @@ from app.api.problems import problems
 from app.api.rendering import answer
 from app.api.request_body import BODY_PROBLEMS, Body, json_object, request_body, shape_faults
 from app.api.schemas.cancelling import MOST_CANCELLED, CancelIn, CancelledList, CancelledOut
-from app.api.wanted import WantedDep
 from app.domain.job_filter import JobFilter
 from app.errors import FaultyField, InvalidRequestError
 from app.services.cancelling import cancel_each
 from app.web.deps import Services, ServicesDep, known_parameters
+from app.web.wanted import WantedDep
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(known_parameters)])
 

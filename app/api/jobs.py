@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
@@ -21,7 +20,6 @@ from app.api.schemas.summary import SummaryPage
 from app.api.summaries import FIELDS, summary
 from app.api.tables import jobs_csv, json_lines
 from app.api.text import job_text
-from app.api.wanted import WantedDep
 from app.domain.job_filter import JobPart
 from app.domain.keys import Role
 from app.domain.priorities import priority_faults
@@ -46,6 +44,7 @@ from app.web.deps import (
 from app.web.links import page_links
 from app.web.offers import chosen, kinds
 from app.web.preference import preferred
+from app.web.wanted import WantedDep, newest_before
 from app.workloads.lm_eval.reading.safety import change_faults
 
 Fields = Annotated[
@@ -59,10 +58,6 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(known
 
 JSON_LINES, CSV = "application/jsonl", "text/csv"
 CHANGE_PROBLEMS = (UnknownJobError, IllegalMoveError, StaleJobError)
-
-
-def _before(created_at: str, job_id: str) -> tuple[datetime, UUID]:
-    return datetime.fromisoformat(created_at), UUID(job_id)
 
 
 def _asked(fields: str | None) -> frozenset[str]:
@@ -98,7 +93,7 @@ def list_jobs(
 ) -> Response:
     """Summaries, newest first; with `fields=spec` and the like fewer than `limit` where they are large."""
     asked = _asked(fields)
-    before = cursors.decoded(cursor, _before)
+    before = cursors.decoded(cursor, newest_before)
     page = services.jobs.page(wanted, limit, before, [part for part in JobPart if part in asked])
     last = page.views[-1].job if page.more else None
     cursor = cursors.encoded(last.created_at.isoformat(), str(last.id)) if last else None

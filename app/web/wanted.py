@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import Depends, Query
 
@@ -42,6 +44,11 @@ def wanted(
         created_after=created_after,
         ids=ids_beginning(beginning) if beginning else None,
     )
+
+
+def newest_before(created_at: str, job_id: str) -> tuple[datetime, UUID]:
+    """What a cursor of the list holds: the job that the page before ended with."""
+    return datetime.fromisoformat(created_at), UUID(job_id)
 
 
 WantedDep = Annotated[JobFilter, Depends(wanted)]
