@@ -49,10 +49,10 @@ class ListingRepository:
             rows = result.partitions(_STEP if parts else limit + 1)
             return self._read(chain.from_iterable(map(partial(self._with_tasks, parts), rows)), limit, parts)
 
-    def some(self, job_ids: Sequence[UUID]) -> list[Job]:
-        """Those of the jobs that there are, in this order, likewise without what may be large."""
-        rows: list[Any] = list(self._session.execute(_newest([JobRow.id.in_(job_ids)], ())))
-        found = {row.id: to_job(row, (), spec=spec, error=None) for row, spec in rows}
+    def some(self, job_ids: Sequence[UUID], parts: Collection[JobPart] = ()) -> list[Job]:
+        """Those of the jobs that there are, in this order, likewise; fewer where these parts of them are large."""
+        rows = list(self._session.execute(_newest([JobRow.id.in_(job_ids)], parts)))
+        found = {job.id: job for job in self._read(self._with_tasks(parts, rows), len(job_ids), parts)[0]}
         return [found[job_id] for job_id in job_ids if job_id in found]
 
     def _with_tasks(self, parts: Collection[JobPart], rows: Sequence[Any]) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import func, select, union_all
 from sqlalchemy.orm import Session
@@ -45,6 +46,11 @@ class OccupancyRepository:
         over = over.order_by(JobRow.ended_at.desc()).limit(MOST)
         rows = self._session.execute(union_all(running.subquery().select(), over.subquery().select()))
         return [_occupant(row) for row in rows]
+
+    def ended_jobs(self, since: datetime, team: str | None, limit: int) -> list[UUID]:
+        """Those that ended since then, the latest first."""
+        query = select(JobRow.id).where(JobRow.ended_at > since).order_by(JobRow.ended_at.desc()).limit(limit)
+        return list(self._session.scalars(query.where(JobRow.team == team) if team else query))
 
     def counts(self, wanted: JobFilter, most: int) -> dict[JobStatus, int]:
         """By status, of the newest so many jobs that the filter lets through; of all where it does not choose."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from uuid import UUID
 
+from app.db.listings import ListingRepository
 from app.db.occupancies import OccupancyRepository
 from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
-from app.domain.job import JobStatus
-from app.domain.job_filter import JobFilter
+from app.domain.job import Job, JobStatus
+from app.domain.job_filter import JobFilter, JobPart
 from app.domain.occupancy import Occupied, occupied
+from app.services.job_view import JobView, view_of
 
 MOST_COUNTED = 10_000
 """Of the jobs that a filter chooses: what is beyond is not looked at."""
@@ -43,6 +46,19 @@ class OverviewService:
             lately = OccupancyRepository(session)
             replicas = [*lately.ended(since), *ReplicaRepository(session).live()]
             return occupied(replicas, lately.jobs(since))
+
+    def ended(self, since: datetime, team: str | None, limit: int, now: datetime) -> list[JobView]:
+        """Jobs that ended since then, the latest first, with what came of them."""
+        with self._sessions.begin() as session:
+            ids = OccupancyRepository(session).ended_jobs(since, team, limit)
+            jobs = ListingRepository(session).some(ids, (JobPart.ERROR, JobPart.TASKS))
+        return [view_of(job, {}, now) for job in jobs]
+
+    def some(self, job_ids: Sequence[UUID], team: str | None) -> list[Job]:
+        """Those of the jobs that a team has, or that there are, as lists read them."""
+        with self._sessions.begin() as session:
+            jobs = ListingRepository(session).some(job_ids)
+        return [job for job in jobs if team in {None, job.team}]
 
     def counts(self, wanted: JobFilter) -> Counts:
         """For the tabs of a list."""
