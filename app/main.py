@@ -36,6 +36,7 @@ from app.api import (
 from app.api.document import document, operation_id
 from app.api.problems import as_json
 from app.broker import CeleryDoorbell
+from app.dashboard.feeds import Feeds
 from app.dashboard.problems import as_page
 from app.dashboard.routes import routers
 from app.db.session import Sessions, check_schema, make_sessions
@@ -136,6 +137,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.sessions = sessions
     app.state.services = _services(settings, sessions)
+    app.state.feeds = Feeds(app.state.services.wakeups.tail)
     app.add_middleware(NoKeysInUrls, answer=_answer)
     app.add_middleware(Delivery)
     app.add_middleware(Walls)
@@ -215,6 +217,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         await wakeups.wait_closed(listening)
+        await app.state.feeds.wait_closed()
         await run_in_threadpool(app.state.services.estimates.close)
         app.state.sessions.close()
         app.state.services.rates.close()

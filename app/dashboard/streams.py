@@ -46,10 +46,11 @@ class SentRegions:
         self._sent = now
         if not new:
             return KEEPALIVE_COMMENT
-        return format_sse_event(data_str="".join(_partial(*each) for each in new.items()), id=str(number))
+        return format_sse_event(data_str="".join(partial_of(*each) for each in new.items()), id=str(number))
 
 
-def _partial(name: str, text: str) -> str:
+def partial_of(name: str, text: str) -> str:
+    """A region of a page, to stand in place of the one that is there."""
     return f'<hx-partial hx-target="#{name}" hx-swap="outerMorph">{text}</hx-partial>'
 
 

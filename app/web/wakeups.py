@@ -25,7 +25,7 @@ class WakeUps:
     """Wakes the tail. Lives on one event loop."""
 
     def __init__(self, *, tail: Tail, redis_url: str) -> None:
-        self._tail = tail
+        self.tail = tail
         self._redis_url = redis_url
 
     async def listen(self) -> None:
@@ -43,16 +43,16 @@ class WakeUps:
             async for message in channel.listen():
                 if message["type"] == "message":
                     with suppress(ValueError):
-                        self._tail.wake(UUID(message["data"].decode()))
+                        self.tail.wake(UUID(message["data"].decode()))
 
     @property
     def closed(self) -> bool:
         """The server is stopping: streams end."""
-        return self._tail.closed
+        return self.tail.closed
 
     def close(self) -> None:
         """End every stream, now and from now on: a server that stops waits for them."""
-        self._tail.close()
+        self.tail.close()
 
     async def wait_closed(self, listening: asyncio.Task[None]) -> None:
         """Close, and return when nothing listens to Redis or reads the database any more."""
@@ -60,4 +60,4 @@ class WakeUps:
         while not listening.done():
             listening.cancel()  # again: a connection that breaks while it is closed swallows the first
             await asyncio.wait({listening}, timeout=RECONNECT_SECONDS)
-        await self._tail.wait_closed()
+        await self.tail.wait_closed()

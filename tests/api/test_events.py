@@ -125,7 +125,7 @@ def test_an_idle_stream_is_kept_alive_and_tells_of_another_reason(app: FastAPI, 
     job_id = UUID(api.post("/v1/jobs", json=JOB).json()["id"])
 
     services = app.state.services
-    look_at = services.wakeups._tail._looks
+    look_at = services.wakeups.tail._looks
 
     def idle() -> News:
         return News([], ended=False, look=look_at([job_id]).get(job_id))
@@ -164,7 +164,7 @@ def test_a_stopping_server_ends_its_streams(api: TestClient, job_id: str, app: F
     services = app.state.services
     with ThreadPoolExecutor(1) as pool:
         stream = pool.submit(api.get, f"/v1/jobs/{job_id}/events")
-        until(lambda: any(inbox.waiting for inbox in services.wakeups._tail._inboxes))
+        until(lambda: any(inbox.waiting for inbox in services.wakeups.tail._inboxes))
         assert api.portal
         api.portal.call(services.wakeups.close)
         assert [event.id for event in parsed(stream.result(timeout=20).text)] == [None, 1]

@@ -1,0 +1,151 @@
+"""Streams of pages that many people look at: what one is told is computed once for all who see the same."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Mapping
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field
+
+from fastapi import Request
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from starlette.concurrency import run_in_threadpool
+
+from app.dashboard.streams import IDLE_SECONDS, LEAST_SECONDS, partial_of
+from app.domain.job_filter import JobFilter
+from app.errors import DatabaseError
+from app.web.deps import Services
+from app.web.preference import accepts
+from app.web.problems import NotAcceptableError
+from app.web.streams import LOOK_SECONDS, Admission, Stream
+from app.web.tail import Tail
+
+STREAM = "text/event-stream"
+
+log = logging.getLogger(__name__)
+
+Regions = Callable[[], Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class View:
+    """A page as a kind of reader sees it; whoever has an equal one shares what is computed."""
+
+    page: str
+    sees: str | None
+    may_change: bool
+    at: Hashable = None
+
+
+@dataclass
+class _Feed:
+    regions: Regions
+    number: int
+    shown: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """Regions, each with the number under which it came to look so."""
+    readers: set[asyncio.Event] = field(default_factory=set)
+    task: asyncio.Task[None] | None = None
+
+    def show(self, regions: Mapping[str, str]) -> None:
+        """Tell the readers if something looks otherwise."""
+        new = {name: text for name, text in regions.items() if self.shown.get(name, (0, ""))[1] != text}
+        if new:
+            self.number += 1
+            self.shown |= {name: (self.number, text) for name, text in new.items()}
+            for reader in self.readers:
+                reader.set()
+
+    def since(self, number: int) -> bytes:
+        """What came to look otherwise, as one message; a sign of life where nothing did."""
+        new = [(name, text) for name, (at, text) in self.shown.items() if at > number]
+        if not new:
+            return KEEPALIVE_COMMENT
+        return format_sse_event(data_str="".join(partial_of(*each) for each in new), id=str(self.number))
+
+
+class Feeds:
+    """Computes as long as somebody reads. Lives on one event loop."""
+
+    def __init__(self, tail: Tail) -> None:
+        self._tail = tail
+        self._feeds: dict[View, _Feed] = {}
+
+    async def follow(self, view: View, regions: Regions, after: int) -> AsyncGenerator[bytes, None]:
+        """Messages behind a number, or all of the page where it was never given; until the server stops."""
+        feed = self._join(view, regions)
+        woken = asyncio.Event()
+        feed.readers.add(woken)
+        after = after if after <= feed.number else 0
+        try:
+            while not self._tail.closed:
+                told, after = feed.since(after), feed.number if feed.shown else after
+                yield told
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_SECONDS):
+                        await woken.wait()
+                woken.clear()
+        finally:
+            feed.readers.discard(woken)
+
+    async def wait_closed(self) -> None:
+        """Return when nothing is computed any more; the tail is closed."""
+        await asyncio.gather(
+            *(feed.task for feed in self._feeds.values() if feed.task), return_exceptions=True
+        )
+
+    def _join(self, view: View, regions: Regions) -> _Feed:
+        feed = self._feeds.get(view)
+        if feed is None:
+            # Numbers go on from those of a feed before, of this process or of another.
+            feed = self._feeds[view] = _Feed(regions, int(time.time() * 1000))
+            feed.task = asyncio.create_task(self._run(view, feed))
+        return feed
+
+    async def _run(self, view: View, feed: _Feed) -> None:
+        try:
+            with self._tail.inbox(JobFilter(team=view.sees)) as inbox:
+                while not self._tail.closed:
+                    with suppress(DatabaseError):
+                        await self._tail.begin(inbox)
+                    await self._look(view, feed)
+                    await asyncio.sleep(LEAST_SECONDS)
+                    if not feed.readers:
+                        break
+                    await inbox.take(IDLE_SECONDS)
+        finally:
+            self._feeds.pop(view, None)
+            for reader in feed.readers:
+                reader.set()
+
+    @staticmethod
+    async def _look(view: View, feed: _Feed) -> None:
+        try:
+            feed.show(await run_in_threadpool(feed.regions))
+        except DatabaseError as error:
+            log.warning("could not look at the page %s, trying again: %s", view.page, error.details)
+
+
+def shared(request: Request, services: Services, view: View, regions: Regions) -> Stream:
+    """A page's stream, from where its reader was; NotAcceptableError for who reads none: it does not end."""
+    if not accepts(request.headers.get("accept", ""), (STREAM,)):
+        raise NotAcceptableError(f"this is a stream: it answers with {STREAM}, and Accept wants none of it")
+    seen = request.headers.get("last-event-id", "")
+    after = int(seen) if seen.isdecimal() and len(seen) < 20 else 0
+    feeds: Feeds = request.app.state.feeds
+    return Stream(
+        _admitted(feeds.follow(view, regions, after), Admission(services, request.headers)),
+        services=services,
+        request=request,
+        media_type=STREAM,
+        headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+    )
+
+
+async def _admitted(stream: AsyncGenerator[bytes, None], admission: Admission) -> AsyncIterator[bytes]:
+    async with aclosing(stream) as messages:
+        async for message in messages:
+            if not await admission.holds():
+                return
+            yield message
