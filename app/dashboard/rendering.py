@@ -16,7 +16,19 @@ from app.asking import request_id
 from app.dashboard.pages import has_page, navigation
 from app.dashboard.states import failure_words, replica_state
 from app.dashboard.static_files import static
-from app.dashboard.words import clock, duration, named, number, plain, score, seen, when
+from app.dashboard.words import (
+    clock,
+    duration,
+    minute,
+    named,
+    number,
+    plain,
+    score,
+    seen,
+    since,
+    until,
+    when,
+)
 from app.web.walls import walls
 
 
@@ -38,10 +50,13 @@ def _made() -> Environment:
     made.filters |= {
         "clock": clock,
         "duration": duration,
+        "minute": minute,
         "named": named,
         "number": number,
         "score": score,
         "seen": seen,
+        "since": since,
+        "until": until,
         "when": when,
     }
     made.globals |= {

@@ -44,6 +44,8 @@ _NAMED = {
 }
 NOTHING = "\u2013"
 """Holds the place of a number that is not known."""
+TO, BY, DOT = "\u2013", "\u00d7", "\u00b7"
+"""Between the ends of a range; between a number and what there are so many of; between parts of a line."""
 
 
 def plain(value: str) -> str:
@@ -82,8 +84,28 @@ def when(moment: datetime | None, now: datetime, before: str = "") -> Markup:
     """How long ago, or in how long, with the exact time on hover."""
     if moment is None:
         return escape(NOTHING)
+    return _timed(moment, f"{before} {_away(now - moment)}".strip())
+
+
+def since(moment: datetime | None, now: datetime) -> Markup:
+    """For how long it has been so, with the exact beginning on hover."""
+    return _timed(moment, coarse((now - moment).total_seconds()) if moment else NOTHING)
+
+
+def minute(moment: datetime) -> Markup:
+    """The time of day to the minute, with the day on hover."""
+    return _timed(moment, f"{moment.astimezone(UTC):%H:%M}")
+
+
+def until(begin: datetime | None, end: datetime | None) -> str:
+    """How long it was from one moment to another."""
+    return duration((end - begin).total_seconds() if begin and end else None)
+
+
+def _timed(moment: datetime | None, told: str) -> Markup:
+    if moment is None:
+        return escape(told)
     utc = moment.astimezone(UTC)
-    told = f"{before} {_away(now - utc)}".strip()
     return Markup('<time datetime="{:%Y-%m-%dT%H:%M:%SZ}" title="{:%Y-%m-%d %H:%M:%S} UTC">{}</time>').format(
         utc, utc, told
     )
@@ -101,7 +123,12 @@ def _away(ago: timedelta) -> str:
     seconds = ago.total_seconds()
     if abs(seconds) < 1:
         return "now"
-    return f"{duration(seconds)} ago" if seconds > 0 else f"in {duration(-seconds)}"
+    return f"{coarse(seconds)} ago" if seconds > 0 else f"in {coarse(-seconds)}"
+
+
+def coarse(seconds: float) -> str:
+    """So long, to the second at first and to the minute later: what goes on need not be told anew each second."""
+    return duration(float(int(seconds)) if seconds < 60 else seconds // 60 * 60)
 
 
 def duration(seconds: float | None) -> str:
@@ -118,6 +145,23 @@ def duration(seconds: float | None) -> str:
             told.append((left // size, name))
             left %= size
     return " ".join(f"{number} {name}" for number, name in told[:2] if number)
+
+
+def range_of(low: float | None, high: float | None) -> str:
+    """A range of seconds, in one unit where both have it; what is not known is none."""
+    if low is None or high is None:
+        return NOTHING if low is None else f"over {duration(_about(low))}"
+    first, last = duration(_about(low)), duration(_about(high))
+    if first == last:
+        return first
+    unit = last.rpartition(" ")[2]
+    same = first.count(" ") == last.count(" ") == 1 and first.endswith(f" {unit}")
+    return f"{first.rpartition(' ')[0]}{TO}{last}" if same else f"{first} {TO} {last}"
+
+
+def _about(seconds: float) -> float:
+    """As finely as an estimate may be told: minutes from one on, seconds before."""
+    return round(seconds) if seconds < 60 else round(seconds / 60) * 60
 
 
 def number(value: float | None) -> str:

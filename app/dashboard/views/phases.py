@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.dashboard.words import duration
+from app.dashboard.words import duration, range_of
 from app.domain.event import Event
 from app.domain.job import JobStatus, Phase
 from app.services.job_view import JobView
@@ -144,7 +144,6 @@ def time_left(view: JobView) -> str | None:
     """Until the end, as a range where one is known."""
     found = view.estimate
     if found and found.end_low is not None and found.end_high is not None:
-        low, high = duration(found.end_low), duration(found.end_high)
-        return low if low == high else f"{low} to {high}"
+        return range_of(found.end_low, found.end_high)
     eta = view.progress.eta_seconds
     return None if eta is None else f"about {duration(eta)}"
