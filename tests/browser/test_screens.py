@@ -8,7 +8,9 @@ from uuid import UUID
 import pytest
 
 from app.domain.failure import Failure, FailureCode
+from app.domain.job import JobStatus, Phase
 from app.domain.keys import Role
+from app.domain.replica import DeviceState
 from app.web.streams import Admission
 from tests.browser.conftest import PHONE, WIDE, Place, Window
 from tests.waiting import until
@@ -34,6 +36,9 @@ TASKS = ("toy", "other", EVIL[:60])
 def jobs(place: Place) -> dict[str, UUID]:
     """A job in each state, with what a stranger would call things."""
     found, world = {}, place.world
+    world.devices(2)
+    world.mark("GPU-1", DeviceState.DRAINED)
+    world.replica("GPU-0")
     lease = world.running(chunks=1)
     world.coordination.add_log(lease.id, f"line\n{EVIL}\n")
     error = Failure(
@@ -51,6 +56,8 @@ def jobs(place: Place) -> dict[str, UUID]:
     world.coordination.finish(done, '{"results": {"toy": {"acc,none": 0.5}}}', "tiny", "2026-11-22T00-00-00")
     found["done"] = done.id
     found["running"] = world.running(chunks=2).id
+    aside = world.running(chunks=1, name=EVIL, model="/models/other")
+    world.coordination.enter(aside, Phase.WAITING_FOR_GPU, EVIL)
     found["waiting"] = world.submit(name=EVIL, tags=(EVIL[:50],), tasks=TASKS)
     return found
 
@@ -59,6 +66,9 @@ def jobs(place: Place) -> dict[str, UUID]:
 def test_every_screen_is_accessible_and_whole(window: Opened, jobs: dict[str, UUID], scheme: str) -> None:
     paths = [
         "/",
+        "/jobs",
+        "/jobs?owner=nobody",
+        "/workers",
         "/nowhere",
         "/sign-in",
         *(f"/jobs/{each}" for each in jobs.values()),
@@ -134,6 +144,29 @@ def test_a_job_is_cancelled_and_retried_without_scripts(window: Opened, place: P
     page.locator("#state", has_text="Cancelled").wait_for()
     page.get_by_role("button", name="Retry as it is").click()
     page.locator("#state", has_text="Waiting").wait_for()
+
+
+def test_the_queue_changes_in_place_and_keeps_what_was_ticked(window: Opened, place: Place) -> None:
+    kept, gone = place.world.submit(name="kept"), place.world.submit(name="gone")
+    page = window().open("/")
+    page.locator("#live [role=status]", has_text="Live").wait_for()
+    page.evaluate("window.stayed = true")
+    page.get_by_role("checkbox", name="Select kept").check()
+    page.get_by_text("The same as a table").click()
+    place.world.jobs.change(kept, priority=77)
+    place.world.jobs.cancel(gone)
+    page.locator(f"#job-{kept}", has_text="77").wait_for()
+    page.locator(f"#job-{gone}").wait_for(state="detached")
+    assert page.get_by_role("checkbox", name="Select kept").is_checked()
+    assert page.locator("#gpus-table").get_attribute("open") is not None
+    assert page.evaluate("window.stayed")
+    until(lambda: len(place.app.state.feeds._feeds) == 1)
+    page.get_by_role("button", name="Cancel …").click()
+    page.get_by_role("button", name="Cancel 1 job").click()
+    page.wait_for_url(f"{place.url}/")
+    assert place.world.jobs.view(kept).job.status is JobStatus.CANCELLED
+    page.goto("about:blank")
+    until(lambda: not place.app.state.feeds._feeds, seconds=30)
 
 
 def test_the_theme_is_kept_and_a_command_is_copied(window: Opened, jobs: dict[str, UUID]) -> None:
