@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.concurrency import run_in_threadpool
 
-from app.api.events import STREAM, STREAM_HEADERS, Seen
+from app.api.events import STREAM, Seen
 from app.api.jobs import JSON_LINES
 from app.api.problems import component, problems
 from app.api.rendering import answer, serial_event_out
@@ -24,7 +24,7 @@ from app.web import cursors
 from app.web.deps import Blank, Cursor, Services, ServicesDep, known_parameters, page_size
 from app.web.links import page_links
 from app.web.offers import chosen
-from app.web.streams import LOOK_SECONDS, Admission, Stream
+from app.web.streams import AS_IT_COMES, LOOK_SECONDS, Admission, Stream
 from app.web.wanted import WantedDep
 
 JSON = "application/json"
@@ -88,7 +88,7 @@ async def read_all_events(
         services=services,
         request=request,
         media_type=STREAM,
-        headers=STREAM_HEADERS,
+        headers=AS_IT_COMES,
     )
 
 

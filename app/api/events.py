@@ -22,14 +22,13 @@ from app.errors import BusyError, DatabaseError, TooManyStreamsError, UnknownJob
 from app.services.job_view import Glance
 from app.web.deps import Blank, JobId, Services, ServicesDep, known_parameters, page_size
 from app.web.preference import preferred
-from app.web.streams import LOOK_SECONDS, Admission, Stream
+from app.web.streams import AS_IT_COMES, LOOK_SECONDS, Admission, Stream
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(known_parameters)])
 
 ENCODED = 4096
 """Events of which the text is kept, for all streams that send them."""
 STREAM = "text/event-stream"
-STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 Number = Annotated[int, Query(ge=0, le=2**63 - 1, description="Events with a greater number.")]
 Seen = Annotated[int, Field(ge=0, le=2**63 - 1)]
 LastEventId = Annotated[
@@ -76,7 +75,7 @@ async def read_events(
         services=services,
         request=request,
         media_type=STREAM,
-        headers=STREAM_HEADERS,
+        headers=AS_IT_COMES,
     )
 
 

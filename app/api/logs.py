@@ -19,7 +19,7 @@ from app.domain.visible import visible
 from app.errors import BusyError, DatabaseError, TooManyStreamsError, UnknownJobError
 from app.services.results import LogPage
 from app.web.deps import Blank, JobId, Services, ServicesDep, known_parameters
-from app.web.streams import Admission, Stream
+from app.web.streams import AS_IT_COMES, Admission, Stream
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["results"], dependencies=[Depends(known_parameters)])
 
@@ -48,7 +48,7 @@ async def read_logs(
     """Preparing, engines and scoring, whichever host wrote them; of an engine its start and its work for this job."""
     first = await run_in_threadpool(_first_page, services, job_id, tail)
     pieces = _log(services, job_id, first, tail, Admission(services, request.headers), follow=follow)
-    return Stream(pieces, services=services, request=request, media_type="text/plain")
+    return Stream(pieces, services=services, request=request, media_type="text/plain", headers=AS_IT_COMES)
 
 
 def _first_page(services: Services, job_id: UUID, tail: int | None) -> LogPage:

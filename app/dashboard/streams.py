@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app.errors import DatabaseError, UnknownJobError
 from app.web.deps import Services
-from app.web.streams import Admission, Stream
+from app.web.streams import AS_IT_COMES, Admission, Stream
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def partials(services: Services, request: Request, job_id: UUID, regions: Region
         services=services,
         request=request,
         media_type="text/event-stream",
-        headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+        headers=AS_IT_COMES,
     )
 
 

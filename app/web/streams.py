@@ -16,6 +16,8 @@ from app.web.deps import Services
 
 LOOK_SECONDS = 5.0
 """How often an open stream asks whether its key still holds."""
+AS_IT_COMES = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+"""Headers with which a proxy keeps nothing back."""
 
 
 class Admission:

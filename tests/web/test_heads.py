@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 
 from app.domain.ids import uuid7
 from app.web.preference import preferred
+from app.web.streams import AS_IT_COMES
 from tests.api.conftest import Coordinator
 
 OWN = {"date", "content-length"}
@@ -28,11 +29,12 @@ def test_head_answers_as_get_does_without_the_body(
 
 
 @pytest.mark.parametrize("part", ["events", "logs?follow=true"])
-def test_head_of_a_stream_does_not_wait_for_its_end(
+def test_head_of_a_stream_does_not_wait_for_its_end_and_holds_off_proxies(
     app: FastAPI, api: TestClient, job_id: str, part: str
 ) -> None:
     answer = api.head(f"/v1/jobs/{job_id}/{part}")
     assert (answer.status_code, answer.content) == (200, b"")
+    assert {name: answer.headers.get(name) for name in AS_IT_COMES} == AS_IT_COMES
     assert app.state.services.streams._taken.total() == 0
 
 
