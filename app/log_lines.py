@@ -82,15 +82,10 @@ class PathOnly(logging.Filter):
 
 
 def set_up(log_format: LogFormat = "text") -> None:
-    """Log so in this process, what nobody caught included."""
+    """Log so in this process, warnings and what nobody caught included."""
     dictConfig(as_configured(log_format))
+    logging.captureWarnings(True)
     log_surprises()
-
-
-def write_so(logger: logging.Logger, log_format: LogFormat = "text") -> None:
-    """The same for a logger that others have set up."""
-    for handler in logger.handlers:
-        handler.setFormatter(RecordFormatter(log_format))
 
 
 def log_surprises() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from app.asking import as_here, working_on
 from app.domain.keys import new_token
-from app.log_lines import PathOnly, RecordFormatter, write_so
+from app.log_lines import PathOnly, RecordFormatter
 from tests.domain.test_visible import HOSTILE, drives_nothing
 
 FORGED = "2026-11-22 00:00:00,000 INFO app: all is well"
@@ -65,13 +65,6 @@ def said_by(code: str) -> str:
 def test_every_logger_of_a_process_writes_so(name: str) -> None:
     says = f"import logging; logging.getLogger({name!r}).error('%s', words)"
     assert name in said_by(f"from app.log_lines import set_up; set_up(); {says}")
-
-
-def test_a_logger_that_others_set_up_writes_so_too() -> None:
-    logger = logging.Logger("others")
-    logger.addHandler(logging.StreamHandler())
-    write_so(logger)
-    assert isinstance(logger.handlers[0].formatter, RecordFormatter)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import sys
 
+from app.log_lines import set_up
+from app.settings import current
 from workers.celery_app import app
 
-app.worker_main(["worker", *sys.argv[1:]])
+set_up(current().log_format)  # Celery warns of things before it logs
+sys.__stdout__ = None  # type: ignore[misc] # where it says past all logs that it is told to stop
+app.worker_main(["--quiet", "worker", *sys.argv[1:]])

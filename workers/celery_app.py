@@ -10,7 +10,7 @@ from celery import Celery, signals
 
 from app.broker import make_celery
 from app.errors import DatabaseUnreachableError
-from app.log_lines import log_surprises, write_so
+from app.log_lines import set_up
 from app.settings import current
 from workers.tasks import WorkerRole, make_role, register
 
@@ -36,9 +36,8 @@ def role() -> WorkerRole:
 register(app, role)
 
 
-def _write_so(logger: logging.Logger, **_: Any) -> None:
-    write_so(logger, current().log_format)
-    log_surprises()
+def _set_up_logs(**_: Any) -> None:
+    set_up(current().log_format)  # Celery then sets up none of its own
 
 
 def _begin(**_: Any) -> None:
@@ -55,15 +54,17 @@ def _begin(**_: Any) -> None:
 
 
 def _wind_down(**_: Any) -> None:
-    role().wind_down()
+    if _role is not None:  # else it has not begun
+        _role.wind_down()
 
 
 def _end(**_: Any) -> None:
-    role().end()
+    if _role is not None:
+        _role.end()
+    log.info("this worker has ended")
 
 
-signals.after_setup_logger.connect(_write_so)
-signals.after_setup_task_logger.connect(_write_so)
+signals.setup_logging.connect(_set_up_logs)
 signals.worker_ready.connect(_begin)
 signals.worker_shutting_down.connect(_wind_down)
 signals.worker_shutdown.connect(_end)

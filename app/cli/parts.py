@@ -38,10 +38,12 @@ def api(host: str | None, port: int | None, processes: int) -> None:
     import uvicorn
 
     from app.db.session import check_schema
+    from app.log_lines import set_up
     from app.services.keys import check_exposure, keep_bootstrap_key
     from app.settings import current
     from app.single_host.ports import check_port_is_free
 
+    set_up(current().log_format)
     check_port_is_free(current().host, current().port)
     check_schema(current())
     keep_bootstrap_key(current())

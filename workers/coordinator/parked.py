@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from uuid import UUID
 
+from app.asking import working_on
 from app.domain.job import Job, Phase
 from app.domain.lease import Lease
 from app.domain.parking import Stir
@@ -66,7 +67,8 @@ class ParkedJobs:
         """Look at those around which something stirs, and at some of the others; returns how many are kept."""
         self._renew()
         for lease in self._parking.adopt(self._holder):
-            self._adopt(lease)
+            with working_on("job", lease.id):
+                self._adopt(lease)
         with self._lock:
             courses = dict(self._kept)
         if not courses:
@@ -76,7 +78,8 @@ class ParkedJobs:
             self._forget(courses.pop(job_id))
         for course in self._chosen(courses, stirs):
             self._renew()
-            self._look_at(course, stirs[course.lease.id])
+            with working_on("job", course.lease.id):
+                self._look_at(course, stirs[course.lease.id])
         return len(self._kept)
 
     def _adopt(self, lease: Lease) -> None:
@@ -84,11 +87,11 @@ class ParkedJobs:
         try:
             self.keep(self._course_of(self._parking.adopted(lease)))
         except LeaseLostError as error:
-            log.warning("job %s: %s", lease.id, error)
+            log.warning("%s", error)
         except DatabaseUnreachableError:
             raise
         except Exception as error:
-            log.exception("job %s, which is parked, could not be read", lease.id)
+            log.exception("this parked job could not be read")
             if lease.id not in self._unread:
                 self._unread.add(lease.id)
                 self._coordination.warn(lease, {"reason": f"{UNREAD}: {error!r}"})
@@ -134,12 +137,12 @@ class ParkedJobs:
             if not self._goes_on_waiting(course, stir):
                 self._forget(course)
         except LeaseLostError as error:
-            log.warning("job %s: %s", course.lease.id, error)
+            log.warning("%s", error)
             self._forget(course)
         except DatabaseUnreachableError:
             raise
         except Exception:  # it holds up no other, and a coordinator with a place finds out more
-            log.exception("job %s, which is parked, could not be looked at", course.lease.id)
+            log.exception("this parked job could not be looked at")
             self._give_back(course)
 
     def _goes_on_waiting(self, course: Course, stir: Stir) -> bool:
@@ -163,7 +166,7 @@ class ParkedJobs:
         try:
             self._parking.give_back(course.lease)
         except LeaseLostError as error:
-            log.warning("job %s: %s", course.lease.id, error)
+            log.warning("%s", error)
         self._forget(course)
 
     def _forget(self, course: Course) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
+from app.asking import working_on
 from app.backends.measured_engines import name_of_engine
 from app.db.outages import patiently
 from app.domain.chunk import AfterFailure, Chunk, Room
@@ -44,6 +45,8 @@ class Held:
         self._lease = lease
         self._serving = serving
         self._tenure = tenure
+        self._jobs: set[UUID] = set()
+        """Those that it has worked for."""
 
     @property
     def lost(self) -> bool:
@@ -63,10 +66,19 @@ class Held:
     def claim(self, room: Room, in_hand: Sequence[UUID]) -> Work:
         """More chunks; after an outage none yet, since some may have been claimed whose names were lost."""
         try:
-            return self._serving.next(self._lease, self.replica.engine.key, room)
+            work = self._serving.next(self._lease, self.replica.engine.key, room)
         except DatabaseUnreachableError:
             self._ask(lambda: self._serving.keep_only(self._lease, in_hand))
             return Work(Order.GO_ON)
+        self._tell_new({claimed.chunk.job_id for claimed in work.chunks})
+        return work
+
+    def _tell_new(self, jobs: Set[UUID]) -> None:
+        """Whoever looks for a job's id in the worker's log finds where it ran."""
+        for job_id in jobs - self._jobs:
+            with working_on("job", job_id):
+                log.info("the first of its chunks here")
+        self._jobs |= jobs
 
     def wanted(self, in_hand: Sequence[UUID]) -> frozenset[UUID]:
         """Chunks in hand that are still to be answered; the others are given back."""
@@ -82,9 +94,8 @@ class Held:
         pieces = divided(chunk, fate)
         with suppress(ChunkLostError):
             self._ask(lambda: self._serving.chunk_failed(self._lease, chunk, fate, pieces, failure))
-            log.warning(
-                "replica %s: chunk %s failed (%s): %s", self.replica.id, chunk.id, fate, failure.message
-            )
+            with working_on("job", chunk.job_id):
+                log.warning("chunk %s failed (%s): %s", chunk.id, fate, failure.message)
 
     def advance(self, headway: Mapping[UUID, Headway]) -> None:
         """How far the engine is inside chunks in its hands; DatabaseUnreachableError, since it can wait."""

@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from app.domain.chunk import MAX_INTERRUPTIONS
 from app.domain.failure import FailureCode
+from app.log_lines import RecordFormatter
 from tests.waiting import until
 from tests.workers.gpu_worker.conftest import Feeds
 from tests.workers.gpu_worker.peer import (
@@ -55,6 +56,21 @@ def test_answers_are_stored_as_they_come(world: World, feeding: Feeds) -> None:
     found = world.coordination.collect(job, b"f" * 32)
     assert len(found.responses) == 6
     assert found.seconds == pytest.approx(0.3)
+
+
+def test_the_workers_log_names_the_jobs_it_works_for(
+    world: World, feeding: Feeds, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.handler.setFormatter(RecordFormatter())
+    job = world.running(chunks=2)
+    give_payloads(world)
+    with caplog.at_level("INFO"):
+        one = loaded(feeding)
+        one.peer.answer(one.peer.take())
+        one.peer.refuse(one.peer.take())
+        until(lambda: "failed" in caplog.text)
+    assert caplog.text.count(f"[job {job.id}] the first of its chunks here") == 1
+    assert f"[job {job.id}] chunk " in caplog.text
 
 
 def test_a_replica_that_has_nothing_in_hand_leaves_at_once(feeding: Feeds) -> None:
