@@ -25,6 +25,7 @@ from app.db.tallies import TallyRepository
 from app.db.unheld_jobs import UnheldJobRepository
 from app.db.waiting_jobs import WaitingJobRepository
 from app.domain.ids import uuid7
+from app.domain.job import JobStatus
 from app.domain.job_filter import JobFilter
 from app.domain.lease import Lease
 from tests.world import FINGERPRINT
@@ -119,6 +120,20 @@ def test_a_job_is_read_without_its_document(sessions: Sessions) -> None:
         statement, _ = asked(session, lambda session: session.get(JobRow, uuid7()))
     assert "jobs.provenance" in statement
     assert "jobs.results" not in statement
+
+
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [
+        (JobFilter(owner="rare"), "jobs_of_owner"),
+        (JobFilter(status=JobStatus.PAUSED), "jobs_of_status"),
+        (JobFilter(name="rare"), "jobs_named"),
+        (JobFilter(tag="rare"), "jobs_tagged"),
+    ],
+)
+def test_a_filtered_list_reads_by_an_index(sessions: Sessions, wanted: JobFilter, index: str) -> None:
+    with sessions() as session:
+        assert index in plan(session, lambda session: ListingRepository(session).page(wanted, 50, None))
 
 
 def test_a_list_reads_by_an_index_and_nothing_that_it_does_not_show(sessions: Sessions) -> None:
