@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from app.broker import CeleryDoorbell
 from app.db.leader import Leadership
@@ -24,6 +25,8 @@ TIDY_TURNS = 120
 BOOK_TURNS = 10
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 def run(settings: Settings | None = None, stop: threading.Event | None = None) -> None:
@@ -57,7 +60,7 @@ def _lead_or_wait(
 def _turns(
     service: SchedulingService, settings: Settings, stop: threading.Event, still_leading: Callable[[], None]
 ) -> None:
-    """Line up, place and announce each turn, book now and then.
+    """Line up, place and announce each turn in which anything goes on, book now and then.
 
     Expire only after a time to live: leases may have lapsed unseen.
     """
@@ -66,11 +69,12 @@ def _turns(
         still_leading()
         if turn % BOOK_TURNS == 0:
             _attempt(service.book_once)
-        _attempt(service.line_up_once)
-        _attempt(service.place_once)
-        _attempt(service.announce_once)
-        if time.monotonic() - began_at >= settings.lease_seconds:
-            _attempt(service.expire_once)
+        if not _attempt(service.at_rest):
+            _attempt(service.line_up_once)
+            _attempt(service.place_once)
+            _attempt(service.announce_once)
+            if time.monotonic() - began_at >= settings.lease_seconds:
+                _attempt(service.expire_once)
         if turn % TIDY_TURNS == 0:
             _attempt(service.tidy_once)
         _attempt(service.sweep_once)
@@ -78,14 +82,15 @@ def _turns(
         stop.wait(settings.schedule_seconds)
 
 
-def _attempt(step: Callable[[], object]) -> None:
+def _attempt(step: Callable[[], T]) -> T | None:
     """One step of a turn; one that fails is left to the next turn and holds up no other."""
     try:
-        step()
+        return step()
     except DatabaseError as error:
         log.warning("%s failed, trying again: %s", step.__name__, error.details)
     except Exception:
         log.exception("%s failed, trying again", step.__name__)
+    return None
 
 
 def _stop_on_signals() -> threading.Event:

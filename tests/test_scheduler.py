@@ -24,6 +24,9 @@ class Steps:
     def book_once(self) -> None:
         """Nothing was charged."""
 
+    def at_rest(self) -> bool:
+        return False
+
     def line_up_once(self) -> None:
         raise OverflowError("date value out of range")
 
@@ -50,6 +53,35 @@ def test_nothing_expires_before_a_new_leader_has_waited_one_time_to_live(setting
     steps, began_at = Steps(stop, DatabaseUnreachableError("deadlock detected")), time.monotonic()
     _turns(steps, quick, stop, lambda: None)  # type: ignore[arg-type]
     assert steps.expired_at - began_at >= 0.3
+
+
+class AtRest(Steps):
+    """A service with nothing to do, until it is asked a third time."""
+
+    asked = 0
+
+    def at_rest(self) -> bool:
+        self.asked += 1
+        return self.asked < 3
+
+
+def test_where_nothing_goes_on_nothing_is_placed_or_expired(settings: Settings) -> None:
+    quick = settings.model_copy(update={"lease_seconds": 0.0, "schedule_seconds": 0.01})
+    stop = threading.Event()
+    steps = AtRest(stop, DatabaseUnreachableError("away"))
+    _turns(steps, quick, stop, lambda: None)  # type: ignore[arg-type]
+    assert (steps.asked, steps.announced) == (3, 1)
+
+
+def test_one_that_cannot_tell_whether_anything_goes_on_takes_its_steps(settings: Settings) -> None:
+    class Unsure(Steps):
+        def at_rest(self) -> bool:
+            raise self._error
+
+    stop = threading.Event()
+    steps = Unsure(stop, DatabaseUnreachableError("away"))
+    _turns(steps, settings.model_copy(update={"lease_seconds": 0.0}), stop, lambda: None)  # type: ignore[arg-type]
+    assert steps.announced == 1
 
 
 @pytest.mark.parametrize("error", [DatabaseUnreachableError("away"), DatabaseRefusedError("faulty")])

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.db.tables import DeviceRow, JobRow, ReplicaRow
@@ -161,6 +161,10 @@ class ReplicaRepository:
             ReplicaRow.status.in_(LIVE), ReplicaRow.lease_holder.startswith(prefix, autoescape=True)
         )
         return [holder for holder in self._session.scalars(query) if holder]
+
+    def none_lives(self) -> bool:
+        """Whether no replica holds devices."""
+        return not self._session.scalar(select(exists().where(ReplicaRow.status.in_(LIVE))))
 
     def live(self) -> list[Replica]:
         """Replicas that hold devices, oldest first."""

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.db.job_tasks import JobTaskRepository
@@ -25,6 +25,10 @@ class UnheldJobRepository:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+
+    def none_goes_on(self) -> bool:
+        """Whether every job has ended."""
+        return not self._session.scalar(select(exists().where(JobRow.ended_at.is_(None))))
 
     def announce(self, resend_after: timedelta, among: int) -> list[UUID]:
         """Of the first `among` queued jobs, mark as sent those not announced lately; returns them."""

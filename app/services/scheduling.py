@@ -82,6 +82,11 @@ class SchedulingService:
         retention = RetentionService(sessions=sessions, settings=settings)
         self._sweeper = Sweeper(retention, Ages.of(settings))
 
+    def at_rest(self) -> bool:
+        """Whether every job has ended and no engine lives: nothing is to be placed, announced or expired then."""
+        with self._sessions.begin() as session:
+            return UnheldJobRepository(session).none_goes_on() and ReplicaRepository(session).none_lives()
+
     def line_up_once(self) -> int:
         """Say whose turn it is between the jobs of one priority; returns how many are in line."""
         rules = sharing(self._settings)
@@ -148,11 +153,14 @@ class SchedulingService:
         """End leases that were not renewed: replicas are lost, their chunks and unheld jobs wait again."""
         with self._sessions.begin() as session:
             lost = ReplicaRepository(session).expire(timedelta(seconds=self._settings.resend_seconds))
-            LedgerRepository(session).ended(lost, ReplicaStatus.LOST)
-            TallyRepository(session).add(_expired("replica", lost))
-            ChunkRepository(session).interrupt(lost)
-            ChunkRepository(session).give_back(lost)
+            if lost:
+                LedgerRepository(session).ended(lost, ReplicaStatus.LOST)
+                TallyRepository(session).add(_expired("replica", lost))
+                ChunkRepository(session).interrupt(lost)
+                ChunkRepository(session).give_back(lost)
         with self._sessions.begin() as session:
+            if UnheldJobRepository(session).none_goes_on():
+                return lost
             jobs = UnheldJobRepository(session).requeue_expired(
                 "its coordinator was lost; going on from what is stored"
             )

@@ -93,7 +93,7 @@ READS = frozenset(
         *("overview.ended", "overview.some"),
         *("jobs.known", "jobs.check_seen", "jobs.view", "jobs.page", "jobs.events", "jobs.news"),
         *("jobs.moves", "jobs.latest", "watching.looks"),
-        *("events.position", "events.page"),
+        *("events.position", "events.page", "scheduling.at_rest"),
         *(
             "metrics.read",
             "keys.all",
