@@ -11,10 +11,11 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from app.api.problems import problems
 from app.api.rendering import answer
-from app.api.request_body import BODY_PROBLEMS, Body, json_object, request_body, shape_faults
+from app.api.request_body import BODY_PROBLEMS, Body, json_object, request_body
 from app.api.schemas.cancelling import MOST_CANCELLED, CancelIn, CancelledList, CancelledOut
 from app.domain.job_filter import JobFilter
 from app.errors import FaultyField, InvalidRequestError
+from app.posting.shape import shape_faults
 from app.services.cancelling import cancel_each
 from app.web.deps import Services, ServicesDep, known_parameters
 from app.web.wanted import WantedDep

@@ -13,7 +13,8 @@ from pydantic import BaseModel
 from app.api.schemas.cancelling import CancelIn
 from app.api.schemas.events import EventMessage
 from app.api.schemas.problem import ProblemOut
-from app.api.schemas.submission import JobIn, JobPatch
+from app.api.schemas.submission import JobPatch
+from app.posting.job_body import JobIn
 from app.web.callers import OPEN, SECURITY_SCHEME
 
 REF = "#/components/schemas/{model}"

@@ -13,7 +13,7 @@ from fastapi.responses import PlainTextResponse
 
 from app.api.problems import problems
 from app.api.rendering import answer, job_answer, job_out
-from app.api.request_body import BODY_PROBLEMS, JsonObject, request_body, shape_faults
+from app.api.request_body import BODY_PROBLEMS, JsonObject, request_body
 from app.api.schemas.job import JobOut
 from app.api.schemas.submission import JobPatch
 from app.api.schemas.summary import SummaryPage
@@ -31,6 +31,7 @@ from app.errors import (
     StaleJobError,
     UnknownJobError,
 )
+from app.posting.shape import shape_faults
 from app.web import cursors
 from app.web.deps import (
     CallerDep,

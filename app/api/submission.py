@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from contextlib import aclosing
 from functools import partial
@@ -16,12 +14,10 @@ from starlette.concurrency import run_in_threadpool
 
 from app.api.problems import fault_out, problems
 from app.api.rendering import answer, job_answer, plan_out
-from app.api.request_body import BODY_PROBLEMS, JobObject, request_body, root, shape_faults
+from app.api.request_body import BODY_PROBLEMS, JobObject, request_body
 from app.api.schemas.job import JobOut
-from app.api.schemas.submission import DryRunOut, JobIn
-from app.domain.job import Job
-from app.domain.keys import Caller, Role
-from app.domain.priorities import nearest, priority_faults
+from app.api.schemas.submission import DryRunOut
+from app.domain.keys import Role
 from app.errors import (
     IdempotencyConflictError,
     IdempotencyInFlightError,
@@ -29,6 +25,8 @@ from app.errors import (
     QuotaExceededError,
     TooManyRequestsError,
 )
+from app.posting.job_body import JobIn
+from app.posting.submitting import checked, stored
 from app.services.job_view import job_path
 from app.web.deps import (
     CallerDep,
@@ -40,8 +38,6 @@ from app.web.problems import (
     shown,
     shown_plan,
 )
-from app.workloads.lm_eval.reading.read import Submission
-from app.workloads.lm_eval.spec import LmEvalSpec
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(known_parameters)])
 
@@ -91,44 +87,13 @@ async def submit_job(
         return await services.turns.take(
             body.size_bytes, partial(dry_run_out, services, body.fields, caller.role)
         )
-    store = partial(_stored, services, body.fields, caller, idempotency_key)
+    store = partial(stored, services, body.fields, caller, idempotency_key)
     job, created = await services.turns.take(body.size_bytes, store)
     headers = {"Location": job_path(job)}
     wait = _wait_seconds(prefer)
     if wait and await _ended(services, request, job.id, wait):
         headers["Preference-Applied"] = f"wait={wait}"
     return await run_in_threadpool(job_answer, services, job.id, 202 if created else 200, headers)
-
-
-def _stored(
-    services: Services, fields: Mapping[str, Any], caller: Caller, idempotency_key: str | None
-) -> tuple[Job, bool]:
-    def check() -> Submission:
-        return checked(services, fields, caller.role)
-
-    if idempotency_key is None:
-        return services.jobs.submit(check(), caller.name, team=caller.team)
-    body_hash = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
-    return services.jobs.submit_once(check, caller.name, idempotency_key, body_hash, caller.team)
-
-
-def checked(services: Services, fields: Mapping[str, Any], role: Role) -> Submission:
-    """A job that can run, or InvalidJobError with the faults of shape and of meaning together."""
-    bounds = services.settings.priority_bounds
-    faults = shape_faults(JobIn, fields)
-    faults += priority_faults(fields.get("priority"), role, bounds)
-    misshapen = {root(fault) for fault in faults}
-    fair = {name: value for name, value in fields.items() if name not in misshapen}
-    if role in bounds and fair.get("priority") is None:
-        fair["priority"] = nearest(LmEvalSpec.priority, role, bounds)
-    try:
-        submission = services.submissions.check(fair)
-    except InvalidJobError as error:
-        meant = [fault for fault in error.named if root(fault) not in misshapen]
-        raise InvalidJobError([*faults, *meant], error.more, error.plan) from None
-    if faults:
-        raise InvalidJobError(faults, plan=submission.plan)
-    return submission
 
 
 def dry_run_out(services: Services, fields: Mapping[str, Any], role: Role) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Hashable
 from typing import Any
@@ -14,6 +15,9 @@ from app.domain.visible import one_line
 MOST_CHARACTERS = 64 * 1024
 UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, OverflowError)
 """What the loader raises, beside errors of its own, at tags that do not fit their values."""
+_FIRST_LINE = re.compile(
+    r"\A\ufeff?(?:[ \t]*(?:#[^\n]*)?\n)*(?:---[ \t]*$|[A-Za-z_]\w*[ \t]*:(?:[ \t]|$))", re.MULTILINE
+)
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -30,6 +34,11 @@ class _PlainLoader(yaml.SafeLoader):
             raise yaml.YAMLError(f"{twice} stands there twice")
         found: dict[Hashable, Any] = super().construct_mapping(node, deep)
         return found
+
+
+def looks_like_yaml(text: str) -> bool:
+    """Whether the first line that says something is `name: value`, as no command's is."""
+    return _FIRST_LINE.match(text) is not None
 
 
 def plain_yaml(text: str) -> dict[str, Any]:

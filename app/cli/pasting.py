@@ -12,7 +12,8 @@ from pathlib import Path
 
 import click
 
-from app.cli.settings_files import bounded, looks_like_yaml, read_settings, read_text, settings_of
+from app.arguments.plain_yaml import looks_like_yaml
+from app.cli.settings_files import bounded, read_settings, read_text, settings_of
 from app.cli.terminal import CliError
 from app.client.calls import Json
 from app.client.exit_codes import Exit

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from app.arguments.plain_yaml import plain_yaml
@@ -13,14 +12,6 @@ from app.workloads.lm_eval.command.flags import BY_NAME
 from app.workloads.lm_eval.command.processes import is_launchers
 
 MOST_CHARACTERS = 1024 * 1024
-_FIRST_LINE = re.compile(
-    r"\A\ufeff?(?:[ \t]*(?:#[^\n]*)?\n)*(?:---[ \t]*$|[A-Za-z_]\w*[ \t]*:(?:[ \t]|$))", re.MULTILINE
-)
-
-
-def looks_like_yaml(text: str) -> bool:
-    """Whether the first line that says something is `name: value`, as no command's is."""
-    return _FIRST_LINE.match(text) is not None
 
 
 def settings_of(text: str, name: str) -> Json:

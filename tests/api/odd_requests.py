@@ -12,7 +12,8 @@ from random import Random
 from typing import Any
 from urllib.parse import quote, quote_from_bytes
 
-from app.api.schemas.submission import JobIn, JobPatch
+from app.api.schemas.submission import JobPatch
+from app.posting.job_body import JobIn
 from app.workloads.lm_eval.command.flags import FLAGS
 from tests.api.odd_values import WORDS, Raw, name, text, value
 from tests.documents.commands import blocks

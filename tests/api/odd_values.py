@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from app.api.schemas.submission import JobIn
 from app.backends.known_arguments import GEN_KWARGS, MODEL_ARGS
+from app.posting.job_body import JobIn
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from app.api.request_body import from_yaml
+from app.posting.written import from_yaml
 from app.web.preference import accepts
 from tests.api.conftest import JOB, Coordinator
 

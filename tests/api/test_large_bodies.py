@@ -14,13 +14,15 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from app.api import request_body
-from app.api.request_body import MAX_BODY_BYTES, MOST_PARTS, shape_faults
-from app.api.schemas.submission import JobIn
+from app.api.request_body import MAX_BODY_BYTES
 from app.arguments.kinds import shown
 from app.domain.redaction import secrets_in
 from app.domain.storable import unstorable
 from app.errors import MOST_FAULTS, FaultyField, InvalidRequestError
+from app.posting import shape, written
+from app.posting.job_body import JobIn
+from app.posting.shape import shape_faults
+from app.posting.written import MOST_PARTS
 from app.web import turns
 from tests.api.conftest import JOB
 from tests.waiting import until
@@ -47,8 +49,8 @@ def test_a_body_of_too_many_parts_is_not_parsed(
     api: TestClient, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     parsed: list[str] = []
-    kept = SimpleNamespace(detect_encoding=json.detect_encoding, loads=parsed.append)
-    monkeypatch.setattr(request_body, "json", kept)
+    kept = SimpleNamespace(loads=parsed.append)
+    monkeypatch.setattr(written, "json", kept)
     answer = api.post("/v1/jobs?dry_run=true", content=MANY_PARTS[kind], headers=JSON)
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
     assert not parsed
@@ -57,7 +59,7 @@ def test_a_body_of_too_many_parts_is_not_parsed(
 @pytest.mark.parametrize("text", ['"' + '\\"' * 100_000, '"' + "\\\\" * 100_001, '"a' * 100_001])
 def test_parts_are_found_in_one_pass(text: str) -> None:
     """A text that nothing closes reaches to the end."""
-    ends = [found.end() for found in request_body._PART.finditer(text)]
+    ends = [found.end() for found in written._PART.finditer(text)]
     assert ends[-1] == len(text)
     assert len(ends) <= text.count("a") + 1
 
@@ -116,7 +118,7 @@ def test_only_the_first_unknown_fields_are_compared_with_known_ones(monkeypatch:
         compared.append(name)
         return difflib.get_close_matches(name, known, **options)
 
-    monkeypatch.setattr(request_body, "get_close_matches", close)
+    monkeypatch.setattr(shape, "get_close_matches", close)
     faults = shape_faults(JobIn, {f"task{number}": 1 for number in range(1000)})
     assert len(faults) == 1000
     assert len(compared) <= 5

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from app.api.schemas.posted import ALSO
-from app.api.schemas.submission import JobIn, JobPatch
-from app.api.submission import checked
+from app.api.schemas.submission import JobPatch
 from app.domain.keys import Role
 from app.errors import InvalidJobError
+from app.posting.fields import ALSO
+from app.posting.job_body import JobIn
+from app.posting.submitting import checked
 from app.workloads.lm_eval.reading.read import read
 from app.workloads.lm_eval.spec import FIELDS, LmEvalSpec, about
 from tests.workloads.lm_eval.reading.desk import Desk

@@ -14,8 +14,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import pytest
 from lm_eval.tasks import TaskManager
 
-from app.api.schemas.submission import JobIn
 from app.cli.demo import next_steps
+from app.posting.job_body import JobIn
 from app.workloads.lm_eval.command.command_line import parse_command
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
