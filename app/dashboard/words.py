@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from markupsafe import Markup, escape
 
@@ -66,6 +68,12 @@ def named(value: str) -> Markup:
     """A name that others gave: alone in its direction, and long ones may be broken behind `_` and `/`."""
     parts = re.split(r"(?<=[_/])(?=.)", value)
     return Markup("<bdi>{}</bdi>").format(Markup("<wbr>").join(map(seen, parts)))
+
+
+def as_json(value: Any) -> str:
+    """JSON to read and to change, in which what cannot be seen is written as JSON writes it."""
+    text = json.dumps(value, indent=1, ensure_ascii=False)
+    return _UNSEEN.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def _lines(text: str) -> str:

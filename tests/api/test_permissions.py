@@ -35,6 +35,8 @@ TABLE: dict[tuple[str, str], Role | None] = {
     ("GET", "/jobs/{job_id}"): Role.VIEWER,
     ("GET", "/jobs/{job_id}/stream"): Role.VIEWER,
     ("POST", "/jobs/{job_id}"): Role.SUBMITTER,
+    ("GET", "/submit"): Role.VIEWER,
+    ("POST", "/submit"): Role.SUBMITTER,
     ("GET", "/openapi.json"): OPEN,
     ("GET", "/metrics"): Role.VIEWER,
     ("GET", "/v1/jobs"): Role.VIEWER,

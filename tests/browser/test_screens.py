@@ -70,6 +70,8 @@ def test_every_screen_is_accessible_and_whole(window: Opened, jobs: dict[str, UU
         "/jobs?owner=nobody",
         "/workers",
         "/nowhere",
+        "/submit",
+        f"/submit?clone={jobs['waiting']}",
         "/sign-in",
         *(f"/jobs/{each}" for each in jobs.values()),
         f"/jobs/{jobs['failed']}?find=x",
