@@ -15,6 +15,7 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from app.api.problems import problems
+from app.domain.output import MergedLog
 from app.domain.visible import visible
 from app.errors import BusyError, DatabaseError, TooManyStreamsError, UnknownJobError
 from app.services.results import LogPage
@@ -45,7 +46,10 @@ async def read_logs(
     tail: Annotated[Lines | None, Blank, Query(description="Only the last lines.")] = None,
     follow: Annotated[bool, Query(description="Go on until the job ends.")] = False,
 ) -> Stream:
-    """Preparing, engines and scoring, whichever host wrote them; of an engine its start and its work for this job."""
+    """Preparing, engines and scoring, whichever host wrote them; of an engine its start and its work for this job.
+
+    A line `==> replica ID <==` or `==> job ID <==` stands where another process goes on.
+    """
     first = await run_in_threadpool(_first_page, services, job_id, tail)
     pieces = _log(services, job_id, first, tail, Admission(services, request.headers), follow=follow)
     return Stream(pieces, services=services, request=request, media_type="text/plain", headers=AS_IT_COMES)
@@ -68,7 +72,8 @@ async def _log(
 ) -> AsyncIterator[str]:
     """The rest of a log from its first page on; a tail is cut from that page."""
     seen: dict[UUID, int] = {}
-    text = _text(page)
+    merged = MergedLog(job_id)
+    text = visible(merged.add(page.pieces))
     yield text if tail is None else "".join(deque(text.splitlines(keepends=True), maxlen=tail))
     while True:
         for piece in page.pieces:
@@ -80,11 +85,7 @@ async def _log(
         if not await admission.holds():
             return
         page = await run_in_threadpool(_next_page, services, job_id, seen)
-        yield _text(page)
-
-
-def _text(page: LogPage) -> str:
-    return visible("".join(piece.text for piece in page.pieces))
+        yield visible(merged.add(page.pieces))
 
 
 def _next_page(services: Services, job_id: UUID, seen: Mapping[UUID, int]) -> LogPage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -45,3 +46,25 @@ class LogPiece:
     owner: UUID
     number: int
     text: str
+
+
+class MergedLog:
+    """A job's pieces as one text, in which a line tells whose the next ones are: where another process goes on."""
+
+    def __init__(self, job_id: UUID) -> None:
+        self._job_id = self._owner = job_id
+        self._in_line = False
+
+    def add(self, pieces: Iterable[LogPiece]) -> str:
+        """The text of the next ones."""
+        return "".join(map(self._told, pieces))
+
+    def _told(self, piece: LogPiece) -> str:
+        heading = "" if piece.owner == self._owner else self._heading(piece.owner)
+        self._owner = piece.owner
+        self._in_line = bool(piece.text) and not piece.text.endswith(("\n", "\r"))
+        return heading + piece.text
+
+    def _heading(self, owner: UUID) -> str:
+        which = "job" if owner == self._job_id else "replica"
+        return ("\n" if self._in_line else "") + f"==> {which} {owner} <==\n"

@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from app.domain.job import JobStatus
 from app.domain.quality import TaskQuality
 from tests.api.conftest import Coordinator
+from tests.world import World
 
 DATE = "2026-11-22T00-00-00"
 
@@ -129,6 +130,16 @@ def test_logs_are_text(api: TestClient, job_id: str, coordinator: Coordinator) -
     assert api.get(url).headers["content-type"].startswith("text/plain")
     assert api.get(url, params={"tail": 2}).text == "two\nthree\n"
     assert api.get(url, params={"tail": 0}).text == ""
+
+
+def test_a_log_tells_which_replica_wrote_what(api: TestClient, world: World) -> None:
+    world.devices(1)
+    job, replica = world.running(), world.replica("GPU-0")
+    world.coordination.add_log(job.id, "harness\n")
+    world.serving.add_log(replica.id, "loading\n", None)
+    world.serving.add_log(replica.id, "answering\n", job.id)
+    text = f"harness\n==> replica {replica.id} <==\nloading\nanswering\n"
+    assert api.get(f"/v1/jobs/{job.id}/logs").text == text
 
 
 def test_a_followed_log_ends_with_the_job(api: TestClient, job_id: str, coordinator: Coordinator) -> None:

@@ -17,6 +17,7 @@ from app.dashboard.streams import partials
 from app.dashboard.views.job import JobScreen, log_lines, screen_of
 from app.domain.job import JobStatus
 from app.domain.keys import Role
+from app.domain.output import MergedLog
 from app.errors import FaultyField, InvalidRequestError, UnknownTaskError
 from app.services.job_view import JobView
 from app.web.deps import CallerDep, JobId, Services, ServicesDep, Word
@@ -93,7 +94,7 @@ def _shown(
     moves = services.jobs.moves(job_id)
     scored = _scored(services, view) if groups else {}
     log = services.results.last_logs(job_id, ALL_PIECES if find else LOG_PIECES)
-    text = "".join(piece.text for piece in log.pieces)
+    text = MergedLog(job_id).add(log.pieces)
     screen: JobScreen = screen_of(view, moves, groups, scored, now)
     files = services.results.artifacts(job_id) if view.job.status.terminal else []
     return {
