@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SPEC = "app.workloads.lm_eval.spec"
-ENGINE_PROTOCOL = ("channel", "engine", "frames", "messages", "payload")
+ENGINE_PROTOCOL = ("channel", "engine", "frames", "log_lines", "messages", "payload")
 
 
 def imported(file: Path) -> Iterator[str]:

@@ -22,7 +22,7 @@ def in_log(process: str, origin: str, cause: str) -> str:
         "(EngineCore pid=8) ERROR 11-27 04:05:47 [core.py:1510] Traceback (most recent call last):",
         "(EngineCore pid=8) ERROR 11-27 04:05:47 [core.py:1510] Exception: WorkerProc initialization failed due to an"
         " exception in a background process. See stack trace for root cause.",
-        "2026-11-27 04:05:50,570 engine ERROR the engine did not load",
+        "2026-11-27T04:05:50.570Z ERROR engine: the engine did not load",
         "Traceback (most recent call last):",
         f"RuntimeError: {OPAQUE[1]}",
     ]

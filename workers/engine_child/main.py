@@ -19,6 +19,7 @@ from workers.engine_child.telling import Telling
 from workers.protocol.channel import Channel
 from workers.protocol.engine import TO_ENGINE, FromEngine, Load, Loaded, LoadFailed, ToEngine
 from workers.protocol.frames import Connection
+from workers.protocol.log_lines import log_so
 
 Wire: TypeAlias = Channel[FromEngine, ToEngine]
 
@@ -27,7 +28,7 @@ log = logging.getLogger("engine")
 
 def main() -> int:
     """Serve the socket in EVALQ_FD; ends by itself only when the engine cannot go on."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    log_so(logging.INFO)
     os.environ.setdefault("TQDM_DISABLE", "1")  # no progress bars in the log
     wire: Wire = Channel(Connection.from_fd(int(os.environ["EVALQ_FD"])), TO_ENGINE)
     inbox: SimpleQueue[ToEngine] = SimpleQueue()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import socket
 
 from workers.harness_child.fork_server import ForkServer
+from workers.protocol.log_lines import log_so
 
 SETTINGS = {
     "TOKENIZERS_PARALLELISM": "false",  # its threads do not survive a fork
@@ -40,6 +42,7 @@ def main() -> None:
         importlib.import_module(name)
     utils = importlib.import_module("lm_eval.utils")
     utils.setup_logging()
+    log_so(logging.WARNING, "lm_eval")
     evaluate = importlib.import_module("workers.harness_child.lm_eval.evaluate")
     control = socket.socket(fileno=int(os.environ.pop("EVALQ_FD")))
     ForkServer(control, evaluate.serve).run()

@@ -22,7 +22,7 @@ _PREFIX = re.compile(
     rf"((?P<level>{_LEVEL}) \d\d-\d\d \d\d:\d\d:\d\d (?P<origin>\[[^\]]*\]) ?)?"
 )
 _OWN_PREFIX = re.compile(
-    rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d,\d{{3}} (?P<process>\S+) (?P<level>{_LEVEL})(?P<origin>) "
+    rf"\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{{3}}Z (?P<level>{_LEVEL}) (?P<process>\S+):(?P<origin>) "
 )
 """Of what the child itself logs."""
 _TRACEBACK = "Traceback (most recent call last):"

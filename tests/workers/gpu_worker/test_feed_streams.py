@@ -173,7 +173,7 @@ def test_a_process_that_the_log_names_is_named_once(world: World, feeding: Feeds
     work(world, 1)
     one = streaming(feeding)
     take(one.peer, 1)
-    one.peer.write("2026-11-27 04:01:24,570 engine ERROR a worker died unexpectedly (exit code: None)")
+    one.peer.write("2026-11-27T04:01:24.570Z ERROR engine: a worker died unexpectedly (exit code: None)")
     one.peer.say(Died("Worker_TP1", -11))
     assert failure_of(one.ending()).message == "Worker_TP1 died unexpectedly (exit code: -11)"
 

@@ -227,7 +227,7 @@ def test_a_kill_nobody_here_sent_is_explained_by_the_kernels_count(
 
 @pytest.mark.parametrize("loading", [True, False])
 def test_a_process_that_was_stopped_is_not_called_ended(*, loading: bool) -> None:
-    log = "2026-11-27 04:01:24,570 engine ERROR vLLM's process EngineCore has been stopped by a signal for 30 s\n"
+    log = "2026-11-27T04:01:24.570Z ERROR engine: vLLM's process EngineCore has been stopped by a signal for 30 s\n"
     failure = classify(None, None, None, log, loading=loading)
     assert failure.message == "vLLM's process EngineCore has been stopped by a signal for 30 s"
     assert "SIGSTOP" in (failure.hint or "")
