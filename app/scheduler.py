@@ -60,7 +60,7 @@ def _lead_or_wait(
 def _turns(
     service: SchedulingService, settings: Settings, stop: threading.Event, still_leading: Callable[[], None]
 ) -> None:
-    """Line up, place and announce each turn in which anything goes on, book now and then.
+    """Line up, place and announce each turn in which anything goes on, book and settle now and then.
 
     Expire only after a time to live: leases may have lapsed unseen.
     """
@@ -69,6 +69,7 @@ def _turns(
         still_leading()
         if turn % BOOK_TURNS == 0:
             _attempt(service.book_once)
+            _attempt(service.settle_once)
         if not _attempt(service.at_rest):
             _attempt(service.line_up_once)
             _attempt(service.place_once)

@@ -27,6 +27,9 @@ class Steps:
     def at_rest(self) -> bool:
         return False
 
+    def settle_once(self) -> None:
+        """Nobody began."""
+
     def line_up_once(self) -> None:
         raise OverflowError("date value out of range")
 

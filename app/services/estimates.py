@@ -5,19 +5,22 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from uuid import UUID
 
 from app.db.capacity import CapacityRepository
+from app.db.foretold import ForetoldRepository
 from app.db.outstanding import OutstandingRepository
 from app.db.paces import PaceRepository
 from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
 from app.db.usage import UsageRepository
+from app.domain.calibration import Calibration
 from app.domain.demands import NOTHING_LEARNT, merged, usual_speed
 from app.domain.estimates import Estimates
-from app.domain.forecast import forecast
+from app.domain.forecast import Forecast, forecast
 from app.domain.placement import holdups
 from app.domain.virtual_cluster import Snapshot
 from app.errors import DatabaseError
@@ -41,7 +44,7 @@ log = logging.getLogger(__name__)
 
 
 class EstimateService:
-    """Reads only; looks anew on a thread of its own while somebody asks."""
+    """Looks anew on a thread of its own while somebody asks; writes nothing but what it told."""
 
     def __init__(
         self,
@@ -99,6 +102,7 @@ class EstimateService:
             used = UsageRepository(session).lately(rules.half_life)
             groups = CapacityRepository(session).groups(self._settings.lease)
             live = ReplicaRepository(session).live()
+            learnt_ranges = Calibration(ForetoldRepository(session).fared())
         placing, now, usual = policy(self._settings), self._now(), usual_speed(learnt.values())
         work = [
             job.work(learnt.get(job.engine.key, NOTHING_LEARNT), habits, placing.load, usual) for job in jobs
@@ -111,4 +115,12 @@ class EstimateService:
             if job.prepared
         )
         held_up = holdups(now, groups, live, asked, placing)
-        self._known, self._made_at = Estimates(now, told, held_up), self._clock()
+        ranged = {job_id: learnt_ranges.widened(each) for job_id, each in told.items()}
+        self._known, self._made_at = Estimates(now, ranged, held_up), self._clock()
+        self._note(told, now)
+
+    def _note(self, told: Mapping[UUID, Forecast], now: datetime) -> None:
+        """As it was before anything was learnt: how that fares is what is learnt from."""
+        if told:
+            with self._sessions.begin() as session:
+                ForetoldRepository(session).note(told, now)

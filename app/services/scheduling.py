@@ -15,6 +15,7 @@ from app.broker import Doorbell
 from app.db.capacity import CapacityRepository
 from app.db.chunks import ChunkRepository
 from app.db.events import EventRepository
+from app.db.foretold import ForetoldRepository
 from app.db.ledger import LedgerRepository
 from app.db.line import Attendance, LineRepository
 from app.db.parked_jobs import ParkedJobRepository
@@ -113,6 +114,11 @@ class SchedulingService:
         """Add to `usage` what replicas charged since the last time; how many charges."""
         with self._sessions.begin() as session:
             return UsageRepository(session).book()
+
+    def settle_once(self) -> int:
+        """Note when jobs began that were told when they would; how many did."""
+        with self._sessions.begin() as session:
+            return ForetoldRepository(session).settle()
 
     def _line_is_due(self, attendance: Attendance) -> bool:
         """When somebody came or went, and else every few seconds: what was used changes all the time."""

@@ -19,11 +19,12 @@ PLAYERS: Mapping[str, Sequence[str]] = {
 FAILPOINTS: Mapping[str, Sequence[str]] = {
     "api": (
         *("jobs._reserved", "jobs._submit", "jobs._swap_once", "jobs.retry", "jobs._delete_once"),
-        *("keys._look_up", "keys.keep", "groups.drain", "groups.resume"),
+        *("keys._look_up", "keys.keep", "groups.drain", "groups.resume", "estimates._note"),
     ),
     "scheduler": (
         *(
             "scheduling.book_once",
+            "scheduling.settle_once",
             "scheduling.line_up_once",
             "scheduling.place_once",
             "scheduling.announce_once",

@@ -29,6 +29,12 @@ def placing(stage: Stage) -> None:
     ordinary(stage)
 
 
+def foretelling(stage: Stage) -> None:
+    """Somebody asks when jobs begin that find no engine."""
+    placing(stage)
+    until(lambda: stage.asked_when() and not stage.armed, SCENE_SECONDS)
+
+
 def posting(name: str) -> Callable[[Stage], None]:
     """A job of a kind."""
 
@@ -192,7 +198,9 @@ SCENES: Mapping[str, Callable[[Stage], None]] = {
     "keys.keep": bringing_a_key,
     "groups.drain": draining,
     "groups.resume": draining,
+    "estimates._note": foretelling,
     "groups.leave": leaving,
+    "scheduling.settle_once": foretelling,
     "scheduling.line_up_once": placing,
     "scheduling.place_once": placing,
     "scheduling.announce_once": placing,

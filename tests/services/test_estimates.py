@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
+from app.db import foretold
 from app.domain.chunk import Room
 from app.domain.estimates import Estimates
 from app.domain.forecast import Forecast
@@ -146,3 +147,78 @@ def test_a_look_that_fails_leaves_what_was_known(
     monkeypatch.setattr(estimates, "look_once", lambda: 1 // 0)
     clock.seconds = 60.0
     assert set(told(estimates).jobs) == {job}
+
+
+def noted(world: World) -> list[tuple[UUID, bool]]:
+    """What jobs were told, and whether they began."""
+    with world.sessions.begin() as session:
+        rows = session.execute(text("SELECT job_id, began_at IS NOT NULL FROM foretold ORDER BY told_at"))
+        return [(job, began) for job, began in rows]
+
+
+def fared(world: World, count: int, found: float) -> None:
+    """So many jobs were told 30 to 60 seconds, and waited for `found`."""
+    statement = """INSERT INTO foretold (job_id, step, told_at, low, start, high, began_at)
+        SELECT gen_random_uuid(), 2, at, 30, 40, 60, at + make_interval(secs => :found)
+        FROM (SELECT now() - interval '1 day' * number AS at FROM generate_series(1, :count) number) told"""
+    with world.sessions.begin() as session:
+        session.execute(text(statement), {"count": count, "found": found})
+
+
+def test_it_is_noted_once_what_jobs_were_told_and_when_they_began(
+    world: World, estimates: EstimateService
+) -> None:
+    learnt(world, load=40.0, speed=2.0)
+    job, other = waiting(world, 6), waiting(world, 6)
+    for _ in range(2):
+        estimates.look_once()
+    assert set(noted(world)) == {(job, False), (other, False)}
+    assert world.scheduling.settle_once() == 0
+    replica = world.replica("GPU-0")
+    world.serving.loaded(replica, {})
+    world.serving.next(replica, ENGINE.key, Room(1.0, 1))
+    assert [world.scheduling.settle_once() for _ in range(2)] == [1, 0]
+    assert dict(noted(world)) == {job: True, other: False}
+
+
+def test_a_job_that_never_begins_is_forgotten(world: World, estimates: EstimateService) -> None:
+    learnt(world, load=40.0, speed=2.0)
+    cancelled, deleted, kept = (world.submit() for _ in range(3))
+    estimates.look_once()
+    for job in (cancelled, deleted):
+        world.jobs.cancel(job)
+    world.jobs.delete(deleted)
+    world.scheduling.settle_once()
+    assert noted(world) == [(kept, False)]
+
+
+def test_ranges_are_as_wide_as_starts_were_wrong(world: World, estimates: EstimateService) -> None:
+    learnt(world, load=40.0, speed=2.0)
+    fared(world, 30, found=500.0)
+    job = waiting(world, 6)
+    estimates.look_once()
+    found = estimates._known.jobs[job]
+    assert found.start == pytest.approx(40, abs=2)
+    assert (found.start_high or 0.0) > 400
+    with world.sessions.begin() as session:
+        raw = session.execute(
+            text("SELECT high FROM foretold WHERE job_id = :job"), {"job": job}
+        ).scalar_one()
+    assert raw < 100, "else ranges would grow with each other"
+
+
+def test_who_waits_for_longer_than_was_told_is_learnt_from(world: World, estimates: EstimateService) -> None:
+    learnt(world, load=40.0, speed=2.0)
+    fared(world, 30, found=500.0)
+    with world.sessions.begin() as session:
+        session.execute(text("UPDATE foretold SET began_at = NULL, told_at = now() - interval '500 seconds'"))
+    job = waiting(world, 6)
+    estimates.look_once()
+    assert (estimates._known.jobs[job].start_high or 0.0) > 400
+
+
+def test_what_was_told_is_kept_of_the_latest_only(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(foretold, "MOST_KEPT", 10)
+    fared(world, 30, found=50.0)
+    world.scheduling.settle_once()
+    assert len(noted(world)) == 10

@@ -3,7 +3,7 @@
 from app.db.columns import Base
 from app.db.tables.accounts import ChargeRow, KeyRow, UsageRow
 from app.db.tables.chunks import ChunkRow, EngineFactsRow, ResponseRow
-from app.db.tables.jobs import EventRow, JobRow, JobTaskRow, SampleRow
+from app.db.tables.jobs import EventRow, ForetoldRow, JobRow, JobTaskRow, SampleRow
 from app.db.tables.replicas import DeviceRow, EngineMeasureRow, GroupRow, LeaderRow, LogRow, ReplicaRow
 from app.db.tables.tallies import TallyRow
 
@@ -18,6 +18,7 @@ __all__ = [
     "EngineFactsRow",
     "EngineMeasureRow",
     "EventRow",
+    "ForetoldRow",
     "GroupRow",
     "JobRow",
     "JobTaskRow",

@@ -159,3 +159,17 @@ class EventRow(Base):
     data: Mapped[dict[str, Any]]
     serial: Mapped[int | None] = mapped_column(server_default=text("next_event_serial()"))
     """Its place among the events of all jobs; none in those of earlier versions."""
+
+
+class ForetoldRow(Base):
+    """What a job was told of its start, once for each double of the seconds; it may outlive its job."""
+
+    __tablename__ = "foretold"
+
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True)
+    told_at: Mapped[datetime]
+    low: Mapped[float]
+    start: Mapped[float]
+    high: Mapped[float]
+    began_at: Mapped[datetime | None]
