@@ -97,7 +97,8 @@ def _right(told: Sequence[Told]) -> str:
     right = sum(factor <= 1.5 for factor in factors) / len(told)
     inside = sum(each.inside for each in told) / len(told)
     return (
-        f"{len(told)} told, {right:.0%} within 1.5, half within {median(factors):.2f}; {inside:.0%} in range"
+        f"{len(told)} told, {right:.0%} within 1.5, half within {median(factors):.2f}; {inside:.0%} in range, "
+        f"of which half are narrower than a factor of {median(each.width for each in told):.1f}"
     )
 
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from math import inf
 from statistics import median
 
+from app.domain.calibration import Calibration, Fared, step
 from app.domain.demands import Learnt
 from app.domain.estimates import KNOWN, LIKE
 from app.domain.forecast import Forecast, forecast
@@ -47,6 +48,20 @@ class Told:
         return max(true, told) / min(true, told)
 
     @property
+    def width(self) -> float:
+        """The latest start that was told by the soonest."""
+        high = inf if self.found.start_high is None else self.found.start_high
+        return (high + UNFELT) / ((self.found.start_low or 0.0) + UNFELT)
+
+    def fared(self, now: float) -> Fared | None:
+        """What is known of it by now; None of a job that may still begin in its range."""
+        low, start, high = self.found.start_low, self.found.start, self.found.start_high
+        waited = (now if self.job.began is None else self.job.began) - self.at
+        if low is None or start is None or high is None or (self.job.began is None and waited <= high):
+            return None
+        return Fared(low, start, high, waited)
+
+    @property
     def inside(self) -> bool:
         """Whether the start lay in the range that was told."""
         high = inf if self.found.start_high is None else self.found.start_high
@@ -62,6 +77,8 @@ class Estimates:
         self._every = max(len(simulation.jobs) // most, 1)
         self._seen: set[int] = set()
         self._again_at = AGAIN
+        self._learnt: dict[tuple[VirtualJob, int], Told] = {}
+        """From what was told before anything was learnt, once for each double of the seconds, as in the service."""
         simulation.looks.append(self._look)
 
     def told(self, *, came: bool) -> list[Told]:
@@ -83,8 +100,16 @@ class Estimates:
         usual = _usual(self._simulation)
         work = [_thought(jobs[number], cluster.learnt(jobs[number].key), usual) for number in line]
         found = forecast(Snapshot(now, groups, replicas, *rules), work)
+        ranges = Calibration(each for told in self._learnt.values() if (each := told.fared(cluster.time)))
         for number, came in asked.items():
-            self._told.append(Told(jobs[number], cluster.time, came, found[jobs[number].work.line.id]))
+            ranged = ranges.widened(found[jobs[number].work.line.id])
+            self._told.append(Told(jobs[number], cluster.time, came, ranged))
+        for job in (jobs[number] for number in line if jobs[number].began is None):
+            self._note(Told(job, cluster.time, True, found[job.work.line.id]))
+
+    def _note(self, told: Told) -> None:
+        if told.found.start is not None:
+            self._learnt.setdefault((told.job, step(told.found.start)), told)
 
     def _asked(self, line: Sequence[int]) -> dict[int, bool]:
         """Of whom it is asked now, and whether they came just now."""
