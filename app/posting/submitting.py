@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 
+from app.asking import working_on
 from app.domain.job import Job
 from app.domain.keys import Caller, Role
 from app.domain.priorities import nearest, priority_faults
@@ -17,12 +19,22 @@ from app.web.deps import Services
 from app.workloads.lm_eval.reading.read import Submission
 from app.workloads.lm_eval.spec import LmEvalSpec
 
+log = logging.getLogger(__name__)
+
 
 def stored(
     services: Services, fields: Mapping[str, Any], caller: Caller, idempotency_key: str | None
 ) -> tuple[Job, bool]:
-    """The job, and whether it is new: the same key and body give the first one."""
+    """The job, and whether it is new: the same key and body give the first one. The log names job and request."""
+    job, created = _stored(services, fields, caller, idempotency_key)
+    with working_on("job", job.id):
+        log.info("submitted" if created else "submitted before")
+    return job, created
 
+
+def _stored(
+    services: Services, fields: Mapping[str, Any], caller: Caller, idempotency_key: str | None
+) -> tuple[Job, bool]:
     def check() -> Submission:
         return checked(services, fields, caller.role)
 

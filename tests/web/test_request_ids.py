@@ -10,7 +10,9 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from app.asking import request_id
+from app.log_lines import RecordFormatter
 from app.services.jobs import JobService
+from tests.api.conftest import JOB
 
 HEADER = "x-request-id"
 
@@ -50,3 +52,12 @@ def test_a_surprise_is_found_in_the_log_by_its_id(
     assert answer.json()["request_id"] == "mine"
     with pytest.raises(RuntimeError, match=r"^mine$"):
         api.get("/v1/jobs/00000000-0000-0000-0000-000000000001", headers={HEADER: "mine"})
+
+
+def test_the_log_tells_which_request_submitted_a_job(
+    api: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.handler.setFormatter(RecordFormatter())
+    with caplog.at_level("INFO"):
+        job_id = api.post("/v1/jobs", json=JOB, headers={HEADER: "mine"}).json()["id"]
+    assert f"[job {job_id}] [request mine] submitted\n" in caplog.text
