@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from uuid import UUID
 
 from app.domain.job import JobStatus, Phase
 from app.domain.replica import Replica
+
+MOST = 20
+"""Jobs of a replica that are read: a bar names one."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Occupant:
 
 @dataclass(frozen=True)
 class Occupied:
-    """A replica, and the jobs of its engine that ran while it held its devices, those that began first at first."""
+    """A replica, and the jobs of its engine that ran while it held its devices: the last MOST that began."""
 
     replica: Replica
     jobs: tuple[Occupant, ...]
@@ -45,9 +49,13 @@ def occupied(replicas: Sequence[Replica], jobs: Iterable[Occupant]) -> list[Occu
     for job in sorted(jobs, key=lambda job: job.started_at):
         by_engine[job.engine_key].append(job)
     return [
-        Occupied(replica, tuple(job for job in by_engine[replica.engine.key] if _met(replica, job)))
+        Occupied(replica, _last(job for job in reversed(by_engine[replica.engine.key]) if _met(replica, job)))
         for replica in replicas
     ]
+
+
+def _last(jobs: Iterator[Occupant]) -> tuple[Occupant, ...]:
+    return tuple(islice(jobs, MOST))[::-1]
 
 
 def _met(replica: Replica, job: Occupant) -> bool:

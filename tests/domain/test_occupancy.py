@@ -10,7 +10,7 @@ import pytest
 
 from app.domain.engine_spec import EngineSpec
 from app.domain.job import JobStatus
-from app.domain.occupancy import Occupant, occupied
+from app.domain.occupancy import MOST, Occupant, occupied
 from app.domain.replica import Replica, ReplicaStatus
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -47,3 +47,9 @@ def test_a_replica_answered_the_jobs_of_its_engine_that_ran_meanwhile(
 ) -> None:
     (found,) = occupied([REPLICA], [replace(JOB, **change)])  # type: ignore[arg-type]
     assert bool(found.jobs) is met
+
+
+def test_of_many_jobs_the_last_are_read() -> None:
+    jobs = [replace(JOB, id=UUID(int=n), started_at=at(-59 + n / 100)) for n in range(MOST + 5)]
+    (found,) = occupied([REPLICA], jobs)
+    assert [job.id.int for job in found.jobs] == list(range(5, MOST + 5))

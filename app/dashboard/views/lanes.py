@@ -22,7 +22,7 @@ from app.domain.estimates import Estimates
 from app.domain.forecast import Forecast
 from app.domain.group import GroupView
 from app.domain.job import JobStatus, Phase
-from app.domain.occupancy import Occupant, Occupied
+from app.domain.occupancy import MOST, Occupant, Occupied
 from app.domain.replica import DeviceState, Replica, ReplicaStatus
 from app.domain.waits import Cause
 from app.services.groups import GroupState
@@ -208,7 +208,8 @@ def _names(jobs: Sequence[Occupant], seen: Seen) -> str:
     if not mine:
         return OTHERS if len(jobs) == 1 else f"{len(jobs)} jobs of other teams"
     first = mine[-1].name or short(mine[-1].model)
-    return first if len(jobs) == 1 else f"{first} and {len(jobs) - 1} more"
+    others = f"{len(jobs) - 1} more" if len(jobs) < MOST else "others"
+    return first if len(jobs) == 1 else f"{first} and {others}"
 
 
 def _percent(jobs: Sequence[Occupant]) -> str:
