@@ -1,0 +1,106 @@
+"""What many look at is computed once for all of them, and told to each from where it was."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from app.dashboard import feeds as module
+from app.dashboard.feeds import Feeds, View
+from app.domain.event import EventPage
+from app.errors import DatabaseUnreachableError
+from app.web.tail import Tail
+
+RED, BLUE = View("queue", "red", may_change=True), View("queue", "blue", may_change=True)
+
+
+class Nothing:
+    """A log in which nothing happens."""
+
+    def position(self) -> int:
+        return 0
+
+    def page(self, after: int, limit: int, wanted: object = None, **_: object) -> EventPage:
+        return EventPage([], after, more=False)
+
+
+@pytest.fixture
+def feeds(monkeypatch: pytest.MonkeyPatch) -> Feeds:
+    for name in ("LEAST_SECONDS", "IDLE_SECONDS"):
+        monkeypatch.setattr(module, name, 0.01)
+    return Feeds(Tail(Nothing(), lambda _: {}, poll_seconds=0.01))
+
+
+def run(story: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(20):
+            await story()
+
+    asyncio.run(bounded())
+
+
+async def told(messages: object) -> tuple[int, list[str]]:
+    """The next message that tells anything: its number, and the regions in it."""
+    async for message in messages:  # type: ignore[attr-defined]
+        if found := re.search(rb"id: (\d+)", message):
+            return int(found[1]), re.findall(r'hx-target="#(\w+)"', message.decode())
+    raise AssertionError("it ended")
+
+
+def test_one_look_serves_all_who_see_the_same(feeds: Feeds) -> None:
+    looks: list[str] = []
+    shown = {"summary": "1", "gpus": "1"}
+
+    def regions(team: str) -> Callable[[], dict[str, str]]:
+        def look() -> dict[str, str]:
+            looks.append(team)
+            return dict(shown)
+
+        return look
+
+    async def story() -> None:
+        streams = [feeds.follow(RED, regions("red"), 0) for _ in range(5)]
+        streams.append(feeds.follow(BLUE, regions("blue"), 0))
+        first = await asyncio.gather(*map(told, streams))
+        assert [names for _, names in first] == [["summary", "gpus"]] * 6
+        assert len(feeds._feeds) == 2
+        shown["gpus"] = "2"
+        again = await asyncio.gather(*map(told, streams))
+        assert [names for _, names in again] == [["gpus"]] * 6, "only what changed is sent"
+        late = feeds.follow(RED, regions("late"), first[0][0])
+        assert (await told(late))[1] == ["gpus"], "who comes again hears what it has missed"
+        early = feeds.follow(RED, regions("early"), 10**18)
+        assert len((await told(early))[1]) == 2, "a number that was never given is none"
+        assert set(looks) == {"red", "blue"}
+        for stream in (*streams, late, early):
+            await stream.aclose()
+        while feeds._feeds:
+            await asyncio.sleep(0.01)
+        feeds._tail.close()
+        await feeds._tail.wait_closed()
+
+    run(story)
+
+
+def test_an_outage_ends_no_stream(feeds: Feeds) -> None:
+    fails = [True, True]
+
+    def regions() -> dict[str, str]:
+        if fails:
+            fails.pop()
+            raise DatabaseUnreachableError("gone")
+        return {"summary": "1"}
+
+    async def story() -> None:
+        stream = feeds.follow(RED, regions, 0)
+        assert (await told(stream))[1] == ["summary"]
+        feeds._tail.close()
+        assert not [message async for message in stream if b"id: " in message], "it ends with the server"
+        await feeds.wait_closed()
+        await feeds._tail.wait_closed()
+        assert not feeds._feeds
+
+    run(story)
