@@ -52,7 +52,9 @@ class SampleRepository:
         if after:
             query = query.where(tuple_(SampleRow.task, SampleRow.position) > after)
         rows = self._session.scalars(query.order_by(SampleRow.task, SampleRow.position).limit(limit))
-        return [Sample(row.task, row.position, row.row) for row in rows]
+        return [
+            Sample(row.task, row.position, row.row, row.correct, row.truncated, row.empty) for row in rows
+        ]
 
     def size_bytes(self, job_id: UUID, task: str) -> int:
         """Of a task's lines as a file, each with its line end."""

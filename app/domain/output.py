@@ -26,6 +26,9 @@ class Sample:
     task: str
     position: int
     row: str
+    correct: bool | None = None
+    truncated: bool | None = None
+    empty: bool | None = None
 
 
 class SampleFilter(StrEnum):

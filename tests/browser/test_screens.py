@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from uuid import UUID
 
@@ -10,6 +11,7 @@ import pytest
 from app.domain.failure import Failure, FailureCode
 from app.domain.job import JobStatus, Phase
 from app.domain.keys import Role
+from app.domain.output import SampleLine
 from app.domain.replica import DeviceState
 from app.web.streams import Admission
 from tests.browser.conftest import PHONE, WIDE, Place, Window
@@ -29,6 +31,7 @@ AT_ITS_END = """() => {
   return box.scrollHeight > box.clientHeight
       && lines.getBoundingClientRect().bottom <= box.getBoundingClientRect().bottom;
 }"""
+PASTED = '{"model": "hf", "model_args": {"pretrained": "/models/tiny"},\n "tasks": ["toy"]}'
 TASKS = ("toy", "other", EVIL[:60])
 
 
@@ -53,6 +56,8 @@ def jobs(place: Place) -> dict[str, UUID]:
     found["failed"] = lease.id
     done = world.running(chunks=0)
     world.coordination.task_finished(done, "toy", {"acc,none": 0.5, "acc_stderr,none": 0.1})
+    lines = [SampleLine(json.dumps({"doc_id": at, "resps": [[EVIL]], "target": EVIL})) for at in range(3)]
+    world.coordination.add_samples(done, "toy", 0, lines)
     world.coordination.finish(done, '{"results": {"toy": {"acc,none": 0.5}}}', "tiny", "2026-11-22T00-00-00")
     found["done"] = done.id
     found["running"] = world.running(chunks=2).id
@@ -71,6 +76,7 @@ def test_every_screen_is_accessible_and_whole(window: Opened, jobs: dict[str, UU
         "/workers",
         "/nowhere",
         "/submit",
+        f"/jobs/{jobs['done']}/samples",
         f"/submit?clone={jobs['waiting']}",
         "/sign-in",
         *(f"/jobs/{each}" for each in jobs.values()),
@@ -169,6 +175,36 @@ def test_the_queue_changes_in_place_and_keeps_what_was_ticked(window: Opened, pl
     assert place.world.jobs.view(kept).job.status is JobStatus.CANCELLED
     page.goto("about:blank")
     until(lambda: not place.app.state.feeds._feeds, seconds=30)
+
+
+def test_keys_go_from_sample_to_sample(window: Opened, jobs: dict[str, UUID]) -> None:
+    page = window().open(f"/jobs/{jobs['done']}/samples")
+    for key, document in (("j", 1), ("j", 2), ("k", 1)):
+        page.keyboard.press(key)
+        page.get_by_role("heading", name=f"toy {document}").wait_for()
+    page.get_by_label("Task").focus()
+    page.keyboard.press("j")
+    assert page.get_by_role("heading", name="toy 1").is_visible()
+
+
+def test_a_pasted_job_is_refused_mended_and_submitted(window: Opened) -> None:
+    page = window(java_script_enabled=False).open("/submit")
+    box = page.locator("#paste")
+    box.fill(PASTED.replace("toy", "none"))
+    page.get_by_role("button", name="Read and plan").click()
+    page.get_by_text("there is no task none").wait_for()
+    assert box.input_value() == PASTED.replace("toy", "none")
+    box.fill(PASTED)
+    page.get_by_role("button", name="Read and plan").click()
+    page.get_by_role("button", name="Submit job").dblclick()
+    page.locator("#state", has_text="Waiting").wait_for()
+
+
+def test_a_failure_card_opens_submit_filled_in(window: Opened, jobs: dict[str, UUID]) -> None:
+    page = window().open(f"/jobs/{jobs['failed']}")
+    page.get_by_role("link", name="Retry with gpus_per_replica=4").click()
+    page.get_by_role("button", name="Submit job").click()
+    page.locator("#state", has_text="Waiting").wait_for()
 
 
 def test_the_theme_is_kept_and_a_command_is_copied(window: Opened, jobs: dict[str, UUID]) -> None:

@@ -1,4 +1,4 @@
-// Copy buttons, and the line in the header that says whether what is shown is live.
+// Copy buttons, j and k between samples, and the line in the header that says whether what is shown is live.
 (() => {
   addEventListener("DOMContentLoaded", () => {
     if (navigator.clipboard) document.querySelectorAll("[data-copy]").forEach((each) => { each.hidden = false; });
@@ -9,6 +9,13 @@
     await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
     button.lastChild.textContent = "Copied";
     setTimeout(() => { button.lastChild.textContent = "Copy"; }, 2000);
+  });
+
+  const ways = { j: "next", k: "prev" };
+  addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.("input, select, textarea")) return;
+    const rel = Object.hasOwn(ways, event.key) && ways[event.key];
+    if (rel) document.querySelector(`.doc a[rel="${rel}"]`)?.click();
   });
 
   const line = () => document.getElementById("live");

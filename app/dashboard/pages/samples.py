@@ -1,0 +1,100 @@
+"""Samples: what a job's documents asked, what was answered, and what of that counted; a page of them, and one open."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import quote, urlencode
+from uuid import UUID
+
+from fastapi import Query, Request, Response
+from pydantic import Field
+
+from app.dashboard.rendering import page
+from app.dashboard.routing import pages
+from app.dashboard.views.samples import TABS, marked, sample_shown
+from app.domain.output import SampleFilter
+from app.web import cursors
+from app.web.deps import Blank, JobId, Services, ServicesDep, Word
+
+router = pages()
+SHOWN = 20
+MOST_POSITION = 2**31 - 2
+Position = Annotated[Annotated[int, Field(ge=0, le=MOST_POSITION)] | None, Blank]
+
+
+@router.get("/jobs/{job_id}/samples")
+def read_samples_page(
+    job_id: JobId,
+    request: Request,
+    services: ServicesDep,
+    *,
+    task: Word = "",
+    filter: Annotated[SampleFilter | None, Blank] = None,  # noqa: A002 - its name in URLs
+    first: Annotated[Position, Query(alias="from")] = None,
+    doc: Position = None,
+    whole: Annotated[bool | None, Blank] = None,
+) -> Response:
+    """Documents of a task from a place on, by a filter; `doc` is the place of the one that is open."""
+    view = services.jobs.view(job_id)
+    names = [each.name for each in view.job.tasks]
+    chosen = task or (names[0] if names else "")
+    which, start = filter or SampleFilter.ALL, first if first is not None else doc or 0
+    rows = services.results.samples(
+        job_id, task=chosen, which=which, after=(chosen, start - 1), limit=SHOWN + 1
+    )
+    listed = [sample_shown(each) for each in rows[:SHOWN]]
+    at = next((at for at, each in enumerate(listed) if each.position == doc), 0)
+    opened = sample_shown(rows[at], whole=bool(whole)) if rows else None
+
+    def address(**changes: object) -> str:
+        now = {"task": chosen, "filter": which if which is not SampleFilter.ALL else None, "from": start}
+        asked = {name: value for name, value in (now | changes).items() if value not in (None, "")}
+        return f"?{urlencode(asked)}"
+
+    following = rows[SHOWN].position if len(rows) > SHOWN else None
+    before = _before(listed[at - 1].position if at else None, start, which)
+    after = listed[at + 1].position if at + 1 < len(listed) else following
+    return page(
+        request,
+        "samples.html",
+        active="Queue",
+        view=view,
+        job=view.job,
+        tasks=names,
+        task=chosen,
+        which=which,
+        tabs=TABS,
+        listed=listed,
+        opened=opened,
+        start=start,
+        address=address,
+        following=following,
+        previous=None if before is None else address(**before),
+        next=None if after is None else address(doc=after, **({"from": after} if after == following else {})),
+        file=_file(services, job_id, chosen),
+        json=_json(job_id, chosen, opened.position) if opened else "",
+        whole=bool(whole),
+        marked=marked,
+    )
+
+
+def _before(position: int | None, start: int, which: SampleFilter) -> dict[str, object] | None:
+    """Where the document before is: in the list, or on the page before, whose places only an unfiltered list has."""
+    if position is not None:
+        return {"doc": position}
+    if start and which is SampleFilter.ALL:
+        return {"doc": start - 1, "from": max(0, start - SHOWN)}
+    return None
+
+
+def _file(services: Services, job_id: UUID, task: str) -> str:
+    """The address of the task's whole file, once there is one."""
+    names = services.results.artifacts(job_id)
+    found = next((name for name in names if name.rpartition("_")[0] == f"samples_{task}"), None)
+    return f"/v1/jobs/{job_id}/artifacts/{quote(found)}" if found else ""
+
+
+def _json(job_id: UUID, task: str, position: int) -> str:
+    asked = {"task": task, "limit": "1"}
+    asked |= {"cursor": cursors.encoded(task, position - 1)} if position else {}
+    return f"/v1/jobs/{job_id}/samples?{urlencode(asked)}"
