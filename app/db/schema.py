@@ -8,25 +8,50 @@ alembic's own table: the revisions whose code may use this schema. So an old wor
 from __future__ import annotations
 
 import json
-from typing import Any
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
+import migrations
 from app.errors import OldSchemaError
+
+if TYPE_CHECKING:  # alembic is large, and needed only where the schema is not the newest
+    from alembic.script import ScriptDirectory
 
 APPLICATION = "evalq"
 """How evalq's connections call themselves to the server."""
 
+FOLDER = Path(migrations.__file__).parent
+
+_REVISION = re.compile(r'^(down_)?revision = "(\w+)"$', re.MULTILINE)
 _NOTE = "SELECT obj_description(to_regclass('alembic_version'), 'pg_class')"
+
+
+def newest_revision() -> str:
+    """The migration of this version that no other one follows."""
+    told = [
+        found for file in (FOLDER / "versions").glob("*.py") for found in _REVISION.findall(file.read_text())
+    ]
+    head: str
+    [head] = {name for down, name in told if not down} - {name for down, name in told if down}
+    return head
+
+
+def current_revision(connection: Connection) -> str | None:
+    """The schema that the database is at; None where it has none."""
+    if connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
+        return None
+    version: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return version
 
 
 def check_revision(connection: Connection, scripts: ScriptDirectory) -> None:
     """OldSchemaError where migrations are missing, or where this code is too old for the database."""
     wanted = scripts.get_current_head()
-    found = MigrationContext.configure(connection).get_current_revision()
+    found = current_revision(connection)
     if found == wanted or wanted in _noted(connection, found):
         return
     if found is None or _knows(scripts, found):
@@ -56,7 +81,7 @@ def usable_by(scripts: ScriptDirectory, head: str | None) -> list[str]:
 
 def breaking(connection: Connection, scripts: ScriptDirectory) -> list[str]:
     """Missing migrations with which running code of the version before cannot go on."""
-    found = MigrationContext.configure(connection).get_current_revision()
+    found = current_revision(connection)
     if found is None or not _knows(scripts, found):
         return []
     missing = scripts.iterate_revisions(scripts.get_current_head(), found)

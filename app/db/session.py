@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
-import migrations
 from app.db.outages import cause, own_errors
-from app.db.schema import APPLICATION, check_revision
+from app.db.schema import APPLICATION, FOLDER, check_revision, current_revision, newest_revision
 from app.domain.storable import to_json
 from app.errors import DatabaseUnreachableError
 from app.settings import Settings
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
 
 VANISHED_HOST = {
     "keepalives_idle": 10,
@@ -72,8 +73,10 @@ def make_sessions(settings: Settings, frozen_seconds: float = float("inf")) -> S
 
 def alembic_config(settings: Settings) -> Config:
     """Alembic, pointed at the migrations that ship with this version."""
+    from alembic.config import Config
+
     config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    config.set_main_option("script_location", str(FOLDER))
     config.attributes["url"] = settings.sqlalchemy_url
     return config
 
@@ -81,11 +84,14 @@ def alembic_config(settings: Settings) -> Config:
 def check_schema(settings: Settings) -> None:
     """Raise OldSchemaError unless this version can work with the database's schema (see app.db.schema)."""
     with connected(settings) as connection:
-        check_revision(connection, scripts_of(settings))
+        if current_revision(connection) != newest_revision():
+            check_revision(connection, scripts_of(settings))
 
 
 def scripts_of(settings: Settings) -> ScriptDirectory:
     """The migrations of this version."""
+    from alembic.script import ScriptDirectory
+
     return ScriptDirectory.from_config(alembic_config(settings))
 
 

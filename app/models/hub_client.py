@@ -6,9 +6,11 @@ import ssl
 import time
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import httpx
+if TYPE_CHECKING:  # what only plans and counts needs no client in memory
+    import httpx
 
 MOST_REDIRECTS = 5
 TOO_LARGE = 413
@@ -50,6 +52,8 @@ class HubClient:
 
     def get(self, path: str, most_bytes: int) -> bytes:
         """What stands there; HubRefusedError or HubSilentError. The token goes to nobody whom the hub names instead."""
+        import httpx
+
         until = time.monotonic() + self.seconds
         headers = {"Accept-Encoding": "identity", "User-Agent": "evalq"}
         if self.token:
@@ -73,6 +77,8 @@ class HubClient:
 @cache
 def _trusted() -> ssl.SSLContext:
     """Authorities as the environment has them; they take long to read."""
+    import httpx
+
     return httpx.create_ssl_context()
 
 
@@ -94,6 +100,8 @@ def _read(response: httpx.Response, most_bytes: int, until: float) -> bytes:
 
 def _in_words(error: Exception) -> str:
     """Without the address, which may hold credentials."""
+    import httpx
+
     match error:
         case httpx.TimeoutException():
             return "it does not answer in time"

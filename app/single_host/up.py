@@ -6,19 +6,19 @@ import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.request import ProxyHandler, build_opener
 
-from app.errors import BrokerUnreachableError, LocalStartError
-from app.services.keys import keys_exist
+from app.errors import LocalStartError
 from app.settings import Settings
 from app.single_host.data_directory import locked, socket_folder
 from app.single_host.parts import LocalGroup, Part, evalq_parts
 from app.single_host.ports import check_port_is_free
 from app.single_host.postgres import Postgres
+from app.single_host.preparing import prepare
 from app.single_host.processes import last_line
-from app.single_host.schema import migrate
 from app.single_host.stopping import StopAskedError, StopRequest
 from app.single_host.supervisor import Crew
 from app.single_host.valkey import Valkey
@@ -57,9 +57,10 @@ def run(service: LocalService, *, say: Say, ready: Say) -> int:
         sockets = stack.enter_context(socket_folder(data))
         try:
             settings = _start_servers(crew, data, sockets, request, say)
-            if migrate(settings):
+            found = prepare(settings)
+            if found.migrated:
                 say("the database has this version's schema now")
-            _start_parts(crew, service, data, settings)
+            _start_parts(crew, service, data, settings, guarded=found.has_keys)
             _await_ready(crew, service, request)
             ready(service.url)
             _watch(crew, request)
@@ -95,24 +96,10 @@ def _start_servers(crew: Crew, data: Path, sockets: Path, request: StopRequest, 
         valkey = Valkey(folder=data / "valkey", log=log, stop=request)
         crew.start(Part("valkey", valkey.launch, log, 1, valkey.await_ready))
         urls["redis_url"] = valkey.url
-    settings = Settings(**urls, data_dir=data)
-    check_broker(settings.redis_url)
-    return settings
+    return Settings(**urls, data_dir=data)
 
 
-def check_broker(url: str) -> None:
-    """BrokerUnreachableError unless something answers there."""
-    import redis
-
-    try:
-        with redis.Redis.from_url(url, socket_connect_timeout=5, socket_timeout=5) as client:
-            client.ping()
-    except (redis.RedisError, ValueError) as error:
-        place = urlsplit(url)
-        raise BrokerUnreachableError(f"no Redis at {place.hostname}:{place.port or 6379}: {error}") from error
-
-
-def _start_parts(crew: Crew, service: LocalService, data: Path, settings: Settings) -> None:
+def _start_parts(crew: Crew, service: LocalService, data: Path, settings: Settings, *, guarded: bool) -> None:
     env = {
         **os.environ,
         "EVALQ_DATABASE_URL": settings.database_url,
@@ -121,7 +108,7 @@ def _start_parts(crew: Crew, service: LocalService, data: Path, settings: Settin
         "EVALQ_HOST": service.host,
         "EVALQ_PORT": str(service.port),
     }
-    if service.host in LOOPBACK and not keys_exist(settings):
+    if service.host in LOOPBACK and not guarded:
         env.setdefault("EVALQ_ANY_MODEL_PATH", "true")
     for part in evalq_parts(
         host=service.host, port=service.port, groups=service.groups, env=env, logs=data / "logs"
@@ -131,16 +118,17 @@ def _start_parts(crew: Crew, service: LocalService, data: Path, settings: Settin
 
 def _await_ready(crew: Crew, service: LocalService, request: StopRequest) -> None:
     """Wait until the API says that it is ready; a part that dies before is the reason why it will not be."""
-    import httpx
+    ask = build_opener(ProxyHandler({})).open  # a client library would stay in this process for good
 
     def ready() -> bool:
         if dead := crew.first_dead():
             why = last_line(dead.part.log)
             raise LocalStartError(f"{dead.part.name} did not start: {why} (log: {dead.part.log})")
         try:
-            return httpx.get(f"{service.url}/readyz", timeout=5, trust_env=False).is_success
-        except httpx.TransportError:
+            ask(f"{service.url}/readyz", timeout=5).close()
+        except (OSError, HTTPException):  # nobody listens yet, or it is not ready
             return False
+        return True
 
     if not request.wait_until(ready, READY_SECONDS):
         raise LocalStartError(

@@ -8,9 +8,8 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import socket
 from pathlib import Path
-
-import redis
 
 from app.errors import LocalStartError
 from app.single_host.ports import free_port
@@ -65,10 +64,15 @@ class Valkey:
         return str(self._folder / "valkey.conf")
 
     def _answers(self) -> bool:
+        """Asked on a bare socket: a client library would stay in `evalq up` for good."""
         try:
-            with redis.Redis.from_url(self.url, socket_connect_timeout=1, socket_timeout=1) as client:
-                return bool(client.ping())
-        except redis.RedisError:
+            with (
+                socket.create_connection((HOST, self._port), timeout=1) as asking,
+                asking.makefile("rb") as told,
+            ):
+                asking.sendall(f"AUTH {self._password}\r\nPING\r\n".encode())
+                return [told.readline(), told.readline()] == [b"+OK\r\n", b"+PONG\r\n"]
+        except OSError:
             return False
 
 

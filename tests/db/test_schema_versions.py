@@ -11,7 +11,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, text
 
-from app.db.schema import breaking, check_revision, others_connected, usable_by
+from app.db.schema import breaking, check_revision, newest_revision, others_connected, usable_by
 from app.db.session import alembic_config, make_sessions, scripts_of
 from app.domain.failure import Failure, FailureCode
 from app.domain.job import JobStatus
@@ -70,6 +70,10 @@ def engine(settings: Settings) -> Iterator[Engine]:
 def check(engine: Engine, scripts: ScriptDirectory) -> None:
     with engine.connect() as connection:
         check_revision(connection, scripts)
+
+
+def test_the_newest_revision_is_read_as_alembic_does(head: str) -> None:
+    assert newest_revision() == head
 
 
 def test_old_code_goes_on_after_a_migration_that_only_adds(
@@ -132,6 +136,7 @@ def test_migrate_refuses_to_break_what_runs(
     config = newer(False)
     for module in ("app.db.session", "app.single_host.schema"):
         monkeypatch.setattr(f"{module}.alembic_config", lambda _: config)
+    monkeypatch.setattr("app.db.session.newest_revision", lambda: "next1")
     running = make_sessions(settings)
     with running() as session:
         session.connection()
