@@ -61,7 +61,6 @@ def _wind_down(**_: Any) -> None:
 def _end(**_: Any) -> None:
     if _role is not None:
         _role.end()
-    log.info("this worker has ended")
 
 
 signals.setup_logging.connect(_set_up_logs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,8 @@ from typing import IO, Any
 
 PR_SET_PDEATHSIG = 1
 LOG_LIMIT_BYTES = 16 * 1024 * 1024
+LOOK_BYTES = 1 << 16
+"""Where the last line is looked for: one with a traceback is long as JSON."""
 
 Process = subprocess.Popen[bytes]
 
@@ -60,15 +63,29 @@ def run_as(account: Account | None) -> dict[str, Any]:
 
 
 def last_line(log: Path, word: str = "") -> str:
-    """The last line with this word in it, else with anything in it; empty where there is none."""
+    """The last line with this word in it, else with anything in it; empty where there is none.
+
+    Of a record that was written as JSON its last words: of its traceback, if it has one.
+    """
     try:
         with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 4096))
+            file.seek(max(0, log.stat().st_size - LOOK_BYTES))
             lines = file.read().decode(errors="replace").split("\n")
     except OSError:
         return ""
     lines = [line.strip() for line in lines if line.strip()]
-    return next(reversed([line for line in lines if word in line] or lines), "")
+    return _words(next(reversed([line for line in lines if word in line] or lines), ""))
+
+
+def _words(line: str) -> str:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return line
+    match record:
+        case {"error": str(said)} | {"message": str(said)}:
+            return said.strip().rpartition("\n")[2].strip()
+    return line
 
 
 def _tied_to_parent(number: signal.Signals) -> Callable[[], None]:

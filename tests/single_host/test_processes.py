@@ -46,6 +46,24 @@ def test_the_last_line_of_a_log_has_something_in_it(tmp_path: Path) -> None:
     assert last_line(tmp_path / "none") == ""
 
 
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (
+            '{"at": "", "message": "it cannot begin", "error": "Traceback:\\n  here\\nNoGpuError: none"}',
+            "NoGpuError: none",
+        ),
+        ('{"at": "", "message": "it cannot\\nbegin\\n"}', "begin"),
+        ('{"at": ""}', '{"at": ""}'),
+        ("[1]", "[1]"),
+        ("7", "7"),
+    ],
+)
+def test_of_a_record_in_json_the_last_words_are_told(tmp_path: Path, written: str, told: str) -> None:
+    (tmp_path / "log").write_text(f"{written}\n")
+    assert last_line(tmp_path / "log") == told
+
+
 def test_a_log_that_has_grown_large_is_put_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "LOG_LIMIT_BYTES", 3)
     (tmp_path / "log").write_text("long")
