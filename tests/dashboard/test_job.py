@@ -11,15 +11,18 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from app.dashboard.rendering import rendered
 from app.dashboard.streams import SentRegions
 from app.dashboard.views.job import log_lines, state_of, ways_of
 from app.dashboard.views.phases import phases_of
+from app.dashboard.views.quality import quality_of
 from app.dashboard.views.tasks import scores_of, tree
 from app.domain.event import Event
 from app.domain.failure import Failure, FailureCode
 from app.domain.ids import uuid7
 from app.domain.job import Job, JobStatus, JobTask, Phase, TaskStatus
 from app.domain.keys import Role
+from app.domain.quality import TaskQuality
 from app.errors import DatabaseUnreachableError
 from app.services.job_view import JobView, view_of
 from tests.api.conftest import Coordinator
@@ -112,6 +115,23 @@ def test_a_job_says_what_it_is_at() -> None:
     for status in JobStatus:
         for phase in Phase:
             assert all(state_of(view(status=status, phase=phase)))
+
+
+def test_the_quality_of_a_run_is_said_beside_its_scores(browser: TestClient, world: World) -> None:
+    lease = world.running(chunks=0)
+    page = f"/jobs/{lease.id}"
+    assert "Quality of this run" not in browser.get(page).text
+    found = TaskQuality(100, 0, 100, 0, 0, 100, 0, 0, 256, {})
+    world.coordination.task_finished(lease, "toy", {"acc,none": 0.5}, None, found)
+    assert "No prompt was cut" in browser.get(page).text
+    assert quality_of([JobTask("toy", quality=replace(found, prompts_cut=None))]).whole is False
+    hostile = [JobTask(HOSTILE, quality=replace(found, answers_truncated=12))]
+    assert quality_of(hostile).notes == [
+        f"12 of 100 answers of {HOSTILE} ended at 256 tokens: raise max_gen_toks"
+    ]
+    text = rendered("job/quality.html", screen={"quality": quality_of(hostile)})
+    assert "12 of 100 answers" in text
+    assert "<script>" not in text
 
 
 def test_ways_that_lead_out_stand_first_and_keep_their_places() -> None:
@@ -257,6 +277,7 @@ def test_a_page_is_followed_to_the_end(browser: TestClient, job_id: str, coordin
         "failure",
         "phases",
         "progress",
+        "quality",
         "tasks-panel",
         "replicas",
         "log-lines",

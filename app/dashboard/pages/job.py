@@ -31,6 +31,7 @@ REGIONS = (
     "failure",
     "phases",
     "progress",
+    "quality",
     "tasks-panel",
     "replicas",
     "log-lines",

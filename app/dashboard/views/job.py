@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from app.dashboard.views.phases import Phases, phases_of, time_left
+from app.dashboard.views.quality import QualityNotes, quality_of
 from app.dashboard.views.tasks import Branch, tree
 from app.dashboard.words import duration
 from app.domain.event import Event
@@ -50,6 +51,7 @@ class JobScreen:
     tasks: Sequence[Branch]
     failed_tasks: Sequence[tuple[str, Failure]]
     ways: Sequence[WayShown]
+    quality: QualityNotes
     left: str
     took: float
     """Seconds since it was submitted, until its end."""
@@ -74,6 +76,7 @@ def screen_of(
         tasks=tree(view, groups, scored),
         failed_tasks=[(task.name, task.error) for task in view.job.tasks if task.error],
         ways=ways_of(view.job.error),
+        quality=quality_of(view.job.tasks),
         left=time_left(view) or "\u2013",
         took=((view.job.ended_at or now) - view.job.created_at).total_seconds(),
         actions=actions_of(view.job.status),
