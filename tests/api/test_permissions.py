@@ -36,6 +36,8 @@ TABLE: dict[tuple[str, str], Role | None] = {
     ("GET", "/jobs/{job_id}/stream"): Role.VIEWER,
     ("POST", "/jobs/{job_id}"): Role.SUBMITTER,
     ("GET", "/jobs/{job_id}/samples"): Role.VIEWER,
+    ("GET", "/usage"): Role.VIEWER,
+    ("GET", "/usage.csv"): Role.VIEWER,
     ("GET", "/submit"): Role.VIEWER,
     ("POST", "/submit"): Role.SUBMITTER,
     ("GET", "/openapi.json"): OPEN,

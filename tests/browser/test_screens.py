@@ -76,6 +76,7 @@ def test_every_screen_is_accessible_and_whole(window: Opened, jobs: dict[str, UU
         "/workers",
         "/nowhere",
         "/submit",
+        "/usage",
         f"/jobs/{jobs['done']}/samples",
         f"/submit?clone={jobs['waiting']}",
         "/sign-in",

@@ -16,7 +16,7 @@ from app.errors import DatabaseUnreachableError
 from tests.api.conftest import Coordinator
 from tests.dashboard.conftest import ACCEPT, As
 
-PAGES = ("/", "/jobs", "/submit", "/workers", "/sign-in", "/docs", "/nowhere")
+PAGES = ("/", "/jobs", "/submit", "/usage", "/workers", "/sign-in", "/docs", "/nowhere")
 
 
 class Markup(HTMLParser):
