@@ -77,6 +77,8 @@ def test_it_is_asked_what_was_told_about_the_same() -> None:
     learnt = Calibration([*long, *short])
     assert learnt.widened(told(10)) == told(10)
     assert learnt.widened(told(1000)).start_high == pytest.approx(10_000, rel=0.01)
+    right, wrong = [Fared(800, 1000, 1250, 1000)] * 100, [Fared(8, 10, 12, 10_000)] * 100
+    assert Calibration([*right, *wrong]).widened(told(1000)) == told(1000)
 
 
 def test_a_job_is_noted_again_when_it_is_told_half_as_much() -> None:
