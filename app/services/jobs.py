@@ -187,7 +187,8 @@ class JobService:
         told = self._estimates()
         with self._sessions.begin() as session:
             job = JobRepository(session).get(job_id)
-            replicas = HistoryRepository(session).replicas(job_id)
+            # One that has not started had no engine: whoever submits it is answered sooner.
+            replicas = HistoryRepository(session).replicas(job_id) if job.started_at else []
             rates = JobRepository(session).rates([job_id])[job_id]
             found = waits(WaitRepository(session), [job], self._ttl, self._now(), self._quotas, told=told)
         wait = found.get(job_id)
