@@ -155,7 +155,9 @@ def test_a_job_is_cancelled_and_retried_without_scripts(window: Opened, place: P
     page.locator("#state", has_text="Waiting").wait_for()
 
 
-def test_the_queue_changes_in_place_and_keeps_what_was_ticked(window: Opened, place: Place) -> None:
+def test_the_queue_changes_in_place_and_keeps_what_was_ticked(
+    window: Opened, place: Place, jobs: dict[str, UUID]
+) -> None:
     kept, gone = place.world.submit(name="kept"), place.world.submit(name="gone")
     page = window().open("/")
     page.locator("#live [role=status]", has_text="Live").wait_for()
