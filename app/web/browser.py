@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from http.cookies import CookieError, SimpleCookie
 
 from fastapi import Request, Response
+from starlette.requests import cookie_parser
 
 from app.domain.sign_in import LIFETIME
 from app.web.preference import preferred
@@ -18,12 +18,8 @@ PROGRAMS = ("/v1", "/healthz", "/readyz", "/metrics", "/openapi.json")
 
 
 def sign_in_of(headers: Mapping[str, str]) -> str | None:
-    """The sign-in that a browser keeps; None where it sends none."""
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return None
-    return found.value if found is not None else None
+    """The sign-in that a browser keeps; None where it sends none. Other programs' cookies may be of any shape."""
+    return cookie_parser(headers.get("cookie", "")).get(COOKIE)
 
 
 def keep_sign_in(answer: Response, cookie: str, *, secure: bool) -> None:

@@ -13,6 +13,7 @@ from app.dashboard.pages.sign_in import own_path
 from app.domain.keys import Role, token_hash
 from app.domain.sign_in import change_token, holds, sign_in
 from app.services.keys import KeyService
+from app.web.browser import sign_in_of
 from tests.dashboard.conftest import As
 
 COOKIE = "evalq_sign_in"
@@ -51,6 +52,14 @@ def test_a_sign_in_reads_as_its_holder_and_no_further(signed_in: As) -> None:
     red = signed_in(team="red", name="alice")
     assert "<bdi>alice</bdi>" in red.get("/").text
     assert red.get("/v1/me", headers={"Accept": "application/json"}).json()["team"] == "red"
+
+
+@pytest.mark.parametrize(
+    "other", ['prefs={"x":1}', "cookie consent=1", 'jupyter-hub-session=a=="', "x", "", 'a="', "=b"]
+)
+def test_a_cookie_of_another_program_hides_no_sign_in(other: str) -> None:
+    assert sign_in_of({"cookie": f"{other}; {COOKIE}=abc; z=1"}) == "abc"
+    assert sign_in_of({"cookie": other}) is None
 
 
 def test_the_api_takes_no_change_from_a_sign_in(signed_in: As) -> None:
