@@ -48,6 +48,12 @@ def test_what_is_no_key_is_refused_and_not_repeated(browser: TestClient, signed_
         assert not key.strip("\0") or key not in answer.text
 
 
+def test_a_stranger_sends_little(browser: TestClient) -> None:
+    answer = browser.post("/sign-in", data={"key": "%" * 20_000})
+    assert answer.status_code == 413
+    assert "16 KiB" in answer.text
+
+
 def test_a_sign_in_reads_as_its_holder_and_no_further(signed_in: As) -> None:
     red = signed_in(team="red", name="alice")
     assert "<bdi>alice</bdi>" in red.get("/").text

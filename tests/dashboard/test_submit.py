@@ -5,13 +5,15 @@ from __future__ import annotations
 import html
 import json
 import re
+import threading
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from app.dashboard import forms
 from app.dashboard.forms import Sent
 from app.dashboard.views.submit import Draft, changed, draft_of, fields_of, in_words, told, written
 from app.domain.failure import Failure, FailureCode
@@ -50,6 +52,24 @@ def test_what_is_pasted_is_planned_and_submitted(browser: TestClient, api: TestC
     assert answer.status_code == 303
     job = api.get(f"/v1{answer.headers['location']}").json()
     assert (job["name"], job["tags"]) == ("from a <box>", ["a", "b"])
+
+
+def test_a_form_takes_a_job_as_large_as_the_api_does(browser: TestClient) -> None:
+    for size, status in ((3 * 1024**2, 200), (4 * 1024**2, 413), (14 * 1024**2, 413)):
+        text = json.dumps(["é" * (size // 2)], ensure_ascii=False)
+        assert browser.post("/submit", data={"text": text}).status_code == status, size
+
+
+def test_forms_are_read_beside_the_event_loop(browser: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[threading.Thread] = []
+
+    def watched(*args: Any, **options: Any) -> Any:
+        threads.append(threading.current_thread())
+        return parse_qsl(*args, **options)
+
+    monkeypatch.setattr(forms, "parse_qsl", watched)
+    assert browser.post("/submit", data={"text": "x"}).status_code == 200
+    assert [thread.name.split()[0] for thread in threads] == ["AnyIO"]
 
 
 def test_a_double_click_submits_once_and_a_changed_text_anew(browser: TestClient, api: TestClient) -> None:

@@ -11,6 +11,7 @@ import crossplane
 import pytest
 
 from app.api.request_body import BODY_SECONDS, MAX_BODY_BYTES
+from app.dashboard.forms import MOST_BYTES
 from app.main import create_app
 from app.settings import Settings
 from tests.deploy.test_container_files import COMPOSE_FILES, ROOT
@@ -83,9 +84,11 @@ def test_streams_are_paths_that_there_are(settings: Settings) -> None:
 
 def test_the_proxy_takes_what_the_service_takes(server: list[dict[str, Any]]) -> None:
     [size], [seconds] = (
-        [*directives(server, name)] for name in ("client_max_body_size", "client_body_timeout")
+        [each for each in server if each["directive"] == name]
+        for name in ("client_max_body_size", "client_body_timeout")
     )
     assert size["args"] == [f"{MAX_BODY_BYTES // 2**20}m"]
+    assert location(server, "/submit")["client_max_body_size"] == [f"{MOST_BYTES // 2**20}m"]
     assert seconds["args"] == [f"{BODY_SECONDS:.0f}s"]
 
 
