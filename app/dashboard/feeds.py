@@ -47,6 +47,8 @@ class _Feed:
     """Regions, each with the number under which it came to look so."""
     readers: set[asyncio.Event] = field(default_factory=set)
     task: asyncio.Task[None] | None = None
+    ended: bool = False
+    """Nothing is computed any more: who reads it comes again, and is given another."""
 
     def show(self, regions: Mapping[str, str]) -> None:
         """Tell the readers if something looks otherwise."""
@@ -79,7 +81,7 @@ class Feeds:
         feed.readers.add(woken)
         after = after if after <= feed.number else 0
         try:
-            while not self._tail.closed:
+            while not self._tail.closed and not feed.ended:
                 told, after = feed.since(after), feed.number if feed.shown else after
                 yield told
                 with suppress(TimeoutError):
@@ -114,7 +116,10 @@ class Feeds:
                     if not feed.readers:
                         break
                     await inbox.take(IDLE_SECONDS)
+        except Exception:
+            log.exception("could not show the page %s", view.page)
         finally:
+            feed.ended = True
             self._feeds.pop(view, None)
             for reader in feed.readers:
                 reader.set()

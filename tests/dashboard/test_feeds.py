@@ -104,3 +104,29 @@ def test_an_outage_ends_no_stream(feeds: Feeds) -> None:
         assert not feeds._feeds
 
     run(story)
+
+
+def test_a_page_that_cannot_be_shown_is_no_page_that_stands_still(
+    feeds: Feeds, caplog: pytest.LogCaptureFixture
+) -> None:
+    looks: list[str] = []
+
+    def regions() -> dict[str, str]:
+        looks.append("")
+        if len(looks) == 2:
+            raise OverflowError("an odd row")
+        return {"summary": str(len(looks))}
+
+    async def story() -> None:
+        stream = feeds.follow(RED, regions, 0)
+        number, _ = await told(stream)
+        assert not [message async for message in stream if b"id: " in message], "it ends, and is asked for again"
+        again = feeds.follow(RED, regions, number)
+        assert (await told(again))[1] == ["summary"]
+        feeds._tail.close()
+        await again.aclose()
+        await feeds.wait_closed()
+        await feeds._tail.wait_closed()
+
+    run(story)
+    assert "could not show the page queue" in caplog.text
