@@ -15,6 +15,7 @@ _UNSEEN = re.compile(
     r"\ud800-\udfff\U000e0000-\U000e007f]"
 )
 """Control characters but newline and tab, what turns the direction of a line, what has no width, half characters."""
+_SHOWN = re.compile(rf"({_UNSEEN.pattern})\1*")
 _NAMED = {
     "\x00": "NUL",
     "\x07": "BEL",
@@ -44,6 +45,8 @@ _NAMED = {
     "\u2069": "PDI",
     "\ufeff": "BOM",
 }
+MOST_ALIKE = 4
+"""In a row, each shown by itself."""
 NOTHING = "\u2013"
 """Holds the place of a number that is not known."""
 TO, BY, DOT = "\u2013", "\u00d7", "\u00b7"
@@ -57,11 +60,7 @@ def plain(value: str) -> str:
 
 def seen(value: str) -> Markup:
     """A text that others wrote, with what cannot be seen made visible."""
-    text, parts, at = _lines(value), [], 0
-    for found in _UNSEEN.finditer(text):
-        parts += [escape(text[at : found.start()]), _shown(found[0])]
-        at = found.end()
-    return Markup("").join([*parts, escape(text[at:])])
+    return Markup(_SHOWN.sub(_shown, str(escape(_lines(value)))))  # noqa: S704 - escaped, and _shown has no text
 
 
 def named(value: str) -> Markup:
@@ -84,8 +83,11 @@ def _called(character: str) -> str:
     return _NAMED.get(character, f"U+{ord(character):04X}")
 
 
-def _shown(character: str) -> Markup:
-    return Markup('<span class="ctl" title="U+{:04X}">{}</span>').format(ord(character), _called(character))
+def _shown(found: re.Match[str]) -> str:
+    """A character in a row of its like; a row of many stands once, with how many they are."""
+    character, count = found[1], len(found[0])
+    one = f'<span class="ctl" title="U+{ord(character):04X}">{_called(character)}</span>'
+    return one * count if count <= MOST_ALIKE else f'{one}<span class="ctl">{BY}{count:,}</span>'
 
 
 def when(moment: datetime | None, now: datetime, before: str = "") -> Markup:

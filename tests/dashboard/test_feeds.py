@@ -120,7 +120,9 @@ def test_a_page_that_cannot_be_shown_is_no_page_that_stands_still(
     async def story() -> None:
         stream = feeds.follow(RED, regions, 0)
         number, _ = await told(stream)
-        assert not [message async for message in stream if b"id: " in message], "it ends, and is asked for again"
+        assert not [message async for message in stream if b"id: " in message], (
+            "it ends, and is asked for again"
+        )
         again = feeds.follow(RED, regions, number)
         assert (await told(again))[1] == ["summary"]
         feeds._tail.close()

@@ -148,6 +148,7 @@ def test_a_log_shows_its_end_or_what_was_looked_for() -> None:
     assert log_lines(text, "")[0] == (301, "line 301")
     assert log_lines(text, "LINE 49") == [(49, "line 49"), *((at, f"line {at}") for at in range(490, 500))]
     assert log_lines(text, "(") == []
+    assert log_lines("x" * 5000, "")[0][1] == "x" * 4000 + "\u2026", "a line that never ends is cut"
 
 
 def test_every_state_of_a_job_has_a_page(

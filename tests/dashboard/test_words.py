@@ -23,6 +23,12 @@ def test_what_cannot_be_seen_is_made_visible() -> None:
     assert plain("a\x1b\x01") == "a[ESC][U+0001]"
 
 
+def test_many_alike_that_cannot_be_seen_are_counted() -> None:
+    zwsp = '<span class="ctl" title="U+200B">ZWSP</span>'
+    assert str(seen("<" + "\u200b" * 4)) == "&lt;" + 4 * zwsp
+    assert str(seen("\u200b" * 1_000_000 + "\n")) == f'{zwsp}<span class="ctl">\u00d71,000,000</span>\n'
+
+
 def test_a_name_stands_alone_and_breaks_where_it_may() -> None:
     assert str(named("org/a_b<i>")) == "<bdi>org/<wbr>a_<wbr>b&lt;i&gt;</bdi>"
 

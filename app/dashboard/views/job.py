@@ -20,6 +20,8 @@ from app.services.job_view import JobView
 STALLED_SECONDS = 60.0
 """Without an answer for longer than this a job is said to stall; how long, it is said from the first second on."""
 LOG_LINES = 200
+MOST_OF_LINE = 4000
+"""A program may write without ever ending a line."""
 MOST_FOUND = 1000
 _AT_WORK = {
     Phase.PREPARING: "Preparing",
@@ -131,6 +133,8 @@ def ways_of(error: Failure | None) -> list[WayShown]:
 def log_lines(text: str, find: str) -> list[tuple[int, str]]:
     """The last lines with their numbers, or the last of those that hold a text, in any case."""
     lines = list(enumerate(text.splitlines(), 1))
-    if not find:
-        return lines[-LOG_LINES:]
-    return [(at, line) for at, line in lines if find.lower() in line.lower()][-MOST_FOUND:]
+    if find:
+        shown = [(at, line) for at, line in lines if find.lower() in line.lower()][-MOST_FOUND:]
+    else:
+        shown = lines[-LOG_LINES:]
+    return [(at, line if len(line) <= MOST_OF_LINE else f"{line[:MOST_OF_LINE]}\u2026") for at, line in shown]
