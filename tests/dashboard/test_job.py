@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -287,6 +288,22 @@ def test_a_page_is_followed_to_the_end(browser: TestClient, job_id: str, coordin
         assert f'hx-target="#{name}" hx-swap="outerMorph"' in first
         assert f'id="{name}"' in first
     assert "event: ended" in last
+
+
+def test_a_look_of_a_stream_writes_no_spec(
+    browser: TestClient, job_id: str, coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coordinator.finish(job_id)
+    assert "&#34;/models/tiny&#34;" in browser.get(f"/jobs/{job_id}").text.split('id="spec"')[1]
+    dumps, written = json.dumps, []
+
+    def watched(*args: Any, **options: Any) -> str:
+        written.append(options.get("indent"))
+        return dumps(*args, **options)
+
+    monkeypatch.setattr(json, "dumps", watched)
+    assert "event: ended" in browser.get(f"/jobs/{job_id}/stream").text
+    assert 1 not in written
 
 
 def test_a_stream_sends_what_changed_alone() -> None:

@@ -15,6 +15,7 @@ from app.dashboard.rendering import page, rendered, surroundings
 from app.dashboard.routing import pages
 from app.dashboard.streams import partials
 from app.dashboard.views.job import JobScreen, log_lines, screen_of
+from app.dashboard.words import as_json
 from app.domain.job import JobStatus
 from app.domain.keys import Role
 from app.domain.output import MergedLog
@@ -52,8 +53,16 @@ def read_job_page(
     shown = _shown(services, view, find, _groups(services, view))
     ended = view.job.status.terminal
     live = None if ended else f"{request.url.path}/stream" + (f"?{request.url.query}" if find else "")
-    may_change = caller.role.permits(Role.SUBMITTER)
-    return page(request, "job.html", live=live, ended=ended, may_change=may_change, active="Queue", **shown)
+    return page(
+        request,
+        "job.html",
+        live=live,
+        ended=ended,
+        may_change=caller.role.permits(Role.SUBMITTER),
+        active="Queue",
+        spec=as_json(view.spec.to_json()),
+        **shown,
+    )
 
 
 @router.get("/jobs/{job_id}/stream")

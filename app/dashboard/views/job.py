@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -58,7 +57,6 @@ class JobScreen:
     took: float
     """Seconds since it was submitted, until its end."""
     actions: Sequence[str]
-    spec: str
 
 
 def screen_of(
@@ -82,7 +80,6 @@ def screen_of(
         left=time_left(view) or "\u2013",
         took=((view.job.ended_at or now) - view.job.created_at).total_seconds(),
         actions=actions_of(view.job.status),
-        spec=json.dumps(view.spec.to_json(), indent=1, ensure_ascii=False),
     )
 
 
