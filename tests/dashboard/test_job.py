@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,7 +11,6 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from app.dashboard.rendering import rendered
-from app.dashboard.streams import SentRegions
 from app.dashboard.views.job import log_lines, state_of, ways_of
 from app.dashboard.views.phases import phases_of
 from app.dashboard.views.quality import quality_of
@@ -24,7 +21,6 @@ from app.domain.ids import uuid7
 from app.domain.job import Job, JobStatus, JobTask, Phase, TaskStatus
 from app.domain.keys import Role
 from app.domain.quality import TaskQuality
-from app.errors import DatabaseUnreachableError
 from app.services.job_view import JobView, view_of
 from tests.api.conftest import Coordinator
 from tests.dashboard.conftest import As
@@ -264,68 +260,3 @@ def test_roles_and_teams_hold(signed_in: As, app: FastAPI, world: World) -> None
     assert red.post(page, data={"do": "cancel"}).status_code == 403
     sent = {"do": "cancel", "change_token": token_of(red.get(page).text)}
     assert red.post(page, data=sent).status_code == 303
-
-
-def test_a_page_is_followed_to_the_end(browser: TestClient, job_id: str, coordinator: Coordinator) -> None:
-    with_header = {"Accept": "text/html, text/event-stream", "Last-Event-ID": "1"}
-    coordinator.finish(job_id)
-    answer = browser.get(f"/jobs/{job_id}/stream", headers=with_header)
-    assert answer.headers["content-type"].startswith("text/event-stream")
-    first, *_, last = [part for part in answer.text.split("\n\n") if part]
-    assert re.search(r"^id: \d+$", first, re.MULTILINE)
-    for name in (
-        "state",
-        "actions",
-        "failure",
-        "phases",
-        "progress",
-        "quality",
-        "tasks-panel",
-        "replicas",
-        "log-lines",
-        "files",
-    ):
-        assert f'hx-target="#{name}" hx-swap="outerMorph"' in first
-        assert f'id="{name}"' in first
-    assert "event: ended" in last
-
-
-def test_a_look_of_a_stream_writes_no_spec(
-    browser: TestClient, job_id: str, coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    coordinator.finish(job_id)
-    assert "&#34;/models/tiny&#34;" in browser.get(f"/jobs/{job_id}").text.split('id="spec"')[1]
-    dumps, written = json.dumps, []
-
-    def watched(*args: Any, **options: Any) -> str:
-        written.append(options.get("indent"))
-        return dumps(*args, **options)
-
-    monkeypatch.setattr(json, "dumps", watched)
-    assert "event: ended" in browser.get(f"/jobs/{job_id}/stream").text
-    assert 1 not in written
-
-
-def test_a_stream_sends_what_changed_alone() -> None:
-    shown = {"a": "1", "b": "1"}
-    told = SentRegions(lambda: shown)
-    assert b"#a" in (first := told.changed(3))
-    assert b"#b" in first
-    assert b"id: 3" in first
-    assert told.changed(4) == b": ping\n\n"
-    shown["b"] = "2"
-    changed = told.changed(5)
-    assert b"#b" in changed
-    assert b"#a" not in changed
-
-
-def test_a_stream_outlives_an_outage() -> None:
-    def away() -> dict[str, str]:
-        raise DatabaseUnreachableError("away")
-
-    assert SentRegions(away).changed(1) == b": ping\n\n"
-
-
-def test_a_deleted_job_ends_its_stream(browser: TestClient) -> None:
-    assert browser.get(f"/jobs/{uuid7()}/stream").status_code == 404
-    assert browser.get("/jobs/nope").status_code == 404

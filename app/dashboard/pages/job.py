@@ -39,6 +39,7 @@ REGIONS = (
     "files",
 )
 """Parts of the page that change by themselves, each a template of its name."""
+LOG_REGION = "log-lines"
 LOG_PIECES = 200
 ALL_PIECES = 10_000
 Find = Annotated[Word, Query(description="Only lines of the log that hold this.")]
@@ -50,7 +51,7 @@ def read_job_page(
 ) -> Response:
     """The whole page."""
     view = services.jobs.view(job_id)
-    shown = _shown(services, view, find, _groups(services, view))
+    shown = _shown(services, view, _groups(services, view)) | _log(services, view, find)
     ended = view.job.status.terminal
     live = None if ended else f"{request.url.path}/stream" + (f"?{request.url.query}" if find else "")
     return page(
@@ -69,13 +70,18 @@ def read_job_page(
 def stream_job_page(
     job_id: JobId, request: Request, services: ServicesDep, caller: CallerDep, find: Find = ""
 ) -> Stream:
-    """The regions of the page as they change, until the job ends."""
+    """The regions of the page as they change, until the job ends.
+
+    Looking for a text reads the whole log: what it found stands as it is until the page is asked for again.
+    """
     groups = _groups(services, services.jobs.view(job_id))
     around = surroundings(request) | {"may_change": caller.role.permits(Role.SUBMITTER)}
 
     def regions() -> dict[str, str]:
-        shown = around | _shown(services, services.jobs.view(job_id), find, groups)
-        return {name: rendered(f"job/{name}.html", **shown) for name in REGIONS}
+        view = services.jobs.view(job_id)
+        shown = around | _shown(services, view, groups) | ({} if find else _log(services, view))
+        names = [name for name in REGIONS if not (find and name == LOG_REGION)]
+        return {name: rendered(f"job/{name}.html", **shown) for name in names}
 
     return partials(services, request, job_id, regions)
 
@@ -97,14 +103,10 @@ def change_job_page(job_id: JobId, services: ServicesDep, form: Form) -> Respons
     return RedirectResponse("/" if wanted == "delete" else f"/jobs/{job_id}", 303)
 
 
-def _shown(
-    services: Services, view: JobView, find: str, groups: dict[str, tuple[str, ...]]
-) -> dict[str, Any]:
+def _shown(services: Services, view: JobView, groups: dict[str, tuple[str, ...]]) -> dict[str, Any]:
     now, job_id = datetime.now(UTC), view.job.id
     moves = services.jobs.moves(job_id)
     scored = _scored(services, view) if groups else {}
-    log = services.results.last_logs(job_id, ALL_PIECES if find else LOG_PIECES)
-    text = MergedLog(job_id).add(log.pieces)
     screen: JobScreen = screen_of(view, moves, groups, scored, now)
     files = services.results.artifacts(job_id) if view.job.status.terminal else []
     return {
@@ -113,10 +115,16 @@ def _shown(
         "view": view,
         "progress": view.progress,
         "now": now,
-        "find": find,
-        "lines": log_lines(text, find),
         "files": files,
     }
+
+
+def _log(services: Services, view: JobView, find: str = "") -> dict[str, Any]:
+    """Its last lines, or those that hold a text; they have no numbers where the first ones are out of reach."""
+    most = ALL_PIECES if find else LOG_PIECES
+    log = services.results.last_logs(view.job.id, most)
+    text = MergedLog(view.job.id).add(log.pieces)
+    return {"find": find, "lines": log_lines(text, find), "numbered": bool(find) and len(log.pieces) < most}
 
 
 def _groups(services: Services, view: JobView) -> dict[str, tuple[str, ...]]:

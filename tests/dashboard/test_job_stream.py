@@ -1,0 +1,100 @@
+"""How the page of a job follows it, and what each look costs."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.dashboard.pages import job as module
+from app.dashboard.streams import SentRegions
+from app.domain.ids import uuid7
+from app.errors import DatabaseUnreachableError
+from tests.api.conftest import Coordinator
+from tests.world import World
+
+
+def test_a_page_is_followed_to_the_end(browser: TestClient, job_id: str, coordinator: Coordinator) -> None:
+    with_header = {"Accept": "text/html, text/event-stream", "Last-Event-ID": "1"}
+    coordinator.finish(job_id)
+    answer = browser.get(f"/jobs/{job_id}/stream", headers=with_header)
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    first, *_, last = [part for part in answer.text.split("\n\n") if part]
+    assert re.search(r"^id: \d+$", first, re.MULTILINE)
+    for name in (
+        "state",
+        "actions",
+        "failure",
+        "phases",
+        "progress",
+        "quality",
+        "tasks-panel",
+        "replicas",
+        "log-lines",
+        "files",
+    ):
+        assert f'hx-target="#{name}" hx-swap="outerMorph"' in first
+        assert f'id="{name}"' in first
+    assert "event: ended" in last
+
+
+def test_a_look_of_a_stream_writes_no_spec(
+    browser: TestClient, job_id: str, coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coordinator.finish(job_id)
+    assert "&#34;/models/tiny&#34;" in browser.get(f"/jobs/{job_id}").text.split('id="spec"')[1]
+    dumps, written = json.dumps, []
+
+    def watched(*args: Any, **options: Any) -> str:
+        written.append(options.get("indent"))
+        return dumps(*args, **options)
+
+    monkeypatch.setattr(json, "dumps", watched)
+    assert "event: ended" in browser.get(f"/jobs/{job_id}/stream").text
+    assert 1 not in written
+
+
+def test_a_stream_sends_what_changed_alone() -> None:
+    shown = {"a": "1", "b": "1"}
+    told = SentRegions(lambda: shown)
+    assert b"#a" in (first := told.changed(3))
+    assert b"#b" in first
+    assert b"id: 3" in first
+    assert told.changed(4) == b": ping\n\n"
+    shown["b"] = "2"
+    changed = told.changed(5)
+    assert b"#b" in changed
+    assert b"#a" not in changed
+
+
+def test_a_stream_outlives_an_outage() -> None:
+    def away() -> dict[str, str]:
+        raise DatabaseUnreachableError("away")
+
+    assert SentRegions(away).changed(1) == b": ping\n\n"
+
+
+def test_a_deleted_job_ends_its_stream(browser: TestClient) -> None:
+    assert browser.get(f"/jobs/{uuid7()}/stream").status_code == 404
+    assert browser.get("/jobs/nope").status_code == 404
+
+
+def test_what_was_found_in_a_log_stands_until_it_is_looked_for_again(
+    browser: TestClient, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = world.running(chunks=1)
+    for line in ("one\n", "two\n"):
+        world.coordination.add_log(lease.id, line)
+    page = f"/jobs/{lease.id}"
+    found = browser.get(f"{page}?find=two").text
+    assert "find again for what was written since" in found
+    assert '<span class="dim">2 </span>two' in found
+    monkeypatch.setattr(module, "ALL_PIECES", 1)
+    assert "<span>two" in browser.get(f"{page}?find=two").text, "a number would be a wrong one"
+    world.coordination.finish(lease, "{}", "tiny", "today")
+    followed = browser.get(f"{page}/stream?find=two").text
+    assert 'hx-target="#state"' in followed
+    assert "#log-lines" not in followed
