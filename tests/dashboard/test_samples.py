@@ -83,6 +83,7 @@ def test_a_long_prompt_shows_its_end_and_all_when_asked() -> None:
         ),
         *('{"target": {"a": NaN}, "doc": [1], "doc_id": {"x": 1}}', '{"evalq_error": "x", "filter": []}'),
         '{"arguments": [["a", "b"]], "filtered_resps": [["1e999", "True"]], "target": "99999"}',
+        f'{{"arguments": [["a", "b"]], "filtered_resps": [[{10**400}, false]]}}',
     ],
 )
 def test_no_line_is_too_odd_to_be_shown(text: str) -> None:

@@ -183,7 +183,7 @@ def _pair(answer: Any) -> tuple[float | None, bool] | None:
         return None
     try:
         value = float(answer[0])
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return (value if math.isfinite(value) else None), str(answer[1]) == "True"
 
