@@ -14,6 +14,8 @@ from app.web.problems import Problem
 from app.web.request_ids import HEADER
 
 SIGN_IN = "/sign-in"
+MOST_NEXT = 1000
+"""Of a path to go on at, as the form of signing in takes it."""
 
 
 def as_page(request: Request, problem: Problem) -> Response:
@@ -30,7 +32,7 @@ def _to_sign_in(request: Request, headers: dict[str, str]) -> Response:
     if request.headers.get("hx-request"):
         return Response(status_code=401, headers=headers)
     wanted = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
-    wanted = wanted if request.method == "GET" else "/"
+    wanted = wanted if request.method == "GET" and len(wanted) <= MOST_NEXT else "/"
     return RedirectResponse(f"{SIGN_IN}?next={quote(wanted, safe='/')}", 303, headers)
 
 

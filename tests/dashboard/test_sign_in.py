@@ -137,6 +137,16 @@ def test_signing_in_leads_nowhere_else(wanted: str, path: str) -> None:
     assert own_path(wanted) == path
 
 
+def test_an_address_too_long_to_go_on_at_leads_to_the_form_all_the_same(
+    browser: TestClient, signed_in: As
+) -> None:
+    signed_in()
+    for wanted, path in ((f"/jobs?model={'x' * 1500}", "/"), ("/jobs?model=x", "/jobs%3Fmodel%3Dx")):
+        asked = browser.get(wanted).headers["location"]
+        assert asked == f"/sign-in?next={path}"
+        assert browser.get(asked).status_code == 200
+
+
 def test_another_sites_page_signs_nobody_in(browser: TestClient, keys: KeyService) -> None:
     _, token = keys.create(name="eve", role=Role.VIEWER, team="red")
     answer = browser.post("/sign-in", data={"key": token}, headers={"Origin": "https://evil.example"})
