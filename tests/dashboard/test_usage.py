@@ -11,6 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text
 
+from app.dashboard.pages import usage as module
 from app.dashboard.views.usage import OUTCOMES, bars_of, columns_of, days_of, lines_of, told
 from app.db.session import Sessions
 from app.domain.keys import Role
@@ -63,6 +64,15 @@ def test_a_sheet_has_every_sum_and_computes_none(browser: TestClient) -> None:
     assert head == ["day", "team", "owner", "model", "outcome", "device_hours"]
     assert sum(float(row[-1]) for row in rows) == 70
     assert ["2026-11-02", "red", SEEN, "'=SUM(A1)", "useful", "3.000000"] in rows
+
+
+@pytest.mark.usefixtures("booked")
+def test_no_day_is_left_out_without_a_word(browser: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, path in (("MOST_ROWS", "/usage.csv"), ("MOST_SUMS", "/usage")):
+        monkeypatch.setattr(module, name, 2)
+        answer = browser.get(f"{path}?{TWO_DAYS}")
+        assert answer.status_code == 422
+        assert "choose fewer days" in answer.text
 
 
 @pytest.mark.usefixtures("booked")

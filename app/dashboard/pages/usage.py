@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated
 from urllib.parse import urlencode
@@ -22,13 +23,15 @@ from app.dashboard.views.usage import (
     whole_of,
 )
 from app.domain.keys import Caller
-from app.domain.usage import Side, UsageFilter
+from app.domain.usage import Side, UsageFilter, UsageReport, UsageSum
+from app.errors import FaultyField, InvalidRequestError
 from app.web.deps import Blank, CallerDep, ServicesDep
 
 LINK = ("Usage", "/usage")
 USUAL_DAYS = 13
 """Before the last day that is shown."""
 MOST_SUMS = 10_000
+MOST_ROWS = 100_000
 MOST_LINES = 20
 TABLES = (
     (Side.TEAM, "By team", "Team"),
@@ -50,7 +53,7 @@ def read_usage_page(
         side: services.usage.report(_wanted(caller, first, last, side), MOST_SUMS)
         for side in (Side.DAY, *(side for side, _, _ in TABLES))
     }
-    days = days_of(report[Side.DAY].sums)
+    days = days_of(_whole(report[Side.DAY]))
     tables = [(title, name, lines_of(report[side].sums, side)) for side, title, name in TABLES]
     return page(
         request,
@@ -77,9 +80,17 @@ def read_usage_sheet(
     """The same for a sheet: a line for each day, team, owner, model and outcome."""
     first, last = _days(since, until)
     wanted = _wanted(caller, first, last, Side.DAY, Side.TEAM, Side.OWNER, Side.MODEL)
-    text = as_csv(services.usage.report(wanted, MOST_SUMS * 10).sums)
+    text = as_csv(_whole(services.usage.report(wanted, MOST_ROWS)))
     name = f'attachment; filename="usage_{first}_{last}.csv"'
     return Response(text, media_type="text/csv", headers={"Content-Disposition": name})
+
+
+def _whole(report: UsageReport) -> Sequence[UsageSum]:
+    """Its sums; InvalidRequestError where there are more: it would be the last days that are missing."""
+    if report.count > len(report.sums):
+        told = f"these days have {report.count:,} sums, more than the {len(report.sums):,} that are given at once"
+        raise InvalidRequestError([FaultyField("query.from", f"{told}: choose fewer days")])
+    return report.sums
 
 
 def _days(since: date | None, until: date | None) -> tuple[date, date]:
