@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from secrets import token_hex
 
 from fastapi import Request
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
@@ -42,7 +42,9 @@ class View:
 @dataclass
 class _Feed:
     regions: Regions
-    number: int
+    number: int = 0
+    mark: str = field(default_factory=lambda: token_hex(4))
+    """Tells its numbers from those of a feed before, or of another process."""
     shown: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Regions, each with the number under which it came to look so."""
     readers: set[asyncio.Event] = field(default_factory=set)
@@ -59,12 +61,19 @@ class _Feed:
             for reader in self.readers:
                 reader.set()
 
+    def place(self, seen: str) -> int:
+        """The number behind which a reader is who saw this id; 0 where it was not of this feed."""
+        mark, _, number = seen.rpartition("-")
+        known = mark == self.mark and number.isdecimal() and len(number) < 20
+        return int(number) if known and int(number) <= self.number else 0
+
     def since(self, number: int) -> bytes:
         """What came to look otherwise, as one message; a sign of life where nothing did."""
         new = [(name, text) for name, (at, text) in self.shown.items() if at > number]
         if not new:
             return KEEPALIVE_COMMENT
-        return format_sse_event(data_str="".join(partial_of(*each) for each in new), id=str(self.number))
+        told = "".join(partial_of(*each) for each in new)
+        return format_sse_event(data_str=told, id=f"{self.mark}-{self.number}")
 
 
 class Feeds:
@@ -74,12 +83,12 @@ class Feeds:
         self._tail = tail
         self._feeds: dict[View, _Feed] = {}
 
-    async def follow(self, view: View, regions: Regions, after: int) -> AsyncGenerator[bytes, None]:
-        """Messages behind a number, or all of the page where it was never given; until the server stops."""
+    async def follow(self, view: View, regions: Regions, seen: str) -> AsyncGenerator[bytes, None]:
+        """Messages behind an id, or all of the page where another feed gave it; until the server stops."""
         feed = self._join(view, regions)
         woken = asyncio.Event()
         feed.readers.add(woken)
-        after = after if after <= feed.number else 0
+        after = feed.place(seen)
         try:
             while not self._tail.closed and not feed.ended:
                 told, after = feed.since(after), feed.number if feed.shown else after
@@ -100,8 +109,7 @@ class Feeds:
     def _join(self, view: View, regions: Regions) -> _Feed:
         feed = self._feeds.get(view)
         if feed is None:
-            # Numbers go on from those of a feed before, of this process or of another.
-            feed = self._feeds[view] = _Feed(regions, int(time.time() * 1000))
+            feed = self._feeds[view] = _Feed(regions)
             feed.task = asyncio.create_task(self._run(view, feed))
         return feed
 
@@ -137,10 +145,9 @@ def shared(request: Request, services: Services, view: View, regions: Regions) -
     if not accepts(request.headers.get("accept", ""), (STREAM,)):
         raise NotAcceptableError(f"this is a stream: it answers with {STREAM}, and Accept wants none of it")
     seen = request.headers.get("last-event-id", "")
-    after = int(seen) if seen.isdecimal() and len(seen) < 20 else 0
     feeds: Feeds = request.app.state.feeds
     return Stream(
-        _admitted(feeds.follow(view, regions, after), Admission(services, request.headers)),
+        _admitted(feeds.follow(view, regions, seen), Admission(services, request.headers)),
         services=services,
         request=request,
         media_type=STREAM,

@@ -42,11 +42,11 @@ def run(story: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(bounded())
 
 
-async def told(messages: object) -> tuple[int, list[str]]:
-    """The next message that tells anything: its number, and the regions in it."""
+async def told(messages: object) -> tuple[str, list[str]]:
+    """The next message that tells anything: its id, and the regions in it."""
     async for message in messages:  # type: ignore[attr-defined]
-        if found := re.search(rb"id: (\d+)", message):
-            return int(found[1]), re.findall(r'hx-target="#(\w+)"', message.decode())
+        if found := re.search(rb"id: (\S+)", message):
+            return found[1].decode(), re.findall(r'hx-target="#(\w+)"', message.decode())
     raise AssertionError("it ended")
 
 
@@ -62,8 +62,8 @@ def test_one_look_serves_all_who_see_the_same(feeds: Feeds) -> None:
         return look
 
     async def story() -> None:
-        streams = [feeds.follow(RED, regions("red"), 0) for _ in range(5)]
-        streams.append(feeds.follow(BLUE, regions("blue"), 0))
+        streams = [feeds.follow(RED, regions("red"), "") for _ in range(5)]
+        streams.append(feeds.follow(BLUE, regions("blue"), ""))
         first = await asyncio.gather(*map(told, streams))
         assert [names for _, names in first] == [["summary", "gpus"]] * 6
         assert len(feeds._feeds) == 2
@@ -72,10 +72,12 @@ def test_one_look_serves_all_who_see_the_same(feeds: Feeds) -> None:
         assert [names for _, names in again] == [["gpus"]] * 6, "only what changed is sent"
         late = feeds.follow(RED, regions("late"), first[0][0])
         assert (await told(late))[1] == ["gpus"], "who comes again hears what it has missed"
-        early = feeds.follow(RED, regions("early"), 10**18)
+        early = feeds.follow(RED, regions("early"), f"{first[0][0]}0000")
         assert len((await told(early))[1]) == 2, "a number that was never given is none"
+        elsewhere = feeds.follow(BLUE, regions("elsewhere"), again[0][0])
+        assert len((await told(elsewhere))[1]) == 2, "nor is one of another feed"
         assert set(looks) == {"red", "blue"}
-        for stream in (*streams, late, early):
+        for stream in (*streams, late, early, elsewhere):
             await stream.aclose()
         while feeds._feeds:
             await asyncio.sleep(0.01)
@@ -95,7 +97,7 @@ def test_an_outage_ends_no_stream(feeds: Feeds) -> None:
         return {"summary": "1"}
 
     async def story() -> None:
-        stream = feeds.follow(RED, regions, 0)
+        stream = feeds.follow(RED, regions, "")
         assert (await told(stream))[1] == ["summary"]
         feeds._tail.close()
         assert not [message async for message in stream if b"id: " in message], "it ends with the server"
@@ -118,7 +120,7 @@ def test_a_page_that_cannot_be_shown_is_no_page_that_stands_still(
         return {"summary": str(len(looks))}
 
     async def story() -> None:
-        stream = feeds.follow(RED, regions, 0)
+        stream = feeds.follow(RED, regions, "")
         number, _ = await told(stream)
         assert not [message async for message in stream if b"id: " in message], (
             "it ends, and is asked for again"
