@@ -10,6 +10,7 @@ from fastapi.responses import RedirectResponse
 
 from app.asking import request_id
 from app.dashboard.rendering import page
+from app.web.callers import SAFE
 from app.web.problems import Problem
 from app.web.request_ids import HEADER
 
@@ -28,11 +29,17 @@ def as_page(request: Request, problem: Problem) -> Response:
 
 
 def _to_sign_in(request: Request, headers: dict[str, str]) -> Response:
-    """A browser's own request goes there; one of a script, whose answer would land inside a page, hears 401."""
+    """A browser's own request goes there; one of a script, whose answer would land inside a page, hears 401.
+
+    What was typed into a form is one page back: its answer is the form of signing in itself.
+    """
     if request.headers.get("hx-request"):
         return Response(status_code=401, headers=headers)
+    if request.method not in SAFE:
+        values = {"needed": True, "refused": False, "next": "/", "signed_in": False, "sent": True}
+        return page(request, "sign_in.html", 401, headers, **values)
     wanted = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
-    wanted = wanted if request.method == "GET" and len(wanted) <= MOST_NEXT else "/"
+    wanted = wanted if len(wanted) <= MOST_NEXT else "/"
     return RedirectResponse(f"{SIGN_IN}?next={quote(wanted, safe='/')}", 303, headers)
 
 

@@ -92,6 +92,15 @@ def test_a_sign_in_ends_with_its_key(signed_in: As, keys: KeyService) -> None:
     assert alice.get("/", headers={"HX-Request": "true"}).status_code == 401
 
 
+def test_what_was_sent_after_the_end_of_a_sign_in_is_answered_in_its_place(signed_in: As) -> None:
+    alice = signed_in()
+    alice.cookies.clear()
+    answer = alice.post("/submit", data={"text": "lm_eval"})
+    assert answer.status_code == 401, "a redirect would put another page over what was typed"
+    assert "What you typed is one page back" in answer.text
+    assert 'name="key"' in answer.text
+
+
 def test_a_sign_in_is_sealed_and_bounded(signed_in: As, app: FastAPI, keys: KeyService) -> None:
     alice = signed_in()
     cookie = alice.cookies[COOKIE]

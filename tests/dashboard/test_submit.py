@@ -18,7 +18,7 @@ from app.dashboard.forms import Sent
 from app.dashboard.views.submit import Draft, changed, draft_of, fields_of, in_words, told, written
 from app.domain.failure import Failure, FailureCode
 from app.domain.keys import Role
-from app.errors import InvalidRequestError
+from app.errors import BusyError, InvalidRequestError
 from app.services.keys import KeyService
 from tests.api.conftest import JOB, Coordinator
 from tests.dashboard.conftest import As
@@ -58,6 +58,21 @@ def test_a_form_takes_a_job_as_large_as_the_api_does(browser: TestClient) -> Non
     for size, status in ((3 * 1024**2, 200), (4 * 1024**2, 413), (14 * 1024**2, 413)):
         text = json.dumps(["é" * (size // 2)], ensure_ascii=False)
         assert browser.post("/submit", data={"text": text}).status_code == status, size
+
+
+def test_a_busy_service_gives_back_what_was_typed(
+    browser: TestClient, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def take(_: int, work: Any) -> Any:
+        if work.func is not forms._fields:
+            raise BusyError("send it again in a moment", 5)
+        return work()
+
+    monkeypatch.setattr(app.state.services.turns, "take", take)
+    for what in ("submit", "plan"):
+        answer = browser.post("/submit", data={"text": FAMILY, "do": what})
+        assert typed(answer.text) == FAMILY
+        assert "send it again in a moment" in answer.text
 
 
 def test_forms_are_read_beside_the_event_loop(browser: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

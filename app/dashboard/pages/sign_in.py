@@ -57,4 +57,5 @@ def _form(request: Request, services: ServicesDep, wanted: str, status: int = 20
         refused=status != 200,
         next=own_path(wanted),
         signed_in=False,
+        sent=False,
     )

@@ -33,6 +33,7 @@ from app.dashboard.words import as_json
 from app.domain.keys import Caller, Role
 from app.domain.plan import Plan
 from app.errors import (
+    BusyError,
     DatabaseError,
     EvalqError,
     FaultyField,
@@ -77,7 +78,7 @@ async def read_submit(
         return await run_in_threadpool(_page, request, caller, Draft(once=once), None)
     text = await run_in_threadpool(_text_of, services, caller, clone, way)
     draft = Draft(text, once=once)
-    looked = await services.turns.take(len(text), partial(_look, services, caller, draft))
+    looked = await _looked(services, caller, draft)
     return await run_in_threadpool(_page, request, caller, draft, looked)
 
 
@@ -85,30 +86,28 @@ async def read_submit(
 async def send_submit(request: Request, services: ServicesDep, caller: CallerDep, form: Form) -> Response:
     """Read and plan, take a way out, or submit; what is refused comes back with all that was typed."""
     draft, wanted = draft_of(form), form.one("do", "plan")
-    size = len(draft.text)
     if wanted == "submit":
         return await _submit(request, services, caller, draft)
-    looked = await services.turns.take(size, partial(_look, services, caller, draft))
+    looked = await _looked(services, caller, draft)
     if taken := _WAY.fullmatch(wanted):
         ways = looked.plan.ways_out if looked.plan else ()
         if int(taken[1]) < len(ways):
             text = changed(looked.given, ways[int(taken[1])].change)
             draft = Draft(text, once=draft.once)
-            looked = await services.turns.take(len(text), partial(_look, services, caller, draft))
+            looked = await _looked(services, caller, draft)
     return await run_in_threadpool(_page, request, caller, draft, looked)
 
 
 async def _submit(request: Request, services: Services, caller: Caller, draft: Draft) -> Response:
-    size = len(draft.text)
     for _ in range(MOST_TIMES):
         try:
-            job = await services.turns.take(size, partial(_store, services, caller, draft))
+            job = await services.turns.take(len(draft.text), partial(_store, services, caller, draft))
         except IdempotencyInFlightError:  # a second click
             await anyio.sleep(AGAIN_SECONDS)
         except DatabaseError:
             raise
         except EvalqError as error:
-            looked = await services.turns.take(size, partial(_look, services, caller, draft))
+            looked = await _looked(services, caller, draft)
             looked = replace(looked, problem=problem_of(error))
             status = looked.problem.status if looked.problem else 422
             return await run_in_threadpool(_page, request, caller, draft, looked, status)
@@ -122,6 +121,13 @@ def _store(services: Services, caller: Caller, draft: Draft) -> str:
     key = f"page-{draft.once}-{body_hash(fields)}" if re.fullmatch("[ -~]+", draft.once) else None
     job, _ = stored(services, fields, caller, key)
     return f"/jobs/{job.id}"
+
+
+async def _looked(services: Services, caller: Caller, draft: Draft) -> Looked:
+    try:
+        return await services.turns.take(len(draft.text), partial(_look, services, caller, draft))
+    except BusyError as error:
+        return Looked({}, problem=problem_of(error))
 
 
 def _look(services: Services, caller: Caller, draft: Draft) -> Looked:
