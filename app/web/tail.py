@@ -132,6 +132,9 @@ class Tail:
         except DatabaseError as error:
             log.warning("could not read events, trying again: %s", error.details)
             await asyncio.sleep(self._poll_seconds)
+        except Exception:  # a row of another version: who listens here waits for others, too
+            log.exception("could not read events, trying again")
+            await asyncio.sleep(self._poll_seconds)
         else:
             await asyncio.sleep(REST_SECONDS)
 

@@ -13,7 +13,7 @@ from app.domain.event import Event, EventPage, SerialEvent
 from app.domain.ids import uuid7
 from app.domain.job import JobStatus
 from app.domain.job_filter import JobFilter, Subject
-from app.errors import DatabaseError, DatabaseUnreachableError, UnknownJobError
+from app.errors import DatabaseUnreachableError, UnknownJobError
 from app.services.job_view import Glance, News
 from app.web.following import Followers
 from app.web.sharing import Shared
@@ -35,7 +35,7 @@ class MemoryLog:
         self.deleted = False
         self.reads = 0
         self.failures = 0
-        self.failure: DatabaseError = DatabaseUnreachableError("restarting")
+        self.failure: Exception = DatabaseUnreachableError("restarting")
         self.meanwhile: Callable[[], None] | None = None
         """What happens while somebody reads beside the tail."""
         self.tasks: set[str] = set()

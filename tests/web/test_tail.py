@@ -143,6 +143,22 @@ def test_readers_outlive_the_database_and_end_with_the_server(
     assert "no such column" in caplog.text
 
 
+def test_readers_outlive_what_cannot_be_read(caplog: pytest.LogCaptureFixture) -> None:
+    """Another version wrote it; who listens hears of everything after that."""
+
+    async def story() -> list[int]:
+        log = MemoryLog(1)
+        log.failure = ValueError("'of_tomorrow' is not a valid JobStatus")
+        async with listening(log) as room:
+            stream = asyncio.create_task(room.all(1, 3))
+            await room.until_listening(1)
+            log.failures, log.count = 3, 3
+            return await asyncio.wait_for(stream, 10)
+
+    assert asyncio.run(story()) == [2, 3]
+    assert "of_tomorrow" in caplog.text
+
+
 def test_a_stream_ends_when_its_job_is_gone() -> None:
     async def story() -> list[int]:
         log = MemoryLog(2)
