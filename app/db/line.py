@@ -48,8 +48,9 @@ def wait_for_the_line() -> Select[Any]:
 
 
 def width() -> SQLColumnExpression[int]:
-    """Devices of one replica of a job's engine."""
-    return cast(JobRow.engine["gpus"].astext, Integer)
+    """Devices of one replica of a job's engine; one where another version wrote something else."""
+    told = JobRow.engine["gpus"].astext
+    return func.coalesce(case((told.regexp_match("^[0-9]{1,6}$"), cast(told, Integer))), 1)
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,8 @@ class OutstandingRepository:
             .group_by(ChunkRow.job_id)
         )
         sums = {job_id: (count, float(cost)) for job_id, count, cost in self._session.execute(pending)}
-        return [_outstanding(job, *sums.get(job.id, (0, 0.0))) for job in jobs]
+        found = (_outstanding(job, *sums.get(job.id, (0, 0.0))) for job in jobs)
+        return [item for item in found if item is not None]
 
     def habits(self) -> Habits:
         """Of all engines and jobs of late."""
@@ -55,9 +56,13 @@ class OutstandingRepository:
         return Habits(Learnt(load, speed), answered, prepared)
 
 
-def _outstanding(job: JobRow, chunks: int, cost: float) -> Outstanding:
+def _outstanding(job: JobRow, chunks: int, cost: float) -> Outstanding | None:
+    """None of one that cannot be read, as another version may have written it: it holds up no other."""
     told = (job.rates or {}).get("eta_seconds") if job.phase == Phase.EVALUATING else None
-    plan, engine = Plan.from_json(job.plan), EngineSpec.from_json(job.engine)
+    try:
+        plan, engine = Plan.from_json(job.plan), EngineSpec.from_json(job.engine)
+    except (KeyError, TypeError, ValueError):  # who gives it devices tells of it
+        return None
     line = InLine(job.id, job.team, job.owner, job.priority, job.created_at, told, engine.gpus)
     return Outstanding(line, engine, plan, chunks > 0 or job.phase == Phase.EVALUATING, chunks, cost)
 

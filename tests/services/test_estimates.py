@@ -64,6 +64,18 @@ def waiting(world: World, chunks: int) -> UUID:
     return lease.id
 
 
+def test_a_job_that_cannot_be_read_keeps_estimates_from_no_other(
+    world: World, estimates: EstimateService
+) -> None:
+    """Another version wrote it."""
+    waiting(world, 1)
+    with world.sessions.begin() as session:
+        session.execute(text("""UPDATE jobs SET engine = engine || '{"of_tomorrow": 1}'"""))
+    learnt(world, load=40.0, speed=2.0)
+    other = waiting(world, 1)
+    assert set(told(estimates).jobs) == {other}
+
+
 def test_jobs_begin_one_after_the_other_as_engines_took_before(
     world: World, estimates: EstimateService
 ) -> None:

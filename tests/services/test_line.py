@@ -73,6 +73,20 @@ def test_engines_are_placed_in_the_same_line(world: World) -> None:
         assert list(session.scalars(text("SELECT engine->>'model' FROM replicas"))) == ["/models/theirs"]
 
 
+@pytest.mark.parametrize("told", ["{}", '{"gpus": "all"}', '{"gpus": null}'])
+def test_an_engine_that_cannot_be_read_keeps_nobody_from_a_turn(world: World, told: str) -> None:
+    """Another version wrote it."""
+    world.submit()
+    with world.sessions.begin() as session:
+        session.execute(
+            text("UPDATE jobs SET engine = (engine - 'gpus') || CAST(:told AS jsonb)"), {"told": told}
+        )
+    world.submit()
+    world.submit(owner="bob")
+    world.scheduling.line_up_once()
+    assert turns(world) == [1, 3, 2]
+
+
 def test_turns_are_written_only_where_the_order_changes(world: World) -> None:
     for owner in ("alice", "alice", "bob"):
         world.submit(owner=owner)
