@@ -49,10 +49,11 @@ class WaitingWork:
 
 
 class CapacityRepository:
-    """Reads only."""
+    """Reads only; of a job that cannot be read it tells once, as far as `unread` goes back."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, unread: set[tuple[UUID, int]] | None = None) -> None:
         self._session = session
+        self._unread = set() if unread is None else unread
 
     def work(self, known: Mapping[UUID, WaitingWork] | None = None) -> list[WaitingWork]:
         """Waiting and claimed chunks per running job, in line; what is known of a job is not read again.
@@ -83,8 +84,21 @@ class CapacityRepository:
             return {}
         columns = (JobRow.id, JobRow.team, JobRow.owner, JobRow.engine, JobRow.priority, JobRow.created_at)
         query = select(*columns, JobRow.plan, JobRow.version).where(JobRow.id == func.any(list(job_ids)))
-        found = map(_waiting, self._session.execute(query))
+        found = map(self._waiting, self._session.execute(query))
         return {item.job_id: item for item in found if item is not None}
+
+    def _waiting(self, row: Any) -> WaitingWork | None:
+        """None of one that cannot be read, as another version may have written it: it holds up no other."""
+        try:
+            engine, plan = EngineSpec.from_json(row.engine), Plan.from_json(row.plan)
+        except (KeyError, TypeError, ValueError):
+            if (row.id, row.version) not in self._unread:
+                self._unread.add((row.id, row.version))
+                log.warning("job %s gets no devices: its row cannot be read", row.id, exc_info=True)
+            return None
+        return WaitingWork(
+            row.id, row.team, row.owner, engine, row.priority, row.created_at, plan, 0, 0.0, row.version
+        )
 
     def groups(self, alive_within: timedelta) -> list[Group]:
         """Every group with its devices."""
@@ -104,18 +118,6 @@ class CapacityRepository:
             )
             for row, alive in rows
         ]
-
-
-def _waiting(row: Any) -> WaitingWork | None:
-    """None of one that cannot be read, as another version may have written it: it holds up no other."""
-    try:
-        engine, plan = EngineSpec.from_json(row.engine), Plan.from_json(row.plan)
-    except (KeyError, TypeError, ValueError):
-        log.warning("job %s gets no devices: its row cannot be read", row.id, exc_info=True)
-        return None
-    return WaitingWork(
-        row.id, row.team, row.owner, engine, row.priority, row.created_at, plan, 0, 0.0, row.version
-    )
 
 
 def _to_be_judged() -> Select[UUID]:

@@ -59,6 +59,7 @@ class DemandReader:
 
     def __init__(self) -> None:
         self._work: dict[UUID, WaitingWork] = {}
+        self._unread: set[tuple[UUID, int]] = set()
         self._asked: dict[UUID, tuple[WaitingWork, int, Learnt, Demand]] = {}
         self._learnt: dict[str, Learnt] = {}
         self._typical: float | None = None
@@ -67,7 +68,7 @@ class DemandReader:
 
     def read(self, session: Session, policy: Policy) -> list[Demand]:
         """What is asked for now."""
-        work = CapacityRepository(session).work(self._work)
+        work = CapacityRepository(session, self._unread).work(self._work)
         self._work = {item.job_id: item for item in work}
         keys = {item.engine.key for item in work}
         if not keys:
