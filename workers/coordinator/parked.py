@@ -12,7 +12,7 @@ from app.asking import working_on
 from app.domain.job import Job, Phase
 from app.domain.lease import Lease
 from app.domain.parking import Stir
-from app.errors import DatabaseError, DatabaseUnreachableError, LeaseLostError
+from app.errors import DatabaseError, DatabaseRefusedError, DatabaseUnreachableError, LeaseLostError
 from app.services.coordination import CoordinationService
 from app.services.parking import Adopted
 from app.settings import Settings
@@ -93,8 +93,17 @@ class ParkedJobs:
         except Exception as error:
             log.exception("this parked job could not be read")
             if lease.id not in self._unread:
-                self._unread.add(lease.id)
-                self._coordination.warn(lease, {"reason": f"{UNREAD}: {error!r}"})
+                self._warn(lease, {"reason": f"{UNREAD}: {error!r}"})
+
+    def _warn(self, lease: Lease, data: Mapping[str, str]) -> None:
+        """Once; again where it could not be written, which holds up no other."""
+        try:
+            self._coordination.warn(lease, data)
+            self._unread.add(lease.id)
+        except LeaseLostError as error:
+            log.warning("%s", error)
+        except DatabaseRefusedError as error:
+            log.warning("this parked job could not be warned: %s", error.details)
 
     def let_go(self) -> None:
         """Others keep them: this coordinator stops."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from sqlalchemy import text
@@ -14,7 +15,7 @@ from app.domain.failure import Failure, FailureCode
 from app.domain.job import LATE, Job, JobStatus, Phase
 from app.domain.lease import Lease, Order
 from app.domain.parking import Stir
-from app.errors import DatabaseRefusedError, DatabaseUnreachableError
+from app.errors import DatabaseRefusedError, DatabaseUnreachableError, LeaseLostError
 from tests.services.test_remedies import SHORTER
 from tests.waiting import until
 from tests.workers.coordinator.peers import KEYS, PLAN, PREPARED, Engine, Try, an_attempt, chunk
@@ -224,8 +225,10 @@ def test_another_keeper_counts_nothing_that_several_tasks_ask_for_as_done(
     assert one.job.requests_done == 0
 
 
-def test_a_job_that_cannot_be_read_holds_up_no_other(one: Try, engine: Engine, keeper: ParkedJobs) -> None:
-    """Another version wrote it: it is told so, once, and tried again under the next lease."""
+def test_a_job_that_cannot_be_read_holds_up_no_other(
+    one: Try, engine: Engine, keeper: ParkedJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another version wrote it: it is told so, once, when that can be, and tried again under the next lease."""
     parked(one)
     other = one.world.coordination.claim(one.lease.id, "coordinator")
     assert other
@@ -233,13 +236,16 @@ def test_a_job_that_cannot_be_read_holds_up_no_other(one: Try, engine: Engine, k
     one.world.coordination.store_plan(other[0], [stored(other[0].id, 0)], 0)
     one.world.coordination.parking.park(other[0])
     stranger = """UPDATE jobs SET engine = engine || '{"of_tomorrow": 1}' WHERE id = :id"""
-    for _ in range(2):
+    for failure in (LeaseLostError("lost"), DatabaseRefusedError("refused"), None, None):
         for lease in (one.lease, other[0]):
             one.world.expire(lease)
         one.world.scheduling.expire_once()
         with one.world.sessions.begin() as session:
             session.execute(text(stranger), {"id": one.lease.id})
-        assert keeper.look_once() == 1
+        with monkeypatch.context() as patched:
+            if failure:
+                patched.setattr(one.world.coordination, "warn", Mock(side_effect=failure))
+            assert keeper.look_once() == 1
         keeper.let_go()
     with one.world.sessions.begin() as session:
         told = "SELECT data->>'reason' FROM job_events WHERE job_id = :id AND type = 'job.warning'"
