@@ -6,6 +6,7 @@ would stay in its memory for good.
 
 from __future__ import annotations
 
+import signal
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 
 from app.errors import BrokerUnreachableError, LocalStartError
 from app.settings import Settings
+from app.single_host.processes import tied_to_parent
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class Groundwork:
 def prepare(settings: Settings) -> Groundwork:
     """Bring the database to this version's schema, once the broker answers; errors as `migrate` and LocalStartError."""
     try:
-        with ProcessPoolExecutor(1, mp_context=get_context("fork")) as child:
+        tie = tied_to_parent(signal.SIGKILL)  # it holds the lock of the data directory, as this process does
+        with ProcessPoolExecutor(1, mp_context=get_context("fork"), initializer=tie) as child:
             return child.submit(_prepared, settings).result()
     except BrokenProcessPool as error:
         raise LocalStartError("the process that prepares the database was killed") from error

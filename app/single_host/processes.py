@@ -50,7 +50,7 @@ def spawn(
             stderr=subprocess.STDOUT,
             start_new_session=True,
             # Only prctl and getppid run between fork and exec; the signal is lost if set before the account.
-            preexec_fn=_tied_to_parent(if_orphaned),  # noqa: PLW1509
+            preexec_fn=tied_to_parent(if_orphaned),  # noqa: PLW1509
             **run_as(account),
         )
 
@@ -88,7 +88,8 @@ def _words(line: str) -> str:
     return line
 
 
-def _tied_to_parent(number: signal.Signals) -> Callable[[], None]:
+def tied_to_parent(number: signal.Signals) -> Callable[[], None]:
+    """What a child of this process does first: then the kernel signals it when the thread that forked it ends."""
     parent = os.getpid()
     prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else lambda *_: 0
 

@@ -21,6 +21,28 @@ print(spawn(["sleep", "600"], log=Path(sys.argv[1])).pid, flush=True)
 time.sleep(600)
 """
 
+PREPARING = """
+import os, time
+from app.settings import Settings
+from app.single_host import preparing
+
+def hang(url):
+    print(os.getpid(), flush=True)
+    time.sleep(600)
+
+preparing.check_broker = hang
+preparing.prepare(Settings())
+"""
+
+
+def test_what_prepares_the_database_ends_with_evalq_up() -> None:
+    """It would hold the lock of the data directory."""
+    with subprocess.Popen([sys.executable, "-c", PREPARING], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()
+    assert all_gone([child])
+
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_child_ends_with_its_parent_however_that_ends(tmp_path: Path, number: signal.Signals) -> None:
