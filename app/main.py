@@ -39,7 +39,7 @@ from app.broker import CeleryDoorbell
 from app.dashboard.feeds import Feeds
 from app.dashboard.problems import as_page
 from app.dashboard.routes import routers
-from app.db.session import Sessions, check_schema, make_sessions
+from app.db.session import Sessions, check_schema, make_sessions, password
 from app.services.estimates import EstimateService
 from app.services.events import EventService
 from app.services.groups import GroupService
@@ -195,7 +195,7 @@ def _services(settings: Settings, sessions: Sessions) -> Services:
         shared=shared,
         streams=Places(settings),
         keys=keys,
-        sign_ins=SignInService(keys=keys, pepper=settings.database_password.encode()),
+        sign_ins=SignInService(keys=keys, pepper=password(settings).encode()),
         rates=RateLimit(settings),
         turns=Turns(),
         usage=UsageService(sessions=sessions),

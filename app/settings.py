@@ -8,7 +8,6 @@ from functools import lru_cache
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
@@ -273,11 +272,6 @@ class Settings(BaseSettings):
     def lease(self) -> timedelta:
         """Time to live of a lease."""
         return timedelta(seconds=self.lease_seconds)
-
-    @property
-    def database_password(self) -> str:
-        """The password in the database URL; nothing where it has none."""
-        return urlsplit(self.database_url).password or ""
 
     @property
     def sqlalchemy_url(self) -> str:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sqlalchemy import create_engine
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -69,6 +69,12 @@ def make_engine(settings: Settings, frozen_seconds: float = float("inf")) -> Eng
 def make_sessions(settings: Settings, frozen_seconds: float = float("inf")) -> Sessions:
     """Sessions on the database of the settings; one that is frozen for so long in a transaction is ended."""
     return Sessions(make_engine(settings, frozen_seconds), expire_on_commit=False)
+
+
+def password(settings: Settings) -> str:
+    """The password in the database URL, whatever stands in it, as the driver takes it; nothing where it has none."""
+    url = make_url(settings.sqlalchemy_url)
+    return str(url.password or url.query.get("password", ""))
 
 
 def alembic_config(settings: Settings) -> Config:
