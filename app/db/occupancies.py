@@ -52,6 +52,11 @@ class OccupancyRepository:
         query = select(JobRow.id).where(JobRow.ended_at > since).order_by(JobRow.ended_at.desc()).limit(limit)
         return list(self._session.scalars(query.where(JobRow.team == team) if team else query))
 
+    def has_any(self, team: str | None) -> bool:
+        """Whether a team has a job, or anybody."""
+        one = select(JobRow.id).where(*conditions(JobFilter(team=team))).limit(1)
+        return self._session.scalar(one) is not None
+
     def counts(self, wanted: JobFilter, most: int) -> dict[JobStatus, int]:
         """By status, of the newest so many jobs that the filter lets through; of all where it does not choose."""
         some = select(JobRow.status.label("status")).where(*conditions(wanted))

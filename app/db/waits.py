@@ -7,7 +7,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Float, and_, case, cast, exists, func, or_, select
+from sqlalchemy import ColumnElement, Float, and_, case, cast, exists, func, or_, select, true
 from sqlalchemy.orm import Session
 
 from app.db.capacity import CapacityRepository
@@ -16,12 +16,12 @@ from app.db.leader import leads, led_at
 from app.db.line import in_line
 from app.db.replicas import ReplicaRepository
 from app.db.tables import ChunkRow, JobRow, ReplicaRow
-from app.db.wishes import is_due
+from app.db.wishes import is_due, may_be_answered_in
 from app.domain.ahead import Queued
 from app.domain.chunk import PENDING, ChunkStatus
 from app.domain.job import JobStatus, Phase
 from app.domain.line import InLine
-from app.domain.replica import LIVE
+from app.domain.replica import LIVE, ReplicaStatus
 from app.domain.waits import Cluster, Served
 
 LATELY_SECONDS = 60.0
@@ -78,6 +78,13 @@ class WaitRepository:
         line = [Queued(InLine(*row[2:]), row[1]) for row in rows if not row[0]]
         return line, [row.id for row in rows if row[0]]
 
+    def going_on(self, team: str | None, limit: int) -> tuple[list[UUID], int]:
+        """The first running jobs that do not wait in line, or whose engines load, and how many there are."""
+        wanted = (_goes_on(), JobRow.team == team if team else true())
+        query = select(JobRow.id).where(*wanted).order_by(JobRow.created_at, JobRow.id).limit(limit)
+        count = self._session.scalar(select(func.count()).select_from(JobRow).where(*wanted))
+        return list(self._session.scalars(query)), count or 0
+
     def unanswered(self, job_ids: Collection[UUID]) -> set[UUID]:
         """Those of the jobs of which requests wait to be taken by an engine, and no live one has any in hand."""
         waiting = exists().where(ChunkRow.job_id == JobRow.id, ChunkRow.status == ChunkStatus.WAITING)
@@ -99,10 +106,34 @@ class WaitRepository:
 
 def _waits() -> ColumnElement[bool]:
     """Nobody works on the job: it waits for a coordinator, for engines, for its turn on them, or for its user."""
-    lost = JobRow.lease_expires_at < func.now()
-    for_engines = JobRow.phase.in_([Phase.WAITING_FOR_GPU, Phase.LOADING])
-    running = and_(JobRow.status == JobStatus.RUNNING, or_(for_engines, _waits_its_turn(), lost))
+    running = and_(JobRow.status == JobStatus.RUNNING, or_(_waits_for_engines(), _is_lost()))
     return or_(JobRow.status.in_([JobStatus.QUEUED, JobStatus.PAUSED]), running, is_due())
+
+
+def _goes_on() -> ColumnElement[bool]:
+    """Somebody works on the job, loads its engines, or is about to stop it as its user asked."""
+    stops = or_(JobRow.cancel_requested_at.is_not(None), JobRow.pause_requested_at.is_not(None))
+    held_up = and_(_waits_for_engines(), ~stops, ~_loads())
+    told = (each.is_not(true()) for each in (held_up, _is_lost(), is_due()))
+    return and_(JobRow.status == JobStatus.RUNNING, *told)
+
+
+def _loads() -> ColumnElement[bool]:
+    """The job has engines where it may, and none of them serves yet."""
+
+    def has(*which: ReplicaStatus) -> ColumnElement[bool]:
+        own = (ReplicaRow.engine_key == JobRow.engine_key, may_be_answered_in(ReplicaRow.group_name))
+        return exists().where(*own, ReplicaRow.status.in_(which))
+
+    return and_(has(ReplicaStatus.PLACED, ReplicaStatus.LOADING), ~has(ReplicaStatus.SERVING))
+
+
+def _is_lost() -> ColumnElement[bool]:
+    return JobRow.lease_expires_at < func.now()
+
+
+def _waits_for_engines() -> ColumnElement[bool]:
+    return or_(JobRow.phase.in_([Phase.WAITING_FOR_GPU, Phase.LOADING]), _waits_its_turn())
 
 
 def _waits_its_turn() -> ColumnElement[bool]:

@@ -60,6 +60,11 @@ class OverviewService:
             jobs = ListingRepository(session).some(job_ids)
         return [job for job in jobs if team in {None, job.team}]
 
+    def is_empty(self, team: str | None) -> bool:
+        """Whether no job of a team is stored, or of anybody."""
+        with self._sessions.begin() as session:
+            return not OccupancyRepository(session).has_any(team)
+
     def counts(self, wanted: JobFilter) -> Counts:
         """For the tabs of a list."""
         any_status = replace(wanted, status=None)

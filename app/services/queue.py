@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 from uuid import UUID
 
+from app.db.jobs import JobRepository
 from app.db.listings import ListingRepository
 from app.db.session import Sessions
 from app.db.waits import WaitRepository
@@ -18,6 +19,7 @@ from app.domain.job import Job
 from app.domain.line import InLine
 from app.domain.phrases import none_leads
 from app.domain.waits import Wait
+from app.services.job_view import JobView, view_of
 from app.services.jobs import utc_now
 from app.services.whereabouts import NO_QUOTAS, waits
 
@@ -46,6 +48,14 @@ class Waiting:
     standing: Standing | None
     """None where it is put aside: then nobody is ahead of it."""
     estimate: Forecast | None = None
+
+
+@dataclass(frozen=True)
+class GoingOn:
+    """Running jobs that stand in no line, or whose engines load; the oldest of them."""
+
+    views: Sequence[JobView]
+    total: int
 
 
 @dataclass(frozen=True)
@@ -108,6 +118,18 @@ class QueueService:
         self._sessions = sessions
         self._ttl = ttl
         self._now = now
+
+    def going_on(self, limit: int, team: str | None = None) -> GoingOn:
+        """What runs and does not wait, of a team or of all."""
+        now = self._now()
+        with self._sessions.begin() as session:
+            known = WaitRepository(session)
+            ids, total = known.going_on(team, limit)
+            jobs = ListingRepository(session).some(ids)
+            rates = JobRepository(session).rates(ids)
+            found = waits(known, jobs, self._ttl, now, self._quotas, told=self._estimates())
+        views = [view_of(job, rates[job.id], now, wait=found.get(job.id)) for job in jobs]
+        return GoingOn(views, total)
 
     def page(self, limit: int, after: int = 0, sees: str | None = None) -> QueuePage:
         """Jobs that wait, for whatever it is, in the order they are served, from behind a position on.

@@ -125,7 +125,7 @@ def test_an_unforeseen_error_is_a_page_with_walls(
         def fails(*_: object, error: Exception = error) -> None:
             raise error
 
-        monkeypatch.setattr(app.state.services.jobs, "page", fails)
+        monkeypatch.setattr(app.state.services.queue, "page", fails)
         with TestClient(app, "http://127.0.0.1", headers=ACCEPT, raise_server_exceptions=False) as client:
             answer = client.get("/")
         assert answer.status_code == status

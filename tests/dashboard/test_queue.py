@@ -56,6 +56,23 @@ def test_the_queue_shows_what_runs_what_waits_and_what_ended(browser: TestClient
     assert "1 waiting" in page
 
 
+def test_what_runs_is_found_among_many_that_wait(browser: TestClient, world: World) -> None:
+    running = [world.running() for _ in range(2)]
+    world.devices(1)
+    world.replica("GPU-0")
+    world.coordination.enter(running[1], Phase.LOADING, "loading")
+    for number in range(51):
+        waits = world.running(name=f"waits {number}", model="/models/other")
+        world.coordination.enter(waits, Phase.WAITING_FOR_GPU, "waiting")
+    for path in ("/", "/?after=50"):
+        page = browser.get(path).text
+        table = page[page.index('id="running"') : page.index('id="waiting-h"')]
+        assert re.findall(r'<tr id="job-([^"]+)', table) == [str(each.id) for each in running], path
+        assert "2 running" in page
+    world.expire(running[1])
+    assert "1 running" in browser.get("/").text
+
+
 def test_jobs_of_other_teams_are_counted_and_not_named(signed_in: As, world: World) -> None:
     world.devices(1)
     theirs = submit(world, "blue", name="secret-name", model="/models/secret")

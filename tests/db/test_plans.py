@@ -24,6 +24,7 @@ from app.db.tables import JobRow
 from app.db.tallies import TallyRepository
 from app.db.unheld_jobs import UnheldJobRepository
 from app.db.waiting_jobs import WaitingJobRepository
+from app.db.waits import WaitRepository
 from app.domain.ids import uuid7
 from app.domain.job import JobStatus
 from app.domain.job_filter import JobFilter
@@ -83,6 +84,8 @@ def plan(session: Session, ask: Ask) -> str:
         (lambda session: OccupancyRepository(session).jobs(LONG_AGO), "jobs_live"),
         (lambda session: OccupancyRepository(session).jobs(LONG_AGO), "jobs_ended_lately"),
         (lambda session: OccupancyRepository(session).counts(JobFilter(team="red"), 1), "jobs_counted"),
+        (lambda session: OccupancyRepository(session).has_any("red"), "jobs_counted"),
+        (lambda session: WaitRepository(session).going_on("red", 1), "jobs_live"),
     ],
     ids=[
         "work",
@@ -108,6 +111,8 @@ def plan(session: Session, ask: Ask) -> str:
         "jobs that run",
         "jobs that ended lately",
         "jobs of a team by status",
+        "any job of a team",
+        "jobs that go on",
     ],
 )
 def test_a_frequent_query_has_an_index(sessions: Sessions, ask: Ask, index: str) -> None:

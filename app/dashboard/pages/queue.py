@@ -14,7 +14,6 @@ from app.dashboard.views.lanes import Seen
 from app.dashboard.views.queue import QueueScreen, queue_screen
 from app.dashboard.views.rows import job_line
 from app.dashboard.views.timeline import SIDE
-from app.domain.job import JobStatus
 from app.domain.job_filter import JobFilter
 from app.domain.keys import Caller, Role
 from app.web.deps import CallerDep, Services, ServicesDep
@@ -65,8 +64,6 @@ def stream_queue(request: Request, services: ServicesDep, caller: CallerDep, *, 
 
 
 def _screen(services: Services, caller: Caller, after: int, now: datetime) -> QueueScreen:
-    mine = JobFilter(team=caller.sees)
-    running = services.jobs.page(JobFilter(team=caller.sees, status=JobStatus.RUNNING), SHOWN, None)
     queue = services.queue.page(SHOWN, after, caller.sees)
     seen = Seen(
         services.overview.occupied(now - SIDE),
@@ -78,9 +75,9 @@ def _screen(services: Services, caller: Caller, after: int, now: datetime) -> Qu
     return queue_screen(
         groups=services.groups.all(caller.sees),
         seen=seen,
-        running=running.views,
+        running=services.queue.going_on(SHOWN, caller.sees),
         queue=queue,
-        counts=services.overview.counts(mine),
+        first_visit=services.overview.is_empty(caller.sees),
         alive=lambda group: group.alive(now, services.settings.lease),
         now=now,
     )

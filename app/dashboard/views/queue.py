@@ -11,12 +11,8 @@ from app.dashboard.views.lanes import Lane, Seen, lanes
 from app.dashboard.views.rows import RunningRow, WaitingRow, running_row, waiting_row
 from app.dashboard.views.timeline import LaneSpan
 from app.domain.group import GroupView
-from app.domain.job import JobStatus
-from app.domain.waits import Cause
 from app.services.groups import GroupState
-from app.services.job_view import JobView
-from app.services.overview import Counts
-from app.services.queue import QueuePage
+from app.services.queue import GoingOn, QueuePage
 
 
 @dataclass(frozen=True)
@@ -39,28 +35,30 @@ def queue_screen(
     *,
     groups: Sequence[GroupState],
     seen: Seen,
-    running: Sequence[JobView],
+    running: GoingOn,
     queue: QueuePage,
-    counts: Counts,
+    first_visit: bool,
     alive: Callable[[GroupView], bool],
     now: datetime,
 ) -> QueueScreen:
-    """A running job that waits for devices stands among those that wait, one whose engine loads among the others."""
+    """A running job that waits for devices stands among those that wait, one whose engine loads among the others.
+
+    What is read a moment apart stands in one place all the same.
+    """
     span = LaneSpan.around(now)
-    told = [each for each in queue.waiting if each.wait.cause is not Cause.LOADING]
-    aside = {each.job.id for each in told}
-    goes_on = [view for view in running if view.job.id not in aside]
+    goes_on = {view.job.id for view in running.views}
+    told = [each for each in queue.waiting if each.job.id not in goes_on]
     live = [each.replica for each in seen.occupied if each.replica.status.live]
     waits = queue.total - (len(queue.waiting) - len(told))
     return QueueScreen(
         lanes=lanes(groups, seen, span, alive),
         span=span,
-        running=[running_row(view, live, seen.estimates, now) for view in reversed(goes_on)],
+        running=[running_row(view, live, seen.estimates, now) for view in running.views],
         waiting=[waiting_row(each, seen.sees) for each in told],
         troubles=queue.troubles,
-        jobs_running=max(counts.by_status.get(JobStatus.RUNNING, 0) - (len(running) - len(goes_on)), 0),
+        jobs_running=running.total,
         jobs_waiting=waits,
         devices=counted([state.group for state in groups], {each.id: each for each in live}),
         next_position=queue.next_position,
-        first_visit=not counts.total,
+        first_visit=first_visit,
     )
