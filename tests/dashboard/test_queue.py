@@ -120,6 +120,7 @@ def test_the_list_goes_on_where_a_page_ends(browser: TestClient, world: World) -
     assert "Newest" in second
     waiting = browser.get("/?after=50").text
     assert waiting.count('id="pick-') == 1
+    assert 'name="back" value="/?after=50"' in waiting, "who changes jobs there comes back"
     assert browser.get("/?after=-1").status_code == 422
 
 
