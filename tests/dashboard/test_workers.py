@@ -18,6 +18,10 @@ def test_hosts_show_what_is_loaded_and_what_cannot_be_used(browser: TestClient, 
     world.devices(2)
     world.running(chunks=1)
     world.replica("GPU-0")
+    for number, host in enumerate(
+        ("ip-10-0-0-1.eu-west-1.compute.internal", "ip-10-0-0-2.eu-west-1.compute.internal")
+    ):
+        world.groups.register(name=f"c{number}", host=host, kind="gpu", backends=[], version="0", reports=[])
     world.groups.register(
         name="b",
         host="node2.lan",

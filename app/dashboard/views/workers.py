@@ -59,7 +59,7 @@ class HostShown:
     @property
     def key(self) -> str:
         """Names it in ids, which hold no dots."""
-        return self.name.encode().hex()[-32:]
+        return self.name.encode().hex()
 
 
 @dataclass(frozen=True)
