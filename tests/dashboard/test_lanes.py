@@ -158,9 +158,12 @@ def test_jobs_of_other_teams_have_neither_name_nor_link() -> None:
         ended_at=NOW,
         error=Failure(FailureCode.INTERNAL, "x"),
     )
-    found = lane(running, Occupied(failed, (occupant(THEIRS, "blue"),)), waiting=[wait()], sees="green")
+    over = Occupied(failed, (occupant(THEIRS, "blue", status=JobStatus.FAILED),))
+    ends = {THEIRS: Forecast(None, 0.0, None, 1200.0, 1500.0, 1800.0)}
+    found = lane(running, over, waiting=[wait()], told=ends, sees="green")
     told = " ".join(f"{each.label} {each.sub} {each.href}" for each in found.bars)
-    assert len(found.bars) == 3
+    assert [each.kind for each in found.bars] == ["running", "past", "waiting"], "nor how it ended"
+    assert (found.bars[0].text, found.bars[0].whisker) == ("a job of another team", None), "nor how far it is"
     for secret in ("nightly", "llama", "ablation", "vllm", "internal", str(MINE), str(THEIRS)):
         assert secret not in told
 

@@ -128,10 +128,11 @@ def _warm(each: Occupied, seen: Seen, span: LaneSpan, since: datetime) -> LaneBa
 def _ended(each: Occupied, seen: Seen, span: LaneSpan, until: datetime | None = None) -> LaneBar:
     replica = each.replica
     kind, text = "past", _names(each.jobs, seen)
-    if replica.status in {ReplicaStatus.FAILED, ReplicaStatus.LOST}:
+    mine = not each.jobs or _any_seen(each.jobs, seen)
+    if mine and replica.status in {ReplicaStatus.FAILED, ReplicaStatus.LOST}:
         kind = "failed"
-        text += f": {replica.error.code}" if replica.error and _any_seen(each.jobs, seen) else ""
-    elif len(each.jobs) == 1 and each.jobs[0].status in _TOLD:
+        text += f": {replica.error.code}" if replica.error and each.jobs else ""
+    elif mine and len(each.jobs) == 1 and each.jobs[0].status in _TOLD:
         kind = each.jobs[0].status
     end = until or replica.ended_at or span.now
     return drawn(
@@ -144,17 +145,18 @@ _TOLD = {JobStatus.PARTIALLY_FAILED, JobStatus.FAILED, JobStatus.CANCELLED}
 
 def _running(each: Occupied, seen: Seen, span: LaneSpan) -> LaneBar:
     replica, jobs = each.replica, [job for job in each.jobs if job.ended_at is None]
+    mine = [job for job in jobs if seen.may_see(job.team)]
     told = _last_end([seen.estimates.of(job.id, span.now) for job in jobs])
     left = f" {DOT} {range_of(told.end_low, told.end_high)} left" if told and told.end_high else ""
     bar = LaneBar(
         "running",
-        _names(jobs, seen) + _percent(jobs),
+        _names(jobs, seen) + _percent(mine),
         replica.placed_at,
         span.now + timedelta(seconds=max(told.end or 0.0 if told else 0.0, STEP_SECONDS)),
-        sub=f"{engine_words(replica.engine)}{left}" if _any_seen(jobs, seen) else "",
+        sub=f"{engine_words(replica.engine)}{left}" if mine else "",
         href=_href(Occupied(replica, tuple(jobs)), seen),
-        early=_in(told.end_low, span) if told else None,
-        late=_in(told.end_high, span) if told else None,
+        early=_in(told.end_low, span) if told and mine else None,
+        late=_in(told.end_high, span) if told and mine else None,
     )
     return drawn(_loaded(bar, replica, span), span)
 
