@@ -19,6 +19,12 @@ def ids_beginning(text: str) -> tuple[UUID, UUID]:
     return UUID(digits.ljust(HEXES, "0")), UUID(digits.ljust(HEXES, "f"))
 
 
+def beginning_of(first: UUID, last: UUID) -> str:
+    """What all identifiers between these begin with, as `ids_beginning` takes it."""
+    free = (first.int ^ last.int).bit_length() // 4
+    return first.hex[: HEXES - free] or "-"
+
+
 def uuid7() -> UUID:
     """A new identifier: 48 bits of Unix milliseconds, then random bits."""
     value = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)

@@ -201,3 +201,12 @@ def test_hostile_names_are_shown_and_do_nothing(browser: TestClient, world: Worl
         page = browser.get(path).text
         assert "<script>alert" not in page
         assert not set("\u202e\x1b") & set(page)
+
+
+def test_a_list_tells_and_keeps_the_filters_as_they_are(browser: TestClient, world: World) -> None:
+    job = submit(world)
+    page = browser.get(f"/jobs?id={str(job)[:20]}&created_after=2026-11-01T00:00:00%2B05:00").text
+    assert f'href="/jobs?id={job.hex[:17]}"' in page, "a chip takes its filter off, and no other"
+    assert 'href="/jobs?created_after=2026-10-31T19%3A00%3A00%2B00%3A00"' in page
+    precise = browser.get("/jobs?created_after=2026-11-01T00:00:00.000001").text
+    assert "status=queued&amp;created_after=2026-11-01T00%3A00%3A00.000001%2B00%3A00" in precise

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.ids import ids_beginning
+from app.domain.ids import beginning_of, ids_beginning
 
 
 @given(st.uuids(), st.uuids(), st.integers(1, 36))
@@ -15,9 +15,11 @@ def test_those_that_begin_so_are_between_and_no_others(one: UUID, other: UUID, l
     first, last = ids_beginning(beginning)
     assert first <= one <= last
     assert (first <= other <= last) == str(other).startswith(beginning)
+    assert ids_beginning(beginning_of(first, last)) == (first, last)
 
 
 @pytest.mark.parametrize("text", ["", "-", "----", "0" * 33])
 def test_what_can_be_no_beginning_is_none(text: str) -> None:
     first, last = ids_beginning(text)
     assert first > last
+    assert ids_beginning(beginning_of(first, last)) == (first, last)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, datetime, time
 from urllib.parse import urlencode
 
 from app.dashboard.words import number
+from app.domain.ids import beginning_of
 from app.domain.job import JobStatus
 from app.domain.job_filter import JobFilter
 from app.services.overview import MOST_COUNTED, Counts
@@ -30,6 +31,7 @@ CHIPS = {
     "owner": "owner",
     "tag": "tag",
     "created_after": "submitted after",
+    "id": "id",
 }
 
 
@@ -93,18 +95,17 @@ def listing(wanted: JobFilter, counts: Counts, cursor: str | None, next_cursor: 
 
 def _sent(wanted: JobFilter) -> dict[str, str | None]:
     after = wanted.created_after
-    told = {name: getattr(wanted, name) for name in ("status", *CHIPS) if name != "created_after"}
-    return {**told, "created_after": _moment(after) if after else None}
+    told = {name: getattr(wanted, name) for name in ("status", *CHIPS) if name not in {"created_after", "id"}}
+    return {
+        **told,
+        "created_after": _moment(after.astimezone(UTC)) if after else None,
+        "id": beginning_of(*wanted.ids) if wanted.ids else None,
+    }
 
 
 def _moment(moment: datetime) -> str:
     """As short as it can be said."""
-    day = (
-        moment.date()
-        if isinstance(moment, date) and not any((moment.hour, moment.minute, moment.second))
-        else None
-    )
-    return day.isoformat() if day else moment.isoformat()
+    return moment.isoformat() if moment.time() != time() else moment.date().isoformat()
 
 
 def _tab(
