@@ -103,6 +103,14 @@ def test_groups_are_as_asked_for_with_their_tasks_below() -> None:
     assert (alone.line.name, alone.line.word, alone.line.error) == ("c", "Failed", "task_error: no")
 
 
+def test_tasks_and_groups_are_in_the_order_of_the_job() -> None:
+    tasks = tuple(JobTask(name, TaskStatus.WAITING, 0, 5) for name in ("a", "b", "c"))
+    asked = view(tasks=tasks)
+    asked = replace(asked, spec=replace(asked.spec, tasks=("c", "g", "h")))
+    found = tree(asked, {"h": ("a",), "g": ("b",)}, {})
+    assert [branch.line.name for branch in found] == ["c", "g", "h"]
+
+
 def test_a_job_says_what_it_is_at() -> None:
     assert state_of(view()) == ("queued", "Waiting")
     stalled = view(status=JobStatus.RUNNING, phase=Phase.EVALUATING, progress_at=NOW - timedelta(minutes=4))

@@ -65,7 +65,9 @@ def tree(
         below = [tasks.pop(name) for name in names if name in tasks]
         if below:
             branches.append(_group(asked, below, scored.get(asked)))
-    return [*branches, *(Branch(_line(task)) for task in tasks.values())]
+    branches += [Branch(_line(task)) for task in tasks.values()]
+    place = {name: at for at, name in enumerate(view.spec.tasks)}
+    return sorted(branches, key=lambda branch: place.get(branch.line.name, len(place)))
 
 
 def _group(name: str, below: Sequence[JobTask], metrics: Mapping[str, Any] | None) -> Branch:
