@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import re
 
+import pytest
+from fastapi import Request
+from fastapi.responses import PlainTextResponse
 from fastapi.testclient import TestClient
 
+from app.dashboard.feeds import Regions, View
+from app.dashboard.pages import workers
 from app.domain.group import BackendReport, DeviceReport
 from app.domain.keys import Role
 from tests.dashboard.conftest import As
@@ -40,6 +45,21 @@ def test_hosts_show_what_is_loaded_and_what_cannot_be_used(browser: TestClient, 
     assert "its driver is too old" in page
     assert "61" in page
     assert len(set(re.findall(r' id="([^"]+)"', page))) == len(re.findall(r' id="([^"]+)"', page))
+
+
+def test_a_page_is_told_that_others_report(
+    browser: TestClient, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def first(_: Request, __: object, ___: View, regions: Regions) -> PlainTextResponse:
+        return PlainTextResponse(regions()["roster"])
+
+    monkeypatch.setattr(workers, "shared", first)
+    page = browser.get("/workers").text
+    assert '<div id="roster"' in page
+    (stream,) = re.findall(r'hx-sse:connect="([^"]+)"', page)
+    assert "Show them" not in browser.get(stream).text
+    world.devices(1)
+    assert "Other hosts or groups report now" in browser.get(stream).text
 
 
 def test_a_group_is_drained_with_a_reason_and_resumed(signed_in: As, world: World) -> None:

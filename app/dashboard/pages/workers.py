@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request, Response
+from fastapi import Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from app.dashboard.feeds import View, shared
@@ -21,6 +21,7 @@ from app.workloads.lm_eval.reading.safety import line_fault
 
 LINK = ("Workers", "/workers")
 router = pages()
+Roster = Annotated[int | None, Query(ge=0, lt=2**32, description="Of the hosts and groups that are shown.")]
 
 
 @router.get("/workers")
@@ -32,19 +33,24 @@ def read_workers(request: Request, services: ServicesDep, caller: CallerDep) -> 
         request,
         "workers.html",
         active="Workers",
-        live="/workers/stream",
+        live=f"/workers/stream?roster={screen.roster}",
+        changed=False,
         screen=screen,
         may_change=may_change,
     )
 
 
 @router.get("/workers/stream")
-def stream_workers(request: Request, services: ServicesDep, caller: CallerDep) -> Stream:
+def stream_workers(
+    request: Request, services: ServicesDep, caller: CallerDep, *, roster: Roster = None
+) -> Stream:
     """What workers report, as it changes, made once for all who see the same engines."""
 
     def regions() -> dict[str, str]:
         screen = _screen(services, caller.sees)
         shown: dict[str, Any] = {"summary": rendered("workers/summary.html", screen=screen)}
+        changed = roster not in {None, screen.roster}
+        shown["roster"] = rendered("workers/roster.html", changed=changed)
         for host in screen.hosts:
             shown[f"about-{host.key}"] = rendered("workers/about.html", host=host)
             for group in host.groups:
@@ -52,7 +58,7 @@ def stream_workers(request: Request, services: ServicesDep, caller: CallerDep) -
                 shown[f"devices-{group.name}"] = rendered("workers/devices.html", group=group)
         return shown
 
-    return shared(request, services, View("workers", caller.sees, may_change=False), regions)
+    return shared(request, services, View("workers", caller.sees, may_change=False, at=roster), regions)
 
 
 @router.post("/workers")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
+from zlib import crc32
 
 from app.dashboard.views.devices import (
     DeviceLine,
@@ -70,6 +71,12 @@ class WorkersScreen:
     groups: int
     devices: int
     words: str
+
+    @property
+    def roster(self) -> int:
+        """Another number where other hosts or groups are shown."""
+        names = [[host.name, *(group.name for group in host.groups)] for host in self.hosts]
+        return crc32(repr(names).encode())
 
 
 def workers_screen(
