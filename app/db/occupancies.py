@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -34,14 +35,16 @@ class OccupancyRepository:
         rows = self._session.scalars(query.order_by(ReplicaRow.ended_at.desc()).limit(MOST))
         return [to_replica(row) for row in rows]
 
-    def jobs(self, since: datetime) -> list[Occupant]:
-        """Jobs that run, and those that ended since then."""
+    def jobs(self, since: datetime, engines: Collection[str]) -> list[Occupant]:
+        """Jobs of these engines that run, and those that ended since then."""
         columns = (
             *(JobRow.id, JobRow.name, JobRow.team, JobRow.engine["model"].astext, JobRow.engine_key),
             *(group_wish(), JobRow.status, JobRow.phase, JobRow.requests_done, JobRow.requests_total),
             *(JobRow.started_at, JobRow.ended_at),
         )
-        running = select(*columns).where(JobRow.status == JobStatus.RUNNING).limit(MOST)
+        theirs = JobRow.engine_key == func.any(list(engines))  # thousands may be parked
+        running = select(*columns).where(JobRow.status == JobStatus.RUNNING, theirs)
+        running = running.order_by(JobRow.started_at.desc()).limit(MOST)
         over = select(*columns).where(JobRow.ended_at > since, JobRow.started_at.is_not(None))
         over = over.order_by(JobRow.ended_at.desc()).limit(MOST)
         rows = self._session.execute(union_all(running.subquery().select(), over.subquery().select()))

@@ -45,7 +45,7 @@ class OverviewService:
         with self._sessions.begin() as session:
             lately = OccupancyRepository(session)
             replicas = [*lately.ended(since), *ReplicaRepository(session).live()]
-            return occupied(replicas, lately.jobs(since))
+            return occupied(replicas, lately.jobs(since, {each.engine.key for each in replicas}))
 
     def ended(self, since: datetime, team: str | None, limit: int, now: datetime) -> list[JobView]:
         """Jobs that ended since then, the latest first, with what came of them."""

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from app.db import occupancies
 from app.domain.job import JobStatus
 from app.domain.job_filter import JobFilter
 from app.domain.replica import ReplicaStatus
@@ -26,6 +27,19 @@ def test_replicas_are_shown_with_the_jobs_that_they_answered(world: World) -> No
     assert {job.id for each in found.values() for job in each.jobs} == {lease.id}
     later = overview.occupied(utc_now() + timedelta(hours=1))
     assert [each.replica.id for each in later] == [live], "what ended before is not read"
+
+
+def test_a_replica_is_shown_with_its_job_however_many_are_parked(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(occupancies, "MOST", 1)
+    world.devices(1)
+    world.running(chunks=1, model="/models/other")
+    lease = world.running(chunks=1)
+    world.placed("GPU-0")
+    world.running(chunks=1, model="/models/other")
+    (found,) = OverviewService(sessions=world.sessions).occupied(utc_now())
+    assert [job.id for job in found.jobs] == [lease.id]
 
 
 def test_jobs_are_counted_by_status_as_a_filter_lets_them_through(world: World) -> None:
