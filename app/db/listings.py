@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import chain
+from math import inf
 from typing import Any
 from uuid import UUID
 
@@ -47,12 +48,15 @@ class ListingRepository:
             query = query.where(tuple_(JobRow.created_at, JobRow.id) < before)
         with self._session.execute(query) as result:
             rows = result.partitions(_STEP if parts else limit + 1)
-            return self._read(chain.from_iterable(map(partial(self._with_tasks, parts), rows)), limit, parts)
+            each = chain.from_iterable(map(partial(self._with_tasks, parts), rows))
+            return self._read(each, limit, parts, MOST_BYTES)
 
     def some(self, job_ids: Sequence[UUID], parts: Collection[JobPart] = ()) -> list[Job]:
         """Those of the jobs that there are, in this order, likewise; fewer where these parts of them are large."""
         rows = list(self._session.execute(_newest([JobRow.id.in_(job_ids)], parts)))
-        found = {job.id: job for job in self._read(self._with_tasks(parts, rows), len(job_ids), parts)[0]}
+        most = MOST_BYTES if parts else inf
+        jobs, _ = self._read(self._with_tasks(parts, rows), len(job_ids), parts, most)
+        found = {job.id: job for job in jobs}
         return [found[job_id] for job_id in job_ids if job_id in found]
 
     def _with_tasks(self, parts: Collection[JobPart], rows: Sequence[Any]) -> list[Any]:
@@ -61,10 +65,13 @@ class ListingRepository:
 
     @staticmethod
     def _read(
-        rows: Iterable[tuple[JobRow, Any, list[JobTaskRow]]], limit: int, parts: Collection[JobPart]
+        rows: Iterable[tuple[JobRow, Any, list[JobTaskRow]]],
+        limit: int,
+        parts: Collection[JobPart],
+        most: float,
     ) -> tuple[list[Job], bool]:
         found: list[Job] = []
-        left = MOST_BYTES
+        left = most
         for row, spec, tasks in rows:
             error = row.error if JobPart.ERROR in parts else None
             told = [(task.metrics, task.quality, task.error) for task in tasks]

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
+from app.db import listings
 from app.db.leader import Leadership
 from app.db.waits import WaitRepository
 from app.domain.ahead import Why
@@ -48,6 +49,12 @@ def causes(world: World) -> list[tuple[UUID, Cause]]:
 def reason(world: World, job_id: UUID) -> str:
     """As the job itself says it."""
     return world.jobs.view(job_id).reason or ""
+
+
+def test_jobs_with_large_outlines_are_all_in_the_queue(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listings, "MOST_BYTES", 10)
+    waiting = [world.submit() for _ in range(3)]
+    assert [item.job.id for item in page(world).waiting] == waiting
 
 
 def test_a_job_whose_engines_left_with_its_last_answer_waits_for_no_devices(world: World) -> None:
