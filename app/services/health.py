@@ -55,8 +55,13 @@ class HealthService:
         """Whether the broker answered when it was asked last; nobody waits for one that is silent."""
         if self._clock() - self._asked_at >= BELIEVED_SECONDS and self._asking.acquire(blocking=False):
             asking = Thread(target=self._ask, daemon=True)
-            asking.start()
-            asking.join(HASTE_SECONDS)
+            try:
+                asking.start()
+            except RuntimeError as error:  # no more threads: who asks later may
+                self._asking.release()
+                log.warning("could not ask the broker: %s", error)
+            else:
+                asking.join(HASTE_SECONDS)
         return self._rings
 
     def _ask(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import replace
+from threading import Thread
 from typing import Any
 from uuid import UUID
 
@@ -240,6 +241,19 @@ def test_nobody_waits_for_a_broker_that_is_silent(settings: Settings) -> None:
     health._settings = settings
     now = 2.0
     until(health.rings)
+
+
+def test_a_broker_that_could_not_be_asked_is_asked_later(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    health = HealthService(settings=settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"}))
+    with monkeypatch.context() as patched:
+        patched.setattr(Thread, "start", start)
+        assert health.rings(), "nothing else is known"
+    until(lambda: not health.rings())
 
 
 def test_readiness_notices_an_old_schema(postgres: Postgres, settings: Settings) -> None:
