@@ -132,8 +132,8 @@ class Inboxes:
                 del self._of_jobs[inbox.wanted]
         self._of_all.discard(inbox)
 
-    def put(self, page: EventPage) -> None:
-        """What was read, to everybody who wants it."""
+    def put(self, page: EventPage, tasks: Collection[str]) -> None:
+        """What was read, to everybody who wants it; whether its jobs have other tasks than these was not asked."""
         by_job = defaultdict(list)
         for event in page.events:
             by_job[event.job.id].append(event)
@@ -142,6 +142,9 @@ class Inboxes:
                 inbox.put(events, page.position)
         for inbox in self._of_all:
             if isinstance(wanted := inbox.wanted, JobFilter):
+                if wanted.task and wanted.task not in tasks:
+                    inbox.behind = True
+                    inbox.wake()
                 inbox.put([event for event in page.events if wanted.matches(event.job)], page.position)
 
     def see(self, looks: Mapping[UUID, Glance], looked_at: Collection[UUID]) -> None:

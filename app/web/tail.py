@@ -142,7 +142,7 @@ class Tail:
         tasks = self._inboxes.tasks
         page = await run_in_threadpool(self._log.page, self._position or 0, MOST_READ, tasks=tasks)
         self._position = page.position
-        self._inboxes.put(page)
+        self._inboxes.put(page, tasks)
         if page.more:
             self._woken.set()
 

@@ -7,6 +7,7 @@ from contextlib import aclosing
 
 import pytest
 
+from app.domain.event import EventPage
 from app.domain.job_filter import JobFilter
 from app.errors import DatabaseRefusedError
 from app.services.job_view import Glance, News
@@ -157,6 +158,18 @@ def test_readers_outlive_what_cannot_be_read(caplog: pytest.LogCaptureFixture) -
 
     assert asyncio.run(story()) == [2, 3]
     assert "of_tomorrow" in caplog.text
+
+
+def test_who_comes_while_others_read_misses_nothing_of_its_task() -> None:
+    """Whether jobs have its task was not asked: it goes on from the database."""
+    every, inbox = inboxes.Inboxes(), inboxes.Inbox(JobFilter(task="toy"))
+    every.add(inbox)
+    inbox.begin(1)
+    every.put(EventPage([], 5, more=False), {"other"})
+    assert (inbox.behind, inbox.position) == (True, 1)
+    inbox.begin(5)
+    every.put(EventPage([], 6, more=False), every.tasks)
+    assert (inbox.behind, inbox.position) == (False, 6)
 
 
 def test_a_stream_ends_when_its_job_is_gone() -> None:
