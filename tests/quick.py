@@ -13,6 +13,7 @@ SERVERS = {"postgres", "redis_url"}
 SLOW = (
     "backends/test_arguments.py",  # asks the hf environment, which loads torch
     "backends/test_install.py",  # runs pip
+    "browser",  # looks at pages in Chromium
     "deploy",  # builds a wheel
     "e2e",
     "faults/test_faults.py",

@@ -74,7 +74,7 @@ class Window:
             self.faults.append(f"a request left: {request.url}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def place(postgres: Postgres, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with postgres.database() as database_url:
         data = tmp_path_factory.mktemp("browser")
@@ -94,8 +94,9 @@ def place(postgres: Postgres, redis_url: str, tmp_path_factory: pytest.TempPathF
         sessions.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """Of one module: while Playwright runs, asyncio takes this thread for one whose loop is running."""
     if CHROMIUM is None:
         pytest.skip("there is no chromium: pages are not looked at in a browser")
     with sync_playwright() as playwright:

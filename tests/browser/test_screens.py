@@ -35,7 +35,7 @@ PASTED = '{"model": "hf", "model_args": {"pretrained": "/models/tiny"},\n "tasks
 TASKS = ("toy", "other", EVIL[:60])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def jobs(place: Place) -> dict[str, UUID]:
     """A job in each state, with what a stranger would call things."""
     found, world = {}, place.world
