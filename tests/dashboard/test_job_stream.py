@@ -24,18 +24,7 @@ def test_a_page_is_followed_to_the_end(browser: TestClient, job_id: str, coordin
     assert answer.headers["content-type"].startswith("text/event-stream")
     first, *_, last = [part for part in answer.text.split("\n\n") if part]
     assert re.search(r"^id: \d+$", first, re.MULTILINE)
-    for name in (
-        "state",
-        "actions",
-        "failure",
-        "phases",
-        "progress",
-        "quality",
-        "tasks-panel",
-        "replicas",
-        "log-lines",
-        "files",
-    ):
+    for name in module.REGIONS:
         assert f'hx-target="#{name}" hx-swap="outerMorph"' in first
         assert f'id="{name}"' in first
     assert "event: ended" in last

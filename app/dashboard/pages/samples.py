@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 from urllib.parse import quote, urlencode
 from uuid import UUID
@@ -46,11 +47,7 @@ def read_samples_page(
     at = next((at for at, each in enumerate(listed) if each.position == doc), 0)
     opened = sample_shown(rows[at], whole=bool(whole)) if rows else None
 
-    def address(**changes: object) -> str:
-        now = {"task": chosen, "filter": which if which is not SampleFilter.ALL else None, "from": start}
-        asked = {name: value for name, value in (now | changes).items() if value not in (None, "")}
-        return f"?{urlencode(asked)}"
-
+    address = _address(chosen, which, start)
     following = rows[SHOWN].position if len(rows) > SHOWN else None
     before = _before(listed[at - 1].position if at else None, start, which)
     after = listed[at + 1].position if at + 1 < len(listed) else following
@@ -76,6 +73,17 @@ def read_samples_page(
         whole=bool(whole),
         marked=marked,
     )
+
+
+def _address(task: str, which: SampleFilter, start: int) -> Callable[..., str]:
+    """What gives this list's address, with what a link changes of it."""
+    now = {"task": task, "filter": which if which is not SampleFilter.ALL else None, "from": start}
+
+    def address(**changes: object) -> str:
+        asked = {name: value for name, value in (now | changes).items() if value not in (None, "")}
+        return f"?{urlencode(asked)}"
+
+    return address
 
 
 def _before(position: int | None, start: int, which: SampleFilter) -> dict[str, object] | None:
