@@ -195,3 +195,10 @@ def test_a_body_too_many_is_told_when_to_come_again(
         answer = call()
         assert (answer.status_code, answer.json()["code"]) == (503, "busy")
         assert int(answer.headers["retry-after"]) > 0
+
+
+def test_a_body_larger_than_any_job_is_not_read(api: TestClient) -> None:
+    answer = api.post(
+        "/v1/jobs", content=b"[" + b" " * (5 << 20), headers={"Content-Type": "application/json"}
+    )
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")

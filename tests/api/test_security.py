@@ -345,10 +345,3 @@ def test_a_finished_job_is_as_hidden_as_a_waiting_one(
         assert client.get(f"/v1/jobs/{job_id}/{part}").status_code == 200
         assert code(stranger.get(f"/v1/jobs/{job_id}/{part}")) == (404, "unknown_job")
     assert UUID(job_id)
-
-
-def test_a_body_larger_than_any_job_is_not_read(api: TestClient) -> None:
-    answer = api.post(
-        "/v1/jobs", content=b"[" + b" " * (5 << 20), headers={"Content-Type": "application/json"}
-    )
-    assert code(answer) == (413, "body_too_large")
