@@ -23,7 +23,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from app.dashboard.streams import partial_of
+from app.dashboard.feeds import partial_of
 from app.main import create_app
 from benchmarks.listing import OUTLINES
 from benchmarks.scrape import serving

@@ -8,14 +8,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, M
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from secrets import token_hex
+from uuid import UUID
 
 from fastapi import Request
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.concurrency import run_in_threadpool
 
-from app.dashboard.streams import IDLE_SECONDS, LEAST_SECONDS, partial_of
 from app.domain.job_filter import JobFilter
-from app.errors import DatabaseError
+from app.errors import DatabaseError, UnknownJobError
 from app.web.deps import Services
 from app.web.preference import accepts
 from app.web.problems import NotAcceptableError
@@ -23,10 +23,20 @@ from app.web.streams import LOOK_SECONDS, Admission, Stream
 from app.web.tail import Tail
 
 STREAM = "text/event-stream"
+LEAST_SECONDS = 1.0
+"""Between two looks, whatever happens meanwhile."""
+IDLE_SECONDS = 2.0
+"""Between two looks while nothing is told: logs grow and reasons change without an event."""
+ENDED = format_sse_event(data_str="-", event="ended")
+"""What a page hears last: it does not connect again."""
 
 log = logging.getLogger(__name__)
 
 Regions = Callable[[], Mapping[str, str]]
+
+
+class LastRegions(dict[str, str]):
+    """Of a page that changes no more."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,8 @@ class View:
     sees: str | None
     may_change: bool
     at: Hashable = None
+    job: UUID | None = None
+    """The one that the page is of: what happens to others is no reason to look."""
 
 
 @dataclass
@@ -49,12 +61,15 @@ class _Feed:
     """Regions, each with the number under which it came to look so."""
     readers: set[asyncio.Event] = field(default_factory=set)
     task: asyncio.Task[None] | None = None
+    over: bool = False
+    """The page changes no more."""
     ended: bool = False
     """Nothing is computed any more: who reads it comes again, and is given another."""
 
     def show(self, regions: Mapping[str, str]) -> None:
         """Tell the readers if something looks otherwise."""
         new = {name: text for name, text in regions.items() if self.shown.get(name, (0, ""))[1] != text}
+        self.over = isinstance(regions, LastRegions)
         if new:
             self.number += 1
             self.shown |= {name: (self.number, text) for name, text in new.items()}
@@ -84,15 +99,22 @@ class Feeds:
         self._feeds: dict[View, _Feed] = {}
 
     async def follow(self, view: View, regions: Regions, seen: str) -> AsyncGenerator[bytes, None]:
-        """Messages behind an id, or all of the page where another feed gave it; until the server stops."""
+        """Messages behind an id, or all of the page where another feed gave it.
+
+        Until the page is over, which the last one says, or the server stops.
+        """
         feed = self._join(view, regions)
         woken = asyncio.Event()
         feed.readers.add(woken)
         after = feed.place(seen)
         try:
-            while not self._tail.closed and not feed.ended:
+            while not self._tail.closed and (feed.over or not feed.ended):
+                over = feed.over
                 told, after = feed.since(after), feed.number if feed.shown else after
                 yield told
+                if over:
+                    yield ENDED
+                    break
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_SECONDS):
                         await woken.wait()
@@ -115,11 +137,13 @@ class Feeds:
 
     async def _run(self, view: View, feed: _Feed) -> None:
         try:
-            with self._tail.inbox(JobFilter(team=view.sees)) as inbox:
+            with self._tail.inbox(view.job or JobFilter(team=view.sees)) as inbox:
                 while not self._tail.closed:
                     with suppress(DatabaseError):
                         await self._tail.begin(inbox)
                     await self._look(view, feed)
+                    if feed.over:
+                        break
                     await asyncio.sleep(LEAST_SECONDS)
                     if not feed.readers:
                         break
@@ -136,8 +160,15 @@ class Feeds:
     async def _look(view: View, feed: _Feed) -> None:
         try:
             feed.show(await run_in_threadpool(feed.regions))
+        except UnknownJobError:
+            feed.show(LastRegions())  # it was deleted meanwhile
         except DatabaseError as error:
             log.warning("could not look at the page %s, trying again: %s", view.page, error.details)
+
+
+def partial_of(name: str, text: str) -> str:
+    """A region of a page, to stand in place of the one that is there."""
+    return f'<hx-partial hx-target="#{name}" hx-swap="outerMorph">{text}</hx-partial>'
 
 
 def shared(request: Request, services: Services, view: View, regions: Regions) -> Stream:

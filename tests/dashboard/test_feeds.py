@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from app.dashboard import feeds as module
-from app.dashboard.feeds import Feeds, View
+from app.dashboard.feeds import ENDED, Feeds, LastRegions, View
 from app.domain.event import EventPage
-from app.errors import DatabaseUnreachableError
+from app.domain.ids import uuid7
+from app.errors import DatabaseUnreachableError, UnknownJobError
 from app.web.tail import Tail
 
 RED, BLUE = View("queue", "red", may_change=True), View("queue", "blue", may_change=True)
@@ -134,3 +135,31 @@ def test_a_page_that_cannot_be_shown_is_no_page_that_stands_still(
 
     run(story)
     assert "could not show the page queue" in caplog.text
+
+
+@pytest.mark.parametrize("end", ["over", "deleted"])
+def test_a_page_that_is_over_says_so_to_each_of_its_readers(feeds: Feeds, end: str) -> None:
+    view = View("job", None, may_change=True, job=uuid7())
+    left = [{"state": "running"}]
+
+    def regions() -> dict[str, str]:
+        if left:
+            return left.pop()
+        if end == "deleted":
+            raise UnknownJobError("gone")
+        return LastRegions(state="failed")
+
+    async def story() -> None:
+        streams = [feeds.follow(view, regions, "") for _ in range(3)]
+        await asyncio.gather(*map(told, streams))
+        for stream in streams:
+            *_, before, last = [message async for message in stream]
+            assert last == ENDED
+            assert (b"failed" in before) is (end == "over")
+        again = [message async for message in feeds.follow(view, regions, "")]
+        assert again[-1] == ENDED, "who comes later, too"
+        feeds._tail.close()
+        await feeds.wait_closed()
+        await feeds._tail.wait_closed()
+
+    run(story)

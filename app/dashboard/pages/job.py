@@ -10,10 +10,10 @@ from uuid import UUID
 from fastapi import Query, Request, Response
 from fastapi.responses import RedirectResponse
 
+from app.dashboard.feeds import LastRegions, View, shared
 from app.dashboard.forms import Form
-from app.dashboard.rendering import page, rendered, surroundings
+from app.dashboard.rendering import page, rendered
 from app.dashboard.routing import pages
-from app.dashboard.streams import partials
 from app.dashboard.views.job import JobScreen, log_lines, screen_of
 from app.dashboard.words import as_json
 from app.domain.job import JobStatus
@@ -70,20 +70,21 @@ def read_job_page(
 def stream_job_page(
     job_id: JobId, request: Request, services: ServicesDep, caller: CallerDep, find: Find = ""
 ) -> Stream:
-    """The regions of the page as they change, until the job ends.
+    """The regions of the page as they change, until the job ends, made once for all who look at it.
 
-    Looking for a text reads the whole log: what it found stands as it is until the page is asked for again.
+    What was found in a log stands as it is until the page is asked for again.
     """
     groups = _groups(services, services.jobs.view(job_id))
-    around = surroundings(request) | {"may_change": caller.role.permits(Role.SUBMITTER)}
+    asked = View("job", None, caller.role.permits(Role.SUBMITTER), bool(find), job_id)
+    names = [name for name in REGIONS if not (find and name == LOG_REGION)]
 
     def regions() -> dict[str, str]:
         view = services.jobs.view(job_id)
-        shown = around | _shown(services, view, groups) | ({} if find else _log(services, view))
-        names = [name for name in REGIONS if not (find and name == LOG_REGION)]
-        return {name: rendered(f"job/{name}.html", **shown) for name in names}
+        shown = _shown(services, view, groups) | ({} if find else _log(services, view))
+        told = {name: rendered(f"job/{name}.html", may_change=asked.may_change, **shown) for name in names}
+        return LastRegions(told) if view.job.status.terminal else told
 
-    return partials(services, request, job_id, regions)
+    return shared(request, services, asked, regions)
 
 
 @router.post("/jobs/{job_id}")
