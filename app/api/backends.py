@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from fastapi import APIRouter, Depends
 
 from app.api.problems import problems
-from app.api.schemas.cluster import BackendList, BackendOut, InstalledOut
+from app.api.schemas.cluster import BackendList, BackendOut, InstalledOut, ToleranceOut
 from app.backends import BACKENDS, Backend
 from app.domain.group import GroupView
 from app.web.deps import Services, ServicesDep, known_parameters
@@ -48,6 +48,7 @@ def _installed(services: Services, backend: Backend, group: GroupView) -> list[I
             versions=dict(report.versions),
             size_bytes=report.size_bytes,
             problem=report.problem,
+            tolerances=[ToleranceOut.model_validate(each) for each in report.tolerances],
         )
         for report in group.installed
         if report.name == backend.name

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
 from app.db.fence import group_owned
-from app.db.installed import installed_in, to_document
+from app.db.installed import installed_in, to_document, tolerances_of
 from app.db.tables import DeviceRow, GroupRow
 from app.domain.group import BackendReport, DeviceReport, DeviceView, GroupView
 from app.domain.replica import DeviceState
@@ -47,6 +47,7 @@ class GroupRepository:
             "kind": kind,
             "backends": list(backends),
             "installed": to_document(installed),
+            "tolerances": tolerances_of(installed),
             "version": version,
             "worker_token": token,
             "worker_started_at": func.now(),
@@ -89,7 +90,12 @@ class GroupRepository:
         done = self._session.execute(
             update(GroupRow)
             .where(GroupRow.name == name, group_owned(token))
-            .values(heartbeat_at=func.now(), backends=list(backends), installed=to_document(installed))
+            .values(
+                heartbeat_at=func.now(),
+                backends=list(backends),
+                installed=to_document(installed),
+                tolerances=tolerances_of(installed),
+            )
         )
         if not done.rowcount:  # type: ignore[attr-defined]
             raise LeaseLostError(f"another worker has taken group {name}")

@@ -1,18 +1,37 @@
-"""What a worker reports of the backends on its host, as a document in the row of its group."""
+"""What a worker reports of the backends on its host, as documents in the row of its group."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from app.db.tables import GroupRow
 from app.domain.group import BackendReport
+from app.domain.tolerance import Tolerance
+
+_TOLERANCE = TypeAdapter(Tolerance)
 
 
 def to_document(reports: Sequence[BackendReport]) -> dict[str, Any]:
-    """By name."""
-    return {report.name: asdict(report) for report in reports}
+    """By name. Tolerances stand aside: a process of an earlier version reads these documents, and knows none."""
+    bare = (replace(report, tolerances=()) for report in reports)
+    return {
+        report.name: {name: value for name, value in asdict(report).items() if name != "tolerances"}
+        for report in bare
+    }
+
+
+def tolerances_of(reports: Sequence[BackendReport]) -> dict[str, Any]:
+    """By the backend's name, where there are any."""
+    return {
+        report.name: [_TOLERANCE.dump_python(each, mode="json") for each in report.tolerances]
+        for report in reports
+        if report.tolerances
+    }
 
 
 def installed_in(row: GroupRow) -> tuple[BackendReport, ...]:
@@ -21,4 +40,12 @@ def installed_in(row: GroupRow) -> tuple[BackendReport, ...]:
     offered = {name: BackendReport(name) for name in row.backends}
     offered |= {name: found[name] for name in offered if name in found and not found[name].problem}
     unusable = {name: report for name, report in found.items() if report.problem and name not in offered}
-    return tuple(sorted({**offered, **unusable}.values(), key=lambda report: report.name))
+    there = sorted({**offered, **unusable}.values(), key=lambda report: report.name)
+    return tuple(replace(report, tolerances=tuple(_tolerances(row, report.name))) for report in there)
+
+
+def _tolerances(row: GroupRow, backend: str) -> Iterator[Tolerance]:
+    """Those that this version understands."""
+    for document in row.tolerances.get(backend, ()):
+        with suppress(ValueError):
+            yield _TOLERANCE.validate_python(document)

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from app.domain.replica import DeviceState
+from app.domain.tolerance import Tolerance
 
 GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 """What a worker may call its group."""
@@ -47,6 +48,8 @@ class BackendReport:
     size_bytes: int | None = None
     problem: str | None = None
     """Why it cannot be used, in words; such a backend is not offered."""
+    tolerances: tuple[Tolerance, ...] = ()
+    """What calibrations found for it on the devices there."""
 
 
 def unusable(reports: Iterable[BackendReport]) -> dict[str, str]:

@@ -23,6 +23,7 @@ from app.services.health import HealthService
 from app.settings import Settings
 from app.web import cursors
 from tests.api.conftest import JOB
+from tests.domain.test_tolerance import FOUND
 from tests.servers import Postgres
 from tests.waiting import until
 
@@ -72,16 +73,18 @@ def test_backends_show_where_they_are_and_whether_they_work(
 ) -> None:
     broken = "its torch 2.14.0 finds no GPU"
     reports = [
-        BackendReport("hf", {"torch": "2.13.0"}, 2 * GIB),
+        BackendReport("hf", {"torch": "2.13.0"}, 2 * GIB, tolerances=(FOUND,)),
         BackendReport("vllm", {"vllm": "0.33.0"}, 10 * GIB, broken),
     ]
     groups: GroupService = app.state.services.groups
     groups.beat("node1-a", group, ["hf"], [], reports)
     found = {backend["name"]: backend for backend in api.get("/v1/backends").json()["data"]}
     place = {"group": "node1-a", "host": "node1", "alive": True}
-    assert found["hf"]["installed"] == [
-        {**place, "versions": {"torch": "2.13.0"}, "size_bytes": 2 * GIB, "problem": None}
-    ]
+    [there] = found["hf"]["installed"]
+    [told] = there.pop("tolerances")
+    assert there == {**place, "versions": {"torch": "2.13.0"}, "size_bytes": 2 * GIB, "problem": None}
+    assert (told["device"], told["fast"]["largest"], told["usable"]) == (FOUND.device, 0.03, True)
+    assert "model" not in told, "one team's model is no other's to know of"
     assert (found["hf"]["available"], found["hf"]["install"]) == (True, None)
     assert (found["vllm"]["available"], found["vllm"]["installed"][0]["problem"]) == (False, broken)
     assert found["vllm"]["install"] is None
@@ -107,11 +110,12 @@ def test_a_worker_of_an_earlier_version_tells_names_alone(
     groups: GroupService = app.state.services.groups
     reports = [BackendReport("hf", {"torch": "2"}), BackendReport("vllm", problem="no")]
     groups.beat("node1-a", group, ["hf"], [], reports)
-    with psycopg.connect(settings.database_url) as connection:  # it writes this column and not the other
+    with psycopg.connect(settings.database_url) as connection:  # it writes this column and not the others
+        connection.execute("""UPDATE gpu_groups SET tolerances = '{"vllm": [{"of": "a later one"}]}'""")
         connection.execute("UPDATE gpu_groups SET backends = ARRAY['vllm']")
     found = {backend["name"]: backend["installed"] for backend in api.get("/v1/backends").json()["data"]}
     assert found["hf"] == []
-    assert [(at["versions"], at["problem"]) for at in found["vllm"]] == [({}, None)]
+    assert [(at["versions"], at["problem"], at["tolerances"]) for at in found["vllm"]] == [({}, None, [])]
 
 
 def test_a_group_is_drained_and_resumed(api: TestClient, group: UUID) -> None:

@@ -18,6 +18,7 @@ from app.backends import python_of
 from app.domain.group import BackendReport, DeviceReport
 from app.domain.replica import DeviceState, Replica
 from app.errors import DatabaseError, GpuUnavailableError, LeaseLostError
+from app.gpus.cpu import cpu_name
 from app.gpus.naming import OwnedDevice, parse_devices, visible_devices
 from app.gpus.nvml import Gpu, discover, driver_versions, islands, memory_is_free
 from app.services.groups import GroupService
@@ -65,8 +66,9 @@ class GroupDevices:
         host = socket.gethostname()
         owned = parse_devices(settings.worker_devices)
         self._owned: dict[str, OwnedDevice] = {device.identity(host, self.group): device for device in owned}
-        self._backends = InstalledBackends(settings, self.kind)
         gpus = [device.gpu for device in owned if device.gpu]
+        names = {gpu.name for gpu in gpus} or {cpu_name()}
+        self._backends = InstalledBackends(settings, self.kind, names)
         self._sliced = any(gpu.slice is not None for gpu in gpus)
         self._islands = {gpu.uuid: n for n, island in enumerate(islands(gpus)) for gpu in island}
 

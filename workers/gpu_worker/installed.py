@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 
 from app.backends import BACKENDS, installed, look_at
+from app.backends.tolerances import that_hold
 from app.domain.group import BackendReport
 from app.settings import Settings
 
@@ -21,11 +23,14 @@ class InstalledBackends:
         self,
         settings: Settings,
         kind: str,
+        names: Collection[str] = (),
         *,
         look: Callable[[str], BackendReport] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`names` are those of the devices."""
         self._settings = settings
+        self._names = frozenset(names)
         self._kind = kind
         self._look = look or (lambda name: look_at(name, settings.cache_dir, kind))
         self._clock = clock
@@ -38,7 +43,11 @@ class InstalledBackends:
         self._seen = {name: self._seen[name] for name in names if name in self._seen}
         if due := [name for name in names if self._is_due(name)]:
             self._start(due)
-        return [self._seen[name][1] for name in names if name in self._seen]
+        return [self._calibrated(self._seen[name][1]) for name in names if name in self._seen]
+
+    def _calibrated(self, report: BackendReport) -> BackendReport:
+        """With what was measured for it so far, by whomever."""
+        return replace(report, tolerances=that_hold(report, self._names, self._settings.cache_dir))
 
     def _there(self) -> list[str]:
         return sorted(

@@ -81,6 +81,31 @@ class GroupList(Out):
     data: list[GroupOut]
 
 
+class GapOut(Out):
+    """How far two runs over the same documents are apart."""
+
+    largest: float = Field(description="Of a log-likelihood, in nats.")
+    greedy: int = Field(description="Requests with another greedy flag.")
+    choices: int = Field(description="Documents whose likeliest choice is another one.")
+
+
+class ToleranceOut(Out):
+    """How far fast scoring is from stock, as `evalq backends calibrate` measured it on a host of these devices."""
+
+    device: str = Field(description="Its name; of CPU slots, the CPU's.")
+    dtype: str
+    runner: str | None = Field(description="vLLM's model runner.")
+    documents: int
+    requests: int
+    fast: GapOut = Field(description="Fast beside stock.")
+    noise: GapOut = Field(description="Stock beside itself, in another order.")
+    stock_rate: float = Field(description="Documents a second.")
+    fast_rate: float = Field(description="Documents a second.")
+    accepted: bool = Field(description="By an operator, however far it is.")
+    usable: bool = Field(description="`scoring_mode: auto` is fast by it.")
+    measured_at: datetime
+
+
 class InstalledOut(Out):
     """A backend on the host of one group."""
 
@@ -92,6 +117,9 @@ class InstalledOut(Out):
     )
     size_bytes: int | None = Field(description="What its environment takes on disk.")
     problem: str | None = Field(description="Why its worker does not offer it; null for one that works.")
+    tolerances: list[ToleranceOut] = Field(
+        description="What was measured of fast scoring with these versions on devices like its own, newest first."
+    )
 
 
 class BackendOut(Out):

@@ -40,6 +40,7 @@ class GroupRow(Base):
     kind: Mapped[str]
     backends: Mapped[list[str]]
     installed: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    tolerances: Mapped[dict[str, Any]] = mapped_column(server_default="{}")  # by backend
     version: Mapped[str]
     worker_token: Mapped[UUID]
     worker_started_at: Mapped[datetime]
