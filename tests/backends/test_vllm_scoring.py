@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from app.backends import BACKENDS
+from app.backends.scoring import ScoringCase
 from app.backends.vllm.scoring import ASKED, EXACT, SPARED
 from app.domain.engine_spec import Scoring
 
@@ -44,7 +45,7 @@ F32 = {"dtype": "float32"}
 def test_it_is_fast_by_itself_where_no_bit_depends_on_it(
     backend: str, asked: str, args: dict[str, Any], mode: Scoring, note: str | None
 ) -> None:
-    chosen = BACKENDS[backend].scoring(asked, args)
+    chosen = BACKENDS[backend].scoring(ScoringCase(asked, args))
     assert (chosen.mode, chosen.note, chosen.fault) == (mode, note, None)
 
 
@@ -57,10 +58,10 @@ def test_it_is_fast_by_itself_where_no_bit_depends_on_it(
     ],
 )
 def test_where_it_cannot_be_it_is_refused(backend: str, args: dict[str, Any], words: str) -> None:
-    assert words in str(BACKENDS[backend].scoring("fast", args).fault)
+    assert words in str(BACKENDS[backend].scoring(ScoringCase("fast", args)).fault)
 
 
 def test_every_backend_takes_what_it_is_asked_without_arguments() -> None:
     for backend in BACKENDS.values():
-        assert backend.scoring("auto", {}).mode is STOCK
-        assert backend.scoring("stock", {}).fault is None
+        assert backend.scoring(ScoringCase("auto")).mode is STOCK
+        assert backend.scoring(ScoringCase("stock")).fault is None

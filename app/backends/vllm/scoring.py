@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from app.backends.scoring import ChosenScoring
+from app.backends.scoring import ChosenScoring, ScoringCase, calibrated
 from app.domain.engine_spec import Scoring
+from app.domain.tolerance import worst
 
 EXACT_DTYPES = frozenset({"float32", "float"})
 """In which vLLM gives on a CPU the same bits either way; `auto` stands for a narrower one there."""
@@ -34,28 +36,68 @@ SPARED = (
     " a fifth to a twentieth of the work with examples before each question. Its last bits may differ here, so that it"
     " has to be asked for"
 )
+TO_BE_MEASURED = (
+    ", or an operator measures on {device} what becomes of {dtype} (`evalq backends calibrate {backend}`)"
+)
+MEASURED = "log-likelihoods are scored fast: measured on {device} with {dtype}: {words}{accepted}"
+TOO_FAR = (
+    "log-likelihoods are scored as lm_eval does it: fast, {times:.1f} times as fast, was measured on {device} with"
+    " {dtype}, and is further off than it may be by itself: {words}"
+)
+
+_DTYPES = {"half": "float16", "float": "float32"}
+_KEPT_BY_AUTO = frozenset({"float16", "bfloat16"})
+"""What vLLM computes in where it is stored so and the job names nothing; float32 becomes what the device prefers."""
 
 
-def on_gpus(asked: str, args: Mapping[str, Any]) -> ChosenScoring:
-    """Fast where it is asked for."""
-    return _chosen(asked, args, exact=False)
+def on_gpus(case: ScoringCase) -> ChosenScoring:
+    """Fast where it is asked for, or where calibrations speak for it."""
+    return _chosen(case, "vllm")
 
 
-def on_cpus(asked: str, args: Mapping[str, Any]) -> ChosenScoring:
-    """Fast unless another way is asked for, where no bit depends on it."""
-    exact = args.get("dtype") in EXACT_DTYPES and not _outside(UNLIKE, args)
-    return _chosen(asked, args, exact=exact)
+def on_cpus(case: ScoringCase) -> ChosenScoring:
+    """Likewise, and where no bit depends on it."""
+    exact = case.args.get("dtype") in EXACT_DTYPES and not _outside(UNLIKE, case.args)
+    if exact and case.asked != Scoring.STOCK and not _outside(WITHOUT, case.args):
+        return ChosenScoring(Scoring.FAST, EXACT)
+    return _chosen(case, "vllm-cpu")
 
 
-def _chosen(asked: str, args: Mapping[str, Any], *, exact: bool) -> ChosenScoring:
-    unfit = _outside(WITHOUT, args)
-    if asked == Scoring.STOCK or (asked != Scoring.FAST and unfit):
+def _chosen(case: ScoringCase, backend: str) -> ChosenScoring:
+    unfit = _outside(WITHOUT, case.args)
+    if case.asked == Scoring.STOCK or (case.asked != Scoring.FAST and unfit):
         return ChosenScoring()
     if unfit:
         return ChosenScoring(fault=f"fast does not go with model_args.{unfit[0]}")
-    if exact:
-        return ChosenScoring(Scoring.FAST, EXACT)
-    return ChosenScoring(Scoring.FAST, ASKED) if asked == Scoring.FAST else ChosenScoring(note=SPARED)
+    if case.asked == Scoring.FAST:
+        return ChosenScoring(Scoring.FAST, ASKED)
+    return _measured(case, backend)
+
+
+def _measured(case: ScoringCase, backend: str) -> ChosenScoring:
+    """By what was measured, if it was wherever the job may run, and the job is loaded as others are."""
+    facts, dtype = case.facts, _dtype(case)
+    if facts is None or dtype is None or facts.quantization or case.env or _outside(UNLIKE, case.args):
+        return ChosenScoring(note=SPARED)
+    known = calibrated(backend, dtype, case.groups)
+    found = worst(known.found)
+    if known.unmeasured or found is None:
+        places = " and ".join(known.unmeasured)
+        more = TO_BE_MEASURED.format(device=places, dtype=dtype, backend=backend) if places else ""
+        return ChosenScoring(note=SPARED + more)
+    told = partial(str.format, device=found.device, dtype=dtype, words=found.words)
+    if not found.usable:
+        return ChosenScoring(note=told(TOO_FAR, times=found.fast_rate / found.stock_rate))
+    accepted = "" if found.near else "; an operator has accepted it"
+    return ChosenScoring(Scoring.FAST, told(MEASURED, accepted=accepted))
+
+
+def _dtype(case: ScoringCase) -> str | None:
+    """What vLLM will compute in; None where it is not known before it has loaded."""
+    named, stored = case.args.get("dtype") or "auto", case.facts and case.facts.dtype
+    if named == "auto":
+        return stored if stored in _KEPT_BY_AUTO else None
+    return _DTYPES.get(str(named), str(named))
 
 
 def _outside(known: Mapping[str, tuple[str, ...]], args: Mapping[str, Any]) -> list[str]:

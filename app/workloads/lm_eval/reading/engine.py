@@ -15,6 +15,7 @@ from app.backends.backend import Loading
 from app.backends.measured_engines import measured_name
 from app.backends.parallelism import Parallelism
 from app.backends.registry import read_parallelism
+from app.backends.scoring import ScoringCase
 from app.domain.engine_spec import EngineSpec, Scoring
 from app.domain.group import GroupView
 from app.domain.measures import Recall, nothing_measured
@@ -51,6 +52,7 @@ class EngineReader:
         self._reader = reader
         self.backend = backend
         self._settings = settings
+        self._groups = groups
         self.scoring = Scoring.STOCK
         self.width = WidthReader(reader, backend, groups, others, recall=recall)
 
@@ -80,7 +82,7 @@ class EngineReader:
         )
         args, notes = self.backend.settle(loading)
         reader.notes += notes
-        self._choose_scoring(args)
+        self._choose_scoring(args, facts)
         self._check_names(args, facts)
         if not self._refused_paths():  # of what lies there nothing is told
             self._add(self.backend.files(loading))
@@ -100,8 +102,10 @@ class EngineReader:
         )
         return self
 
-    def _choose_scoring(self, args: Mapping[str, Any]) -> None:
-        chosen = self.backend.scoring(self._reader.spec.scoring_mode, args)
+    def _choose_scoring(self, args: Mapping[str, Any], facts: ModelFacts | None) -> None:
+        spec = self._reader.spec
+        case = ScoringCase(spec.scoring_mode, args, spec.env, facts, self._groups)
+        chosen = self.backend.scoring(case)
         self.scoring = chosen.mode
         self._reader.notes += [chosen.note] if chosen.note else []
         if chosen.fault:
