@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
@@ -76,6 +77,10 @@ class ReplicaLeaseRepository:
             idle_since=func.now(),
             provenance=provenance,
         )
+
+    def take_spare(self, lease: Lease, spare_id: UUID) -> None:
+        """A spare becomes its engine child; LeaseLostError."""
+        self.write(lease, spare_id=spare_id)
 
     def mark_idle(self, lease: Lease, *, idle: bool) -> None:
         """Since when it has nothing to do; None while it works. Writes only a change: it is told with every look."""

@@ -80,10 +80,12 @@ class ReplicaRepository:
         """The replica with this id."""
         return to_replica(self._session.get_one(ReplicaRow, replica_id, populate_existing=True))
 
-    def is_over(self, replica_id: UUID) -> bool:
-        """Whether there is such a replica and it has ended."""
-        row = self._session.get(ReplicaRow, replica_id, populate_existing=True)
-        return row is not None and not ReplicaStatus(row.status).live
+    def is_over(self, owner: UUID) -> bool:
+        """Whether there is a replica of this id, or served by the spare of this id, and it has ended."""
+        ended = and_(
+            or_(ReplicaRow.id == owner, ReplicaRow.spare_id == owner), ReplicaRow.status.not_in(LIVE)
+        )
+        return bool(self._session.scalar(select(exists().where(ended))))
 
     def jobs_served(self, replica_id: UUID) -> list[UUID]:
         """Running jobs of the replica's engine spec that it may answer."""

@@ -147,10 +147,13 @@ class VitalsRepository:
         ]
 
     def ended(self, owners: Collection[UUID]) -> set[UUID]:
-        """Those of these jobs and replicas that are stored and have ended."""
+        """Those of these jobs, replicas and their spares that are stored and have ended."""
         jobs = select(JobRow.id).where(JobRow.id.in_(owners), JobRow.status.in_(TERMINAL))
-        replicas = select(ReplicaRow.id).where(ReplicaRow.id.in_(owners), ReplicaRow.status.not_in(LIVE))
-        return {*self._session.scalars(jobs), *self._session.scalars(replicas)}
+        over = [
+            select(marked).where(marked.in_(owners), ReplicaRow.status.not_in(LIVE))
+            for marked in (ReplicaRow.id, ReplicaRow.spare_id)
+        ]
+        return {owner for query in (jobs, *over) for owner in self._session.scalars(query) if owner}
 
 
 def _since(moment: Any) -> ColumnElement[timedelta]:

@@ -82,6 +82,11 @@ class ServingService:
             replica = ReplicaLeaseRepository(session).claim(lease, holder, self._ttl)
             return (lease, replica) if replica else None
 
+    def take_spare(self, lease: Lease, spare_id: UUID) -> None:
+        """A spare becomes the replica's engine child: what carries its mark ends with the replica. Safe to repeat."""
+        with self._sessions.begin() as session:
+            ReplicaLeaseRepository(session).take_spare(lease, spare_id)
+
     def renew(self, lease: Lease) -> Order:
         """Extend the lease; says whether the scheduler wants the devices back."""
         with self._sessions.begin() as session:
@@ -244,13 +249,13 @@ class ServingService:
             return ReplicaRepository(session).holders(prefix)
 
     def is_over(self, owner: str) -> bool:
-        """Whether this names a replica of ours that has ended: its processes may be killed."""
+        """Whether this names a replica of ours that has ended, or its spare: its processes may be killed."""
         try:
-            replica_id = UUID(owner)
+            owner_id = UUID(owner)
         except ValueError:  # whatever set the variable, it was not evalq
             return False
         with self._sessions.begin() as session:
-            return ReplicaRepository(session).is_over(replica_id)
+            return ReplicaRepository(session).is_over(owner_id)
 
     def _tell(
         self,

@@ -53,11 +53,11 @@ def found(answer: Result) -> dict[str, dict[str, Any]]:
 
 
 @contextmanager
-def working_for(owner: object) -> Iterator[int]:
+def working_for(owner: object, mark: str = "EVALQ_REPLICA") -> Iterator[int]:
     """A process marked as a replica's."""
     with subprocess.Popen(
         [sys.executable, "-c", "input()"],
-        env=os.environ | {"EVALQ_REPLICA": str(owner)},
+        env=os.environ | {mark: str(owner)},
         stdin=subprocess.PIPE,
     ) as process:
         yield process.pid
@@ -90,9 +90,16 @@ def test_doctor_finds_processes_of_ended_replicas(evalq: Evalq, world: World) ->
     with world.sessions.begin() as session:
         session.execute(text("UPDATE devices SET state = 'free', replica_id = NULL"))
         session.execute(text("UPDATE replicas SET status = 'lost', ended_at = now()"))
-    with working_for(replica) as stray, working_for(uuid4()) as other:
+        spare = session.execute(text("UPDATE replicas SET spare_id = gen_random_uuid() RETURNING spare_id"))
+        mark = f"{spare.scalar_one()}|worker"
+    with (
+        working_for(replica) as stray,
+        working_for(mark, "EVALQ_SPARE") as taken,
+        working_for(uuid4()) as other,
+    ):
         checks = found(evalq("doctor", "--json"))
     assert checks[f"process {stray}"]["state"] == "fault"
+    assert checks[f"process {taken}"]["state"] == "fault"
     assert f"process {other}" not in checks, "another evalq's"
 
 

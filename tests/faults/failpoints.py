@@ -68,6 +68,7 @@ FAILPOINTS: Mapping[str, Sequence[str]] = {
     ),
     "worker": (
         *(f"serving.{method}" for method in ("claim", "renew", "loaded", "next", "advance", "answer")),
+        "serving.take_spare",
         *(f"serving.{method}" for method in ("chunk_failed", "keep_only", "wanted", "warn", "add_log")),
         *(f"serving.{method}" for method in ("end", "release_holders")),
         *("groups.register", "groups.beat", "groups.leave", "groups.mark_device"),

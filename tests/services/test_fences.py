@@ -73,6 +73,7 @@ OF_JOBS: Mapping[str, Call] = {
 
 OF_REPLICAS: Mapping[str, Call] = {
     "renew": lambda w, replica: w.serving.renew(replica),
+    "take_spare": lambda w, replica: w.serving.take_spare(replica, uuid7()),
     "loaded": lambda w, replica: w.serving.loaded(replica, {"version": 1}),
     "next": lambda w, replica: w.serving.next(replica, ENGINE.key, Room(1e9, 64)),
     "answer": lambda w, replica: w.serving.answer(replica, claimed(w), Answer([b"a", b"b"], 0.1, 1)),

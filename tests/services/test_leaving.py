@@ -9,6 +9,8 @@ import pytest
 
 from app.db.capacity import CapacityRepository
 from app.db.groups import NOBODY
+from app.domain.ids import uuid7
+from app.domain.replica import ReplicaStatus
 from app.errors import LeaseLostError
 from tests.world import World
 
@@ -41,6 +43,17 @@ def test_what_was_placed_and_not_begun_goes_elsewhere(world: World) -> None:
     assert world.serving.is_over(str(placed))
     assert not world.serving.is_over(str(begun.id))
     assert not world.serving.is_over("no id of ours")
+
+
+def test_a_spare_is_over_with_the_replica_that_took_it(world: World) -> None:
+    lease, spare = world.replica(*world.devices(1)), uuid7()
+    assert not world.serving.is_over(str(spare)), "it waits"
+    for _ in range(2):
+        world.serving.take_spare(lease, spare)
+        assert not world.serving.is_over(str(spare))
+    world.serving.end(lease, ReplicaStatus.RELEASED)
+    assert world.serving.is_over(str(spare))
+    assert not world.serving.is_over(str(uuid7())), "another one waits"
 
 
 def test_a_worker_that_takes_over_is_not_made_to_leave(world: World) -> None:

@@ -87,7 +87,7 @@ class Child:
                 fds = (shim_control.fileno(), command_socket.fileno())
                 command = [str(fds[0]), str(fds[1]), str(orphan_grace_seconds), str(folder.root)]
                 command += [",".join(map(str, bounds)), *argv]
-                ours = {mark.name: mark.owner, "EVALQ_FD": str(fds[1]), "TMPDIR": str(folder.temporary)}
+                ours = {mark.name: mark.value, "EVALQ_FD": str(fds[1]), "TMPDIR": str(folder.temporary)}
                 shim = _start_shim(command, {**env, **ours, **READABLE}, log_path, fds, folder.path)
             return cls(shim, control, connection, mark, folder)
         except BaseException:

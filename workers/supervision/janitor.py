@@ -1,7 +1,8 @@
 """Finds processes by the mark in their environment: the last resort where a shim itself was killed.
 
 A process group can be left and a parent can die, but the environment a program was started with stays
-readable in /proc as long as it lives. Every child and all that it starts carries its replica's or job's id.
+readable in /proc as long as it lives. Every child and all that it starts carries its replica's or job's id; one that
+was started as a spare carries its own, which the database knows of its replica, and who started it.
 """
 
 from __future__ import annotations
@@ -11,24 +12,42 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from workers.containment.shared_memory import Segments
+from workers.supervision.identity import dead_holders
 
 log = logging.getLogger(__name__)
 
 REPLICA = "EVALQ_REPLICA"
 JOB = "EVALQ_JOB"
+SPARE = "EVALQ_SPARE"
 _POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
 class Mark:
-    """The variable that says for whom a process works: `EVALQ_REPLICA=<id>` or `EVALQ_JOB=<id>`."""
+    """The variable that says for whom a process works: `EVALQ_REPLICA=<id>` or `EVALQ_JOB=<id>`.
+
+    `EVALQ_SPARE=<id>|<worker>` is of a child that was started before anybody knew for whom.
+    """
 
     name: str
-    owner: str
+    value: str
+
+    @property
+    def owner(self) -> str:
+        """The id alone."""
+        return self.value.partition("|")[0]
+
+    @property
+    def is_orphaned(self) -> bool:
+        """Whether it is a spare whose worker, a process of this host, is gone: used or not, nobody holds it."""
+        with suppress(ValueError):  # whatever set the variable, it was not evalq
+            return self.name == SPARE and bool(dead_holders([self.value.partition("|")[2]]))
+        return False
 
     @classmethod
     def replica(cls, replica_id: object) -> Mark:
@@ -40,15 +59,26 @@ class Mark:
         """The mark of a job's harness processes."""
         return cls(JOB, str(job_id))
 
+    @classmethod
+    def spare(cls, spare_id: object, worker: str) -> Mark:
+        """The mark of a spare's processes; `worker` as `holder_name` has it."""
+        return cls(SPARE, f"{spare_id}|{worker}")
+
 
 def kill_strays(is_live: Callable[[str], bool], *, patience_seconds: float = 10.0) -> list[int]:
     """Kill own processes whose replica or job is not live, and return their ids once they are gone.
 
-    Shared memory that they had mapped goes, too. `is_live` says True also of ids it does not know: this user may
-    run another evalq on this host. Safe to repeat. Raises TimeoutError if one survives SIGKILL that long (it hangs
-    in the kernel).
+    Of spares it is asked by their own ids; one whose worker is gone is killed unasked. Shared memory that they had
+    mapped goes, too. `is_live` says True also of ids it does not know: this user may run another evalq on this host,
+    and a spare that waits serves nobody yet. Safe to repeat. Raises TimeoutError if one survives SIGKILL that long
+    (it hangs in the kernel).
     """
-    return _kill_until_gone(lambda mark: not is_live(mark.owner), patience_seconds)
+    return _kill_until_gone(lambda mark: mark.is_orphaned or not is_live(mark.owner), patience_seconds)
+
+
+def kill_orphans(*, patience_seconds: float = 10.0) -> list[int]:
+    """Kill own spares whose worker is gone, likewise: also those that hold no device, which nobody would miss."""
+    return _kill_until_gone(lambda mark: mark.is_orphaned, patience_seconds)
 
 
 def kill_marked(mark: Mark, *, patience_seconds: float = 10.0) -> list[int]:
@@ -102,7 +132,7 @@ def _mark_of(pid: int) -> Mark | None:
     if process.stat().st_uid != os.geteuid():
         return None
     for entry in (process / "environ").read_bytes().split(b"\0"):
-        name, _, owner = entry.decode(errors="replace").partition("=")
-        if name in {REPLICA, JOB}:
-            return Mark(name, owner)
+        name, _, value = entry.decode(errors="replace").partition("=")
+        if name in {REPLICA, JOB, SPARE}:
+            return Mark(name, value)
     return None

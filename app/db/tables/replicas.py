@@ -85,6 +85,7 @@ class ReplicaRow(Base):
         ),
         Index("replicas_ended", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
         Index("replicas_engine", "engine_key", "placed_at"),
+        Index("replicas_spare", "spare_id", unique=True, postgresql_where=text("spare_id IS NOT NULL")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -96,6 +97,8 @@ class ReplicaRow(Base):
     lease_token: Mapped[UUID | None]
     lease_expires_at: Mapped[datetime | None]
     lease_holder: Mapped[str | None]
+    spare_id: Mapped[UUID | None]
+    """The spare that became its engine child; none where one was started for it."""
     sent_at: Mapped[datetime | None]
     sends: Mapped[int] = mapped_column(server_default="0")
     placed_at: Mapped[datetime]

@@ -17,7 +17,7 @@ from app.db.vitals import VitalsRepository
 from app.services.doctor.finding import Finding, fault, ok, warning
 from app.settings import Settings
 
-MARKS = ("EVALQ_REPLICA", "EVALQ_JOB")
+MARKS = ("EVALQ_REPLICA", "EVALQ_JOB", "EVALQ_SPARE")
 """What a worker puts into the environment of every child (see workers/supervision/janitor.py)."""
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -101,4 +101,4 @@ def _working() -> Iterator[tuple[int, UUID]]:
         with suppress(psutil.Error, ValueError):
             environment = process.environ()
             for owner in filter(None, map(environment.get, MARKS)):
-                yield process.pid, UUID(owner)
+                yield process.pid, UUID(owner.partition("|")[0])
