@@ -248,6 +248,7 @@ class Relay:
         self._preparing_seconds = time.monotonic() - self._began_at
         self._tally.give(len(self._requests.unanswered))
         self._tell_failures(self._requests.unanswered.items())
+        self._looked_at = 0.0  # engines are given nothing before the job is seen to wait for them
 
     def _score(self, message: Scoring) -> None:
         match message:

@@ -19,7 +19,7 @@ from tests.waiting import until
 from tests.workers.coordinator.peers import KEYS, NOTE, PLAN, PREPARED, TOTALS, Engine, Try, chunk
 from tests.world import ENGINE, FINGERPRINT, World
 from tests.world import chunk as stored_chunk
-from workers.coordinator import requests
+from workers.coordinator import relay, requests
 from workers.coordinator.endings import Ended
 from workers.protocol.harness import (
     AllCut,
@@ -115,6 +115,12 @@ def test_no_engine_gets_a_first_chunk_before_all_are_stored(one: Try, engine: En
     with one.running(PREPARED, *(chunk(key) for key in keys)):
         until(lambda: one.world.coordination.pending_keys(one.lease.id))
         assert engine.takes() == []
+
+
+def test_engines_are_asked_for_as_soon_as_all_is_stored(one: Try, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "LOOK_SECONDS", 3600.0)
+    with one.running(*PLAN):
+        until(lambda: one.job.phase != Phase.PREPARING)
 
 
 def test_responses_travel_shut(one: Try, engine: Engine) -> None:
