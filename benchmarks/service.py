@@ -44,13 +44,14 @@ def service(devices: int = 2, **env: str) -> Iterator[Stack]:
         yield stack
 
 
-def run(stack: Stack, job: dict[str, Any]) -> None:
-    """Post a job and follow its stream to the end: asking again and again would cost what is measured."""
+def run(stack: Stack, job: dict[str, Any]) -> str:
+    """Post a job and follow its stream to the end: asking again and again would cost what is measured. Its id."""
     job_id = stack.submit(job)
     with stack.http.stream("GET", f"/jobs/{job_id}/events", timeout=None) as stream:
         for _ in stream.iter_lines():
             pass
     assert stack.job(job_id)["status"] == "succeeded", stack.job(job_id)
+    return job_id
 
 
 def timed(work: Callable[[], object]) -> float:
