@@ -166,6 +166,7 @@ def _services(settings: Settings, sessions: Sessions) -> Services:
         ttl=settings.lease,
         estimates=estimates.latest,
         quotas=settings.team_quotas,
+        stall=settings.stall,
     )
     watching = WatchService(
         sessions=sessions, ttl=settings.lease, estimates=estimates.latest, quotas=settings.team_quotas
@@ -179,13 +180,7 @@ def _services(settings: Settings, sessions: Sessions) -> Services:
         groups=GroupService(sessions=sessions),
         estimates=estimates,
         overview=OverviewService(sessions=sessions),
-        queue=QueueService(
-            sessions=sessions,
-            ttl=settings.lease,
-            estimates=estimates.latest,
-            quotas=settings.team_quotas,
-            rings=health_service.rings,
-        ),
+        queue=_queue(settings, sessions, estimates, health_service),
         tasks=TaskService(settings=settings),
         health=health_service,
         metrics=MetricsService(sessions=sessions),
@@ -199,6 +194,19 @@ def _services(settings: Settings, sessions: Sessions) -> Services:
         rates=RateLimit(settings),
         turns=Turns(),
         usage=UsageService(sessions=sessions),
+    )
+
+
+def _queue(
+    settings: Settings, sessions: Sessions, estimates: EstimateService, health: HealthService
+) -> QueueService:
+    return QueueService(
+        sessions=sessions,
+        ttl=settings.lease,
+        estimates=estimates.latest,
+        quotas=settings.team_quotas,
+        rings=health.rings,
+        stall=settings.stall,
     )
 
 

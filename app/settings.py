@@ -269,6 +269,11 @@ class Settings(BaseSettings):
         return int(self.log_mib * (1 << 20))
 
     @property
+    def stall(self) -> timedelta:
+        """After a silence of this length what is busy has stalled."""
+        return timedelta(seconds=self.stall_seconds)
+
+    @property
     def lease(self) -> timedelta:
         """Time to live of a lease."""
         return timedelta(seconds=self.lease_seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from app.domain.event import Event
 from app.domain.forecast import Forecast
@@ -13,6 +13,8 @@ from app.domain.replica import Replica
 from app.domain.waits import Wait, reason
 from app.workloads.lm_eval.spec import LmEvalSpec
 
+STALL = timedelta(minutes=30)
+"""What is silent for longer has stalled, where no setting says otherwise."""
 PARTS = ("events", "results", "samples", "artifacts", "logs")
 
 
@@ -28,6 +30,8 @@ class JobProgress:
     tokens_per_second: float | None
     eta_seconds: float | None
     stalled_seconds: float
+    stalled: bool = False
+    """For so long that supervisors end what is so silent."""
 
 
 @dataclass(frozen=True)
@@ -99,18 +103,21 @@ def view_of(
     *,
     wait: Wait | None = None,
     estimate: Forecast | None = None,
+    stall: timedelta = STALL,
 ) -> JobView:
     """The job as it is shown at this moment; `rates` are those that its coordinator measured last."""
-    return JobView(
-        job, LmEvalSpec.from_json(job.spec), progress_of(job, rates, now), replicas, wait, estimate
-    )
+    progress = progress_of(job, rates, now, stall)
+    return JobView(job, LmEvalSpec.from_json(job.spec), progress, replicas, wait, estimate)
 
 
-def progress_of(job: Job, rates: Mapping[str, float | None], now: datetime) -> JobProgress:
+def progress_of(
+    job: Job, rates: Mapping[str, float | None], now: datetime, stall: timedelta = STALL
+) -> JobProgress:
     """How far it is; what was measured of an evaluation that is over is not shown."""
     evaluating = job.status is JobStatus.RUNNING and job.phase is Phase.EVALUATING
     rates = rates if evaluating else {}
     since = job.progress_at if evaluating else None
+    quiet = max(now - since, timedelta()) if since else timedelta()
     return JobProgress(
         done=job.requests_done,
         total=job.requests_total,
@@ -119,7 +126,8 @@ def progress_of(job: Job, rates: Mapping[str, float | None], now: datetime) -> J
         requests_per_second=rates.get("requests_per_second"),
         tokens_per_second=rates.get("tokens_per_second"),
         eta_seconds=rates.get("eta_seconds"),
-        stalled_seconds=round(max((now - since).total_seconds(), 0.0), 1) if since else 0.0,
+        stalled_seconds=round(quiet.total_seconds(), 1),
+        stalled=quiet > stall,
     )
 
 

@@ -35,7 +35,7 @@ from app.errors import (
     StaleJobError,
     UnknownJobError,
 )
-from app.services.job_view import JobView, JobViews, News, view_of
+from app.services.job_view import STALL, JobView, JobViews, News, view_of
 from app.services.whereabouts import NO_QUOTAS, waits
 from app.workloads.lm_eval.reading.read import Submission
 from app.workloads.lm_eval.spec import LmEvalSpec
@@ -69,11 +69,13 @@ class JobService:
         ttl: timedelta = timedelta(minutes=1),
         estimates: Callable[[], Estimates] = unknown,
         quotas: Mapping[str, int] = NO_QUOTAS,
+        stall: timedelta = STALL,
     ) -> None:
         """`team_jobs` is the most that may not have ended of one team, 0 for no limit; `ttl` is that of leases."""
         self._ttl = ttl
         self._estimates = estimates
         self._quotas = quotas
+        self._stall = stall
         self._sessions = sessions
         self._team_jobs = team_jobs
         self._doorbell = doorbell
@@ -193,7 +195,7 @@ class JobService:
             found = waits(WaitRepository(session), [job], self._ttl, self._now(), self._quotas, told=told)
         wait = found.get(job_id)
         estimate = None if job.status.terminal else told.of(job_id, self._now())
-        return view_of(job, rates, self._now(), replicas, wait=wait, estimate=estimate)
+        return view_of(job, rates, self._now(), replicas, wait=wait, estimate=estimate, stall=self._stall)
 
     def page(
         self,
@@ -208,7 +210,9 @@ class JobService:
             jobs, more = ListingRepository(session).page(wanted, limit, before, parts)
             rates = JobRepository(session).rates([job.id for job in jobs])
             waiting_for = waits(WaitRepository(session), jobs, self._ttl, now, self._quotas, told=told)
-        views = [view_of(job, rates[job.id], now, wait=waiting_for.get(job.id)) for job in jobs]
+        views = [
+            view_of(job, rates[job.id], now, wait=waiting_for.get(job.id), stall=self._stall) for job in jobs
+        ]
         return JobViews(views, more)
 
     def events(self, job_id: UUID, after: int, limit: int = 1000) -> Sequence[Event]:

@@ -19,7 +19,7 @@ from app.domain.job import Job
 from app.domain.line import InLine
 from app.domain.phrases import none_leads
 from app.domain.waits import Wait
-from app.services.job_view import JobView, view_of
+from app.services.job_view import STALL, JobView, view_of
 from app.services.jobs import utc_now
 from app.services.whereabouts import NO_QUOTAS, waits
 
@@ -111,7 +111,9 @@ class QueueService:
         quotas: Mapping[str, int] = NO_QUOTAS,
         rings: Callable[[], bool] = lambda: True,
         now: Callable[[], datetime] = utc_now,
+        stall: timedelta = STALL,
     ) -> None:
+        self._stall = stall
         self._estimates = estimates
         self._quotas = quotas
         self._rings = rings
@@ -128,7 +130,7 @@ class QueueService:
             jobs = ListingRepository(session).some(ids)
             rates = JobRepository(session).rates(ids)
             found = waits(known, jobs, self._ttl, now, self._quotas, told=self._estimates())
-        views = [view_of(job, rates[job.id], now, wait=found.get(job.id)) for job in jobs]
+        views = [view_of(job, rates[job.id], now, wait=found.get(job.id), stall=self._stall) for job in jobs]
         return GoingOn(views, total)
 
     def page(self, limit: int, after: int = 0, sees: str | None = None) -> QueuePage:

@@ -113,8 +113,10 @@ def test_tasks_and_groups_are_in_the_order_of_the_job() -> None:
 
 def test_a_job_says_what_it_is_at() -> None:
     assert state_of(view()) == ("queued", "Waiting")
-    stalled = view(status=JobStatus.RUNNING, phase=Phase.EVALUATING, progress_at=NOW - timedelta(minutes=4))
+    silent = job(status=JobStatus.RUNNING, phase=Phase.EVALUATING, progress_at=NOW - timedelta(minutes=4))
+    stalled = view_of(silent, {}, NOW, stall=timedelta(minutes=3))
     assert state_of(stalled) == ("warning", "Stalled for 4 min")
+    assert state_of(view_of(silent, {}, NOW)) == ("running", "Evaluating"), "its supervisor still waits"
     asked = view(status=JobStatus.RUNNING, phase=Phase.LOADING, cancel_requested_at=NOW)
     assert state_of(asked) == ("running", "Cancelling")
     for status in JobStatus:

@@ -16,8 +16,6 @@ from app.domain.failure import Failure
 from app.domain.job import RETRYABLE, JobStatus, Phase
 from app.services.job_view import JobView
 
-STALLED_SECONDS = 60.0
-"""Without an answer for longer than this a job is said to stall; how long, it is said from the first second on."""
 LOG_LINES = 200
 MOST_OF_LINE = 4000
 """A program may write without ever ending a line."""
@@ -97,7 +95,7 @@ def state_of(view: JobView) -> tuple[str, str]:
         }[job.status]
     if job.cancel_requested_at or job.pause_requested_at:
         return "running", "Cancelling" if job.cancel_requested_at else "Pausing"
-    if view.progress.stalled_seconds > STALLED_SECONDS:
+    if view.progress.stalled:
         return "warning", f"Stalled for {duration(view.progress.stalled_seconds)}"
     waits = job.phase is Phase.WAITING_FOR_GPU
     kind = "queued" if waits else "loading" if job.phase in {Phase.PREPARING, Phase.LOADING} else "running"

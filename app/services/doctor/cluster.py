@@ -26,13 +26,12 @@ def look_at_cluster(settings: Settings, version: str) -> list[Finding]:
         leading, groups, devices = leads(session), vitals.groups(), vitals.troubled()
         queued = vitals.jobs(JobStatus.QUEUED, JOBS_AT_MOST)
         running = vitals.jobs(JobStatus.RUNNING, JOBS_AT_MOST)
-    stall = timedelta(seconds=settings.stall_seconds)
     return [
         judge_leader(leads=leading),
         *judge_groups(groups, settings.lease, version),
         judge_coordinators(queued, running),
         *judge_devices(devices),
-        *judge_jobs(running, groups, settings.lease, stall),
+        *judge_jobs(running, groups, settings.lease, settings.stall),
     ]
 
 
