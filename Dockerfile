@@ -20,6 +20,7 @@ COPY requirements/control.txt requirements/
 RUN python -m venv /opt/evalq && pip install -r requirements/control.txt
 COPY pyproject.toml ./
 COPY app app
+COPY docs/troubleshooting.md docs/
 COPY workers workers
 COPY migrations migrations
 RUN pip install --no-deps --no-build-isolation .

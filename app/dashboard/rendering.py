@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from app.asking import request_id
+from app.dashboard.meanings import meaning
 from app.dashboard.pages import has_page, navigation
 from app.dashboard.states import failure_words, replica_state
 from app.dashboard.static_files import static
@@ -62,6 +63,7 @@ def _made() -> Environment:
     made.globals |= {
         "failure_words": failure_words,
         "has_page": has_page,
+        "meaning": meaning,
         "navigation": navigation,
         "replica_state": replica_state,
         "static": static,
