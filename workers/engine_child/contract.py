@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
+from types import ModuleType
 from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
@@ -157,9 +158,22 @@ def load_engine(order: Load, reports: Reports) -> Engine:
 
     A backend is a folder of its name beside this module, `_` for `-`, whose `engine` has a `load`.
     """
-    backend, known = order.engine.backend, engines()
+    engine: Engine = _engine_module(order.engine.backend).load(order, reports)
+    return engine
+
+
+def import_engine(backend: str, cache: str | None) -> None:
+    """Import what a `load` would import, with `cache` as in `Load`, and touch no device.
+
+    It is what the module of its `load` imports, and what its `prepare` imports where it has one.
+    """
+    module = _engine_module(backend)
+    if hasattr(module, "prepare"):
+        module.prepare(cache)
+
+
+def _engine_module(backend: str) -> ModuleType:
+    known = engines()
     if backend not in known:
         raise ValueError(f"no engine for backend {backend!r}; there are {', '.join(known)}")
-    module = import_module(f"{__package__}.{backend.replace('-', '_')}.engine")
-    engine: Engine = module.load(order, reports)
-    return engine
+    return import_module(f"{__package__}.{backend.replace('-', '_')}.engine")

@@ -20,6 +20,7 @@ from workers.protocol.engine import (
     ChunkFailed,
     Drop,
     FromEngine,
+    ImportBackend,
     Load,
     Raised,
     ToEngine,
@@ -73,7 +74,7 @@ class Loop:
                 self._engine.drop(self._hand.intersection(chunks))
                 for chunk in chunks:
                     self._let_go(chunk)
-            case Load():
+            case ImportBackend() | Load():
                 raise ValueError("an engine is loaded once")
             case never:
                 assert_never(never)

@@ -15,13 +15,23 @@ from typing import TypeAlias
 
 from workers.engine_child.contract import Engine, load_engine
 from workers.engine_child.loop import Loop, raised
+from workers.engine_child.spare import imported, waiting
 from workers.engine_child.telling import Telling
 from workers.protocol.channel import Channel
-from workers.protocol.engine import TO_ENGINE, FromEngine, Load, Loaded, LoadFailed, ToEngine
+from workers.protocol.engine import (
+    TO_ENGINE,
+    BackendImported,
+    FromEngine,
+    ImportBackend,
+    Load,
+    Loaded,
+    LoadFailed,
+    ToEngine,
+)
 from workers.protocol.frames import Connection
 from workers.protocol.log_lines import log_so
 
-Wire: TypeAlias = Channel[FromEngine, ToEngine]
+Wire: TypeAlias = Channel[FromEngine | BackendImported, ToEngine]
 
 log = logging.getLogger("engine")
 
@@ -34,11 +44,9 @@ def main() -> int:
     inbox: SimpleQueue[ToEngine] = SimpleQueue()
     threading.Thread(target=_read, args=(wire, inbox), daemon=True).start()
     telling = Telling(wire.send)
-    match inbox.get():
-        case Load() as order:
-            engine = _load(wire, order, telling)
-        case other:
-            raise ValueError(f"{type(other).__name__} came before Load")
+    order = _order(wire, inbox)
+    os.environ.update(order.variables)
+    engine = _load(wire, order, telling)
     if engine is not None:
         try:
             Loop(engine, inbox, wire.send, telling).run()
@@ -57,6 +65,19 @@ def _read(wire: Wire, inbox: SimpleQueue[ToEngine]) -> None:
         log.exception("the socket cannot be read")
     finally:
         os._exit(status)
+
+
+def _order(wire: Wire, inbox: SimpleQueue[ToEngine]) -> Load:
+    """What to load; a spare imports its backend first, and waits."""
+    match inbox.get():
+        case Load() as order:
+            return order
+        case ImportBackend() as order:
+            with waiting():
+                wire.send(imported(order))
+                return _order(wire, inbox)
+        case other:
+            raise ValueError(f"{type(other).__name__} came before Load")
 
 
 def _load(wire: Wire, order: Load, telling: Telling) -> Engine | None:

@@ -39,8 +39,20 @@ class EngineRecipe:
 
 
 @dataclass(frozen=True)
+class ImportBackend:
+    """Import what takes long of a backend, touch no device, and wait for `Load`. Answered by `BackendImported`.
+
+    The first message to a spare, or none. A backend that cannot be imported ends the child.
+    """
+
+    backend: str
+    cache: str | None = None
+    """As in `Load`."""
+
+
+@dataclass(frozen=True)
 class Load:
-    """Load the model: the first message, once. Answered by `Loaded` or `LoadFailed`."""
+    """Load the model: the first message to a child that is no spare, once. Answered by `Loaded` or `LoadFailed`."""
 
     engine: EngineRecipe
     device: str
@@ -51,6 +63,8 @@ class Load:
     """This engine's share of its host's memory."""
     cache: str | None = None
     """A folder that lasts, for what would be compiled anew at every start."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """What its environment has to hold before anything looks for devices: which they are. A spare started without."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +101,21 @@ class Drop:
     chunks: tuple[UUID, ...]
 
 
-ToEngine: TypeAlias = Load | AnswerChunk | Drop
-TO_ENGINE: Messages[ToEngine] = Messages(Load, AnswerChunk, Drop)
+ToEngine: TypeAlias = ImportBackend | Load | AnswerChunk | Drop
+TO_ENGINE: Messages[ToEngine] = Messages(ImportBackend, Load, AnswerChunk, Drop)
+
+
+@dataclass(frozen=True)
+class BackendImported:
+    """The spare waits for `Load`."""
+
+    seconds: float
+    """Spent on importing."""
+    touched: bool
+    """Whether the import has started the GPU driver, which looks for its devices once: no use is to be made of it."""
+
+
+FROM_SPARE: Messages[BackendImported] = Messages(BackendImported)
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,18 @@ import pytest
 
 from workers.protocol.engine import (
     FROM_ENGINE,
+    FROM_SPARE,
     TO_ENGINE,
     AnswerChunk,
     Answered,
+    BackendImported,
     ChunkFailed,
     Died,
     Draws,
     Drop,
     EngineRecipe,
     FromEngine,
+    ImportBackend,
     Load,
     Loaded,
     LoadFailed,
@@ -33,6 +36,7 @@ from workers.protocol.payload import RequestKind, pack_requests, pack_response
 ID = UUID(int=7)
 ERROR = Raised("ValueError", "no", "Traceback")
 TOLD: tuple[ToEngine, ...] = (
+    ImportBackend("hf", "/cache"),
     Load(EngineRecipe("hf", "m", None, {"dtype": "float32"}, {"A": "b"}, 2, 1), "cpu", 64),
     AnswerChunk(
         ID,
@@ -54,10 +58,12 @@ HEARD: tuple[FromEngine, ...] = (
     Warned(ID, "gpu_out_of_memory", "batch size 8 -> 4"),
     Died("EngineCore", -9),
 )
+IMPORTED = BackendImported(3.5, touched=False)
 
 
 @pytest.mark.parametrize(
-    ("kinds", "message"), [(TO_ENGINE, said) for said in TOLD] + [(FROM_ENGINE, said) for said in HEARD]
+    ("kinds", "message"),
+    [(TO_ENGINE, said) for said in TOLD] + [(FROM_ENGINE, said) for said in HEARD] + [(FROM_SPARE, IMPORTED)],
 )
 def test_every_message_comes_out_as_it_went_in(kinds: Messages[object], message: object) -> None:
     assert kinds.opened(msgpack.unpackb(msgpack.packb(packed(message)))) == message

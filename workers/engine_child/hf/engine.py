@@ -41,6 +41,9 @@ PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "lm_eval", "pef
 
 PROBE_BYTES = 2 << 30
 
+LAZY = ("AutoModelForCausalLM", "AutoTokenizer", "GenerationMixin", "PreTrainedModel")
+"""Names of transformers behind which is what every model needs."""
+
 
 class HFModel:
     """HFLM with a batch size that adapts to memory."""
@@ -189,6 +192,12 @@ class _Counter:
     def add_partial(self, *_: object) -> None:
         """One more request is answered."""
         self._work.answered()
+
+
+def prepare(_: str | None) -> None:
+    """Import what transformers imports when it loads its first model: most of the time of a start."""
+    for name in LAZY:
+        getattr(transformers, name)
 
 
 def load(order: Load, reports: Reports) -> Engine:

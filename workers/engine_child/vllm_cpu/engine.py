@@ -6,6 +6,7 @@ import os
 
 from workers.engine_child.contract import Engine, Reports
 from workers.engine_child.vllm.engine import load as load_vllm
+from workers.engine_child.vllm.engine import prepare as prepare_vllm
 from workers.protocol.engine import Load
 
 CACHE_SHARE = 0.25
@@ -13,6 +14,11 @@ CACHE_SHARE = 0.25
 
 SIZED_BY = frozenset({"gpu_memory_utilization", "kv_cache_memory_bytes"})
 """Arguments that say how large this cache is; the variable would go before them."""
+
+
+def prepare(cache: str | None) -> None:
+    """As vllm's: it reads what is set here when it loads."""
+    prepare_vllm(cache)
 
 
 def load(order: Load, reports: Reports) -> Engine:

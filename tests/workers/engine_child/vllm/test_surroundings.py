@@ -11,17 +11,17 @@ from workers.engine_child.vllm_cpu import engine as vllm_cpu
 from workers.protocol.engine import EngineRecipe, Load
 
 
-def order(ranks: int = 1, stages: int = 1, gib: int = 0, cache: str | None = None) -> Load:
-    return Load(EngineRecipe("vllm-cpu", "m", None, {}, {}, ranks, stages), "cpu", 64, gib << 30, cache)
+def order(ranks: int = 1, stages: int = 1, gib: int = 0) -> Load:
+    return Load(EngineRecipe("vllm-cpu", "m", None, {}, {}, ranks, stages), "cpu", 64, gib << 30)
 
 
 def test_what_is_compiled_is_kept_where_it_lasts() -> None:
-    kept = vllm.surroundings(order(cache="/cache"))
+    kept = vllm.surroundings("/cache")
     assert (kept["VLLM_CACHE_ROOT"], kept["TORCHINDUCTOR_CACHE_DIR"]) == (
         "/cache/vllm",
         "/cache/vllm/inductor",
     )
-    assert vllm.surroundings(order()) == {"VLLM_NO_USAGE_STATS": "1"}
+    assert vllm.surroundings(None) == {"VLLM_NO_USAGE_STATS": "1"}
 
 
 @pytest.mark.parametrize(("gib", "ranks", "space"), [(24, 1, "6"), (24, 2, "3"), (2, 1, "1"), (0, 1, "1")])
