@@ -16,8 +16,8 @@ ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
-COPY requirements/control.txt requirements/
-RUN python -m venv /opt/evalq && pip install -r requirements/control.txt
+COPY requirements/otel.txt requirements/
+RUN python -m venv /opt/evalq && pip install -r requirements/otel.txt
 COPY pyproject.toml ./
 COPY app app
 COPY docs/troubleshooting.md docs/

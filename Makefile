@@ -74,8 +74,9 @@ bench: backends ## measure evalq beside lm_eval (docs/performance.md)
 
 lock: setup ## pin the newest versions again, into requirements/
 	@test -x build/lock/bin/pip-compile || { $(PYTHON) -m venv build/lock && build/lock/bin/pip -q install pip-tools; }
-	@for part in control dev; do CUSTOM_COMPILE_COMMAND="make lock" build/lock/bin/pip-compile -q --upgrade \
-		$$(test $$part = control || echo --extra dev -c requirements/control.txt) --output-file requirements/$$part.txt \
+	@for part in control otel dev; do CUSTOM_COMPILE_COMMAND="make lock" build/lock/bin/pip-compile -q --upgrade \
+		$$(test $$part = control || echo --extra otel -c requirements/control.txt) $$(test $$part != dev || echo --extra dev) \
+		--output-file requirements/$$part.txt \
 		--no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 		--strip-extras --allow-unsafe --annotation-style=line pyproject.toml; done
 
