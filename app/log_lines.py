@@ -31,6 +31,9 @@ def as_configured(log_format: LogFormat = "text") -> dict[str, Any]:
     }
 
 
+IN_TEXT = ("job", "replica", "request")
+"""What a line for people names: a trace is for programs."""
+
 log = logging.getLogger(__name__)
 
 
@@ -49,7 +52,7 @@ class RecordFormatter(logging.Formatter):
         named = {name: found for name, variable in NAMED.items() if (found := variable.get())}
         if self._as_json:
             return self._object(record, named)
-        record.named = "".join(f"[{name} {subject}] " for name, subject in named.items())
+        record.named = "".join(f"[{name} {named[name]}] " for name in IN_TEXT if name in named)
         return hanging(redact(super().format(record)))
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802, ARG002

@@ -14,6 +14,7 @@ from typing import Any
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.telemetry import TelemetryConfig
 from starlette.concurrency import run_in_threadpool
 
 from app.api import (
@@ -57,6 +58,7 @@ from app.services.tasks import TaskService
 from app.services.usage import UsageService
 from app.services.watching import WatchService
 from app.settings import Settings, current
+from app.traces import traces_of
 from app.web.browser import is_for_people
 from app.web.callers import authenticate
 from app.web.delivery import Delivery
@@ -69,6 +71,7 @@ from app.web.request_ids import HEADER, RequestIds
 from app.web.sharing import Shared
 from app.web.stream_slots import Places
 from app.web.tail import Tail
+from app.web.traced import Traced
 from app.web.turns import Turns
 from app.web.urls import NoKeysInUrls
 from app.web.wakeups import WakeUps
@@ -102,6 +105,7 @@ CORS: dict[str, Any] = {
         "If-None-Match",
         "Last-Event-ID",
         "Prefer",
+        "traceparent",
         HEADER,
     ],
     "expose_headers": [
@@ -117,6 +121,10 @@ CORS: dict[str, Any] = {
 """What pages of the operator's origins may send and read; keys stand in a header, so browsers keep none."""
 
 
+NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+"""FastAPI's own spans would hold whole URLs; ours are named by routes (app.web.traced)."""
+
+
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The API over these settings; OldSchemaError, DatabaseUnreachableError or UnauthenticatedApiError."""
     settings = settings or current()
@@ -129,6 +137,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=health.VERSION,
         summary="Queues LLM evaluations and runs them on GPUs.",
         lifespan=_lifespan,
+        telemetry=NO_TELEMETRY,
         dependencies=[Depends(authenticate), Depends(acceptable)],
         generate_unique_id_function=operation_id,
         docs_url=None,
@@ -137,10 +146,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.sessions = sessions
     app.state.services = _services(settings, sessions)
+    app.state.traces = traces_of(settings, "api")
     app.state.feeds = Feeds(app.state.services.wakeups.tail)
     app.add_middleware(NoKeysInUrls, answer=_answer)
     app.add_middleware(Delivery)
     app.add_middleware(Walls)
+    app.add_middleware(Traced, traces=app.state.traces)  # below what asks with a scope of its own
     app.add_middleware(HeadAsGet)
     if settings.cors_origins:
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **CORS)
@@ -227,6 +238,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await wakeups.wait_closed(listening)
         await app.state.feeds.wait_closed()
         await run_in_threadpool(app.state.services.estimates.close)
+        await run_in_threadpool(app.state.traces.close)
         app.state.sessions.close()
         app.state.services.rates.close()
 

@@ -189,6 +189,16 @@ class Settings(BaseSettings):
     keep_usage_days: float = Field(
         0.0, ge=0, description="Days device seconds are kept, by the hour; 0 keeps them for ever."
     )
+    otlp_endpoint: str = Field(
+        "",
+        validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
+        description="A collector of OpenTelemetry, as `http://host:4318`; empty: no spans are made.",
+    )
+    otlp_traces_endpoint: str = Field(
+        "",
+        validation_alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        description="The same for spans alone, as `http://host:4318/v1/traces`.",
+    )
     log_format: LogFormat = Field(
         "text", description="How processes write their logs: `text`, or `json` with one object a line."
     )

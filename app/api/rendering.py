@@ -79,6 +79,7 @@ _COPIED = (
     "phase",
     "priority",
     "attempt",
+    "trace_id",
     "created_at",
     "started_at",
     "ended_at",

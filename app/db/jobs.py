@@ -17,6 +17,7 @@ from app.domain.failure import Failure
 from app.domain.job import Job, JobStatus, JobTask, Phase, TaskStatus, left_over
 from app.domain.plan import Plan
 from app.domain.quality import TaskQuality
+from app.domain.trace import TraceParent
 from app.errors import StaleJobError, UnknownJobError
 
 SWAPPED = (
@@ -55,6 +56,7 @@ class JobRepository:
             created_at=job.created_at,
             idempotency_key=idempotency_key,
             body_hash=body_hash,
+            traceparent=str(job.trace) if job.trace else None,
             waits_for=job.waits_for,
             **{column: getattr(job, column) for column in SWAPPED},
         )
@@ -189,6 +191,7 @@ def to_job(
         reason=row.reason,
         priority=row.priority,
         tags=tuple(row.tags),
+        trace=TraceParent.parse(row.traceparent or ""),
         attempt=row.attempt,
         version=row.version,
         started_at=row.started_at,

@@ -14,6 +14,7 @@ from app.domain.failure import Failure, FailureCode
 from app.domain.keys import DEFAULT_TEAM
 from app.domain.plan import Plan
 from app.domain.quality import TaskQuality
+from app.domain.trace import TraceParent
 from app.errors import IllegalMoveError
 
 
@@ -132,6 +133,8 @@ class Job:
     """Who sees the job: its owner's team, for good."""
     outline: Mapping[str, Any] = field(default_factory=dict)
     """What lists show of the spec, kept beside it when the job is made: a spec may be of megabytes."""
+    trace: TraceParent | None = None
+    """Of the request that posted it; None of a job that an earlier version stored."""
     attempt: int = 0
     version: int = 0
     started_at: datetime | None = None
@@ -152,6 +155,11 @@ class Job:
     gpu_seconds: float = 0.0
     error: Failure | None = None
     tasks: tuple[JobTask, ...] = field(default=())
+
+    @property
+    def trace_id(self) -> str | None:
+        """By which its spans and log lines are found."""
+        return self.trace.trace_id if self.trace else None
 
     @property
     def group(self) -> str | None:

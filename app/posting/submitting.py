@@ -27,7 +27,7 @@ def stored(
 ) -> tuple[Job, bool]:
     """The job, and whether it is new: the same key and body give the first one. The log names job and request."""
     job, created = _stored(services, fields, caller, idempotency_key)
-    with working_on("job", job.id):
+    with working_on("job", job.id), working_on("trace", job.trace_id):
         log.info("submitted" if created else "submitted before")
     return job, created
 

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from app.asking import trace
 from app.broker import Doorbell
 from app.db.chunks import ChunkRepository
 from app.db.events import EventRepository
@@ -26,6 +27,7 @@ from app.domain.ids import uuid7
 from app.domain.job import Job, JobStatus, JobTask, deadline, waiting
 from app.domain.job_filter import JobFilter, JobPart
 from app.domain.keys import DEFAULT_TEAM
+from app.domain.trace import TraceParent
 from app.errors import (
     AlreadyStoredError,
     IdempotencyConflictError,
@@ -156,6 +158,7 @@ class JobService:
             priority=spec.priority,
             tags=spec.tags,
             created_at=now,
+            trace=trace.get() or TraceParent.new(),
             reason=waiting(submission.waits_for),
             waits_for=submission.waits_for,
             deadline_at=deadline(now, spec.deadline_seconds),

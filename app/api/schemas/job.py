@@ -205,6 +205,9 @@ class JobOut(Out):
     tasks: list[TaskOut]
     replicas: list[ReplicaOut]
     attempt: int
+    trace_id: str | None = Field(
+        description="Of the trace that the request which posted it belongs to. Null in jobs of earlier versions."
+    )
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None

@@ -80,6 +80,8 @@ class JobRow(Base):
     event_count: Mapped[int] = mapped_column(server_default="0")
     idempotency_key: Mapped[str | None]
     body_hash: Mapped[str | None]
+    traceparent: Mapped[str | None]
+    """As W3C writes it; none in jobs of earlier versions."""
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
