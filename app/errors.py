@@ -245,6 +245,12 @@ class BackendInstallError(EvalqError):
     code = "backend_install_failed"
 
 
+class ToleranceError(EvalqError):
+    """Fast scoring could not be measured; nothing was stored."""
+
+    code = "tolerance_not_measured"
+
+
 class BackendInUseError(EvalqError):
     """A backend's environment is not removed while a process of this host runs from it."""
 

@@ -47,7 +47,7 @@ def stock_alone(case: ScoringCase) -> ChosenScoring:
 
 
 @dataclass(frozen=True)
-class Calibrated:
+class Tolerated:
     """What is known of fast scoring wherever a job may run."""
 
     found: tuple[Tolerance, ...] = ()
@@ -56,7 +56,7 @@ class Calibrated:
     """The devices that nothing is known of, by name."""
 
 
-def calibrated(backend: str, dtype: str, groups: Sequence[GroupView]) -> Calibrated:
+def tolerated(backend: str, dtype: str, groups: Sequence[GroupView]) -> Tolerated:
     """Of the groups that offer the backend, all of which may get the job."""
     offering = [group for group in groups if backend in group.backends]
     found = {group.name: tuple(_measured(group, backend, dtype)) for group in offering}
@@ -66,7 +66,7 @@ def calibrated(backend: str, dtype: str, groups: Sequence[GroupView]) -> Calibra
         for name in _device_names(group)
         if not any(group.kind == "cpu" or each.device == name for each in found[group.name])
     }
-    return Calibrated(tuple(each for told in found.values() for each in told), tuple(sorted(unmeasured)))
+    return Tolerated(tuple(each for told in found.values() for each in told), tuple(sorted(unmeasured)))
 
 
 def _measured(group: GroupView, backend: str, dtype: str) -> Iterator[Tolerance]:

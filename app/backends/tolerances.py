@@ -1,4 +1,4 @@
-"""What calibrations on this host found: a file for each, below the cache, beside the environments they hold for.
+"""What was measured of fast scoring: a file for each measuring, below the cache, beside the backends' environments.
 
 Hosts may share a cache: what was measured on one holds on every other whose device and versions are the same.
 """
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 def keep(found: Tolerance, cache_dir: Path) -> Path:
     """Store it in place of what was measured before in the same way on the same model; whole or not at all. OSError."""
-    folder = _folder(found.backend, cache_dir)
+    folder = folder_of(cache_dir) / found.backend
     folder.mkdir(parents=True, exist_ok=True)
     versions = sorted(found.versions.items())
     key = json.dumps([found.device, found.dtype, versions, found.runner, found.model])
@@ -50,7 +50,7 @@ def keep(found: Tolerance, cache_dir: Path) -> Path:
 
 def kept(backend: str, cache_dir: Path) -> list[Tolerance]:
     """All that is stored of a backend, the newest first; files that tell nothing are left out."""
-    found = (_read(file) for file in _files(_folder(backend, cache_dir)))
+    found = (_read(file) for file in _files(folder_of(cache_dir) / backend))
     return sorted(
         (each for each in found if each and each.backend == backend),
         key=lambda each: each.measured_at,
@@ -68,8 +68,9 @@ def that_hold(report: BackendReport, devices: Collection[str], cache_dir: Path) 
     return tuple(held[:MOST_TOLD])
 
 
-def _folder(backend: str, cache_dir: Path) -> Path:
-    return cache_dir / "tolerances" / backend
+def folder_of(cache_dir: Path) -> Path:
+    """Where those of all backends are."""
+    return cache_dir / "tolerances"
 
 
 def _files(folder: Path) -> list[Path]:

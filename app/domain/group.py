@@ -49,7 +49,7 @@ class BackendReport:
     problem: str | None = None
     """Why it cannot be used, in words; such a backend is not offered."""
     tolerances: tuple[Tolerance, ...] = ()
-    """What calibrations found for it on the devices there."""
+    """What was measured of fast scoring with it on such devices."""
 
 
 def unusable(reports: Iterable[BackendReport]) -> dict[str, str]:

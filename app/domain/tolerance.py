@@ -14,7 +14,7 @@ GREEDY_SHARE = 0.001
 """So many greedy flags may differ, likewise. No document may prefer another choice."""
 
 MOST_CHARACTERS = 500
-"""Of a name; what tells more is no calibration's."""
+"""Of a name; a longer one is no name."""
 
 NOISE_TIMES = 2
 """Where stock differs from itself, in another order: so many times as far fast may be from it."""
@@ -42,7 +42,7 @@ class Gap:
 
 @dataclass(frozen=True, kw_only=True)
 class Tolerance:
-    """What a calibration found, on one model."""
+    """What measuring found, on one model."""
 
     backend: str
     device: str
@@ -67,9 +67,9 @@ class Tolerance:
     """By an operator, however far it is."""
 
     def __post_init__(self) -> None:
-        """ValueError for what no calibration could find."""
+        """ValueError for what no measuring could find."""
         if not (0 < self.documents <= self.requests < _MANY and self.measured_at.tzinfo):
-            raise ValueError("a calibration asks of documents, at a time that is known everywhere")
+            raise ValueError("it asks of documents, at a time that is known everywhere")
         names = (self.backend, self.device, self.dtype, self.runner or "", self.model)
         if not all(name.isprintable() and len(name) <= MOST_CHARACTERS for name in names):
             raise ValueError("a name is not one that people could read")
@@ -98,6 +98,18 @@ class Tolerance:
         return (
             f"largest difference {fast.largest:.3g}, {fast.greedy:,} of {self.requests:,} greedy flags,"
             f" {fast.choices:,} of {self.documents:,} choices"
+        )
+
+    @property
+    def told(self) -> str:
+        """The same with where and how, for who looks after a host."""
+        noise, verdict = self.noise, "too far, and accepted" if self.accepted else "too far"
+        verdict = "near enough" if self.near else verdict
+        return (
+            f"{self.backend} on {self.device} with {self.dtype}: {self.words}"
+            f" (stock itself: {noise.largest:.3g}, {noise.greedy:,}, {noise.choices:,});"
+            f" {self.stock_rate:.1f} -> {self.fast_rate:.1f} documents a second;"
+            f" {verdict} for scoring_mode auto; measured on {self.model}, {self.measured_at:%Y-%m-%d}"
         )
 
     def fits(self, backend: str, device: str, versions: Mapping[str, str]) -> bool:

@@ -1,4 +1,4 @@
-"""What calibrations found, as files on a host and as choices of `scoring_mode: auto`."""
+"""What was measured, as files on a host and as choices of `scoring_mode: auto`."""
 
 from __future__ import annotations
 

@@ -68,8 +68,8 @@ def test_one_that_speaks_against_fast_outweighs_any_that_do_not() -> None:
         {"dtype": "x" * 501},
     ],
 )
-def test_what_no_calibration_finds_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"no rates|people|calibration"):
+def test_what_nobody_could_measure_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"no rates|people|documents"):
         replace(FOUND, **wrong)
 
 

@@ -43,9 +43,9 @@ class InstalledBackends:
         self._seen = {name: self._seen[name] for name in names if name in self._seen}
         if due := [name for name in names if self._is_due(name)]:
             self._start(due)
-        return [self._calibrated(self._seen[name][1]) for name in names if name in self._seen]
+        return [self._with_tolerances(self._seen[name][1]) for name in names if name in self._seen]
 
-    def _calibrated(self, report: BackendReport) -> BackendReport:
+    def _with_tolerances(self, report: BackendReport) -> BackendReport:
         """With what was measured for it so far, by whomever."""
         return replace(report, tolerances=that_hold(report, self._names, self._settings.cache_dir))
 

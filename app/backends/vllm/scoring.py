@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from app.backends.scoring import ChosenScoring, ScoringCase, calibrated
+from app.backends.scoring import ChosenScoring, ScoringCase, tolerated
 from app.domain.engine_spec import Scoring
 from app.domain.tolerance import worst
 
@@ -51,7 +51,7 @@ _KEPT_BY_AUTO = frozenset({"float16", "bfloat16"})
 
 
 def on_gpus(case: ScoringCase) -> ChosenScoring:
-    """Fast where it is asked for, or where calibrations speak for it."""
+    """Fast where it is asked for, or where what was measured speaks for it."""
     return _chosen(case, "vllm")
 
 
@@ -79,7 +79,7 @@ def _measured(case: ScoringCase, backend: str) -> ChosenScoring:
     facts, dtype = case.facts, _dtype(case)
     if facts is None or dtype is None or facts.quantization or case.env or _outside(UNLIKE, case.args):
         return ChosenScoring(note=SPARED)
-    known = calibrated(backend, dtype, case.groups)
+    known = tolerated(backend, dtype, case.groups)
     found = worst(known.found)
     if known.unmeasured or found is None:
         places = " and ".join(known.unmeasured)
