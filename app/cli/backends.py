@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from app.cli.calibrating import calibrate_backend
 from app.cli.output import Output, columns, prints
 from app.cli.terminal import echo
 
@@ -29,14 +30,18 @@ def backends() -> None:
     """Engine backends of this machine: each lives in a pinned environment of its own."""
 
 
+backends.add_command(calibrate_backend)
+
+
 @backends.command(name="list")
 @click.option(
     "--quick", is_flag=True, help="Do not look whether they work, which takes seconds the first time."
 )
 @prints
 def list_backends(*, out: Output, quick: bool) -> None:
-    """Show the backends: whether they are installed and work here, their versions, and what they take on disk."""
+    """Show the backends: whether they are installed and work, versions, size, what was measured of fast scoring."""
     from app.backends import BACKENDS, environments
+    from app.backends.tolerances import kept
     from app.settings import current
 
     rows = [
@@ -44,11 +49,15 @@ def list_backends(*, out: Output, quick: bool) -> None:
     ]
     header = ("NAME", "STATE", "VERSIONS", "SIZE", "ENVIRONMENT", "HEALTH")
     planned = [name for name, backend in BACKENDS.items() if backend.planned_only]
+    told = {name: [each.told for each in kept(name, current().cache_dir)] for name in BACKENDS}
     if out.as_json:
-        out.json([dict(zip(map(str.lower, header), row, strict=True)) for row in rows])
+        named = [dict(zip(map(str.lower, header), row, strict=True)) for row in rows]
+        out.json([row | {"tolerances": told[row["name"]]} for row in named])
         return
     for line in dict.fromkeys(row[0] for row in rows) if out.ids_only else columns(header, rows):
         out.row(line)
+    for line in (f"fast scoring, {each}" for lines in told.values() for each in lines):
+        out.say(line)
     out.say(
         f"planned, not run: {', '.join(planned)} (evalq has no engine for them; `evalq plan` shows what such a job"
         " would take)"

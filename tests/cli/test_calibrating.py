@@ -1,0 +1,118 @@
+"""`evalq backends calibrate`, up to where the measuring begins."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from app.backends.tolerances import keep
+from app.cli.calibrating import held
+from app.cli.main import cli
+from app.settings import current
+from tests.domain.test_tolerance import FOUND
+from tests.workloads.lm_eval.reading.desk import Desk
+from workers.tolerance.order import ToleranceOrder
+
+HOST = socket.gethostname()
+GROUP = {"name": "a", "host": HOST, "alive": True, "draining": False}
+DEVICES = [{"id": "GPU-0", "state": "held"}, {"id": "GPU-1", "state": "free"}]
+
+
+class Started(Exception):  # noqa: N818 - nothing went wrong
+    """In place of the process that measures."""
+
+
+@pytest.fixture
+def calibrate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    """The verb; what it answers, or the order that it hands over."""
+
+    def started(_: str, words: list[str], __: object) -> None:
+        raise Started(json.dumps(words))
+
+    monkeypatch.setenv("EVALQ_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("EVALQ_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(os, "execve", started)
+    current.cache_clear()
+
+    def run(*words: str) -> Any:
+        answer = CliRunner().invoke(cli, ["backends", "calibrate", *words])
+        if isinstance(answer.exception, Started):
+            return ToleranceOrder.from_text(json.loads(str(answer.exception))[4])
+        return answer
+
+    yield run
+    current.cache_clear()
+
+
+def test_the_order_holds_what_an_engine_is_started_with(calibrate: Any, tmp_path: Path) -> None:
+    model = str(Desk(tmp_path).model)
+    args = "max_num_seqs=8,tensor_parallel_size=2"
+    order = calibrate(
+        "vllm-cpu", model, "--dtype", "bfloat16", "--model-args", args, "--documents", "40", "--accept"
+    )
+    assert order == ToleranceOrder(
+        backend="vllm-cpu",
+        model=model,
+        devices="cpu:2",
+        args={"dtype": "bfloat16", "max_num_seqs": 8, "max_model_len": 512},
+        tensor_parallel_size=2,
+        documents=40,
+        accept=True,
+    )
+    assert calibrate("vllm-cpu", "owner/name", "--model-args", "max_length=64").args == {"max_length": 64}
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["hf", "m"], "'hf' has no two ways of scoring; these have: vllm, vllm-cpu"),
+        (["sglang", "m"], "has no two ways"),
+        (["vllm-cpu", "/nowhere"], "MODEL: "),
+        (["vllm-cpu", "no name"], "neither `owner/name` on the hub nor a model folder"),
+        (["vllm-cpu", "o/n", "--model-args", "pretrained=x"], "model_args.pretrained: say it as MODEL"),
+        (["vllm-cpu", "o/n", "--model-args", "revision=x"], "say it as --revision"),
+        (["vllm-cpu", "o/n", "--model-args", "what"], "expected key=value"),
+        (["vllm-cpu", "o/n", "--model-args", "tensor_parallel_size=x"], "tensor_parallel_size"),
+        (["vllm-cpu", "o/n", "--devices", "cpu:3"], "one engine takes 1 of these devices, not 3"),
+        (["vllm-cpu", "o/n", "--devices", "many"], "names no devices"),
+        (["vllm", "o/n", "--devices", "cpu:1"], "vllm runs on cuda devices"),
+        (["vllm-cpu", "o/n", "--documents", "3"], "3 is not in the range"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_at_once(calibrate: Any, words: list[str], told: str) -> None:
+    answer = calibrate(*words)
+    assert answer.exit_code == 2
+    assert told in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("group", "devices", "told"),
+    [
+        ({}, {"GPU-1"}, "group a may get work for them: first `evalq drain a`"),
+        ({"draining": True}, {"GPU-0"}, "which is draining, still holds them"),
+        ({"draining": True}, {"GPU-1"}, None),
+        ({}, {"GPU-7"}, None),
+        ({"alive": False}, {"GPU-1"}, None),
+        ({"host": "another"}, {"GPU-1"}, None),
+    ],
+)
+def test_devices_that_a_worker_may_give_away_are_left_alone(
+    group: dict[str, Any], devices: set[str], told: str | None
+) -> None:
+    why = held([GROUP | {"devices": DEVICES} | group], HOST, devices)
+    assert why == told or (told and told in str(why))
+
+
+def test_what_was_measured_is_listed(calibrate: Any, tmp_path: Path) -> None:
+    keep(FOUND, tmp_path / "cache")
+    answer = CliRunner().invoke(cli, ["backends", "list", "--quick"])
+    assert "fast scoring, vllm on NVIDIA H100 with bfloat16: largest difference 0.03" in answer.stderr
+    told = json.loads(CliRunner().invoke(cli, ["backends", "list", "--quick", "--json"]).stdout)
+    assert {row["name"]: len(row["tolerances"]) for row in told}["vllm"] == 1
