@@ -14,7 +14,8 @@ from app.dashboard.rendering import rendered
 from app.dashboard.views.job import log_lines, state_of, ways_of
 from app.dashboard.views.phases import phases_of
 from app.dashboard.views.quality import quality_of
-from app.dashboard.views.tasks import scores_of, tree
+from app.dashboard.views.scores import scores_of
+from app.dashboard.views.tasks import IndexedTasks, tree
 from app.domain.event import Event
 from app.domain.failure import Failure, FailureCode
 from app.domain.ids import uuid7
@@ -96,7 +97,9 @@ def test_groups_are_as_asked_for_with_their_tasks_below() -> None:
         JobTask("b", TaskStatus.RUNNING, 1, 5),
         JobTask("c", TaskStatus.FAILED, 0, None, error=Failure(FailureCode.TASK_ERROR, "no")),
     )
-    group, alone = tree(view(tasks=tasks), {"g": ("a", "b"), "nothing": ("x",)}, {"g": {"acc,none": 0.4}})
+    group, alone = tree(
+        view(tasks=tasks), IndexedTasks({"g": ("a", "b"), "nothing": ("x",)}), {"g": {"acc,none": 0.4}}
+    )
     assert (group.line.name, group.line.word, group.line.done, group.line.total) == ("g", "Running", 6, 10)
     assert [leaf.name for leaf in group.leaves] == ["a", "b"]
     assert group.line.scores[0].value == 0.4
@@ -107,7 +110,7 @@ def test_tasks_and_groups_are_in_the_order_of_the_job() -> None:
     tasks = tuple(JobTask(name, TaskStatus.WAITING, 0, 5) for name in ("a", "b", "c"))
     asked = view(tasks=tasks)
     asked = replace(asked, spec=replace(asked.spec, tasks=("c", "g", "h")))
-    found = tree(asked, {"h": ("a",), "g": ("b",)}, {})
+    found = tree(asked, IndexedTasks({"h": ("a",), "g": ("b",)}), {})
     assert [branch.line.name for branch in found] == ["c", "g", "h"]
 
 

@@ -15,6 +15,7 @@ from app.dashboard.forms import Form
 from app.dashboard.rendering import page, rendered
 from app.dashboard.routing import pages
 from app.dashboard.views.job import JobScreen, log_lines, screen_of
+from app.dashboard.views.tasks import IndexedTasks
 from app.dashboard.words import as_json
 from app.domain.job import JobStatus
 from app.domain.keys import Role
@@ -42,6 +43,8 @@ REGIONS = (
 LOG_REGION = "log-lines"
 LOG_PIECES = 200
 ALL_PIECES = 10_000
+MOST_LOOKED_UP = 200
+"""Names in the index of tasks; each takes half a millisecond."""
 Find = Annotated[Word, Query(description="Only lines of the log that hold this.")]
 
 
@@ -51,7 +54,7 @@ def read_job_page(
 ) -> Response:
     """The whole page."""
     view = services.jobs.view(job_id)
-    shown = _shown(services, view, _groups(services, view)) | _log(services, view, find)
+    shown = _shown(services, view, _indexed(services, view)) | _log(services, view, find)
     ended = view.job.status.terminal
     live = None if ended else f"{request.url.path}/stream" + (f"?{request.url.query}" if find else "")
     return page(
@@ -74,13 +77,13 @@ def stream_job_page(
 
     What was found in a log stands as it is until the page is asked for again.
     """
-    groups = _groups(services, services.jobs.view(job_id))
+    known = _indexed(services, services.jobs.view(job_id))
     asked = View("job", None, caller.role.permits(Role.SUBMITTER), bool(find), job_id)
     names = [name for name in REGIONS if not (find and name == LOG_REGION)]
 
     def regions() -> dict[str, str]:
         view = services.jobs.view(job_id)
-        shown = _shown(services, view, groups) | ({} if find else _log(services, view))
+        shown = _shown(services, view, known) | ({} if find else _log(services, view))
         told = {name: rendered(f"job/{name}.html", may_change=asked.may_change, **shown) for name in names}
         return LastRegions(told) if view.job.status.terminal else told
 
@@ -104,11 +107,11 @@ def change_job_page(job_id: JobId, services: ServicesDep, form: Form) -> Respons
     return RedirectResponse("/" if wanted == "delete" else f"/jobs/{job_id}", 303)
 
 
-def _shown(services: Services, view: JobView, groups: dict[str, tuple[str, ...]]) -> dict[str, Any]:
+def _shown(services: Services, view: JobView, known: IndexedTasks) -> dict[str, Any]:
     now, job_id = datetime.now(UTC), view.job.id
     moves = services.jobs.moves(job_id)
-    scored = _scored(services, view) if groups else {}
-    screen: JobScreen = screen_of(view, moves, groups, scored, now)
+    scored = _scored(services, view) if known.groups else {}
+    screen: JobScreen = screen_of(view, moves, known, scored, now)
     files = services.results.artifacts(job_id) if view.job.status.terminal else []
     return {
         "screen": screen,
@@ -128,17 +131,19 @@ def _log(services: Services, view: JobView, find: str = "") -> dict[str, Any]:
     return {"find": find, "lines": log_lines(text, find), "numbered": bool(find) and len(log.pieces) < most}
 
 
-def _groups(services: Services, view: JobView) -> dict[str, tuple[str, ...]]:
-    """The groups that were asked for, with their tasks."""
-    found = {}
-    for name in view.spec.tasks:
+def _indexed(services: Services, view: JobView) -> IndexedTasks:
+    """The groups that were asked for with their tasks, and which of the first tasks score choices."""
+    groups, averaged, choosing = {}, set(), set()
+    for name in dict.fromkeys([*view.spec.tasks, *(task.name for task in view.job.tasks)][:MOST_LOOKED_UP]):
         try:
             detail = services.tasks.get(name)
         except UnknownTaskError:
             continue
         if detail.children:
-            found[name] = detail.children
-    return found
+            groups[name] = detail.children
+        averaged |= {name} if detail.kind == "group" else set()
+        choosing |= {name} if detail.output_type == "multiple_choice" else set()
+    return IndexedTasks(groups, averaged, choosing)
 
 
 def _scored(services: Services, view: JobView) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from app.dashboard.views.phases import Phases, phases_of, time_left
 from app.dashboard.views.quality import QualityNotes, quality_of
-from app.dashboard.views.tasks import Branch, tree
+from app.dashboard.views.tasks import Branch, IndexedTasks, tree
 from app.dashboard.words import duration
 from app.domain.event import Event
 from app.domain.failure import Failure
@@ -60,7 +60,7 @@ class JobScreen:
 def screen_of(
     view: JobView,
     moves: Sequence[Event],
-    groups: Mapping[str, Sequence[str]],
+    known: IndexedTasks,
     scored: Mapping[str, Mapping[str, Any]],
     now: datetime,
 ) -> JobScreen:
@@ -71,7 +71,7 @@ def screen_of(
         state=state,
         word=word,
         phases=phases_of(view, moves, now),
-        tasks=tree(view, groups, scored),
+        tasks=tree(view, known, scored),
         failed_tasks=[(task.name, task.error) for task in view.job.tasks if task.error],
         ways=ways_of(view.job.error),
         quality=quality_of(view.job.tasks),

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from app.dashboard.views.devices import engine_words
 from app.dashboard.views.job import state_of
-from app.dashboard.views.tasks import scores_of
+from app.dashboard.views.scores import scores_of
 from app.dashboard.words import BY, DOT, NOTHING, range_of, score
 from app.domain.estimates import Estimates
 from app.domain.job import SCORED, Job, JobStatus, JobTask, Phase, TaskStatus

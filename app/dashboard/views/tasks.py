@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from app.domain.job import JobTask, TaskStatus
+from app.dashboard.views.scores import ScoreLine, chance_of, scores_of, so_far
+from app.domain.job import SCORED, JobTask, TaskStatus
 from app.services.job_view import JobView
-from app.workloads.lm_eval.result_table import NOT_METRICS
 
-Z = 1.96
-"""Standard errors to each side of a 95 % interval, as lm-eval's errors are those of a mean."""
 STATES = {
     TaskStatus.WAITING: ("queued", "Waiting"),
     TaskStatus.RUNNING: ("running", "Running"),
@@ -24,14 +21,15 @@ _ORDER = list(STATES)
 
 
 @dataclass(frozen=True)
-class ScoreLine:
-    """One metric, with its interval where it has one, and where that stands from 0 to 1, in percent."""
+class IndexedTasks:
+    """What the index of tasks says of those of a job."""
 
-    metric: str
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    plotted: bool = False
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Those asked for, and tags, with their tasks."""
+    averaged: Collection[str] = ()
+    """Of the groups those that may have a score of their own: a tag has none."""
+    choosing: Collection[str] = ()
+    """Tasks that score choices."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +43,8 @@ class TaskLine:
     total: int | None
     scores: Sequence[ScoreLine]
     error: str | None = None
+    partial: str = ""
+    """Of how much its score is the score, where that is not all."""
 
 
 @dataclass(frozen=True)
@@ -55,28 +55,38 @@ class Branch:
     leaves: Sequence[TaskLine] = ()
 
 
-def tree(
-    view: JobView, groups: Mapping[str, Sequence[str]], scored: Mapping[str, Mapping[str, Any]]
-) -> list[Branch]:
-    """In the order of the job; `groups` has the tasks of those asked for, `scored` the metrics of whole groups."""
+def tree(view: JobView, known: IndexedTasks, scored: Mapping[str, Mapping[str, Any]]) -> list[Branch]:
+    """In the order of the job; `scored` has the metrics of whole groups."""
     tasks = {task.name: task for task in view.job.tasks}
     branches = []
-    for asked, names in groups.items():
+    for asked, names in known.groups.items():
         below = [tasks.pop(name) for name in names if name in tasks]
         if below:
-            branches.append(_group(asked, below, scored.get(asked)))
-    branches += [Branch(_line(task)) for task in tasks.values()]
+            averaged = asked in known.averaged and not view.job.status.terminal
+            line = _group(asked, below, scored.get(asked), averaged=averaged)
+            branches.append(Branch(line, [_line(task, known) for task in below]))
+    branches += [Branch(_line(task, known)) for task in tasks.values()]
     place = {name: at for at, name in enumerate(view.spec.tasks)}
     return sorted(branches, key=lambda branch: place.get(branch.line.name, len(place)))
 
 
-def _group(name: str, below: Sequence[JobTask], metrics: Mapping[str, Any] | None) -> Branch:
+def _group(
+    name: str, below: Sequence[JobTask], metrics: Mapping[str, Any] | None, *, averaged: bool
+) -> TaskLine:
     kinds = {task.status for task in below}
     status = kinds.pop() if len(kinds) == 1 else _mixed(kinds)
     totals = [task.total for task in below]
     total = None if None in totals else sum(each or 0 for each in totals)
-    line = TaskLine(name, *STATES[status], sum(task.done for task in below), total, scores_of(metrics))
-    return Branch(line, [_line(task) for task in below])
+    partial = so_far(below) if averaged and metrics is None else {}
+    ended = sum(task.status in SCORED for task in below)
+    return TaskLine(
+        name,
+        *STATES[status],
+        sum(task.done for task in below),
+        total,
+        scores_of(partial or metrics),
+        partial=f"of {ended} of {len(below)} tasks so far" if partial else "",
+    )
 
 
 def _mixed(kinds: set[TaskStatus]) -> TaskStatus:
@@ -85,36 +95,10 @@ def _mixed(kinds: set[TaskStatus]) -> TaskStatus:
     return TaskStatus.PARTIALLY_FAILED
 
 
-def _line(task: JobTask) -> TaskLine:
+def _line(task: JobTask, known: IndexedTasks) -> TaskLine:
     error = f"{task.error.code}: {task.error.message}" if task.error else None
     state, word = STATES[task.status]
     if task.error and task.error.code == "cancelled":
         state, word = "cancelled", "Not run"
-    return TaskLine(task.name, state, word, task.done, task.total, scores_of(task.metrics), error)
-
-
-def scores_of(metrics: Mapping[str, Any] | None) -> list[ScoreLine]:
-    """Every metric of one task, with its filter where it has one, by name."""
-    lines = []
-    for key in sorted(set(metrics or {}) - NOT_METRICS):
-        metric, _, filtered = key.partition(",")
-        if metrics is None or metric.endswith("_stderr"):
-            continue
-        name = metric if filtered in {"", "none"} else f"{metric}, {filtered}"
-        lines.append(_score(name, metrics[key], metrics.get(f"{metric}_stderr,{filtered}")))
-    return lines
-
-
-def _score(name: str, value: Any, error: Any) -> ScoreLine:
-    score, deviation = _finite(value), _finite(error)
-    if score is None or deviation is None:
-        return ScoreLine(name, score, plotted=score is not None and 0 <= score <= 1)
-    low, high = score - Z * deviation, score + Z * deviation
-    if not 0 <= score <= 1:
-        return ScoreLine(name, score, low, high)
-    return ScoreLine(name, score, max(low, 0.0), min(high, 1.0), plotted=True)
-
-
-def _finite(value: Any) -> float | None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if number and math.isfinite(value) else None
+    chance = chance_of(task) if task.name in known.choosing else None
+    return TaskLine(task.name, state, word, task.done, task.total, scores_of(task.metrics, chance), error)
