@@ -56,10 +56,6 @@ class EventRepository:
         for job_id, data in told.items():
             TallyRepository(self._session).note_event(job_id, event_type, data)
 
-    def last(self, job_id: UUID) -> int:
-        """The number of the newest event; 0 where there is none."""
-        return self._session.scalar(select(func.max(EventRow.number)).where(EventRow.job_id == job_id)) or 0
-
     def of_types(self, job_id: UUID, types: Collection[str]) -> list[Event]:
         """Events of these types, oldest first."""
         query = select(EventRow).where(EventRow.job_id == job_id, EventRow.type.in_(types))

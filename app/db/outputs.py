@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
 from app.db.tables import LogRow, SampleRow
-from app.domain.output import LogPiece, Sample, SampleFilter, SampleLine
+from app.domain.output import LogPiece, Sample, SampleCounts, SampleFilter, SampleLine, SampleSearch
 
 ERROR_MARK = '"evalq_error": '
 """In a line of JSON an unescaped quote before a colon ends a key: this text is there only as one."""
@@ -43,10 +44,17 @@ class SampleRepository:
         self._session.execute(delete(SampleRow).where(SampleRow.job_id == job_id))
 
     def page(
-        self, job_id: UUID, task: str | None, which: SampleFilter, after: tuple[str, int] | None, limit: int
+        self,
+        job_id: UUID,
+        task: str | None,
+        which: SampleFilter,
+        after: tuple[str, int] | None,
+        limit: int,
+        *,
+        search: SampleSearch | None = None,
     ) -> list[Sample]:
         """Lines after the cursor, by task and position."""
-        query = select(SampleRow).where(SampleRow.job_id == job_id, _condition(which))
+        query = select(SampleRow).where(SampleRow.job_id == job_id, _condition(which), _holds(search))
         if task:
             query = query.where(SampleRow.task == task)
         if after:
@@ -55,6 +63,20 @@ class SampleRepository:
         return [
             Sample(row.task, row.position, row.row, row.correct, row.truncated, row.empty) for row in rows
         ]
+
+    def counts(self, job_id: UUID, task: str, most: int) -> SampleCounts:
+        """Of a task's first lines."""
+        own = and_(SampleRow.job_id == job_id, SampleRow.task == task)
+        filters = list(SampleFilter)
+        # Of a line with a verdict it need not be read whether it tells of an error.
+        passes = [_condition(each) for each in filters if each is not SampleFilter.ERROR]
+        error = and_(SampleRow.correct.is_(None), _condition(SampleFilter.ERROR))
+        passes.insert(filters.index(SampleFilter.ERROR), error)
+        looked = select(*(each.label(name) for name, each in zip(filters, passes, strict=True)))
+        rows = looked.where(own).order_by(SampleRow.position).limit(most + 1).subquery()
+        sums = [func.count().filter(rows.c[name]) for name in filters]
+        found = dict(zip(filters, self._session.execute(select(*sums)).one(), strict=True))
+        return SampleCounts(found, found[SampleFilter.ALL] > most)
 
     def size_bytes(self, job_id: UUID, task: str) -> int:
         """Of a task's lines as a file, each with its line end."""
@@ -122,6 +144,24 @@ class LogRepository:
         query = select(LogRow).where(log.pieces({})).order_by(LogRow.number.desc()).limit(limit)
         return [_to_piece(row) for row in reversed(self._session.scalars(query).all())]
 
+    def lines(self, log: JobLog, text: str, most: int, width: int) -> list[str]:
+        """The last lines that hold a text, in any case, oldest first; of a longer one what stands around the text."""
+        holds = LogRow.text.icontains(text, autoescape=True)
+        pieces = select(LogRow.number, LogRow.text).where(log.pieces({}), holds)
+        newest = pieces.order_by(LogRow.number.desc()).limit(most).subquery()
+        texts = func.string_to_table(newest.c.text, "\n")
+        split = texts.table_valued("line", with_ordinality="place", joins_implicitly=True).render_derived()
+        line = split.c.line
+        begin = func.greatest(1, func.strpos(func.lower(line), func.lower(text)) - width // 2)
+        found = (
+            select(func.substr(line, begin, width))
+            .select_from(newest, split)
+            .where(line.icontains(text, autoescape=True))
+            .order_by(newest.c.number.desc(), split.c.place.desc())
+            .limit(most)
+        )
+        return list(self._session.scalars(found))[::-1]
+
     def size(self, owner_id: UUID) -> int:
         """Characters stored for an owner."""
         query = select(func.coalesce(func.sum(func.length(LogRow.text)), 0)).where(
@@ -144,6 +184,14 @@ def _condition(which: SampleFilter) -> ColumnElement[bool]:
             return SampleRow.empty.is_(True)
         case _:
             assert_never(which)
+
+
+def _holds(search: SampleSearch | None) -> ColumnElement[bool]:
+    """Lines are JSON: a text stands in them as JSON writes it."""
+    if search is None:
+        return true()
+    written = json.dumps(search.text, ensure_ascii=False)[1:-1]
+    return and_(SampleRow.position < search.before, SampleRow.row.icontains(written, autoescape=True))
 
 
 def _to_piece(row: LogRow) -> LogPiece:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -40,6 +40,23 @@ class SampleFilter(StrEnum):
     ERROR = "error"
     TRUNCATED = "truncated"
     EMPTY = "empty"
+
+
+@dataclass(frozen=True)
+class SampleSearch:
+    """A text that lines are to hold, in any case, and before which place it is looked for."""
+
+    text: str
+    before: int
+
+
+@dataclass(frozen=True)
+class SampleCounts:
+    """How many lines of a task each filter lets through, of those that were looked at."""
+
+    by_filter: Mapping[SampleFilter, int]
+    bounded: bool
+    """There are more."""
 
 
 @dataclass(frozen=True)

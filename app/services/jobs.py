@@ -229,11 +229,6 @@ class JobService:
         with self._sessions.begin() as session:
             return EventRepository(session).of_types(job_id, MOVING)
 
-    def latest(self, job_id: UUID) -> int:
-        """The number of the job's newest event."""
-        with self._sessions.begin() as session:
-            return EventRepository(session).last(job_id)
-
     def news(self, job_id: UUID, after: int, limit: int = 1000) -> News:
         """The job's events after a number, and whether there will be more; UnknownJobError."""
         with self._sessions.begin() as session:

@@ -17,10 +17,14 @@ from app.db.outputs import JobLog, LogRepository, SampleRepository
 from app.db.session import Sessions
 from app.domain.file_names import as_file_name, unused
 from app.domain.job import Job
-from app.domain.output import LogPiece, Sample, SampleFilter
+from app.domain.output import LogPiece, Sample, SampleCounts, SampleFilter, SampleSearch
 from app.errors import NoResultsYetError, StaleJobError, UnknownArtifactError
 
 PAGE = 1000
+MOST_COUNTED = 20_000
+"""Sample lines of a task."""
+MOST_WIDE = 4000
+"""Characters of a line of a log that was looked for."""
 FILE_PAGE = 100
 """Sample lines in memory at once while a file is read: one with a long prompt takes a megabyte."""
 
@@ -89,11 +93,18 @@ class ResultService:
         which: SampleFilter = SampleFilter.ALL,
         after: tuple[str, int] | None,
         limit: int,
+        search: SampleSearch | None = None,
     ) -> list[Sample]:
         """Sample lines after the cursor."""
         with self._sessions.begin() as session:
             JobRepository(session).get(job_id)
-            return SampleRepository(session).page(job_id, task, which, after, limit)
+            return SampleRepository(session).page(job_id, task, which, after, limit, search=search)
+
+    def counts(self, job_id: UUID, task: str) -> SampleCounts:
+        """How many of a task's sample lines each filter lets through."""
+        with self._sessions.begin() as session:
+            JobRepository(session).get(job_id)
+            return SampleRepository(session).counts(job_id, task, MOST_COUNTED)
 
     def artifacts(self, job_id: UUID) -> list[str]:
         """File names as lm-eval gives them; none before the job has results."""
@@ -161,6 +172,12 @@ class ResultService:
             job = JobRepository(session).get(job_id)
             pieces = LogRepository(session).last(self._log(session, job), limit)
         return LogPage(pieces, ended=job.status.terminal)
+
+    def found_lines(self, job_id: UUID, text: str) -> list[str]:
+        """The last lines of the job's log that hold a text, oldest first."""
+        with self._sessions.begin() as session:
+            log = self._log(session, JobRepository(session).get(job_id))
+            return LogRepository(session).lines(log, text, PAGE, MOST_WIDE)
 
     def _log(self, session: Session, job: Job) -> JobLog:
         replicas = HistoryRepository(session).replicas(job.id)

@@ -94,7 +94,7 @@ READS = frozenset(
         *("estimates.look_once", "usage.report", "overview.occupied", "overview.counts"),
         *("overview.ended", "overview.some", "overview.is_empty", "queue.going_on"),
         *("jobs.known", "jobs.check_seen", "jobs.view", "jobs.page", "jobs.events", "jobs.news"),
-        *("jobs.moves", "jobs.latest", "watching.looks"),
+        *("jobs.moves", "watching.looks"),
         *("events.position", "events.page", "scheduling.at_rest"),
         *(
             "metrics.read",
@@ -105,7 +105,8 @@ READS = frozenset(
             "results.samples",
             "results.artifacts",
         ),
-        *("results.artifact", "results.bundle", "results.logs", "results.last_logs", "retention._long_logs"),
+        *("results.artifact", "results.bundle", "results.logs", "results.last_logs", "results.found_lines"),
+        *("results.counts", "retention._long_logs"),
         *("submission.check", "submission._recall"),
     }
 )

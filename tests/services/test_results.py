@@ -12,9 +12,10 @@ from sqlalchemy import text
 from app.domain.failure import Failure, FailureCode
 from app.domain.job import JobStatus
 from app.domain.lease import Lease
-from app.domain.output import SampleFilter, SampleLine
+from app.domain.output import SampleFilter, SampleLine, SampleSearch
 from app.domain.replica import ReplicaStatus
 from app.errors import NoResultsYetError, StaleJobError, UnknownArtifactError
+from app.services import results
 from tests.world import World
 
 
@@ -225,3 +226,50 @@ def test_samples_that_evalq_marked_are_errors(world: World) -> None:
     world.coordination.add_samples(job, "toy", 0, [SampleLine(marked), SampleLine(quoting, True)])
     found = world.results.samples(job.id, task=None, which=SampleFilter.ERROR, after=None, limit=10)
     assert [sample.row for sample in found] == [marked]
+
+
+def test_lines_of_a_log_are_found_wherever_they_are(world: World) -> None:
+    job = world.running(chunks=1)
+    for piece in (
+        "one\nTwo 100%\nthree\n",
+        "no\n",
+        "two\n" * 600,
+        "a two_three\n",
+        "x" * 9000 + "ToW" + "y" * 9000,
+    ):
+        world.coordination.add_log(job.id, piece)
+    found = world.results.found_lines(job.id, "tWo")
+    assert (found[0], found[-2:], len(found)) == ("Two 100%", ["two", "a two_three"], 602)
+    assert world.results.found_lines(job.id, "100%") == ["Two 100%"]
+    assert world.results.found_lines(job.id, "%three") == []
+    assert world.results.found_lines(job.id, "o_t") == ["a two_three"], "no character stands for others"
+    [long] = world.results.found_lines(job.id, "tow")
+    assert (len(long), "ToW" in long) == (4000, True)
+    for _ in range(2):
+        world.coordination.add_log(job.id, "two\n" * 600)
+    assert world.results.found_lines(job.id, "two") == ["two"] * 1000, "the last ones, and no more"
+
+
+def test_samples_are_counted_and_looked_through(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = world.running()
+    rows = [
+        SampleLine(json.dumps({"a": 'say "hi"\n100%', "b": "Größe"}, ensure_ascii=False), True, True, True),
+        SampleLine(json.dumps({"evalq_error": {"code": "x"}})),
+        *(SampleLine("{}", False) for _ in range(3)),
+    ]
+    world.coordination.add_samples(job, "toy", 0, rows)
+    world.coordination.add_samples(job, "other", 0, rows[:1])
+    counts = world.results.counts(job.id, "toy")
+    assert [counts.by_filter[each] for each in SampleFilter] == [5, 1, 3, 1, 1, 1]
+    assert not counts.bounded
+    monkeypatch.setattr(results, "MOST_COUNTED", 3)
+    assert world.results.counts(job.id, "toy").bounded
+
+    def found(text: str, before: int = 9) -> list[int]:
+        search = SampleSearch(text, before)
+        page = world.results.samples(job.id, task="toy", after=None, limit=9, search=search)
+        return [each.position for each in page]
+
+    assert found('SAY "hi"\n') == found("größe") == found("100%") == [0]
+    assert found("evalq_ERROR", 2) == [1]
+    assert found("evalq_error", 1) == found("1%") == found("evalq_rror") == []

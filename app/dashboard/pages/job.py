@@ -14,7 +14,7 @@ from app.dashboard.feeds import LastRegions, View, shared
 from app.dashboard.forms import Form
 from app.dashboard.rendering import page, rendered
 from app.dashboard.routing import pages
-from app.dashboard.views.job import JobScreen, log_lines, screen_of
+from app.dashboard.views.job import JobScreen, found_lines, last_lines, screen_of
 from app.dashboard.views.tasks import IndexedTasks
 from app.dashboard.words import as_json
 from app.domain.job import JobStatus
@@ -42,7 +42,6 @@ REGIONS = (
 """Parts of the page that change by themselves, each a template of its name."""
 LOG_REGION = "log-lines"
 LOG_PIECES = 200
-ALL_PIECES = 10_000
 MOST_LOOKED_UP = 200
 """Names in the index of tasks; each takes half a millisecond."""
 Find = Annotated[Word, Query(description="Only lines of the log that hold this.")]
@@ -124,11 +123,13 @@ def _shown(services: Services, view: JobView, known: IndexedTasks) -> dict[str, 
 
 
 def _log(services: Services, view: JobView, find: str = "") -> dict[str, Any]:
-    """Its last lines, or those that hold a text; they have no numbers where the first ones are out of reach."""
-    most = ALL_PIECES if find else LOG_PIECES
-    log = services.results.last_logs(view.job.id, most)
-    text = MergedLog(view.job.id).add(log.pieces)
-    return {"find": find, "lines": log_lines(text, find), "numbered": bool(find) and len(log.pieces) < most}
+    """Its last lines, or the last of those that hold a text."""
+    if find:
+        lines = found_lines(services.results.found_lines(view.job.id, find), find)
+    else:
+        log = services.results.last_logs(view.job.id, LOG_PIECES)
+        lines = last_lines(MergedLog(view.job.id).add(log.pieces))
+    return {"find": find, "lines": lines}
 
 
 def _indexed(services: Services, view: JobView) -> IndexedTasks:

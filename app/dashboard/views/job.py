@@ -125,11 +125,16 @@ def ways_of(error: Failure | None) -> list[WayShown]:
     return sorted(ways, key=lambda way: not way.fits)
 
 
-def log_lines(text: str, find: str) -> list[tuple[int, str]]:
-    """The last lines with their numbers, or the last of those that hold a text, in any case."""
-    lines = list(enumerate(text.splitlines(), 1))
-    if find:
-        shown = [(at, line) for at, line in lines if find.lower() in line.lower()][-MOST_FOUND:]
-    else:
-        shown = lines[-LOG_LINES:]
-    return [(at, line if len(line) <= MOST_OF_LINE else f"{line[:MOST_OF_LINE]}\u2026") for at, line in shown]
+def last_lines(text: str) -> list[str]:
+    """The end of a log."""
+    return _cut(text.splitlines()[-LOG_LINES:])
+
+
+def found_lines(lines: Sequence[str], find: str) -> list[str]:
+    """The last of those that hold a text, in any case: a line may hold what programs write over each other."""
+    parts = (part for line in lines for part in line.splitlines())
+    return _cut([part for part in parts if find.lower() in part.lower()][-MOST_FOUND:])
+
+
+def _cut(lines: Sequence[str]) -> list[str]:
+    return [line if len(line) <= MOST_OF_LINE else f"{line[:MOST_OF_LINE]}\u2026" for line in lines]
