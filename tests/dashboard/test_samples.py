@@ -11,7 +11,8 @@ from uuid import UUID
 import pytest
 from fastapi.testclient import TestClient
 
-from app.dashboard.views.samples import MOST_TEXT, TAIL, marked, sample_shown
+from app.dashboard.pages import samples as module
+from app.dashboard.views.samples import MOST_ANSWERS, MOST_TEXT, MOST_WHOLE, TAIL, marked, sample_shown
 from app.domain.output import Sample, SampleLine
 from tests.api.conftest import Coordinator
 from tests.dashboard.conftest import As
@@ -73,6 +74,19 @@ def test_a_long_prompt_shows_its_end_and_all_when_asked() -> None:
     assert not whole.raw[0].cut
 
 
+def test_no_page_is_as_large_as_the_longest_answers() -> None:
+    long = "x" * 3_000_000
+    row = Sample("t", 0, line(arguments=[[long, {}]], resps=[[long] * 3], target=long))
+    shown = sample_shown(row, whole=True)
+    texts = [shown.prompt, shown.target, *shown.raw]
+    assert all(each.cut and each.length == 3_000_000 for each in texts)
+    assert max(len(each.before + each.shown) for each in texts) <= MOST_WHOLE + TAIL
+    many = sample_shown(
+        Sample("t", 0, line(arguments=[["q", {}]], resps=[[long[:40_000]] * 500])), whole=True
+    )
+    assert sum(len(each.shown) for each in many.raw) <= MOST_ANSWERS
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -99,7 +113,7 @@ def test_documents_come_in_pages_and_each_has_a_link(
     while True:
         page = browser.get(path).text
         seen += re.findall(r'aria-label="Raw answer 1">(a\d+)<', page)
-        assert page.count('<span class="num dim">') <= 20
+        assert page.split('id="docs"')[1].count('<span class="num dim">') <= 20
         found = re.findall(r'rel="next" href="([^"]+)"', page)
         if not found:
             break
@@ -114,6 +128,46 @@ def test_documents_come_in_pages_and_each_has_a_link(
     assert len(browser.get(download).text.splitlines()) == 45
     [row] = browser.get(html.unescape(re.findall(r'href="(/v1/[^"]+)">JSON', back)[0])).json()["data"]
     assert row["doc_id"] == 20
+
+
+def test_tabs_count_and_a_text_is_looked_for(
+    browser: TestClient, job_id: str, coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [SampleLine(generated(f"a{at}b", "zz", doc_id=at), correct=at % 3 == 0) for at in range(50)]
+    stored(coordinator, job_id, rows)
+    page = f"/jobs/{job_id}/samples"
+    text = browser.get(page).text
+    counts = re.findall(r'</svg>(\w+) <span class="num dim">(\S+)</span>', text)
+    assert counts == [
+        ("Correct", "17"),
+        ("Incorrect", "33"),
+        ("Error", "0"),
+        ("Truncated", "0"),
+        ("Empty", "0"),
+    ]
+    found = browser.get(f"{page}?find=A4&filter=incorrect").text
+    assert re.findall(r'<span class="num dim">(\d+)</span>', found) == [
+        "4",
+        "40",
+        "41",
+        "43",
+        "44",
+        "46",
+        "47",
+        "49",
+    ]
+    assert "filter=incorrect&amp;find=A4&amp;from=0&amp;doc=40" in found
+    monkeypatch.setattr(module, "MOST_SEARCHED", 20)
+    first = browser.get(f"{page}?find=a45").text
+    assert "None of the 20 documents from place 0 on holds" in first
+    [way] = re.findall(r'href="(\S+)">Look through the next ones', first)
+    second = browser.get(f"{page}{html.unescape(way)}").text
+    assert "from=40" in second
+    last = browser.get(f"{page}?find=a45&from=40").text
+    assert "The last page" in last
+    assert 'aria-label="Raw answer 1">a45b<' in last
+    for odd in ("%25", "_", "%22", "%5C", "%F0%9F%A5%AD", "%3Cb%3E"):
+        assert browser.get(f"{page}?find={odd}&from=2147483646").status_code == 200
 
 
 def test_what_a_model_says_is_text(browser: TestClient, job_id: str, coordinator: Coordinator) -> None:

@@ -12,13 +12,15 @@ from pydantic import Field
 
 from app.dashboard.rendering import page
 from app.dashboard.routing import pages
-from app.dashboard.views.samples import TABS, marked, sample_shown
-from app.domain.output import SampleFilter
+from app.dashboard.views.samples import marked, sample_shown, tabs_of
+from app.domain.output import SampleCounts, SampleFilter, SampleSearch
 from app.web import cursors
 from app.web.deps import Blank, JobId, Services, ServicesDep, Word
 
 router = pages()
 SHOWN = 20
+MOST_SEARCHED = 5000
+"""Documents that are looked through at once for a text."""
 MOST_POSITION = 2**31 - 2
 Position = Annotated[Annotated[int, Field(ge=0, le=MOST_POSITION)] | None, Blank]
 
@@ -33,23 +35,28 @@ def read_samples_page(
     filter: Annotated[SampleFilter | None, Blank] = None,  # noqa: A002 - its name in URLs
     first: Annotated[Position, Query(alias="from")] = None,
     doc: Position = None,
+    find: Word = "",
     whole: Annotated[bool | None, Blank] = None,
 ) -> Response:
-    """Documents of a task from a place on, by a filter; `doc` is the place of the one that is open."""
+    """Documents of a task from a place on, by a filter and a text; `doc` is the place of the one that is open."""
     view = services.jobs.view(job_id)
     names = [each.name for each in view.job.tasks]
     chosen = task or (names[0] if names else "")
     which, start = filter or SampleFilter.ALL, first if first is not None else doc or 0
+    search = SampleSearch(find, min(start + MOST_SEARCHED, MOST_POSITION)) if find else None
     rows = services.results.samples(
-        job_id, task=chosen, which=which, after=(chosen, start - 1), limit=SHOWN + 1
+        job_id, task=chosen, which=which, after=(chosen, start - 1), limit=SHOWN + 1, search=search
     )
+    counts = services.results.counts(job_id, chosen)
     listed = [sample_shown(each) for each in rows[:SHOWN]]
     at = next((at for at, each in enumerate(listed) if each.position == doc), 0)
     opened = sample_shown(rows[at], whole=bool(whole)) if rows else None
 
-    address = _address(chosen, which, start)
-    following = rows[SHOWN].position if len(rows) > SHOWN else None
-    before = _before(listed[at - 1].position if at else None, start, which)
+    address = _address(chosen, which, start, find)
+    following = rows[SHOWN].position if len(rows) > SHOWN else _unsearched(search, counts)
+    before = _before(
+        listed[at - 1].position if at else None, start, filtered=bool(find) or which is not SampleFilter.ALL
+    )
     after = listed[at + 1].position if at + 1 < len(listed) else following
     return page(
         request,
@@ -60,7 +67,9 @@ def read_samples_page(
         tasks=names,
         task=chosen,
         which=which,
-        tabs=TABS,
+        tabs=tabs_of(None if find else counts),
+        find=find,
+        searched=search.before - start if search else 0,
         listed=listed,
         opened=opened,
         start=start,
@@ -75,9 +84,20 @@ def read_samples_page(
     )
 
 
-def _address(task: str, which: SampleFilter, start: int) -> Callable[..., str]:
+def _unsearched(search: SampleSearch | None, counts: SampleCounts) -> int | None:
+    """The place behind those that were looked through, where there are more."""
+    more = search and (counts.bounded or search.before < counts.by_filter[SampleFilter.ALL])
+    return search.before if search and more else None
+
+
+def _address(task: str, which: SampleFilter, start: int, find: str) -> Callable[..., str]:
     """What gives this list's address, with what a link changes of it."""
-    now = {"task": task, "filter": which if which is not SampleFilter.ALL else None, "from": start}
+    now = {
+        "task": task,
+        "filter": which if which is not SampleFilter.ALL else None,
+        "find": find,
+        "from": start,
+    }
 
     def address(**changes: object) -> str:
         asked = {name: value for name, value in (now | changes).items() if value not in (None, "")}
@@ -86,11 +106,11 @@ def _address(task: str, which: SampleFilter, start: int) -> Callable[..., str]:
     return address
 
 
-def _before(position: int | None, start: int, which: SampleFilter) -> dict[str, object] | None:
+def _before(position: int | None, start: int, *, filtered: bool) -> dict[str, object] | None:
     """Where the document before is: in the list, or on the page before, whose places only an unfiltered list has."""
     if position is not None:
         return {"doc": position}
-    if start and which is SampleFilter.ALL:
+    if start and not filtered:
         return {"doc": start - 1, "from": max(0, start - SHOWN)}
     return None
 

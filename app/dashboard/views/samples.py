@@ -10,13 +10,17 @@ from typing import Any
 
 from markupsafe import Markup
 
-from app.dashboard.words import seen
-from app.domain.output import Sample, SampleFilter
+from app.dashboard.words import number, seen
+from app.domain.output import Sample, SampleCounts, SampleFilter
 
 TAIL = 4000
 """Characters of a prompt that are shown at once: a question stands behind its examples."""
 MOST_TEXT = 20_000
 """Of any text, unless all of it is asked for."""
+MOST_WHOLE = 1_000_000
+"""Of any text all the same: a longer one is read as JSON."""
+MOST_ANSWERS = 2_000_000
+"""Of all answers to a document together."""
 MOST_LINE = 160
 MOST_CHOICES = 200
 MOST_MARKS = 50
@@ -28,6 +32,16 @@ TABS = (
     (SampleFilter.TRUNCATED, "Truncated", "moved"),
     (SampleFilter.EMPTY, "Empty", "empty"),
 )
+
+
+@dataclass(frozen=True)
+class SampleTab:
+    """A filter, and how many documents it lets through, in words."""
+
+    which: SampleFilter
+    word: str
+    icon: str | None
+    count: str
 
 
 @dataclass(frozen=True)
@@ -74,6 +88,15 @@ class SampleShown:
     error: str
 
 
+def tabs_of(counts: SampleCounts | None) -> list[SampleTab]:
+    """Each filter; with how many it lets through, where that is known."""
+    more = "+" if counts and counts.bounded else ""
+    return [
+        SampleTab(which, word, icon, f"{number(counts.by_filter[which])}{more}" if counts else "")
+        for which, word, icon in TABS
+    ]
+
+
 def sample_shown(sample: Sample, *, whole: bool = False) -> SampleShown:
     """What a page places of it; of a long text the beginning, unless all is asked for."""
     row = _mapping(_parsed(sample.row))
@@ -94,8 +117,8 @@ def sample_shown(sample: Sample, *, whole: bool = False) -> SampleShown:
         filter="" if name == "none" else name,
         prompt=_end(prompt, whole=whole),
         target=_start(target, whole=whole),
-        raw=[_start(each, whole=whole) for each in raw[:MOST_CHOICES]],
-        filtered=[_start(each, whole=whole) for each in filtered[:MOST_CHOICES]],
+        raw=_starts(raw, whole=whole),
+        filtered=_starts(filtered, whole=whole),
         choices=choices,
         lowest=min(finite, default=0.0),
         metrics=[(_text(each), _text(row.get(each))) for each in map(_text, _list(row.get("metrics")))],
@@ -211,9 +234,16 @@ def _line(doc: Any, prompt: str) -> str:
     return " ".join((next(texts, None) or prompt[-MOST_LINE:])[: 4 * MOST_LINE].split())[:MOST_LINE]
 
 
-def _start(text: str, *, whole: bool) -> Text:
-    shown = text if whole else text[:MOST_TEXT]
-    return Text(shown, "", len(text), len(shown) < len(text))
+def _starts(texts: Sequence[str], *, whole: bool) -> list[Text]:
+    """Of so many that it would be too much, each less."""
+    most = MOST_ANSWERS // max(1, min(len(texts), MOST_CHOICES))
+    return [_start(each[:most], len(each), whole=whole) for each in texts[:MOST_CHOICES]]
+
+
+def _start(text: str, length: int | None = None, *, whole: bool) -> Text:
+    length = len(text) if length is None else length
+    shown = text[: MOST_WHOLE if whole else MOST_TEXT]
+    return Text(shown, "", length, len(shown) < length)
 
 
 def _end(text: str, *, whole: bool) -> Text:
@@ -223,5 +253,5 @@ def _end(text: str, *, whole: bool) -> Text:
         (place for place in (text.find("\n\n", at), text.find("\n", at)) if at and 0 <= place < at + 1000), -1
     )
     at = near + 1 if near >= 0 else at
-    head = text[:at] if whole else text[max(0, at - MOST_TEXT) : at]
+    head = text[max(0, at - (MOST_WHOLE if whole else MOST_TEXT)) : at]
     return Text(text[at:], head, len(text), len(head) < at)
