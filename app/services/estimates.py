@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -18,11 +18,12 @@ from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
 from app.db.usage import UsageRepository
 from app.domain.calibration import Calibration
-from app.domain.demands import NOTHING_LEARNT, merged, usual_speed
-from app.domain.estimates import Estimates
+from app.domain.demands import NOTHING_LEARNT, Learnt, merged, usual_speed
+from app.domain.estimates import Estimates, Habits, Outstanding
 from app.domain.forecast import Forecast, forecast
 from app.domain.placement import holdups
 from app.domain.virtual_cluster import Snapshot
+from app.domain.virtual_work import JobWork
 from app.errors import DatabaseError
 from app.services.jobs import utc_now
 from app.services.scheduling import policy, sharing
@@ -30,6 +31,9 @@ from app.settings import Settings
 
 MOST_JOBS = 100
 """In line, of which it is told when they begin."""
+
+MOST_BESIDE = 30
+"""In line, beside which it is told when another one would begin: who asks waits for the answer."""
 
 FRESH_SECONDS = 5.0
 """So long one forecast serves everybody who asks."""
@@ -41,6 +45,30 @@ PATIENCE_SECONDS = 1.0
 """So long somebody waits for the first one, or after a time in which nobody asked."""
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What was read at one moment."""
+
+    jobs: Sequence[Outstanding]
+    learnt: Mapping[str, Learnt]
+    habits: Habits
+    ranges: Calibration
+    there: Snapshot
+
+    def work(self) -> list[JobWork]:
+        usual, load = usual_speed(self.learnt.values()), self.there.policy.load
+        own = (self.learnt.get(job.engine.key, NOTHING_LEARNT) for job in self.jobs)
+        return [job.work(each, self.habits, load, usual) for job, each in zip(self.jobs, own, strict=True)]
+
+    def told(self, work: Sequence[JobWork]) -> dict[UUID, Forecast]:
+        found = forecast(self.there, work)
+        return {
+            job.line.id: job.told(found[job.line.id], self.habits)
+            for job in self.jobs
+            if job.line.id in found
+        }
 
 
 class EstimateService:
@@ -93,31 +121,40 @@ class EstimateService:
 
     def look_once(self) -> None:
         """Find out anew."""
+        seen = self._seen()
+        work, there = seen.work(), seen.there
+        told = seen.told(work)
+        asked = merged(
+            replace(each.demand, turn=turn)
+            for turn, (job, each) in enumerate(zip(seen.jobs, work, strict=True))
+            if job.prepared
+        )
+        held_up = holdups(there.now, there.groups, there.replicas, asked, there.policy)
+        ranged = {job_id: seen.ranges.widened(each) for job_id, each in told.items()}
+        self._known, self._made_at = Estimates(there.now, ranged, held_up), self._clock()
+        self._note(told, there.now)
+
+    def would(self, job: Outstanding) -> Forecast | None:
+        """When a job would begin and end that is submitted now; None where that is not known, or many are in line."""
+        seen = self._seen(job)
+        if len(seen.jobs) > MOST_BESIDE:
+            return None
+        found = seen.told(seen.work()).get(job.line.id)
+        return seen.ranges.widened(found) if found and found.start is not None else None
+
+    def _seen(self, *more: Outstanding) -> _Seen:
         rules = sharing(self._settings)
         with self._sessions.begin() as session:
             outstanding = OutstandingRepository(session)
-            jobs = outstanding.work(MOST_JOBS)
+            jobs = [*outstanding.work(MOST_JOBS), *more]
             learnt = PaceRepository(session).learnt({job.engine.key for job in jobs})
             habits = outstanding.habits()
             used = UsageRepository(session).lately(rules.half_life)
             groups = CapacityRepository(session).groups(self._settings.lease)
             live = ReplicaRepository(session).live()
-            learnt_ranges = Calibration(ForetoldRepository(session).fared())
-        placing, now, usual = policy(self._settings), self._now(), usual_speed(learnt.values())
-        work = [
-            job.work(learnt.get(job.engine.key, NOTHING_LEARNT), habits, placing.load, usual) for job in jobs
-        ]
-        found = forecast(Snapshot(now, groups, live, placing, rules, used), work)
-        told = {job.line.id: job.told(found[job.line.id], habits) for job in jobs if job.line.id in found}
-        asked = merged(
-            replace(each.demand, turn=turn)
-            for turn, (job, each) in enumerate(zip(jobs, work, strict=True))
-            if job.prepared
-        )
-        held_up = holdups(now, groups, live, asked, placing)
-        ranged = {job_id: learnt_ranges.widened(each) for job_id, each in told.items()}
-        self._known, self._made_at = Estimates(now, ranged, held_up), self._clock()
-        self._note(told, now)
+            ranges = Calibration(ForetoldRepository(session).fared())
+        there = Snapshot(self._now(), groups, live, policy(self._settings), rules, used)
+        return _Seen(jobs, learnt, habits, ranges, there)
 
     def _note(self, told: Mapping[UUID, Forecast], now: datetime) -> None:
         """As it was before anything was learnt: how that fares is what is learnt from."""

@@ -16,7 +16,10 @@ from fastapi.testclient import TestClient
 from app.dashboard import forms
 from app.dashboard.forms import Sent
 from app.dashboard.views.submit import Draft, changed, draft_of, fields_of, in_words, told, written
+from app.dashboard.words import TO
+from app.domain.estimates import Outstanding
 from app.domain.failure import Failure, FailureCode
+from app.domain.forecast import Forecast
 from app.domain.keys import Role
 from app.errors import BusyError, InvalidRequestError
 from app.services.keys import KeyService
@@ -219,3 +222,29 @@ def test_a_plan_is_a_sentence_and_a_value_is_bounded_and_holds_no_secret() -> No
     assert told("hf_" + "a" * 34) == "hf_***"
     assert written(submission().spec) == JOB
     assert json.loads(changed({"model_args": "a=1"}, {"model_args.b": 2})) == {"model_args": "a=1,b=2"}
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (Forecast(0.0, 1.0, 4.0), "it would begin at once."),
+        (Forecast(60.0, 120.0, 240.0), f"it would begin in 1{TO}4 min."),
+        (Forecast(60.0, 120.0), "it would begin in over 1 min."),
+        (Forecast(), ""),
+        (None, ""),
+    ],
+)
+def test_a_plan_says_when_the_job_would_begin(
+    browser: TestClient, app: FastAPI, monkeypatch: pytest.MonkeyPatch, found: Forecast | None, words: str
+) -> None:
+    asked: list[Outstanding] = []
+
+    def would(job: Outstanding) -> Forecast | None:
+        asked.append(job)
+        return found
+
+    monkeypatch.setattr(app.state.services.estimates, "would", would)
+    page = browser.post("/submit", data={"text": json.dumps(JOB | {"priority": 61}), "do": "plan"}).text
+    assert ("it would begin" in page) is bool(words)
+    assert words in page
+    assert [job.line.priority for job in asked] == [61]

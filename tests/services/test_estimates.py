@@ -10,15 +10,19 @@ from sqlalchemy import text
 
 from app.db import foretold
 from app.domain.chunk import Room
-from app.domain.estimates import Estimates
+from app.domain.estimates import Estimates, Outstanding
 from app.domain.forecast import Forecast
+from app.domain.ids import uuid7
 from app.domain.job import Phase
+from app.domain.keys import DEFAULT_TEAM
+from app.domain.line import InLine
 from app.services import estimates as module
 from app.services.coordination import Progress
 from app.services.estimates import EstimateService
 from app.services.jobs import utc_now
 from app.services.queue import QueueService
 from app.settings import Settings
+from tests.jobs import submission
 from tests.world import ENGINE, TTL, World
 
 
@@ -234,3 +238,22 @@ def test_what_was_told_is_kept_of_the_latest_only(world: World, monkeypatch: pyt
     fared(world, 30, found=50.0)
     world.scheduling.settle_once()
     assert len(noted(world)) == 10
+
+
+def test_a_job_is_told_when_it_would_begin_as_it_is_when_it_is_there(
+    world: World, estimates: EstimateService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learnt(world, load=40.0, speed=2.0)
+    waiting(world, 6)
+    made = submission()
+    line = InLine(uuid7(), DEFAULT_TEAM, "alice", made.spec.priority, utc_now(), devices=made.engine.gpus)
+    would = estimates.would(Outstanding(line, made.engine, made.plan, prepared=False))
+    job, _ = world.jobs.submit(made, "alice")
+    estimates.look_once()
+    found = estimates._known.of(job.id, utc_now())
+    assert found
+    assert would
+    assert would.start == pytest.approx(found.start, abs=3)
+    assert would.start_high == pytest.approx(found.start_high, rel=0.1)
+    monkeypatch.setattr(module, "MOST_BESIDE", 2)
+    assert estimates.would(Outstanding(line, made.engine, made.plan, prepared=False)) is None

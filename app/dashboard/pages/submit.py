@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
@@ -19,6 +20,7 @@ from app.dashboard.rendering import page
 from app.dashboard.routing import pages
 from app.dashboard.views.submit import (
     Draft,
+    begins,
     beside_boxes,
     changed,
     draft_of,
@@ -30,7 +32,10 @@ from app.dashboard.views.submit import (
     written,
 )
 from app.dashboard.words import as_json
+from app.domain.estimates import Outstanding
+from app.domain.ids import uuid7
 from app.domain.keys import Caller, Role
+from app.domain.line import InLine
 from app.domain.plan import Plan
 from app.errors import (
     BusyError,
@@ -66,6 +71,7 @@ class Looked:
     plan: Plan | None = None
     submission: Submission | None = None
     problem: Problem | None = None
+    begins: str = ""
 
 
 @router.get("/submit")
@@ -143,7 +149,16 @@ def _look(services: Services, caller: Caller, draft: Draft) -> Looked:
         raise
     except EvalqError as error:
         return Looked(given, problem=problem_of(error))
-    return Looked(given, submission.plan, submission)
+    return Looked(given, submission.plan, submission, begins=_begins(services, caller, submission))
+
+
+def _begins(services: Services, caller: Caller, found: Submission) -> str:
+    """When it would, where it could."""
+    if found.waits_for:
+        return ""
+    engine, now = found.engine, datetime.now(UTC)
+    line = InLine(uuid7(), caller.team, caller.name, found.spec.priority, now, devices=engine.gpus)
+    return begins(services.estimates.would(Outstanding(line, engine, found.plan, prepared=False)))
 
 
 def _given(services: Services, fields: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from app.dashboard.forms import Sent
-from app.dashboard.words import as_json
+from app.dashboard.words import as_json, range_of
+from app.domain.forecast import Forecast
 from app.domain.redaction import redact
 from app.errors import FaultyField, InvalidRequestError
 from app.posting.written import from_text, keepable
@@ -30,6 +31,7 @@ BY_HAND = {
 MOST_VALUE = 600
 """Characters of a value that are shown; the whole of it stands in the text."""
 SECONDS_AN_HOUR = 3600
+SOON_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -206,6 +208,15 @@ def memory_bars(memory: Any) -> list[MemoryBar]:
         bars.append(MemoryBar(name, cls, round(size, 2), round(x, 2), round(width, 2)))
         x += width
     return bars
+
+
+def begins(found: Forecast | None) -> str:
+    """When a job would begin that is submitted now; nothing where that is not known."""
+    if found is None or found.start is None:
+        return ""
+    if found.start_high is not None and found.start_high < SOON_SECONDS:
+        return "Submitted now, it would begin at once."
+    return f"Submitted now, it would begin in {range_of(found.start_low, found.start_high)}."
 
 
 def in_words(plan: Any, model: str) -> str:
