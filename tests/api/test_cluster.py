@@ -69,7 +69,7 @@ def test_groups_show_devices(api: TestClient, group: UUID) -> None:
 
 
 def test_backends_show_where_they_are_and_whether_they_work(
-    api: TestClient, app: FastAPI, group: UUID
+    api: TestClient, app: FastAPI, group: UUID, settings: Settings
 ) -> None:
     broken = "its torch 2.14.0 finds no GPU"
     reports = [
@@ -84,6 +84,11 @@ def test_backends_show_where_they_are_and_whether_they_work(
     [told] = there.pop("tolerances")
     assert there == {**place, "versions": {"torch": "2.13.0"}, "size_bytes": 2 * GIB, "problem": None}
     assert (told["device"], told["fast"]["largest"], told["usable"]) == (FOUND.device, 0.03, True)
+    with psycopg.connect(settings.database_url) as connection:
+        read_by_others = connection.execute(
+            "SELECT installed -> 'hf' ? 'tolerances' FROM gpu_groups"
+        ).fetchone()
+    assert read_by_others == (False,), "a process of the version before knows no such field"
     assert "model" not in told, "one team's model is no other's to know of"
     assert (found["hf"]["available"], found["hf"]["install"]) == (True, None)
     assert (found["vllm"]["available"], found["vllm"]["installed"][0]["problem"]) == (False, broken)

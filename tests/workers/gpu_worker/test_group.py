@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from app.backends import BACKENDS, Backend
+from app.backends.tolerances import keep
 from app.db.capacity import CapacityRepository
 from app.domain.group import BackendReport
 from app.domain.replica import DeviceState
@@ -18,7 +21,9 @@ from app.errors import (
     GpuUnavailableError,
     LeaseLostError,
 )
+from app.gpus.cpu import cpu_name
 from app.settings import Settings
+from tests.domain.test_tolerance import FOUND
 from tests.waiting import until
 from tests.world import World
 from workers.gpu_worker.group import DIRTY_SECONDS, GroupDevices, GroupKeeper
@@ -168,3 +173,11 @@ def test_a_group_offers_what_runs_on_its_devices_and_may_be_used(
     assert {"for-slots"} == {"for-gpus", "for-slots"} & offered(owned)
     assert "echo" not in offered(owned)
     assert "echo" in offered(allowing)
+
+
+def test_devices_are_called_what_their_tolerances_are(settings: Settings, tmp_path: Path) -> None:
+    own = {"worker_group": "a", "worker_devices": "cpu:1", "cache_dir": tmp_path, "echo_engine": True}
+    found = replace(FOUND, backend="echo", device=cpu_name(), versions={})
+    keep(found, tmp_path)
+    told = {report.name: report for report in GroupDevices(settings.model_copy(update=own)).installed()}
+    assert told["echo"].tolerances == (found,)

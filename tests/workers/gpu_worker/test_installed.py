@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from app.backends import BACKENDS, Backend
+from app.backends.tolerances import keep
 from app.domain.group import BackendReport
 from app.settings import Settings
+from tests.domain.test_tolerance import FOUND
 from tests.waiting import until
 from workers.gpu_worker.installed import AGAIN_SECONDS, InstalledBackends
 
@@ -65,6 +69,19 @@ def test_the_first_call_knows_all_and_later_ones_look_no_more(shelf: InstalledBa
     assert shelf.reports() == told
     looks.now = AGAIN_SECONDS - 1
     assert shelf.reports() == told
+    assert looks.asked == ["bad", "good"]
+
+
+def test_what_is_measured_meanwhile_is_told_without_another_look(
+    settings: Settings, shelf: InstalledBackends, looks: Looks, tmp_path: Path
+) -> None:
+    settings = settings.model_copy(update={"cache_dir": tmp_path})
+    shelf = InstalledBackends(settings, "cpu", ["this CPU"], look=looks, clock=looks.clock)
+    shelf.reports()
+    found = replace(FOUND, backend="good", device="this CPU", versions={})
+    keep(found, settings.cache_dir)
+    keep(replace(found, device="another", model="other"), settings.cache_dir)
+    assert shelf.reports()[1] == BackendReport("good", tolerances=(found,))
     assert looks.asked == ["bad", "good"]
 
 
