@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -69,11 +68,11 @@ def calibrate_backend(
     os.execve(sys.executable, [sys.executable, *words], env)  # noqa: S606 - an argument list, no shell
 
 
-def held(groups: Sequence[Json], host: str, devices: Collection[str]) -> str | None:
-    """What keeps these devices of this host from being measured on, in words."""
+def held(groups: Sequence[Json], devices: Collection[str]) -> str | None:
+    """What keeps these devices from being measured on, in words; GPUs have a name of their own on every host."""
     for group in groups:
         there = [device for device in group["devices"] if device["id"] in devices]
-        if not there or not group["alive"] or group["host"] != host:
+        if not there or not group["alive"]:
             continue
         if not group["draining"]:
             return f"group {group['name']} may get work for them: first `evalq drain {group['name']}`"
@@ -88,7 +87,7 @@ def _refuse_held(api: Api, out: Output, devices: Sequence[str]) -> None:
     except CallError as error:
         out.say(f"whether a worker may get work for these devices is not known ({error}): drain its group")
         return
-    if why := held(groups, socket.gethostname(), devices):
+    if why := held(groups, devices):
         raise CliError(f"{', '.join(devices)}: {why}")
 
 
@@ -148,7 +147,8 @@ def _order(backend: Backend, model: str, revision: str | None, found: Parallelis
     from app.backends.backend import Loading
     from app.models.model_folder import is_local
 
-    model = str(Path(model).expanduser().resolve()) if is_local(model) else model
+    if is_local(model):
+        model = str(Path(model).expanduser().resolve())
     args, facts = dict(found.engine_args), _facts(model, revision)
     if facts and facts.max_positions and not {"max_length", "max_model_len"} & args.keys():
         args["max_model_len"] = min(facts.max_positions, LENGTH)

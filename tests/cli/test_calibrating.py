@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,7 @@ from tests.domain.test_tolerance import FOUND
 from tests.workloads.lm_eval.reading.desk import Desk
 from workers.tolerance.order import ToleranceOrder
 
-HOST = socket.gethostname()
-GROUP = {"name": "a", "host": HOST, "alive": True, "draining": False}
+GROUP = {"name": "a", "alive": True, "draining": False}
 DEVICES = [{"id": "GPU-0", "state": "held"}, {"id": "GPU-1", "state": "free"}]
 
 
@@ -51,7 +49,9 @@ def calibrate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     current.cache_clear()
 
 
-def test_the_order_holds_what_an_engine_is_started_with(calibrate: Any, tmp_path: Path) -> None:
+def test_the_order_holds_what_an_engine_is_started_with(
+    calibrate: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = str(Desk(tmp_path).model)
     args = "max_num_seqs=8,tensor_parallel_size=2"
     order = calibrate(
@@ -66,6 +66,9 @@ def test_the_order_holds_what_an_engine_is_started_with(calibrate: Any, tmp_path
         documents=40,
         accept=True,
     )
+    monkeypatch.chdir(model)
+    monkeypatch.setenv("HOME", model)
+    assert {calibrate("vllm-cpu", name).model for name in (".", "~", f"{model}/../tiny")} == {model}
     assert calibrate("vllm-cpu", "owner/name", "--model-args", "max_length=64").args == {"max_length": 64}
 
 
@@ -100,13 +103,12 @@ def test_what_cannot_be_measured_is_refused_at_once(calibrate: Any, words: list[
         ({"draining": True}, {"GPU-1"}, None),
         ({}, {"GPU-7"}, None),
         ({"alive": False}, {"GPU-1"}, None),
-        ({"host": "another"}, {"GPU-1"}, None),
     ],
 )
 def test_devices_that_a_worker_may_give_away_are_left_alone(
     group: dict[str, Any], devices: set[str], told: str | None
 ) -> None:
-    why = held([GROUP | {"devices": DEVICES} | group], HOST, devices)
+    why = held([GROUP | {"devices": DEVICES} | group], devices)
     assert why == told or (told and told in str(why))
 
 
