@@ -14,10 +14,7 @@ from app.cli.terminal import echo
 if TYPE_CHECKING:
     from app.settings import Settings
 
-CELERY = (
-    *("-P", "-m", "workers", "--pool", "threads", "--loglevel", "INFO"),
-    *("--without-gossip", "--without-mingle", "--without-heartbeat"),
-)
+CELERY = ("-P", "-m", "workers")
 """With `-P` nothing is imported from the current folder."""
 GRACE_SECONDS = 5
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 
 NOWHERE = {"EVALQ_REDIS_URL": "redis://127.0.0.1:1/0", "EVALQ_WORKER_ROLE": "coordinator"}
-COMMAND = ["-P", "-m", "workers", "-P", "threads", "-Q", "coordinator", "-c", "1", "-n", "x@%h"]
+COMMAND = ["-P", "-m", "workers", "-Q", "coordinator", "-c", "1", "-n", "x@%h"]
 
 
 def lines() -> Iterator[str]:
