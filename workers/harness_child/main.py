@@ -8,6 +8,7 @@ import os
 import socket
 
 from workers.harness_child.fork_server import ForkServer
+from workers.harness_child.late import as_if_absent, put_off
 from workers.protocol.log_lines import log_so
 
 SETTINGS = {
@@ -38,14 +39,25 @@ PRELOADED = (
 def main() -> None:
     """Preload, then fork a child per order until the coordinator worker is gone."""
     os.environ.update(SETTINGS)
-    for name in PRELOADED:
-        importlib.import_module(name)
+    preload()
     utils = importlib.import_module("lm_eval.utils")
     utils.setup_logging()
     log_so(logging.WARNING, "lm_eval")
     evaluate = importlib.import_module("workers.harness_child.lm_eval.evaluate")
     control = socket.socket(fileno=int(os.environ.pop("EVALQ_FD")))
     ForkServer(control, evaluate.serve).run()
+
+
+def preload() -> None:
+    """Import what every job needs, and little else: idle or not, it stays in memory.
+
+    Requests imports chardet's tables, 11 MiB, for pages that do not say how they are encoded; portalocker imports
+    redis, of which evalq brings one, for a lock that nobody here takes.
+    """
+    put_off("chardet")
+    with as_if_absent("redis"):
+        for name in PRELOADED:
+            importlib.import_module(name)
 
 
 if __name__ == "__main__":
