@@ -53,7 +53,7 @@ from app.services.queue import QueueService
 from app.services.rate_limit import RateLimit
 from app.services.results import ResultService
 from app.services.sign_in import SignInService
-from app.services.submission import SubmissionService
+from app.services.submission import KEPT_SECONDS, SubmissionService
 from app.services.tasks import TaskService
 from app.services.usage import UsageService
 from app.services.watching import WatchService
@@ -186,7 +186,7 @@ def _services(settings: Settings, sessions: Sessions) -> Services:
     return Services(
         settings=settings,
         jobs=job_service,
-        submissions=SubmissionService(sessions=sessions, settings=settings),
+        submissions=SubmissionService(sessions=sessions, settings=settings, kept_seconds=KEPT_SECONDS),
         results=ResultService(sessions=sessions),
         groups=GroupService(sessions=sessions),
         estimates=estimates,

@@ -13,11 +13,12 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from app.api.problems import fault_out, problems
-from app.api.rendering import answer, job_answer, plan_out
+from app.api.rendering import answer, job_answer, job_out, plan_out
 from app.api.request_body import BODY_PROBLEMS, JobObject, request_body
 from app.api.schemas.job import JobOut
 from app.api.schemas.submission import DryRunOut
-from app.domain.keys import Role
+from app.domain.job import Job
+from app.domain.keys import Caller, Role
 from app.errors import (
     IdempotencyConflictError,
     IdempotencyInFlightError,
@@ -87,13 +88,24 @@ async def submit_job(
         return await services.turns.take(
             body.size_bytes, partial(dry_run_out, services, body.fields, caller.role)
         )
-    store = partial(stored, services, body.fields, caller, idempotency_key)
-    job, created = await services.turns.take(body.size_bytes, store)
-    headers = {"Location": job_path(job)}
+    store = partial(_stored, services, body.fields, caller, idempotency_key)
+    job, told = await services.turns.take(body.size_bytes, store)
     wait = _wait_seconds(prefer)
-    if wait and await _ended(services, request, job.id, wait):
+    if not wait:
+        return told
+    headers = {"Location": job_path(job)}
+    if await _ended(services, request, job.id, wait):
         headers["Preference-Applied"] = f"wait={wait}"
-    return await run_in_threadpool(job_answer, services, job.id, 202 if created else 200, headers)
+    return await run_in_threadpool(job_answer, services, job.id, told.status_code, headers)
+
+
+def _stored(
+    services: Services, fields: Mapping[str, Any], caller: Caller, idempotency_key: str | None
+) -> tuple[Job, Response]:
+    """The job and the answer; a new one is shown as it was stored, and not read again."""
+    job, created = stored(services, fields, caller, idempotency_key)
+    view = services.jobs.view_of_new(job) if created else services.jobs.view(job.id)
+    return job, answer(job_out(view), 202 if created else 200, {"Location": job_path(job)})
 
 
 def dry_run_out(services: Services, fields: Mapping[str, Any], role: Role) -> Response:

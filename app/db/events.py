@@ -30,13 +30,17 @@ class EventRepository:
             .returning(JobRow.event_count)
             .execution_options(synchronize_session=False)
         )
-        self._session.execute(
-            insert(EventRow).values(
-                job_id=job_id, number=number, at=func.clock_timestamp(), type=event_type, data=redacted(data)
-            )
-        )
-        TallyRepository(self._session).note_event(job_id, event_type, data)
+        self._write(job_id, int(number or 0), event_type, data)
         return int(number or 0)
+
+    def begin(self, job_id: UUID, event_type: str, data: dict[str, Any]) -> None:
+        """Write the first event of a job that was added in the caller's transaction with one event, likewise."""
+        self._write(job_id, 1, event_type, data)
+
+    def _write(self, job_id: UUID, number: int, event_type: str, data: dict[str, Any]) -> None:
+        told = {"job_id": job_id, "number": number, "type": event_type, "data": redacted(data)}
+        self._session.connection().execute(insert(EventRow).values(at=func.clock_timestamp()), told)
+        TallyRepository(self._session).note_event(job_id, event_type, data)
 
     def append_each(self, event_type: str, told: Mapping[UUID, dict[str, Any]]) -> None:
         """The next event of each of these jobs; as few statements for thousands of jobs as for one."""

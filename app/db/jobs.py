@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, or_, select, text, update
+from sqlalchemy import delete, func, insert, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from app.db.job_tasks import JobTaskRepository
@@ -41,9 +41,11 @@ class JobRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def add(self, job: Job, idempotency_key: str | None, body_hash: str | None) -> None:
-        """Insert a job and its tasks."""
-        row = JobRow(
+    def add(
+        self, job: Job, idempotency_key: str | None = None, body_hash: str | None = None, *, events: int = 0
+    ) -> None:
+        """Insert a job of which so many events are written in this transaction, and its tasks."""
+        row = dict(
             id=job.id,
             owner=job.owner,
             team=job.team,
@@ -58,14 +60,19 @@ class JobRepository:
             body_hash=body_hash,
             traceparent=str(job.trace) if job.trace else None,
             waits_for=job.waits_for,
+            event_count=events,
             **{column: getattr(job, column) for column in SWAPPED},
         )
-        self._session.add(row)
-        self._session.flush()
-        for position, task in enumerate(job.tasks):
-            self._session.add(
-                JobTaskRow(job_id=job.id, position=position, name=task.name, status=task.status)
-            )
+        tasks = [
+            {"job_id": job.id, "position": position, "name": task.name, "status": task.status}
+            for position, task in enumerate(job.tasks)
+        ]
+        connection = (
+            self._session.connection()
+        )  # past the unit of work, which takes longer than the statements
+        connection.execute(insert(JobRow), row)
+        if tasks:
+            connection.execute(insert(JobTaskRow), tasks)
 
     def get(self, job_id: UUID) -> Job:
         """The job with its tasks; UnknownJobError."""

@@ -166,8 +166,8 @@ class JobService:
         )
         with self._sessions.begin() as session:
             self._check_quota(session, team)
-            JobRepository(session).add(job, idempotency_key, body_hash)
-            EventRepository(session).append(job.id, "job.queued", {"reason": job.reason})
+            JobRepository(session).add(job, idempotency_key, body_hash, events=1)
+            EventRepository(session).begin(job.id, "job.queued", {"reason": job.reason})
         return job, True
 
     def _check_quota(self, session: Session, team: str) -> None:
@@ -199,6 +199,13 @@ class JobService:
         wait = found.get(job_id)
         estimate = None if job.status.terminal else told.of(job_id, self._now())
         return view_of(job, rates, self._now(), replicas, wait=wait, estimate=estimate, stall=self._stall)
+
+    def view_of_new(self, job: Job) -> JobView:
+        """A job that was stored just now, as `view` shows it while nobody has taken it up; reads nothing."""
+        told, now = self._estimates(), self._now()
+        with self._sessions.begin() as session:  # opened, as nothing is asked, over no connection
+            found = waits(WaitRepository(session), [job], self._ttl, now, self._quotas, told=told)
+        return view_of(job, {}, now, wait=found.get(job.id), estimate=told.of(job.id, now))
 
     def page(
         self,

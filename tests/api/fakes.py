@@ -11,6 +11,7 @@ from app.workloads.lm_eval.reading.read import Submission
 from tests.jobs import submission
 
 TASKS = ("arc_easy", "gsm8k", "toy")
+KEPT = ("name", "priority", "tags", "metadata", "gen_kwargs", "deadline_seconds")
 
 
 class FakeSubmissions:
@@ -31,7 +32,7 @@ class FakeSubmissions:
                 faults.append(FaultyField(f"tasks.{index}", f"there is no task {name}", TASKS))
         if faults:
             raise InvalidJobError(faults)
-        kept = {name: fields[name] for name in ("name", "priority", "tags") if fields.get(name) is not None}
+        kept = {name: fields[name] for name in KEPT if fields.get(name) is not None}
         return submission(tasks=tuple(names), **kept)
 
 

@@ -183,3 +183,36 @@ def test_a_preference_that_is_not_understood_is_ignored(api: TestClient) -> None
     answer = api.post("/v1/jobs", json=JOB, headers={"Prefer": "wait=soon"})
     assert answer.status_code == 202
     assert "preference-applied" not in answer.headers
+
+
+ODD = {
+    "half": 0.5,
+    "tiny": 1e-7,
+    "vast": 1e22,
+    "none": None,
+    "deep": {"b": [1, {"a": "ü\U0001f600"}], "": {}},
+}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {},
+        {"name": "nightly", "priority": 70, "tags": ["b", "a"], "deadline_seconds": 0.1},
+        {
+            "metadata": ODD,
+            "gen_kwargs": {"temperature": 0.25, "max_gen_toks": 3},
+            "tasks": ["toy", "arc_easy"],
+        },
+    ],
+)
+def test_a_new_job_is_answered_as_it_is_stored(api: TestClient, odd: dict[str, Any]) -> None:
+    answered = api.post("/v1/jobs", json=JOB | odd).json()
+    assert answered == api.get(f"/v1/jobs/{answered['id']}").json()
+
+
+def test_a_job_begins_its_events_with_one(api: TestClient, coordinator: Coordinator) -> None:
+    job_id = api.post("/v1/jobs", json=JOB).json()["id"]
+    coordinator.claim(job_id)
+    told = api.get(f"/v1/jobs/{job_id}/events", headers={"Accept": "application/json"}).json()["data"]
+    assert [(event["id"], event["type"]) for event in told][:2] == [(1, "job.queued"), (2, "job.phase")]
