@@ -107,7 +107,7 @@ READS = frozenset(
         ),
         *("results.artifact", "results.bundle", "results.logs", "results.last_logs", "results.found_lines"),
         *("results.counts", "retention._long_logs"),
-        *("submission.check", "submission._recall"),
+        *("submission._look", "submission._recall", "jobs.view_of_new"),
     }
 )
 """Methods that change nothing: to die there is to die between two of the others."""
