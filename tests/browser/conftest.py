@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -74,23 +75,29 @@ class Window:
             self.faults.append(f"a request left: {request.url}")
 
 
+@contextmanager
+def served(settings: Settings, port: int = 0) -> Iterator[tuple[int, FastAPI]]:
+    """A process of the API, as far as a browser can tell, and where it listens."""
+    app = create_app(settings)
+    app.state.services = replace(app.state.services, submissions=FakeSubmissions(), tasks=FakeTasks())
+    server = uvicorn.Server(uvicorn.Config(app, port=port, ws="none", log_level="critical"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    until(lambda: server.started)
+    yield server.servers[0].sockets[0].getsockname()[1], app
+    app.state.services.wakeups.close()
+    server.should_exit = True
+    thread.join(timeout=20)
+
+
 @pytest.fixture(scope="module")
 def place(postgres: Postgres, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with postgres.database() as database_url:
         data = tmp_path_factory.mktemp("browser")
         settings = Settings(database_url=database_url, redis_url=redis_url, data_dir=data)
-        app = create_app(settings)
-        app.state.services = replace(app.state.services, submissions=FakeSubmissions(), tasks=FakeTasks())
         sessions = make_sessions(settings)
-        server = uvicorn.Server(uvicorn.Config(app, port=0, ws="none", log_level="critical"))
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        until(lambda: server.started)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield Place(f"http://127.0.0.1:{port}", app, make_world(sessions, settings))
-        app.state.services.wakeups.close()
-        server.should_exit = True
-        thread.join(timeout=20)
+        with served(settings) as (port, app):
+            yield Place(f"http://127.0.0.1:{port}", app, make_world(sessions, settings))
         sessions.close()
 
 

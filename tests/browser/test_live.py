@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, Route
 
-from tests.browser.conftest import BOUND_MILLISECONDS, Place, Window
+from tests.browser.conftest import BOUND_MILLISECONDS, Place, Window, served
 from tests.waiting import until
 
 Opened = Callable[..., Window]
@@ -71,6 +71,32 @@ def test_a_tab_behind_others_takes_no_connection_until_it_is_seen(window: Opened
     assert not [url for url in asked if url.endswith("/stream")]
     page.evaluate(SHOWN)
     status(page, "Live")
+
+
+def test_a_page_outlives_the_service(window: Opened, place: Place) -> None:
+    """It ends under an open page and is started again: what happened meanwhile is shown, and nothing is reloaded."""
+    settings, job_id = place.app.state.services.settings, place.world.submit()
+    seen, asked = window(), []
+    seen.page.on("request", lambda request: asked.append(request.headers.get("last-event-id")))
+    with served(settings) as (port, _):
+        seen.url = f"http://127.0.0.1:{port}"
+        page = seen.open(f"/jobs/{job_id}")
+        status(page, "Live")
+        page.locator("#state", has_text="priority 50").wait_for()
+        page.evaluate("window.stayed = true")
+    status(page, "Reconnecting, as of")
+    assert page.locator("#live.stale").count() == 1
+    place.world.jobs.change(job_id, priority=61)
+    asked.clear()
+    with served(settings, port):
+        page.locator("#state", has_text="priority 61").wait_for()
+        status(page, "Live")
+        assert asked[-1], "it says how far it was"
+        place.world.jobs.change(job_id, priority=62)
+        page.locator("#state", has_text="priority 62").wait_for()
+        assert page.evaluate("window.stayed")
+        page.goto("about:blank")
+    seen.faults = [fault for fault in seen.faults if "ERR_" not in fault and "sse:error" not in fault]
 
 
 def test_a_log_that_is_not_followed_stands_still(window: Opened, place: Place) -> None:

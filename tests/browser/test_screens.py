@@ -206,6 +206,7 @@ def test_a_pasted_job_is_refused_mended_and_submitted(window: Opened) -> None:
 def test_a_failure_card_opens_submit_filled_in(window: Opened, jobs: dict[str, UUID]) -> None:
     page = window().open(f"/jobs/{jobs['failed']}")
     page.get_by_role("link", name="Retry with gpus_per_replica=4").click()
+    page.locator("#spec tr", has_text="gpus_per_replica").get_by_text("4", exact=True).wait_for()
     page.get_by_role("button", name="Submit job").click()
     page.locator("#state", has_text="Waiting").wait_for()
 
