@@ -86,6 +86,13 @@ class Replica:
     requests_done: int = 0
     cost_per_second: float | None = None
     error: Failure | None = None
+    early_for: UUID | None = None
+    """The job for which it was started before that had any request."""
+
+    @property
+    def early(self) -> bool:
+        """Whether it was started before there was anything to answer, and has answered nothing yet."""
+        return self.early_for is not None and not self.requests_done
 
     def seen_by(self, job_id: UUID) -> Replica:
         """The replica without the words that other jobs caused."""

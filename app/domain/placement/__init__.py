@@ -3,7 +3,7 @@
 from app.domain.placement.holdups import NOTHING_HELD_UP, Holdups, KeptDevices, holdups
 from app.domain.placement.rules import place, widest
 from app.domain.placement.tenants import ripening
-from app.domain.placement.values import Claim, Decision, Demand, Group, Policy, Release, Start
+from app.domain.placement.values import Claim, Decision, Demand, EarlyWish, Group, Policy, Release, Start
 from app.domain.placement.wishes import wanted
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Claim",
     "Decision",
     "Demand",
+    "EarlyWish",
     "Group",
     "Holdups",
     "KeptDevices",

@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from app.domain.placement.board import Board
+from app.domain.placement.early_starts import EarlyStarts
 from app.domain.placement.quotas import entitle
 from app.domain.placement.reservations import Reservation, Reservations
 from app.domain.placement.sites import Site, opened
 from app.domain.placement.tenants import Tenant
-from app.domain.placement.values import Decision, Demand, Group, Policy
+from app.domain.placement.values import Decision, Demand, EarlyWish, Group, Policy
 from app.domain.placement.widening import narrow, widen
 from app.domain.placement.wishes import Wish, wishes, wishes_of
-from app.domain.replica import DeviceState, Replica, ReplicaStatus
+from app.domain.replica import DeviceState, Replica
 
 
 def place(
@@ -23,9 +24,14 @@ def place(
     replicas: Sequence[Replica],
     demand: Sequence[Demand],
     policy: Policy,
+    *,
+    early: Sequence[EarlyWish] = (),
 ) -> list[Decision]:
-    """Serve demands in line, those first that a quota guarantees, in whatever order it is told of them."""
-    return turned(now, groups, replicas, demand, policy).decisions
+    """Serve demands in line, those first that a quota guarantees, in whatever order it is told of them.
+
+    Behind all of them those are served who will ask later, in the order in which they are told.
+    """
+    return turned(now, groups, replicas, demand, policy, early=early).decisions
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,8 @@ def turned(
     replicas: Sequence[Replica],
     demand: Sequence[Demand],
     policy: Policy,
+    *,
+    early: Sequence[EarlyWish] = (),
 ) -> Turn:
     """What `place` decides, with what it left undone."""
     live = sorted((r for r in replicas if r.status.live), key=lambda r: (r.placed_at, r.id.int))
@@ -68,9 +76,9 @@ def turned(
     served = [wish for wish in line if wish.served]
     narrow(board, served)
     widen(board, served)
-    for replica in staying:
-        if _idle_too_long(replica, board):
-            board.let_go(replica, "idle")
+    later = EarlyStarts(board, early, staying)
+    later.give_back()
+    later.begin(left, groups)
     return Turn(board.decisions, left, reserved)
 
 
@@ -131,8 +139,3 @@ def _serve_one(board: Board, reservations: Reservations, wish: Wish) -> bool:
         return True
     board.despair(wish)
     return False
-
-
-def _idle_too_long(replica: Replica, board: Board) -> bool:
-    idle = replica.idle_since if replica.status is ReplicaStatus.SERVING else None
-    return bool(idle and not board.wishes_of(replica) and board.now - idle >= board.policy.idle)

@@ -74,6 +74,17 @@ class Demand:
 
 
 @dataclass(frozen=True)
+class EarlyWish:
+    """A job whose requests are not there yet: its engine may load meanwhile, where that is in nobody's way."""
+
+    job: UUID
+    demand: Demand
+    """What it will ask for; of chunks nothing is known."""
+    may_start: bool = True
+    """Whether an engine may be started for it; what is there is kept for it all the same."""
+
+
+@dataclass(frozen=True)
 class Policy:
     """The operator's knobs."""
 
@@ -96,6 +107,8 @@ class Start:
     group: str
     devices: tuple[str, ...]
     engine: EngineSpec
+    early_for: UUID | None = None
+    """The job whose requests are not there yet; None where some wait."""
 
 
 @dataclass(frozen=True)

@@ -73,8 +73,8 @@ def place_in_line(demand: Demand) -> tuple[object, ...]:
 
 def wishes(demands: Sequence[Demand], groups: Sequence[Group]) -> list[Wish]:
     """In line, quotas aside."""
-    sizes = sorted({d.memory_bytes for group in groups for d in group.devices if d.memory_bytes})
-    line = [_wish(demand, sizes) for demand in sorted(demands, key=place_in_line)]
+    sizes = device_sizes(groups)
+    line = [wish_of(demand, sizes) for demand in sorted(demands, key=place_in_line)]
     for before, wish in pairwise(line):
         wish.plain = before.plain + (not _equals(before.demand, wish.demand))
     return line
@@ -84,7 +84,13 @@ def _equals(one: Demand, other: Demand) -> bool:
     return one.turn == other.turn and one.priority == other.priority and one.since == other.since
 
 
-def _wish(demand: Demand, sizes: Sequence[int]) -> Wish:
+def device_sizes(groups: Sequence[Group]) -> list[int]:
+    """Bytes of memory that there are devices of, the smallest first."""
+    return sorted({d.memory_bytes for group in groups for d in group.devices if d.memory_bytes})
+
+
+def wish_of(demand: Demand, sizes: Sequence[int]) -> Wish:
+    """One demand, outside of any line."""
     engine, least = demand.engine, 0
     if demand.least_bytes:
         larger = bisect_left(sizes, demand.least_bytes)
