@@ -42,9 +42,18 @@ class JobRepository:
         self._session = session
 
     def add(
-        self, job: Job, idempotency_key: str | None = None, body_hash: str | None = None, *, events: int = 0
+        self,
+        job: Job,
+        idempotency_key: str | None = None,
+        body_hash: str | None = None,
+        *,
+        questions: str | None = None,
+        events: int = 0,
     ) -> None:
-        """Insert a job of which so many events are written in this transaction, and its tasks."""
+        """Insert a job of which so many events are written in this transaction, and its tasks.
+
+        Jobs of the same `questions` ask the same.
+        """
         row = dict(
             id=job.id,
             owner=job.owner,
@@ -53,6 +62,7 @@ class JobRepository:
             outline=dict(job.outline),
             engine=job.engine.to_json(),
             engine_key=job.engine.key,
+            questions=questions,
             plan=job.plan.to_json(),
             tags=list(job.tags),
             created_at=job.created_at,

@@ -54,6 +54,7 @@ class ReplicaRepository:
                 devices=list(start.devices),
                 status=ReplicaStatus.PLACED,
                 placed_at=func.now(),
+                early_for=start.early_for,
             )
         )
         self._session.flush()
@@ -215,4 +216,5 @@ def to_replica(row: ReplicaRow) -> Replica:
         requests_done=row.requests_done,
         cost_per_second=row.cost_done / row.busy_seconds if row.busy_seconds else None,
         error=Failure.from_json(row.error) if row.error else None,
+        early_for=row.early_for,
     )

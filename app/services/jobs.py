@@ -166,7 +166,7 @@ class JobService:
         )
         with self._sessions.begin() as session:
             self._check_quota(session, team)
-            JobRepository(session).add(job, idempotency_key, body_hash, events=1)
+            JobRepository(session).add(job, idempotency_key, body_hash, questions=spec.questions, events=1)
             EventRepository(session).begin(job.id, "job.queued", {"reason": job.reason})
         return job, True
 

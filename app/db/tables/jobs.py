@@ -50,6 +50,7 @@ class JobRow(Base):
             postgresql_where=text("status = 'running' AND phase <> 'preparing'"),
         ),
         Index("jobs_live", "status", postgresql_where=text("status IN ('queued', 'running')")),
+        Index("jobs_answered", "questions", postgresql_where=text("status = 'succeeded'")),
         Index("jobs_parked", "due_at", postgresql_where=text("parked_at IS NOT NULL")),
         CheckConstraint(
             "(ended_at IS NOT NULL) = (status IN ('succeeded', 'partially_failed', 'failed', 'cancelled'))",
@@ -73,6 +74,8 @@ class JobRow(Base):
     """What lists show of the spec; none in jobs of earlier versions."""
     engine: Mapped[dict[str, Any]]
     engine_key: Mapped[str]
+    questions: Mapped[str | None]
+    """Jobs of which it is the same ask the same; none of one that asks anew, and of earlier versions."""
     plan: Mapped[dict[str, Any]]
     attempt: Mapped[int] = mapped_column(server_default="0")
     losses: Mapped[int] = mapped_column(server_default="0")

@@ -86,6 +86,7 @@ class ReplicaRow(Base):
         Index("replicas_ended", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
         Index("replicas_engine", "engine_key", "placed_at"),
         Index("replicas_spare", "spare_id", unique=True, postgresql_where=text("spare_id IS NOT NULL")),
+        Index("replicas_early", "early_for", postgresql_where=text("early_for IS NOT NULL")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -114,6 +115,8 @@ class ReplicaRow(Base):
     tokens_done: Mapped[int] = mapped_column(server_default="0")
     cost_done: Mapped[float] = mapped_column(server_default="0")
     busy_seconds: Mapped[float] = mapped_column(server_default="0")
+    early_for: Mapped[UUID | None]
+    """The job for which it was started before that had any request; it may outlive its job."""
     provenance: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]
 

@@ -6,6 +6,8 @@ body's schema and the harness's order are written from it. On the standard libra
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
@@ -63,6 +65,18 @@ def told(
     """The metadata of a field; `about` reads it."""
     return {"told": Told(says, number, characters, names)}
 
+
+# fmt: off
+BESIDE_QUESTIONS: Final = frozenset({
+    # what is asked of engines at once, and where
+    "batch_size", "max_batch_size", "group", "replicas", "gpus_per_replica", "model_size", "wait_for_capacity",
+    # what becomes of the answers
+    "log_samples", "predict_only", "bootstrap_iters", "confirm_run_unsafe_code",
+    # who asks, and until when
+    "name", "tags", "priority", "deadline_seconds", "callback_url",
+})
+# fmt: on
+"""Fields that change nothing of which requests a job makes."""
 
 PRIORITIES: Final = Within(0, 100)
 DEADLINES: Final = Within(0, 10**9, above=True)
@@ -222,6 +236,14 @@ class LmEvalSpec:
     def asks_width(self) -> bool:
         """Whether the user said how many devices a replica has: that is a request, not a guess to be corrected."""
         return self.gpus_per_replica != "auto"
+
+    @property
+    def questions(self) -> str | None:
+        """The same for jobs that ask the same of the same engine; None for one that wants all answered anew."""
+        if not self.reuse_responses:
+            return None
+        asked = {name: value for name, value in self.to_json().items() if name not in BESIDE_QUESTIONS}
+        return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
     def faults(self) -> list[str]:
         """What `lm_eval run` refuses before it loads anything."""
