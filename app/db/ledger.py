@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, and_, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.db.tables import ChargeRow, ChunkRow, JobRow, ReplicaRow
 from app.domain.chunk import ChunkStatus
-from app.domain.ledger import NOBODY, Charge, Outcome, Span, last_of
+from app.domain.ledger import NOBODY, Charge, Outcome, Span, last_of, waited
 from app.domain.line import Account
 from app.domain.replica import ReplicaStatus
 
@@ -27,6 +27,8 @@ class _Since:
     id: UUID
     model: str
     loaded: bool
+    early: bool
+    """Started before there was anything to answer, and has answered nothing."""
     span: Span
 
 
@@ -43,7 +45,7 @@ class LedgerRepository:
     def idle(self, replica_id: UUID) -> None:
         """Until now it had nothing to do, if it is told to be idle."""
         told = ReplicaRow.idle_since.is_not(None)
-        self._close([replica_id], lambda replica: replica.span.charged(Outcome.IDLE), told)
+        self._close([replica_id], lambda replica: replica.span.charged(waited(early=replica.early)), told)
 
     def answered(self, replica_id: UUID, job_id: UUID, seconds: float) -> None:
         """It answered a chunk of the job in its last `seconds`."""
@@ -67,8 +69,9 @@ class LedgerRepository:
         in_hand = self._in_hand(replica_ids)
 
         def charged(replica: _Since) -> list[Charge]:
+            owner = in_hand.get(replica.id)
             return replica.span.charged(
-                *last_of(status, loaded=replica.loaded, working_for=in_hand.get(replica.id))
+                *last_of(status, loaded=replica.loaded, early=replica.early, working_for=owner)
             )
 
         self._close(replica_ids, charged)
@@ -108,12 +111,13 @@ class LedgerRepository:
                 open_span.c.begin,
                 ReplicaRow.accounted_at,
                 func.cardinality(ReplicaRow.devices).label("devices"),
+                and_(ReplicaRow.early_for.is_not(None), ReplicaRow.requests_done == 0).label("early"),
             )
             .execution_options(synchronize_session=False)
         )
         for row in rows.all():
             span = Span(row.begin, row.accounted_at, row.devices)
-            replica = _Since(row.id, row.model or "", row.serving_at is not None, span)
+            replica = _Since(row.id, row.model or "", row.serving_at is not None, row.early, span)
             self._charge(replica, charged(replica))
 
     def _charge(self, replica: _Since, charges: Sequence[Charge]) -> None:

@@ -73,8 +73,15 @@ class Span:
             begin = end
 
 
-def last_of(status: ReplicaStatus, *, loaded: bool, working_for: Account | None) -> tuple[Outcome, Account]:
+def last_of(
+    status: ReplicaStatus, *, loaded: bool, early: bool, working_for: Account | None
+) -> tuple[Outcome, Account]:
     """What the time before a replica's end was for; `working_for` owns the oldest chunk that it had in hand."""
     if not loaded:
         return (Outcome.LOADING if status is ReplicaStatus.RELEASED else Outcome.FAILED), NOBODY
-    return (Outcome.IDLE, NOBODY) if working_for is None else (Outcome.FAILED, working_for)
+    return (waited(early=early), NOBODY) if working_for is None else (Outcome.FAILED, working_for)
+
+
+def waited(*, early: bool) -> Outcome:
+    """What a loaded engine did that had nothing to do; one that was started early waits for its first request."""
+    return Outcome.LOADING if early else Outcome.IDLE

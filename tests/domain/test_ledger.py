@@ -42,21 +42,28 @@ def test_each_hour_is_charged_what_fell_into_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "loaded", "working_for", "was"),
+    ("status", "loaded", "early", "working_for", "was"),
     [
-        (ReplicaStatus.RELEASED, False, None, (Outcome.LOADING, NOBODY)),
-        (ReplicaStatus.FAILED, False, None, (Outcome.FAILED, NOBODY)),
-        (ReplicaStatus.LOST, False, None, (Outcome.FAILED, NOBODY)),
-        (ReplicaStatus.RELEASED, True, None, (Outcome.IDLE, NOBODY)),
-        (ReplicaStatus.LOST, True, None, (Outcome.IDLE, NOBODY)),
-        (ReplicaStatus.FAILED, True, ALICE, (Outcome.FAILED, ALICE)),
-        (ReplicaStatus.RELEASED, True, ALICE, (Outcome.FAILED, ALICE)),
+        (ReplicaStatus.RELEASED, False, False, None, (Outcome.LOADING, NOBODY)),
+        (ReplicaStatus.FAILED, False, False, None, (Outcome.FAILED, NOBODY)),
+        (ReplicaStatus.LOST, False, False, None, (Outcome.FAILED, NOBODY)),
+        (ReplicaStatus.RELEASED, True, False, None, (Outcome.IDLE, NOBODY)),
+        (ReplicaStatus.LOST, True, False, None, (Outcome.IDLE, NOBODY)),
+        (ReplicaStatus.FAILED, True, False, ALICE, (Outcome.FAILED, ALICE)),
+        (ReplicaStatus.RELEASED, True, False, ALICE, (Outcome.FAILED, ALICE)),
+        (ReplicaStatus.RELEASED, True, True, None, (Outcome.LOADING, NOBODY)),
+        (ReplicaStatus.FAILED, False, True, None, (Outcome.FAILED, NOBODY)),
+        (ReplicaStatus.RELEASED, True, True, ALICE, (Outcome.FAILED, ALICE)),
     ],
 )
 def test_the_time_before_an_end_was_for_what_it_had_in_hand(
-    status: ReplicaStatus, loaded: bool, working_for: Account | None, was: tuple[Outcome, Account]
+    status: ReplicaStatus,
+    loaded: bool,
+    early: bool,
+    working_for: Account | None,
+    was: tuple[Outcome, Account],
 ) -> None:
-    assert last_of(status, loaded=loaded, working_for=working_for) == was
+    assert last_of(status, loaded=loaded, early=early, working_for=working_for) == was
 
 
 @given(st.floats(0, 1e5), st.integers(1, 64), st.floats(-10, 2e5))
