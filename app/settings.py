@@ -125,6 +125,10 @@ class Settings(BaseSettings):
     hold_seconds: float = Field(
         20.0, description="Shortest work of a loaded engine before others may have its devices."
     )
+    early_start: bool = Field(
+        True,
+        description="Engines load on idle devices that nobody waits for while their jobs are still prepared.",
+    )
     share_half_life_days: float = Field(
         1.0, gt=0, le=3650, description="After so many days a device second counts half against its owner."
     )

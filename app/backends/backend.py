@@ -106,7 +106,7 @@ def _lacks_none(_: Mapping[str, Any], __: ModelFacts) -> bool:
     return False
 
 
-def _always(_: Settings) -> bool:
+def _always(_: object) -> bool:
     return True
 
 
@@ -144,6 +144,8 @@ class Backend:
     parallelism: ArgumentNames = field(default_factory=ArgumentNames)
     memory: MemoryNames = NO_MEMORY_NAMES
     settle: Settle = _as_given
+    is_settled: Callable[[Mapping[str, Any]], bool] = _always
+    """Whether an engine with these arguments gets them as they are, whatever the harness finds out of the model."""
     files: Callable[[Loading], Iterator[Wrong]] = _nothing_against
     """What the files of a model in a local folder say against loading it so."""
     architectures: frozenset[str] = frozenset()

@@ -12,15 +12,19 @@ from uuid import UUID
 from sqlalchemy import Select, and_, exists, func, or_, select
 from sqlalchemy.orm import Session
 
+from app.db.early_starts import may_start_early, prepares
 from app.db.groups import NOBODY
 from app.db.line import in_line
 from app.db.tables import ChunkRow, DeviceRow, GroupRow, JobRow
-from app.db.wishes import is_due, wants_answers
+from app.db.wishes import can_be_claimed, goes_on, is_due, wants_answers
 from app.domain.chunk import PENDING, ChunkStatus
 from app.domain.engine_spec import EngineSpec
 from app.domain.placement import Group
 from app.domain.plan import Plan
 from app.domain.replica import Device, DeviceState
+
+MOST_EXPECTED = 16
+"""Jobs that prepare, and likewise of those behind them: who is farther back in line is not prepared soon."""
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +90,21 @@ class CapacityRepository:
         query = select(*columns, JobRow.plan, JobRow.version).where(JobRow.id == func.any(list(job_ids)))
         found = map(self._waiting, self._session.execute(query))
         return {item.job_id: item for item in found if item is not None}
+
+    def expected(self) -> list[tuple[WaitingWork, bool]]:
+        """What jobs will ask for whose requests are not there yet, those first that prepare, then the next in line.
+
+        Each comes with whether an engine may be started for it.
+        """
+        columns = (JobRow.id, JobRow.team, JobRow.owner, JobRow.engine, JobRow.priority, JobRow.created_at)
+        query = select(*columns, JobRow.plan, JobRow.version, may_start_early().label("may_start"))
+        rows = [
+            row
+            for which in (prepares(), and_(can_be_claimed(), goes_on()))
+            for row in self._session.execute(query.where(which).order_by(*in_line()).limit(MOST_EXPECTED))
+        ]
+        found = ((self._waiting(row), row.may_start) for row in rows)
+        return [(item, may_start) for item, may_start in found if item is not None]
 
     def _waiting(self, row: Any) -> WaitingWork | None:
         """None of one that cannot be read, as another version may have written it: it holds up no other."""

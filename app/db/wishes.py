@@ -23,15 +23,18 @@ def is_due() -> ColumnElement[bool]:
     return and_(is_parked(), JobRow.due_at.is_not(None), JobRow.lease_token.is_(None))
 
 
-def wants_answers() -> ColumnElement[bool]:
-    """Jobs whose chunks may be given out: they run, nobody asked them to stop, and they are not late."""
+def goes_on() -> ColumnElement[bool]:
+    """Jobs that nobody asked to stop, and that are not late."""
     return and_(
-        JobRow.status == JobStatus.RUNNING,
-        JobRow.phase != Phase.PREPARING,
         JobRow.cancel_requested_at.is_(None),
         JobRow.pause_requested_at.is_(None),
         or_(JobRow.deadline_at.is_(None), JobRow.deadline_at > func.now()),
     )
+
+
+def wants_answers() -> ColumnElement[bool]:
+    """Jobs whose chunks may be given out: they run, nobody asked them to stop, and they are not late."""
+    return and_(JobRow.status == JobStatus.RUNNING, JobRow.phase != Phase.PREPARING, goes_on())
 
 
 def has_stopped() -> ColumnElement[bool]:

@@ -9,11 +9,12 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from app.backends import BACKENDS
 from app.db.capacity import CapacityRepository, WaitingWork
 from app.db.histories import HistoryRepository
 from app.db.paces import PaceRepository
 from app.domain.demands import NOTHING_LEARNT, Learnt, merged, usual_speed
-from app.domain.placement import Claim, Demand, Policy
+from app.domain.placement import Claim, Demand, EarlyWish, Policy
 from app.domain.plan import least_bytes
 from app.domain.remedy import may_change, may_fail_again
 from app.domain.replica import Replica
@@ -77,6 +78,15 @@ class DemandReader:
         lately = HistoryRepository(session).failed_lately(list(keys), policy.shun.total_seconds())
         failed = [(replica, seconds) for replica, seconds in lately if may_fail_again(replica)]
         return [held_off(demand, failed, policy) for demand in merged(self._demands(work))]
+
+    def expect(self, session: Session) -> list[EarlyWish]:
+        """What will be asked for, as far as it is known by now which engine that is."""
+        found = CapacityRepository(session, self._unread).expected()
+        return [
+            EarlyWish(item.job_id, demand_of(item), may_start)
+            for item, may_start in found
+            if (backend := BACKENDS.get(item.engine.backend)) and backend.is_settled(item.engine.args)
+        ]
 
     def _demands(self, work: Sequence[WaitingWork]) -> Iterator[Demand]:
         """One for each job; what a job asks for is the same object until something of it changes."""

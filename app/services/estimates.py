@@ -151,7 +151,8 @@ class EstimateService:
             habits = outstanding.habits()
             used = UsageRepository(session).lately(rules.half_life)
             groups = CapacityRepository(session).groups(self._settings.lease)
-            live = ReplicaRepository(session).live()
+            # What is begun early goes on: no job is told of whose requests are not there.
+            live = [replace(each, early_for=None) for each in ReplicaRepository(session).live()]
             ranges = Calibration(ForetoldRepository(session).fared())
         there = Snapshot(self._now(), groups, live, policy(self._settings), rules, used)
         return _Seen(jobs, learnt, habits, ranges, there)

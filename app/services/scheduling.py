@@ -129,12 +129,15 @@ class SchedulingService:
 
     def place_once(self) -> int:
         """Start and release replicas as the rules say; returns how many decisions were carried out."""
+        rules = policy(self._settings)
         with self._sessions.begin() as session:
-            replicas = ReplicaRepository(session)
             groups = CapacityRepository(session).groups(self._settings.lease)
+            # In this order: a job that goes on meanwhile is in either list or in both, and its engine is kept.
+            early = self._demands.expect(session) if self._settings.early_start else []
+            demand = self._demands.read(session, rules)
+            replicas = ReplicaRepository(session)
             live = replicas.live()
-            rules = policy(self._settings)
-            decisions = place(self._now(), groups, live, self._demands.read(session, rules), rules)
+            decisions = place(self._now(), groups, live, demand, rules, early=early)
             leaving = [each for each in decisions if isinstance(each, Release)]
             for each in leaving:
                 replicas.release(each.replica, each.why)

@@ -6,7 +6,7 @@ from app.backends.remedies import Limit, server_remedies
 from app.backends.vllm.architectures import ARCHITECTURES
 from app.backends.vllm.arguments import arguments
 from app.backends.vllm.files import file_faults, lacks
-from app.backends.vllm.loading import PARALLELISM, settle
+from app.backends.vllm.loading import PARALLELISM, is_settled, settle
 from app.backends.vllm.scoring import on_gpus
 from app.backends.vllm.texts import TEXTS
 from app.domain.ways_out import Levers
@@ -70,6 +70,7 @@ BACKEND = Backend(
     parallelism=PARALLELISM,
     memory=MEMORY,
     settle=settle,
+    is_settled=is_settled,
     files=file_faults,
     architectures=ARCHITECTURES,
     lacks=lacks,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from app.backends.backend import Loading
@@ -24,6 +25,12 @@ def _replicated(reading: Reading, widths: Widths) -> Widths:
 PARALLELISM = ArgumentNames(
     ("tensor_parallel_size",), ("pipeline_parallel_size",), ("data_parallel_size",), finish=_replicated
 )
+
+
+def is_settled(args: Mapping[str, Any]) -> bool:
+    """Whether the harness has nothing to add: it tells the length, as a number under one name, and texts as texts."""
+    length, end = args.get("max_model_len"), args.get("think_end_token")
+    return type(length) is int and not args.get("max_length") and not isinstance(end, int)
 
 
 def settle(loading: Loading) -> tuple[dict[str, Any], list[str]]:

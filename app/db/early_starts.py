@@ -1,0 +1,41 @@
+"""For which jobs an engine may load before their requests are there, as conditions."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select
+from sqlalchemy.orm import aliased
+
+from app.db.tables import JobRow, ReplicaRow, ResponseRow
+from app.db.wishes import goes_on
+from app.domain.job import JobStatus, Phase
+from app.domain.replica import ReplicaStatus
+
+UNTRIED = timedelta(minutes=10)
+"""So long after an engine failed none is started early: who has requests for it finds out whether it loads now."""
+
+
+def prepares() -> ColumnElement[bool]:
+    """Jobs whose coordinator has their prompts built, the first time or again for another engine."""
+    place = and_(JobRow.status == JobStatus.RUNNING, JobRow.phase == Phase.PREPARING)
+    return and_(place, JobRow.parked_at.is_(None), goes_on())
+
+
+def may_start_early() -> ColumnElement[bool]:
+    """Once for each engine that a job asks for, unless it failed just now or everything is likely answered."""
+    own = (ReplicaRow.early_for == JobRow.id, ReplicaRow.engine_key == JobRow.engine_key)
+    failed = (
+        ReplicaRow.engine_key == JobRow.engine_key,
+        ReplicaRow.status.in_([ReplicaStatus.FAILED, ReplicaStatus.LOST]),
+        ReplicaRow.ended_at > func.now() - UNTRIED,
+    )
+    return ~or_(exists().where(*own), exists().where(*failed), _is_answered())
+
+
+def _is_answered() -> ColumnElement[bool]:
+    """Whether a job that asked the same succeeded, and answers under its fingerprint are still kept."""
+    other = aliased(JobRow)
+    kept = exists().where(ResponseRow.fingerprint == other.fingerprint)
+    same = (other.questions == JobRow.questions, other.status == JobStatus.SUCCEEDED, kept)
+    return select(other.id).where(*same).correlate(JobRow).exists()
