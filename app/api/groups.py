@@ -60,14 +60,17 @@ def _group(services: Services, state: GroupState) -> GroupOut:
         draining=group.drain_requested_at is not None,
         devices=[DeviceOut.model_validate(device) for device in group.devices],
         replicas=[
-            _replica(replica, known=replica.engine.key in state.known_engines) for replica in state.replicas
+            _replica(replica, state.reason(replica), known=replica.engine.key in state.known_engines)
+            for replica in state.replicas
         ],
     )
 
 
-def _replica(replica: Replica, *, known: bool) -> GroupReplicaOut:
-    fields = {name: getattr(replica, name) for name in GroupReplicaOut.model_fields}
-    fields |= {"devices": list(replica.devices), "error": failure_out(replica.error)}
+def _replica(replica: Replica, reason: str | None, *, known: bool) -> GroupReplicaOut:
+    told = {"reason": reason, "devices": list(replica.devices), "error": failure_out(replica.error)}
+    fields = {
+        name: getattr(replica, name) for name in GroupReplicaOut.model_fields if name not in told
+    } | told
     if not known:
         fields |= {"engine": EngineOut(backend=replica.engine.backend), "error": None}
     return GroupReplicaOut.model_validate(fields)

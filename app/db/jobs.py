@@ -100,6 +100,12 @@ class JobRepository:
         query = select(JobRow.engine_key).where(JobRow.team == team, JobRow.engine_key.in_(list(engine_keys)))
         return set(self._session.scalars(query.distinct()))
 
+    def of_team(self, team: str, job_ids: Iterable[UUID]) -> set[UUID]:
+        """Of these jobs, those of the team."""
+        return set(
+            self._session.scalars(select(JobRow.id).where(JobRow.team == team, JobRow.id.in_(list(job_ids))))
+        )
+
     def unended(self, team: str) -> int:
         """How many jobs of a team have not ended; holds the number until the transaction ends."""
         self._session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"quota {team}", 0))))

@@ -23,6 +23,15 @@ class GroupState:
     replicas: list[Replica]
     known_engines: frozenset[str] = frozenset()
     """Keys of the engines that whoever asks may know of."""
+    known_jobs: frozenset[UUID] = frozenset()
+    """Of those that engines were started early for, the jobs that whoever asks may know of."""
+
+    def reason(self, replica: Replica) -> str | None:
+        """In words, why a replica is there that has answered nothing; None where that is plain."""
+        if not replica.early:
+            return None
+        known = replica.early_for in self.known_jobs
+        return f"loading early for {f'job {replica.early_for}' if known else 'a job of another team'}"
 
 
 class GroupService:
@@ -38,8 +47,12 @@ class GroupService:
             replicas = ReplicaRepository(session).live()
             keys = {replica.engine.key for replica in replicas}
             known = keys if seen_by is None else JobRepository(session).engines_of(seen_by, keys)
+            early = {replica.early_for for replica in replicas if replica.early_for}
+            jobs = early if seen_by is None else JobRepository(session).of_team(seen_by, early)
         return [
-            GroupState(group, [r for r in replicas if r.group == group.name], frozenset(known))
+            GroupState(
+                group, [r for r in replicas if r.group == group.name], frozenset(known), frozenset(jobs)
+            )
             for group in groups
         ]
 

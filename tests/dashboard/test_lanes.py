@@ -185,3 +185,15 @@ def test_a_drained_device_is_drawn_from_now_on_with_its_reason() -> None:
     assert (bar(found).kind, bar(found).row, bar(found).text) == ("foreign", 1, "2 ECC errors")
     assert found.draining == "since 14:05 by dana: driver"
     assert found.words == "1 free, 1 out of service"
+
+
+def test_an_engine_that_loads_for_a_job_in_line_is_drawn_as_that() -> None:
+    early = replica(7, ("G0",), -2, early_for=MINE, idle_since=at(-1))
+    assert bar(lane(Occupied(early, ()))).text == "loading early for a job in line"
+    assert (
+        bar(lane(Occupied(early, (occupant(phase=Phase.PREPARING, requests_total=None),)))).text == "nightly"
+    )
+    assert (
+        bar(lane(Occupied(early, (occupant(MINE, "blue", requests_total=None),)))).text
+        == "a job of another team"
+    )

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from app.domain.failure import Failure, FailureCode
 from app.domain.job import JobStatus, Phase
+from app.domain.keys import DEFAULT_TEAM
 from app.domain.lease import Lease
 from app.domain.replica import ReplicaStatus
 from app.services.scheduling import SchedulingService
@@ -200,6 +201,26 @@ def test_whoever_has_requests_is_given_the_devices(world: World) -> None:
     loading(world)
     world.running(chunks=1, priority=90)
     assert turn(world) == [("loading", f"{ENGINE.model} waits for its devices")]
+
+
+def test_it_is_told_for_which_job_an_engine_loads_to_those_who_may_see_it(world: World) -> None:
+    world.devices(1)
+    job = world.submit()
+    turn(world)
+
+    def told(team: str | None) -> str | None:
+        (state,) = world.groups.all(team)
+        (replica,) = state.replicas
+        return state.reason(replica)
+
+    assert told(None) == told(DEFAULT_TEAM) == f"loading early for job {job}"
+    assert told("others") == "loading early for a job of another team"
+    replica, lease = loading(world), prepare(world)
+    world.serving.loaded(replica, {})
+    store(world, lease)
+    world.coordination.enter(lease, Phase.EVALUATING, "evaluating")
+    answer(world, replica, claim(world, replica)[0], 0)
+    assert told(None) is None
 
 
 def test_the_time_before_the_first_request_is_loading_and_nobodys(world: World) -> None:

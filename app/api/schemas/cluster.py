@@ -47,6 +47,9 @@ class GroupReplicaOut(Out):
     id: UUID
     engine: EngineOut
     status: ReplicaStatus
+    reason: str | None = Field(
+        description="Why it is there though it has answered nothing: it loads while its job is prepared."
+    )
     devices: list[str]
     requests_done: int
     placed_at: datetime

@@ -29,6 +29,7 @@ from app.services.groups import GroupState
 from app.services.queue import Waiting
 
 OTHERS = "a job of another team"
+EARLY = "loading early for a job in line"
 ON_ENGINES = {Cause.LOADING, Cause.TURN}
 """What a job waits for that has engines: they are drawn themselves."""
 
@@ -114,7 +115,7 @@ def _replica_bars(each: Occupied, seen: Seen, span: LaneSpan) -> list[LaneBar]:
     replica = each.replica
     if not replica.status.live:
         return [_ended(each, seen, span)]
-    if replica.status is ReplicaStatus.SERVING and replica.idle_since:
+    if replica.status is ReplicaStatus.SERVING and replica.idle_since and not replica.early:
         return [_ended(each, seen, span, replica.idle_since), _warm(each, seen, span, replica.idle_since)]
     return [_running(each, seen, span)]
 
@@ -150,7 +151,7 @@ def _running(each: Occupied, seen: Seen, span: LaneSpan) -> LaneBar:
     left = f" {DOT} {range_of(told.end_low, told.end_high)} left" if told and told.end_high else ""
     bar = LaneBar(
         "running",
-        _names(jobs, seen) + _percent(mine),
+        EARLY if replica.early and not jobs else _names(jobs, seen) + _percent(mine),
         replica.placed_at,
         span.now + timedelta(seconds=max(told.end or 0.0 if told else 0.0, STEP_SECONDS)),
         sub=f"{engine_words(replica.engine)}{left}" if mine else "",

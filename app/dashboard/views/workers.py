@@ -139,9 +139,13 @@ def _device(line: DeviceLine, state: GroupState) -> DeviceRowShown:
         return DeviceRowShown(line, "nothing", line.reason or "")
     known = line.replica.engine.key in state.known_engines
     loaded = line.replica.engine.model if known else "an engine of another team"
-    return DeviceRowShown(line, loaded, _detail(line.replica, line.id) if known else "")
+    return DeviceRowShown(line, loaded, _detail(line.replica, line.id, state) if known else "")
 
 
-def _detail(replica: Replica, device_id: str) -> str:
-    words = loaded_words(replica, replica.devices.index(device_id))
-    return f"{words}; asked to end" if replica.release_requested_at else words
+def _detail(replica: Replica, device_id: str, state: GroupState) -> str:
+    words = (
+        loaded_words(replica, replica.devices.index(device_id)),
+        state.reason(replica),
+        "asked to end" if replica.release_requested_at else None,
+    )
+    return "; ".join(filter(None, words))
