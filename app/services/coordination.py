@@ -119,20 +119,25 @@ class CoordinationService:
         with self._sessions.begin() as session:
             JobLeaseRepository(session).write(lease, reason=reason)
 
+    def settle_engine(self, lease: Lease, args: Mapping[str, Any]) -> Job:
+        """The engine's arguments that prompts will be cut for; none was asked for with others. Safe to repeat."""
+        with self._sessions.begin() as session:
+            engine = replace(JobRepository(session).get(lease.id).engine, args=args)
+            JobLeaseRepository(session).write(lease, engine=engine.to_json(), engine_key=engine.key)
+            return JobRepository(session).get(lease.id)
+
     def prepared(
         self,
         lease: Lease,
         fingerprint: bytes,
         totals: Sequence[tuple[str, int]],
         provenance: Mapping[str, Any],
-        engine_args: Mapping[str, Any] | None = None,
         *,
         again: bool = False,
     ) -> Job:
         """All requests are built: how many per task, and what their answers depend on.
 
-        `engine_args` are those that the prompts were cut for. No engine was asked for with others: until all chunks
-        are stored, none is wanted. Built `again` for one that was parked, its tasks stand where they stood.
+        Built `again` for one that was parked, its tasks stand where they stood.
         """
         with self._sessions.begin() as session:
             leases = JobLeaseRepository(session)
@@ -142,11 +147,6 @@ class CoordinationService:
                 leases.write(lease, phase=Phase.PREPARING)
             leases.add_provenance(lease, provenance)
             JobTaskRepository(session).replace(lease.id, totals, keep=again and not void)
-            job = JobRepository(session).get(lease.id)
-            if engine_args is None:
-                return job
-            engine = replace(job.engine, args=engine_args)
-            leases.write(lease, engine=engine.to_json(), engine_key=engine.key)
             return JobRepository(session).get(lease.id)
 
     def lookup(self, fingerprint: bytes, keys: Sequence[bytes]) -> list[Stored]:

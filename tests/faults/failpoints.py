@@ -113,9 +113,12 @@ READS = frozenset(
 """Methods that change nothing: to die there is to die between two of the others."""
 
 ELSEWHERE = frozenset(
-    {"keys.create", "keys.revoke", "binding.rebind", "waiting.plan_again", "waiting.wait_again"}
+    {
+        *("keys.create", "keys.revoke", "binding.rebind", "waiting.plan_again", "waiting.wait_again"),
+        "coordination.settle_engine",
+    }
 )
-"""Methods that no part runs: operators' commands, and what no engine of a campaign has a stand-in for or waits for."""
+"""Methods that no part runs: operators' commands, and what no engine of a campaign needs."""
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ OF_JOBS: Mapping[str, Call] = {
     "order": lambda w, job: w.coordination.order(job),
     "enter": lambda w, job: w.coordination.enter(job, Phase.SCORING, "scoring"),
     "explain": lambda w, job: w.coordination.explain(job, "why"),
+    "settle_engine": lambda w, job: w.coordination.settle_engine(job, {"max_model_len": 9}),
     "prepared": lambda w, job: w.coordination.prepared(job, b"another", [("toy", 9), ("new", 1)], {"a": 1}),
     "store_chunks": lambda w, job: w.coordination.store_chunks(job, [chunk(job.id, 99)]),
     "store_plan": lambda w, job: w.coordination.store_plan(job, [chunk(job.id, 99)], 1),

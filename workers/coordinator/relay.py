@@ -32,6 +32,7 @@ from workers.protocol.fork_server import Exited
 from workers.protocol.harness import (
     AllCut,
     ChunkCut,
+    EngineSettled,
     EvaluateOrder,
     FactsTold,
     FailureTold,
@@ -221,6 +222,8 @@ class Relay:
 
     def _prepare(self, message: Preparing) -> None:
         match message:
+            case EngineSettled(args):
+                self._course.job = self._coordination.settle_engine(self._lease, args)
             case Working(task):
                 self._task = task
             case JudgeSettings(settings):

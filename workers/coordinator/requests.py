@@ -50,7 +50,6 @@ class Requests:
             self.fingerprint,
             message.totals,
             message.provenance,
-            message.engine_args,
             again=self._was_parked,
         )
 

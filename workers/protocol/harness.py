@@ -148,6 +148,14 @@ class JudgeSettings:
 
 
 @dataclass(frozen=True)
+class EngineSettled:
+    """More is known of the engine than was ordered, and no prompt is written yet."""
+
+    args: Mapping[str, Any]
+    """All that it is loaded with."""
+
+
+@dataclass(frozen=True)
 class Prepared:
     """All requests are built."""
 
@@ -156,8 +164,6 @@ class Prepared:
     """Requests of each task, in the order of the tasks."""
     provenance: Mapping[str, Any]
     """What the numbers will rest on, as plain JSON values."""
-    engine_args: Mapping[str, Any] | None = None
-    """The engine's arguments that the prompts were cut for, where more is known of them than was ordered."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +204,9 @@ class Withdraw:
     keys: tuple[bytes, ...]
 
 
-Preparing: TypeAlias = Working | JudgeSettings | Prepared | LookUp | ChunkCut | AllCut | Withdraw
+Preparing: TypeAlias = (
+    EngineSettled | Working | JudgeSettings | Prepared | LookUp | ChunkCut | AllCut | Withdraw
+)
 
 
 @dataclass(frozen=True)
@@ -300,7 +308,7 @@ Leaving: TypeAlias = Results | JobFailed | Exited
 
 FromHarness: TypeAlias = Preparing | Scoring | Leaving
 FROM_HARNESS: Messages[FromHarness] = Messages(
-    *(Working, JudgeSettings, Prepared, LookUp, ChunkCut, AllCut, Withdraw),
+    *(EngineSettled, Working, JudgeSettings, Prepared, LookUp, ChunkCut, AllCut, Withdraw),
     *(TaskProgress, TaskFailed, TaskFinished, SampleRows, ScoringBegun, TellFacts),
     *(Results, JobFailed, Exited),
 )

@@ -23,6 +23,7 @@ from workers.coordinator import relay, requests
 from workers.coordinator.endings import Ended
 from workers.protocol.harness import (
     AllCut,
+    EngineSettled,
     FactsTold,
     FailureTold,
     Found,
@@ -73,7 +74,7 @@ def test_what_was_prepared_is_stored(one: Try) -> None:
 
 def test_the_job_goes_on_with_the_engine_that_its_prompts_were_cut_for(one: Try) -> None:
     before, args = one.job.engine, {"dtype": "float32", "max_model_len": 2048}
-    with one.running(replace(PREPARED, engine_args=args), *PLAN[1:]):
+    with one.running(EngineSettled(args), *PLAN):
         until(lambda: one.job.phase != Phase.PREPARING)
         with one.world.sessions.begin() as session:
             (work,) = CapacityRepository(session).work()

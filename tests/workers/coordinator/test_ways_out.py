@@ -13,7 +13,7 @@ from tests.workers.coordinator.peers import KEYS, PREPARED, Engine, Try, chunk
 from tests.workers.coordinator.test_endings import remedied
 from tests.world import ENGINE
 from workers.coordinator.endings import Ended
-from workers.protocol.harness import AllCut, FailureTold, Found, LookUp, TaskFailed
+from workers.protocol.harness import AllCut, EngineSettled, FailureTold, Found, LookUp, TaskFailed
 
 
 def test_a_job_that_failed_for_memory_says_what_would_help(
@@ -47,11 +47,11 @@ def test_a_task_that_failed_for_memory_says_it_too(one: Try) -> None:
 
 def test_a_plan_says_how_many_prompts_its_length_cuts(one: Try) -> None:
     engine = replace(ENGINE, args={"max_length": 64})
-    prepared = replace(PREPARED, engine_args=engine.args)
-    with one.running(prepared, LookUp(KEYS), chunk(), AllCut(((10, 3), (100, 2)))):
+    settled = EngineSettled(engine.args)
+    with one.running(settled, PREPARED, LookUp(KEYS), chunk(), AllCut(((10, 3), (100, 2)))):
         until(lambda: one.job.phase != "preparing")
 
     assert one.job.plan.explanation[-1] == "2 of 5 requests are longer than 64 tokens, and are cut"
-    with one.again().running(prepared, AllCut(((10, 3), (100, 2)))):
+    with one.again().running(settled, PREPARED, AllCut(((10, 3), (100, 2)))):
         until(lambda: one.job.phase != "preparing")
     assert sum("and are cut" in line for line in one.job.plan.explanation) == 1

@@ -14,7 +14,7 @@ import pytest
 from app.domain.engine_spec import EngineSpec
 from workers.harness_child.lm_eval import cutting
 from workers.protocol.engine import ScoringMode
-from workers.protocol.harness import ChunkCut, LookUp, Prepared
+from workers.protocol.harness import ChunkCut, EngineSettled, LookUp, Prepared
 from workers.protocol.payload import RequestKind, unpack_requests
 
 from .conftest import MAX_LENGTH
@@ -42,7 +42,7 @@ def keys(run: Run) -> set[bytes]:
 
 
 def args(run: Run) -> dict[str, Any]:
-    return dict(run.one(Prepared).engine_args or {})
+    return dict(run.one(EngineSettled).args) if run.of(EngineSettled) else {}
 
 
 def changed(job: Ordered, task: str, *edits: tuple[str, str]) -> Ordered:
@@ -61,10 +61,8 @@ def test_the_engine_is_told_the_length_that_its_prompts_were_cut_for(vllm: Order
 
 
 def test_what_was_told_once_is_not_told_again(vllm: Orders) -> None:
-    assert Run().serve(vllm("sums", engine_args={"max_model_len": 99})).one(Prepared).engine_args is None
-    assert (
-        Run().serve(vllm("sums", engine_args={"max_model_len": MAX_LENGTH})).one(Prepared).engine_args is None
-    )
+    for length in (99, MAX_LENGTH):
+        assert Run().serve(vllm("sums", engine_args={"max_model_len": length})).of(EngineSettled) == []
 
 
 def test_jobs_of_the_models_own_length_share_an_engine_and_its_answers(vllm: Orders) -> None:

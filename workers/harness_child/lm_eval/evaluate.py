@@ -45,6 +45,7 @@ from workers.protocol.frames import Connection
 from workers.protocol.harness import (
     ORDERS,
     AllCut,
+    EngineSettled,
     EvaluateOrder,
     FactsTold,
     FailureTold,
@@ -131,13 +132,15 @@ class Evaluation:
     def _prepare(self) -> None:
         order = self._order
         self._lm = BrokerLM(order.engine, self._ledger.answer, order.gguf_python, order.rules.shapes)
+        engine = self._lm.rules.engine
+        if engine != order.engine:
+            self._link.tell(EngineSettled(engine.args))
         template = self._lm.choose_template(order.spec.apply_chat_template)
         self._report = Report(order, self._lm, chat_template=template)
         scoring.seed(order.spec)
         self._load()
         self._build()
         self._scorer = scoring.Scorer(self._lm, order.spec)
-        engine = self._lm.rules.engine
         self._link.tell(
             Prepared(
                 fingerprint=fingerprint(engine, order.rules),
@@ -145,7 +148,6 @@ class Evaluation:
                 provenance=provenance(
                     order, {name: self._known[name] for name in self._tasks}, self._lm.template
                 ),
-                engine_args=engine.args if engine != order.engine else None,
             )
         )
 
