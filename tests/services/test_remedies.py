@@ -81,7 +81,7 @@ def test_what_prompts_were_cut_for_names_the_engine(world: World) -> None:
     """A replica of the engine as it was posted gets nothing; one of the engine that was prepared for does."""
     job, (device,) = world.running(), world.devices(1)
     args = {**ENGINE.args, "max_model_len": 2048}
-    prepared = world.coordination.prepared(job, b"f" * 32, [("toy", 2)], {}, args)
+    prepared = world.coordination.settle_engine(job, args)
     again = world.coordination.prepared(job, b"f" * 32, [("toy", 2)], {})
     assert prepared.engine == again.engine == job_of(world, job).engine == replace(ENGINE, args=args)
 

@@ -87,7 +87,12 @@ class Course:
         self.tally.add_chunks(found.seconds * self.job.engine.gpus, found.cost)
 
     def explain(self) -> Ending | None:
-        """Follow the replicas: the job waits, loads or is evaluated; engines that cannot start end it."""
+        """Follow the replicas: the job waits, loads or is evaluated; engines that cannot start end it.
+
+        One that was started early and failed is judged before another one like it is asked for.
+        """
+        if self.phase is Phase.PREPARING and (ending := self._check_engine()):
+            return ending
         engines = self._coordination.engines(self.job, self.tally.counted_on)
         self.tally.look(engines)
         self._note_waiting(bool(engines.headway))

@@ -39,8 +39,8 @@ class Requests:
 
     @property
     def waits(self) -> bool:
-        """Whether all are cut and wait for engines; nothing waits of a job that was parked until all was answered."""
-        return self.all_cut and (self._left > 0.0 or not self._was_parked)
+        """Whether all are cut, and some were left for engines to answer."""
+        return self.all_cut and self._left > 0.0
 
     def prepared(self, message: Prepared) -> Job:
         """All requests are built, for the engine that the job has from now on."""

@@ -35,6 +35,7 @@ from workers.protocol.harness import (
     FromHarness,
     LookUp,
     Responses,
+    Results,
     ScoringBegun,
     Working,
 )
@@ -302,6 +303,27 @@ def test_another_engine_of_equal_answers_goes_on_with_the_same_chunks(
         until(lambda: one.job.engine == WIDER.engine)
         assert not ending.done()
         assert one.world.coordination.pending_keys(one.lease.id) == set(KEYS)
+
+
+def test_an_engine_that_failed_while_its_job_was_prepared_is_changed_before_one_is_asked_for(
+    one: Try, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remedied(monkeypatch, WIDER)
+    fail(engine)
+    with one.running(*PLAN):
+        until(lambda: one.job.phase != Phase.PREPARING)
+    told = [kind for _, kind in one.world.events(one.lease.id) if kind in {"job.phase", "job.retrying"}]
+    assert one.job.engine == WIDER.engine
+    assert told == ["job.phase", "job.retrying", "job.phase"]
+
+
+def test_a_job_that_finds_all_its_answers_does_not_mind_an_engine_that_failed(
+    one: Try, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remedied(monkeypatch, None)
+    fail(engine)
+    one.ends(PREPARED, AllCut(), ScoringBegun(), Results("{}", "m", "2026-01-01"))
+    assert one.job.error is None or one.job.error.code != OUT_OF_MEMORY.code
 
 
 def test_an_engine_of_other_answers_ends_the_try(
