@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from app.backends.vllm.scoring import ASKED, EXACT, SPARED
 from app.domain.engine_spec import EngineSpec, Scoring
 from app.domain.plan import Plan
+from tests.backends.test_tolerances import ONE, group
 from tests.workloads.lm_eval.reading.desk import Desk
 
 
@@ -36,6 +38,20 @@ def test_what_is_asked_for_is_in_the_engine_spec(
     assert (submission.engine.scoring_mode, submission.plan.scoring_mode) == (mode, mode)
     assert [line for line in submission.plan.explanation if "scored" in line] == ([note] if note else [])
     assert submission.spec.scoring_mode == fields.get("scoring_mode", "auto"), "it is chosen anew elsewhere"
+
+
+@pytest.mark.parametrize(("named", "mode"), [("one", Scoring.FAST), (None, Scoring.STOCK)])
+def test_auto_goes_by_what_was_measured_where_the_job_may_run(
+    tmp_path: Path, named: str | None, mode: Scoring
+) -> None:
+    desk = Desk(tmp_path, [ONE, group("two", ["NVIDIA L4"])])
+    args = {"pretrained": str(desk.model), "dtype": "bfloat16"}
+    submission = desk.submit(model="vllm", model_args=args, group=named)
+    assert submission.engine.scoring_mode is mode
+    told = [line for line in submission.plan.explanation if "scored" in line]
+    assert [("measured on NVIDIA H100" in line, "NVIDIA L4" in line) for line in told] == [
+        (named is not None, named is None)
+    ]
 
 
 def test_fast_is_refused_where_there_is_one_way(desk: Desk) -> None:
