@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ class Scale:
     speed_documents: int
     speed_rounds: int
     batch_size: int
+    cold: Sequence[tuple[bool, bool]]
+    """With a spare interpreter, with an early start."""
 
 
 ON_GPU = Scale(
@@ -58,6 +60,7 @@ ON_GPU = Scale(
     speed_documents=250,
     speed_rounds=2,
     batch_size=16,
+    cold=((False, False), (True, False), (False, True), (True, True)),
 )
 ON_CPU = Scale(
     model={
@@ -75,6 +78,7 @@ ON_CPU = Scale(
     speed_documents=6,
     speed_rounds=1,
     batch_size=4,
+    cold=((True, True),),
 )
 
 
@@ -89,6 +93,13 @@ class Bench:
     scale: Scale
     folder: Path
     gpu: Gpu | None
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Of the service."""
+
+    @property
+    def devices(self) -> str:
+        """As a worker is told its own."""
+        return str(self.gpu.index) if self.gpu else "cpu:1"
 
     @property
     def python(self) -> Path:

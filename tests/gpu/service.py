@@ -61,12 +61,21 @@ class Service(Client):
         """Where its devices stand."""
         return {device["state"] for device in self.group()["devices"]}
 
-    def release(self) -> None:
-        """End its replicas, and wait until the devices are free again."""
+    def release(self, *, resume: bool = True) -> None:
+        """End its replicas, and wait until the devices are free again; for good unless it is to resume."""
         self.http.post(f"/groups/{GROUP}/drain")
         eventually(lambda: not self.group()["replicas"], RELEASE_SECONDS, "a group without replicas")
-        self.http.post(f"/groups/{GROUP}/resume")
+        if resume:
+            self.resume()
         self.await_free()
+
+    def resume(self) -> None:
+        """Give it work again."""
+        self.http.post(f"/groups/{GROUP}/resume")
+
+    def interpreters(self) -> list[psutil.Process]:
+        """Every engine child, spares among them."""
+        return [process for process in self._below() if _KINDS["engine"](_words(process))]
 
     def await_free(self) -> None:
         """Until every device is free."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from typing import Any
 
 from transformers import AutoTokenizer
@@ -22,7 +23,7 @@ def vllm_speed(bench: Bench) -> Figures:
     figures = _measured(bench, VLLM)
     bench.service.release()
     bench.service.run(bench.body(1))
-    hf = _timed(bench, HF)["requests_per_second"]
+    hf = timed(bench, HF)["requests_per_second"]
     bench.service.release()
     return figures | {
         "hf_requests_per_second": hf,
@@ -36,8 +37,8 @@ def _measured(bench: Bench, model: str) -> Figures:
     cold, warm, alone = [], [], []
     for _ in range(bench.scale.speed_rounds):
         service.release()
-        cold.append(_timed(bench, model))
-        warm.append(_timed(bench, model))
+        cold.append(timed(bench, model))
+        warm.append(timed(bench, model))
         service.release()
         theirs, took = bench.lm_eval(documents, dtype=bench.dtype(model), model=model)
         alone.append(took)
@@ -54,10 +55,11 @@ def _measured(bench: Bench, model: str) -> Figures:
 WARM = ("wall_seconds", "requests_per_second", "tokens_per_second", "busy_percent", "utilization_percent")
 
 
-def _timed(bench: Bench, model: str) -> Figures:
+def timed(bench: Bench, model: str, tasks: Sequence[str] = ("gpu_choice",), **fields: Any) -> Figures:
+    """A job and what it took, on whatever is loaded."""
     service = bench.service
     with bench.watch() as watch:
-        job = service.run(bench.body(bench.scale.speed_documents, model=model))
+        job = service.run(bench.body(bench.scale.speed_documents, tasks, model, **fields))
     replica = job["replicas"][-1]
     loaded = seconds(replica["serving_at"])
     phases = _phases(service.events(job["id"]))

@@ -20,6 +20,12 @@ def choices(**_: Any) -> dict[str, datasets.Dataset]:
     return {"test": datasets.Dataset.from_list([_choice(rng) for _ in range(COUNT)])}
 
 
+def letters(**_: Any) -> dict[str, datasets.Dataset]:
+    """The same with its answers listed, to be told by a letter."""
+    rng = random.Random(13)
+    return {"test": datasets.Dataset.from_list([_lettered(_choice(rng)) for _ in range(COUNT)])}
+
+
 def texts(**_: Any) -> dict[str, datasets.Dataset]:
     """Stories to go on with, or to be read from begin to end: some are longer than the model's window."""
     rng = random.Random(12)
@@ -39,6 +45,11 @@ def _choice(rng: random.Random) -> dict[str, Any]:
         "options": [f"Now {name} has {answer} {thing}." for answer in answers],
         "answer": answers.index(a + b),
     }
+
+
+def _lettered(row: dict[str, Any]) -> dict[str, Any]:
+    listed = "".join(f"\n{letter}. {option}" for letter, option in zip("ABCD", row["options"], strict=True))
+    return {"question": f"{row['question']}{listed}\nAnswer:", "answer": row["answer"]}
 
 
 def _story(rng: random.Random, sentences: int) -> str:
