@@ -11,8 +11,16 @@ from pathlib import Path
 
 from tests.gpu.stand_in import ROOT, prepare
 
-OF_HF = ("inventory", "parity", "memory", "kills", "offload", "speed")
-OF_VLLM = ("vllm-starts", "vllm-parity", "vllm-ladder", "vllm-kills", "vllm-speed")
+OF_HF = ("inventory", "parity", "memory", "kills", "offload", "speed", "cold-starts")
+OF_VLLM = (
+    "vllm-starts",
+    "vllm-parity",
+    "vllm-ladder",
+    "vllm-kills",
+    "vllm-speed",
+    "vllm-scoring",
+    "vllm-cold-starts",
+)
 NAMES = (*OF_HF, *OF_VLLM)
 """Known before anything is installed."""
 

@@ -17,12 +17,14 @@ import httpx
 from app.gpus.nvml import Gpu, discover, driver_versions
 from app.settings import Settings
 from tests.gpu.bench import ON_CPU, ON_GPU, TASKS, Bench, Figures, make_model
+from tests.gpu.checks.cold import cold_starts, vllm_cold_starts
 from tests.gpu.checks.inventory import inventory
 from tests.gpu.checks.kills import kills, vllm_kills
 from tests.gpu.checks.ladder import ladder
 from tests.gpu.checks.memory import memory
 from tests.gpu.checks.offload import offload
 from tests.gpu.checks.parity import parity, vllm_parity
+from tests.gpu.checks.scoring import scoring
 from tests.gpu.checks.speed import speed, vllm_speed
 from tests.gpu.checks.starts import CACHES, starts
 from tests.gpu.engines import EXACT, HF, QUIET, RUNNER, VLLM, tested
@@ -52,11 +54,14 @@ CHECKS = {
         Check("kills", kills),
         Check("offload", offload, needs_gpu=True),
         Check("speed", speed),
+        Check("cold-starts", cold_starts),
         Check("vllm-starts", starts, model=VLLM),
         Check("vllm-parity", vllm_parity, model=VLLM),
         Check("vllm-ladder", ladder, model=VLLM),
         Check("vllm-kills", vllm_kills, model=VLLM),
         Check("vllm-speed", vllm_speed, model=VLLM),
+        Check("vllm-scoring", scoring, model=VLLM),
+        Check("vllm-cold-starts", vllm_cold_starts, model=VLLM),
     )
 }
 
@@ -143,7 +148,7 @@ def _all(gpu: Gpu | None, logs: Path | None, only: Sequence[str], paper: Paper) 
         )
         try:
             with Service(folder, str(gpu.index) if gpu else "cpu:1", env) as service:
-                bench = Bench(service, engines, model, scale, folder, gpu)
+                bench = Bench(service, engines, model, scale, folder, gpu, env)
                 for name in only or CHECKS:
                     paper.write([_try(CHECKS[name], bench)])
         finally:

@@ -36,6 +36,7 @@ def test_what_needs_no_gpu_holds_on_a_cpu_slot(tmp_path: Path, capsys: pytest.Ca
     assert found["parity"]["figures"]["float32"]["requests"] > 20
     assert found["speed"]["figures"]["lm_eval_wall_seconds"] > 0
     assert found["kills"]["figures"]["worker"]["serving_again_seconds"] > 0
+    assert found["cold-starts"]["figures"]["spare_early"]["to_serving_seconds"] > 0
     assert f"not run  memory          0.0 s  {checks.NO_GPU}" in lines
     assert (tmp_path / "logs" / "worker-gpu.log").is_file()
 
@@ -55,6 +56,8 @@ def test_what_vllm_has_to_hold_on_a_gpu_holds_on_a_cpu_slot(
     assert found["vllm-ladder"]["held_by_another"]["starts"] > 1
     assert found["vllm-kills"]["core"]["serving_again_seconds"] > 0
     assert found["vllm-speed"]["to_hf"] > 0
+    assert found["vllm-scoring"]["measured"]["fast"]["largest"] == 0
+    assert found["vllm-cold-starts"]["spare_early"]["wall_seconds"] > 0
 
 
 def test_a_machine_without_a_gpu_says_so_and_passes(
