@@ -60,7 +60,8 @@ def calibrate_backend(
     backend = _backend(name)
     found = _read(backend, model_args, dtype)
     owned = _devices(backend, devices, found.tensor_parallel_size * found.pipeline_parallel_size)
-    _refuse_held(api, out, owned)
+    if "cuda" in backend.devices:  # slots of a CPU are nobody's own
+        _refuse_held(api, out, owned)
     order = _order(backend, model, revision, found)
     order |= {"devices": ",".join(owned), "documents": documents, "accept": accept}
     words = ["-P", "-m", "workers.tolerance", json.dumps(order), *(["json"] if out.as_json else [])]

@@ -14,6 +14,9 @@ from click.testing import CliRunner
 from app.backends.tolerances import keep
 from app.cli.calibrating import held
 from app.cli.main import cli
+from app.client.calls import Api
+from app.gpus import naming
+from app.gpus.nvml import Gpu
 from app.settings import current
 from tests.domain.test_tolerance import FOUND
 from tests.workloads.lm_eval.reading.desk import Desk
@@ -110,6 +113,20 @@ def test_devices_that_a_worker_may_give_away_are_left_alone(
 ) -> None:
     why = held([GROUP | {"devices": DEVICES} | group], devices)
     assert why == told or (told and told in str(why))
+
+
+def test_a_gpu_is_measured_on_only_where_no_worker_may_give_it_away(
+    calibrate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpus = [Gpu(at, f"GPU-{at}", "NVIDIA H100", 80 << 30, (1 - at) << 30, 0, 30, ()) for at in range(2)]
+    groups = {"data": [GROUP | {"devices": DEVICES}]}
+    monkeypatch.setattr("app.gpus.nvml.discover", lambda: gpus)
+    monkeypatch.setattr(naming.parse_devices, "__defaults__", (lambda: gpus,))
+    assert calibrate("vllm", "owner/name").devices == "GPU-1", "the one with more memory free"
+    assert calibrate("vllm", "owner/name", "--devices", "0").devices == "GPU-0"
+    monkeypatch.setattr(Api, "get", lambda _, __: groups)
+    answer = calibrate("vllm", "owner/name")
+    assert (answer.exit_code, "GPU-1: group a may get work" in answer.stderr) == (1, True)
 
 
 def test_what_was_measured_is_listed(calibrate: Any, tmp_path: Path) -> None:
