@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -20,6 +21,19 @@ from app.domain.job import CANCELLED, LATE, LOST, MAX_LOSSES, PAUSED, JobStatus,
 NOT_PARKED = {"phase": None, "parked_at": None, "due_at": None, "parked_bytes": None}
 
 
+@dataclass(frozen=True)
+class Stirs:
+    """Whether any job that has not ended may be one of these."""
+
+    expired: bool
+    """Its lease is over."""
+    cancelled: bool
+    paused: bool
+    """It was asked to stop."""
+    late: bool
+    lost: bool
+
+
 class UnheldJobRepository:
     """Announces, requeues, ends; a job that somebody else is writing is left for the next turn."""
 
@@ -29,6 +43,19 @@ class UnheldJobRepository:
     def none_goes_on(self) -> bool:
         """Whether every job has ended."""
         return not self._session.scalar(select(exists().where(JobRow.ended_at.is_(None))))
+
+    def stirs(self) -> Stirs:
+        """What there may be to do, found in one look at the jobs: thousands may wait, of which mostly none stirs."""
+        over = JobRow.lease_expires_at < func.now()
+        cases = (
+            and_(JobRow.status == JobStatus.RUNNING, over),
+            JobRow.cancel_requested_at.is_not(None),
+            JobRow.pause_requested_at.is_not(None),
+            _is_late(),
+            _is_lost(),
+        )
+        query = select(*(func.bool_or(case) for case in cases)).where(JobRow.ended_at.is_(None))
+        return Stirs(*map(bool, self._session.execute(query).one()))
 
     def announce(self, resend_after: timedelta, among: int) -> list[UUID]:
         """Of the first `among` queued jobs, mark as sent those not announced lately; returns them."""
@@ -51,11 +78,11 @@ class UnheldJobRepository:
 
     def fail_late(self) -> list[UUID]:
         """End waiting jobs whose deadline has passed; returns them. One that is held is ended by its holder."""
-        return self._fail(LATE, JobRow.deadline_at < func.now())
+        return self._fail(LATE, _is_late())
 
     def fail_lost(self) -> list[UUID]:
         """End waiting jobs that lost one coordinator after the other; returns them."""
-        return self._fail(LOST, JobRow.losses >= MAX_LOSSES)
+        return self._fail(LOST, _is_lost())
 
     def cancel_asked(self) -> list[UUID]:
         """End waiting jobs that were asked to stop while a coordinator held them that did not get to it."""
@@ -113,3 +140,11 @@ class UnheldJobRepository:
             .returning(JobRow.id)
         )
         return list(rows)
+
+
+def _is_late() -> ColumnElement[bool]:
+    return JobRow.deadline_at < func.now()
+
+
+def _is_lost() -> ColumnElement[bool]:
+    return JobRow.losses >= MAX_LOSSES

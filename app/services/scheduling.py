@@ -22,7 +22,7 @@ from app.db.parked_jobs import ParkedJobRepository
 from app.db.replicas import ReplicaRepository
 from app.db.session import Sessions
 from app.db.tallies import TallyRepository
-from app.db.unheld_jobs import UnheldJobRepository
+from app.db.unheld_jobs import Stirs, UnheldJobRepository
 from app.db.usage import UsageRepository
 from app.domain.job import CANCELLED, LATE, LOST, PAUSED
 from app.domain.line import MOST_TURNS, InLine, Sharing, in_line
@@ -40,6 +40,7 @@ LINE_SECONDS = 5.0
 MOST_STARTS = 256
 """Replicas that one turn starts, so that its transaction stays short; the next turn goes on."""
 
+GOING_ON = "its coordinator was lost; going on from what is stored"
 ANNOUNCE_AMONG = 50
 """Queued jobs that are announced at all: the others wait behind them."""
 
@@ -168,17 +169,15 @@ class SchedulingService:
                 ChunkRepository(session).interrupt(lost)
                 ChunkRepository(session).give_back(lost)
         with self._sessions.begin() as session:
-            if UnheldJobRepository(session).none_goes_on():
-                return lost
-            jobs = UnheldJobRepository(session).requeue_expired(
-                "its coordinator was lost; going on from what is stored"
-            )
+            unheld = UnheldJobRepository(session)
+            stirs = unheld.stirs()
+            jobs = unheld.requeue_expired(GOING_ON) if stirs.expired else []
             TallyRepository(session).add(_expired("job", jobs))
             for job_id in jobs:
                 EventRepository(session).append(
                     job_id, "job.retrying", {"reason": "its coordinator was lost"}
                 )
-            settled = _settle_waiting(session)
+            settled = _settle_waiting(session, replace(stirs, lost=stirs.lost or bool(jobs)))
         return [*lost, *jobs, *settled]
 
     def tidy_once(self) -> int:
@@ -196,14 +195,14 @@ def _expired(kind: str, held: Sequence[UUID]) -> list[Tallied]:
     return [Tallied(Counted.LEASE_EXPIRED, len(held), {"kind": kind})] if held else []
 
 
-def _settle_waiting(session: Session) -> list[UUID]:
+def _settle_waiting(session: Session, stirs: Stirs) -> list[UUID]:
     """Move the waiting jobs that nobody else would: those asked to stop first, then those late or lost too often."""
     unheld = UnheldJobRepository(session)
     moved: list[tuple[str, list[UUID], dict[str, Any]]] = [
-        ("job.cancelled", unheld.cancel_asked(), {"reason": CANCELLED}),
-        ("job.paused", unheld.pause_asked(), {"reason": PAUSED}),
-        ("job.failed", unheld.fail_late(), {"error": LATE.to_json()}),
-        ("job.failed", unheld.fail_lost(), {"error": LOST.to_json()}),
+        ("job.cancelled", unheld.cancel_asked() if stirs.cancelled else [], {"reason": CANCELLED}),
+        ("job.paused", unheld.pause_asked() if stirs.paused else [], {"reason": PAUSED}),
+        ("job.failed", unheld.fail_late() if stirs.late else [], {"error": LATE.to_json()}),
+        ("job.failed", unheld.fail_lost() if stirs.lost else [], {"error": LOST.to_json()}),
     ]
     for event_type, jobs, data in moved:
         for job_id in jobs:
