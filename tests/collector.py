@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -37,7 +37,7 @@ class Collector:
     """What it was sent; one with a status refuses, and one that hangs answers nobody until it is closed."""
 
     def __init__(self, status: int = 200, *, hangs: bool = False) -> None:
-        self.status = status
+        self.status, self.hangs = status, hangs
         self.asked = 0
         self.raw = b""
         self._spans: list[Told] = []
@@ -48,17 +48,20 @@ class Collector:
             def do_POST(self) -> None:
                 collector.asked += 1
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                if hangs:
+                if collector.hangs:
                     collector._closed.wait(60)
                 if collector.status == 200 and self.path == "/v1/traces":
                     packed = self.headers.get("Content-Encoding") == "gzip"
                     collector._take(gzip.decompress(body) if packed else body)
-                answer = ExportTraceServiceResponse().SerializeToString()
+                with suppress(OSError):  # nobody waits any more
+                    self._answer(ExportTraceServiceResponse().SerializeToString())
+
+            def _answer(self, body: bytes) -> None:
                 self.send_response(collector.status)
                 self.send_header("Content-Type", "application/x-protobuf")
-                self.send_header("Content-Length", str(len(answer)))
+                self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(answer)
+                self.wfile.write(body)
 
             def log_message(self, *_: Any) -> None: ...
 

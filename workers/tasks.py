@@ -20,6 +20,7 @@ from app.services.groups import GroupService
 from app.services.retention import Ages, old_log_files
 from app.services.serving import ServingService
 from app.settings import Settings
+from app.traces import traces_of
 from workers.coordinator.harness_server import harness_server
 from workers.coordinator.waiting import WaitingJobs
 from workers.coordinator.worker import Coordinator
@@ -58,12 +59,14 @@ class CoordinatorRole:
         )
         self._waiting = WaitingJobs(waiting=self._coordination.waiting, settings=settings)
         self._stopping = threading.Event()
+        self._traces = traces_of(settings, "coordinator")
         self._coordinator = Coordinator(
             coordination=self._coordination,
             settings=settings,
             server=harness_server(settings),
             stopping=self._stopping,
             holder=holder_name(),
+            traces=self._traces,
         )
 
     def begin(self) -> None:
@@ -87,6 +90,7 @@ class CoordinatorRole:
     def end(self) -> None:
         """Stop the fork server."""
         self._coordinator.stop()
+        self._traces.close()
 
 
 class GpuRole:
@@ -100,8 +104,13 @@ class GpuRole:
         self._interval = min(settings.lease_seconds / 6, 5.0)
         self._stopping = threading.Event()
         self._ended = threading.Event()
+        self._traces = traces_of(settings, "worker")
         self._supervisor = ReplicaSupervisor(
-            serving=self._serving, devices=self._devices, settings=settings, stopping=self._stopping
+            serving=self._serving,
+            devices=self._devices,
+            settings=settings,
+            stopping=self._stopping,
+            traces=self._traces,
         )
 
     def begin(self) -> None:
@@ -134,6 +143,7 @@ class GpuRole:
     def end(self) -> None:
         """Stop the heartbeat."""
         self._ended.set()
+        self._traces.close()
 
 
 def forget_old_logs(settings: Settings) -> None:

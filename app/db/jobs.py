@@ -169,6 +169,14 @@ class JobRepository:
             raise UnknownJobError(f"there is no job {job_id}")
         return row.results, row.result_name, row.result_date, row.provenance
 
+    def traces(self, job_ids: Iterable[UUID]) -> dict[UUID, TraceParent]:
+        """Of each of these jobs that has one."""
+        rows = self._session.execute(
+            select(JobRow.id, JobRow.traceparent).where(JobRow.id.in_(list(job_ids)))
+        )
+        found = {row.id: TraceParent.parse(row.traceparent or "") for row in rows}
+        return {job_id: trace for job_id, trace in found.items() if trace}
+
     def rates(self, job_ids: Iterable[UUID]) -> dict[UUID, dict[str, Any]]:
         """What the coordinators measured last."""
         rows = self._session.execute(select(JobRow.id, JobRow.rates).where(JobRow.id.in_(list(job_ids))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -18,6 +18,7 @@ from app.db.events import EventRepository
 from app.db.groups import GroupRepository
 from app.db.headway import HeadwayRepository
 from app.db.histories import HistoryRepository
+from app.db.jobs import JobRepository
 from app.db.ledger import LedgerRepository
 from app.db.outputs import LogRepository
 from app.db.replica_leases import ReplicaLeaseRepository
@@ -31,6 +32,7 @@ from app.domain.ids import uuid7
 from app.domain.lease import Lease, Order
 from app.domain.measures import LoadMeasure
 from app.domain.replica import Replica, ReplicaStatus
+from app.domain.trace import TraceParent
 
 
 @dataclass(frozen=True)
@@ -242,6 +244,11 @@ class ServingService:
             ChunkRepository(session).interrupt(lost)
             ChunkRepository(session).give_back(lost)
         return lost
+
+    def traces(self, job_ids: Collection[UUID]) -> dict[UUID, TraceParent]:
+        """Of each of these jobs that has one."""
+        with self._sessions.begin() as session:
+            return JobRepository(session).traces(job_ids)
 
     def holders(self, prefix: str) -> list[str]:
         """Holders of live replicas whose name begins with `prefix`."""

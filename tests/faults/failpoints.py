@@ -91,7 +91,7 @@ READS = frozenset(
         *("binding.recall", "parking.wants_room", "parking.stirs", "parking.failures", "parking.adopted"),
         *("coordination.engine_facts", "coordination.pending_cost"),
         *("coordination.holders", "serving.holders", "serving.is_over", "groups.all", "queue.page"),
-        *("estimates._seen", "usage.report", "overview.occupied", "overview.counts"),
+        *("serving.traces", "estimates._seen", "usage.report", "overview.occupied", "overview.counts"),
         *("overview.ended", "overview.some", "overview.is_empty", "queue.going_on"),
         *("jobs.known", "jobs.check_seen", "jobs.view", "jobs.page", "jobs.events", "jobs.news"),
         *("jobs.moves", "watching.looks"),

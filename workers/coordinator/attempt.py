@@ -12,6 +12,7 @@ from typing import Any
 from app.domain.failure import Failure, FailureCode
 from app.domain.lease import Lease
 from app.errors import DatabaseError
+from workers.coordinator.run_spans import RunSpans
 from workers.protocol.harness import FailureTold
 from workers.supervision.log_tail import LogTail
 
@@ -60,6 +61,7 @@ class Attempt:
     log: AttemptLog
     lost: threading.Event
     """Set when the lease is."""
+    spans: RunSpans
     given_up: dict[str, Failure] = field(default_factory=dict)
     """Tasks that ended harness children, each with its failure."""
     refused: frozenset[tuple[str, frozenset[str], int]] | None = None

@@ -17,6 +17,7 @@ from workers.coordinator.attempt import Attempt
 from workers.coordinator.binding import rebound, waits_again
 from workers.coordinator.endings import Ended, Ending, EngineChanged
 from workers.coordinator.progress import Tally
+from workers.coordinator.run_spans import LOOK_UP, STEPS
 from workers.coordinator.ways_out import WaysOut
 
 
@@ -64,6 +65,7 @@ class Course:
         elif order is Order.PAUSE:
             return coordination.pause(lease)
         elif order is Order.DEADLINE:
+            self.attempt.spans.failed(LATE.code)
             coordination.fail(lease, LATE)
         else:
             return False
@@ -79,6 +81,7 @@ class Course:
         self.job = job
         if job.phase is Phase.PREPARING:
             self.phase = Phase.PREPARING
+        self.attempt.spans.enter(LOOK_UP)
         done = {task.name: task.done for task in job.tasks} if self.attempt.was_parked else {}
         self.tally.prepare(dict(totals), done)
 
@@ -126,6 +129,7 @@ class Course:
             self.job = self._coordination.remedies.take(self.lease, remedy, replica_id, error)
             return EngineChanged() if remedy.changes_answers else None
         if failure := troubles.verdict():
+            self.attempt.spans.failed(failure.code)
             self._coordination.fail(self.lease, self.beside(failure))
             return Ended()
         return None
@@ -146,4 +150,5 @@ class Course:
         if phase is Phase.EVALUATING:
             self.tally.begin()
         self.phase, self.reason = phase, reason
+        self.attempt.spans.enter(STEPS[phase])
         self._coordination.enter(self.lease, phase, reason)

@@ -27,6 +27,7 @@ from workers.coordinator.course import Course
 from workers.coordinator.endings import Ended, Ending, HarnessDied, Parked
 from workers.coordinator.orders import order_to_evaluate
 from workers.coordinator.requests import Requests
+from workers.coordinator.run_spans import STEPS
 from workers.protocol.channel import Channel
 from workers.protocol.fork_server import Exited
 from workers.protocol.harness import (
@@ -104,6 +105,7 @@ class Relay:
         patience = self._settings.stall_seconds
         self._harness.connection.limit_silence(patience)
         try:
+            self._attempt.spans.enter(STEPS[Phase.PREPARING])
             self._say(order_to_evaluate(self._course.job, self._attempt.given_up, self._settings))
             return self._relay(stopping)
         except BlockingIOError:
@@ -248,6 +250,7 @@ class Relay:
     def _all_cut(self, prompts: PromptLengths | None) -> None:
         self._course.ways_out.prompts = prompts
         self._tally.plan(self._requests.store_rest(self._course.cut))
+        self._attempt.spans.enter(STEPS[Phase.WAITING_FOR_GPU])
         self._preparing_seconds = time.monotonic() - self._began_at
         self._tally.give(len(self._requests.unanswered))
         self._tell_failures(self._requests.unanswered.items())
@@ -299,6 +302,7 @@ class Relay:
             case JobFailed(fault):
                 tail = self._attempt.log.last_lines()
                 failure = Failure(FailureCode.read(fault.code), fault.message, hint=fault.hint, log_tail=tail)
+                self._attempt.spans.failed(failure.code)
                 self._coordination.fail(self._lease, failure)
             case Exited(status, outgrew):
                 words = f"the harness child {outgrew}" if outgrew else ended(status)

@@ -20,12 +20,14 @@ from app.domain.lease import Lease, Order
 from app.errors import DatabaseRefusedError, DatabaseUnreachableError, LeaseLostError
 from app.services.coordination import CoordinationService
 from app.settings import Settings
+from app.traces import NoTraces, Traces
 from workers.coordinator.attempt import Attempt, AttemptLog
 from workers.coordinator.binding import rebound
 from workers.coordinator.endings import DatabaseAway, Ended, Ending, HarnessDied, Parked
 from workers.coordinator.harness_server import HarnessServer
 from workers.coordinator.parked import ParkedJobs
 from workers.coordinator.relay import Relay
+from workers.coordinator.run_spans import RunSpans
 from workers.protocol.channel import Channel
 from workers.protocol.frames import Connection
 from workers.protocol.harness import FROM_HARNESS
@@ -51,12 +53,14 @@ class Coordinator:
         server: HarnessServer,
         stopping: threading.Event,
         holder: str,
+        traces: Traces | None = None,
     ) -> None:
         self._coordination = coordination
         self._settings = settings
         self._server = server
         self._stopping = stopping
         self._holder = holder
+        self._traces = traces or NoTraces()
         self._over = threading.Event()
         self._places = threading.Semaphore(settings.coordinator_jobs)
         self.parked = ParkedJobs(
@@ -95,22 +99,29 @@ class Coordinator:
         if claim is None:
             return
         lease, job = claim
-        with working_on("job", job.id):
+        with working_on("job", job.id), working_on("trace", job.trace_id):
             log.info("claimed, attempt %d", job.attempt)
-            self._bring_to_its_end(lease, job, claimed_at)
+            spans = RunSpans(self._traces, job)
+            try:
+                self._bring_to_its_end(lease, job, claimed_at, spans)
+            finally:
+                spans.end()
             log.info("let go")
 
-    def _bring_to_its_end(self, lease: Lease, job: Job, claimed_at: float) -> None:
+    def _bring_to_its_end(self, lease: Lease, job: Job, claimed_at: float, spans: RunSpans) -> None:
         try:
             with self._held(lease, claimed_at) as lost:
-                ending = self._evaluate(self._attempt_of(lease, job, lost))
+                ending = self._evaluate(self._attempt_of(lease, job, lost, spans))
             if isinstance(ending, Parked):  # whoever keeps it may end its lease at any time
                 self._keep(ending)
         except LeaseLostError as error:
+            spans.failed(FailureCode.LOST)
             log.warning("%s", error)
         except DatabaseUnreachableError as error:
+            spans.failed(FailureCode.LOST)
             log.warning("the job waits for its lease to end: %s", error)
         except Exception as error:
+            spans.failed(FailureCode.INTERNAL)
             log.exception("the job failed")
             self._coordination.fail(lease, Failure(FailureCode.INTERNAL, _told(error)))
 
@@ -133,14 +144,24 @@ class Coordinator:
         except LeaseLostError:
             return None
 
-    def _attempt_of(self, lease: Lease, job: Job, lost: threading.Event | None = None) -> Attempt:
-        """A job that is claimed prepares, unless it was parked: then its attempt goes on."""
+    def _attempt_of(
+        self,
+        lease: Lease,
+        job: Job,
+        lost: threading.Event | None = None,
+        spans: RunSpans | None = None,
+    ) -> Attempt:
+        """A job that is claimed prepares, unless it was parked: then its attempt goes on. A parked one has no spans."""
         name = f"{job.id}-{job.attempt}-{lease.token.hex[-8:]}.log"
         path = self._settings.data_dir / "logs" / "jobs" / name
         store = partial(self._coordination.add_log, job.id)
         known = AttemptLog(path, self._settings.log_bytes, store)
         attempt = Attempt(
-            lease, known, lost or threading.Event(), was_parked=job.phase is not Phase.PREPARING
+            lease,
+            known,
+            lost or threading.Event(),
+            spans or RunSpans(NoTraces(), job),
+            was_parked=job.phase is not Phase.PREPARING,
         )
         if attempt.was_parked:
             attempt.given_up |= {
@@ -158,6 +179,7 @@ class Coordinator:
             if isinstance(ending, HarnessDied):
                 deaths, verdict = deaths.after(ending.death)
                 if verdict is Verdict.GIVE_UP:
+                    attempt.spans.failed(ending.death.failure.code)
                     self._coordination.fail(attempt.lease, _failure(attempt, ending.death))
                     return Ended()
                 self._go_on_after(attempt, ending.death, verdict)

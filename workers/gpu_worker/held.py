@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence, Set
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -17,9 +17,12 @@ from app.domain.headway import Headway
 from app.domain.lease import Lease, Order
 from app.domain.measures import LoadMeasure
 from app.domain.replica import Replica
-from app.errors import ChunkLostError, DatabaseUnreachableError, LeaseLostError
+from app.domain.trace import TraceParent
+from app.errors import ChunkLostError, DatabaseError, DatabaseUnreachableError, LeaseLostError
 from app.services.serving import Answer, Claimed, ServingService, Work
+from app.traces import NoTraces
 from workers.gpu_worker.chunk_messages import divided
+from workers.gpu_worker.replica_spans import ReplicaSpans
 
 T = TypeVar("T")
 
@@ -40,13 +43,21 @@ class Tenure(Protocol):
 class Held:
     """Everything here raises LeaseLostError where the lease is lost, and waits for a database that is away."""
 
-    def __init__(self, replica: Replica, lease: Lease, serving: ServingService, tenure: Tenure) -> None:
+    def __init__(
+        self,
+        replica: Replica,
+        lease: Lease,
+        serving: ServingService,
+        tenure: Tenure,
+        spans: ReplicaSpans | None = None,
+    ) -> None:
         self.replica = replica
         self._lease = lease
         self._serving = serving
         self._tenure = tenure
-        self._jobs: set[UUID] = set()
-        """Those that it has worked for."""
+        self._spans = spans or ReplicaSpans(NoTraces(), replica)
+        self._jobs: dict[UUID, TraceParent | None] = {}
+        """Those that it has worked for, each with its trace."""
 
     @property
     def lost(self) -> bool:
@@ -62,6 +73,7 @@ class Held:
         """The engine is up, and measured this of itself."""
         name = name_of_engine(self.replica.engine) if measured.known else None
         self._ask(lambda: self._serving.loaded(self._lease, provenance, measured, name))
+        self._spans.loaded()
 
     def claim(self, room: Room, in_hand: Sequence[UUID]) -> Work:
         """More chunks; after an outage none yet, since some may have been claimed whose names were lost."""
@@ -71,30 +83,51 @@ class Held:
             self._ask(lambda: self._serving.keep_only(self._lease, in_hand))
             return Work(Order.GO_ON)
         self._tell_new({claimed.chunk.job_id for claimed in work.chunks})
+        for claimed in work.chunks:
+            self._spans.claimed(claimed.chunk, self._jobs[claimed.chunk.job_id])
+        self._spans.look()
         return work
 
     def _tell_new(self, jobs: Set[UUID]) -> None:
         """Whoever looks for a job's id in the worker's log finds where it ran."""
-        for job_id in jobs - self._jobs:
-            with working_on("job", job_id):
+        if not (new := jobs - self._jobs.keys()):
+            return
+        traces: Mapping[UUID, TraceParent] = {}
+        with suppress(DatabaseError):  # the chunks are in hand, whatever is known of their jobs
+            traces = self._serving.traces(new)
+        for job_id in new:
+            self._jobs[job_id] = traces.get(job_id)
+            with self._for_job(job_id):
                 log.info("the first of its chunks here")
-        self._jobs |= jobs
+
+    @contextmanager
+    def _for_job(self, job_id: UUID) -> Iterator[None]:
+        """Log lines name the job meanwhile."""
+        trace = self._jobs.get(job_id)
+        with working_on("job", job_id), working_on("trace", trace.trace_id if trace else None):
+            yield
 
     def wanted(self, in_hand: Sequence[UUID]) -> frozenset[UUID]:
         """Chunks in hand that are still to be answered; the others are given back."""
-        return self._ask(lambda: self._serving.wanted(self._lease, in_hand))
+        wanted = self._ask(lambda: self._serving.wanted(self._lease, in_hand))
+        self._spans.keep(wanted)
+        self._spans.look()
+        return wanted
 
     def answer(self, claimed: Claimed, answer: Answer) -> None:
         """Store the answers of a chunk, unless it was taken away."""
         with suppress(ChunkLostError):
             self._ask(lambda: self._serving.answer(self._lease, claimed, answer))
+            self._spans.answered(claimed.chunk)
+        self._spans.left(claimed.chunk.id)
 
     def give_up(self, chunk: Chunk, fate: AfterFailure, failure: Failure) -> None:
         """A chunk, with its counts, was not answered; nothing where it was taken away."""
+        self._spans.left(chunk.id)
         pieces = divided(chunk, fate)
         with suppress(ChunkLostError):
             self._ask(lambda: self._serving.chunk_failed(self._lease, chunk, fate, pieces, failure))
-            with working_on("job", chunk.job_id):
+            with self._for_job(chunk.job_id):
                 log.warning("chunk %s failed (%s): %s", chunk.id, fate, failure.message)
 
     def advance(self, headway: Mapping[UUID, Headway]) -> None:

@@ -19,10 +19,12 @@ from app.domain.replica import Replica, ReplicaStatus
 from app.errors import ChildStartError, GpuUnavailableError, LeaseLostError
 from app.services.serving import ServingService
 from app.settings import Settings
+from app.traces import NoTraces, Traces
 from workers.gpu_worker.endings import Ending, EngineFailed, Fenced, Released
 from workers.gpu_worker.feed import Feed, Started
 from workers.gpu_worker.group import GroupDevices
 from workers.gpu_worker.held import Held
+from workers.gpu_worker.replica_spans import ReplicaSpans
 from workers.supervision.child import Child
 from workers.supervision.child_bounds import engine_bounds
 from workers.supervision.environment import child_environment
@@ -36,9 +38,16 @@ class ReplicaSupervisor:
     """One replica from claim to end. Every write is fenced; a lost lease kills the engine and writes no more."""
 
     def __init__(
-        self, *, serving: ServingService, devices: GroupDevices, settings: Settings, stopping: threading.Event
+        self,
+        *,
+        serving: ServingService,
+        devices: GroupDevices,
+        settings: Settings,
+        stopping: threading.Event,
+        traces: Traces | None = None,
     ) -> None:
         self._serving = serving
+        self._traces = traces or NoTraces()
         self._devices = devices
         self._settings = settings
         self._stopping = stopping
@@ -52,18 +61,28 @@ class ReplicaSupervisor:
         lease, replica = claim
         with working_on("replica", replica.id):
             log.info("claimed: %s on %s", replica.engine.model, ", ".join(replica.devices))
-            self._end(lease, self._served(lease, replica, claimed_at))
+            self._end(lease, self._traced(lease, replica, claimed_at))
             log.info("ended")
 
-    def _served(self, lease: Lease, replica: Replica, claimed_at: float) -> Ending:
+    def _traced(self, lease: Lease, replica: Replica, claimed_at: float) -> Ending:
+        spans = ReplicaSpans(self._traces, replica)
+        failure: str | None = FailureCode.INTERNAL
         try:
-            return self._serve(lease, replica, claimed_at)
+            ending = self._served(lease, replica, claimed_at, spans)
+            failure = _failure_code(ending)
+        finally:
+            spans.end(failure)
+        return ending
+
+    def _served(self, lease: Lease, replica: Replica, claimed_at: float, spans: ReplicaSpans) -> Ending:
+        try:
+            return self._serve(lease, replica, claimed_at, spans)
         except (OSError, ChildStartError, GpuUnavailableError) as error:
             log.exception("the engine could not be started")
             message = f"the engine could not be started: {error}"
             return EngineFailed(Failure(FailureCode.ENGINE_START_FAILED, message))
 
-    def _serve(self, lease: Lease, replica: Replica, claimed_at: float) -> Ending:
+    def _serve(self, lease: Lease, replica: Replica, claimed_at: float, spans: ReplicaSpans) -> Ending:
         log_path = self._settings.data_dir / "logs" / "replicas" / f"{replica.id}.log"
         command = self._devices.engine_command(replica)
         env = child_environment(os.environ, self._settings.child_env, command.env)
@@ -78,7 +97,7 @@ class ReplicaSupervisor:
             )
             child.live_until(heartbeat.fence_at)
             heartbeat.start()
-            held = Held(replica, lease, self._serving, heartbeat)
+            held = Held(replica, lease, self._serving, heartbeat, spans)
             try:
                 return Feed(held, Started(child, command, log_path), self._settings, self._stopping).run()
             finally:
@@ -106,3 +125,15 @@ class ReplicaSupervisor:
         over_at = time.monotonic() + self._settings.lease_seconds
         with suppress(LeaseLostError):
             patiently(end, lambda: time.monotonic() > over_at)
+
+
+def _failure_code(ending: Ending) -> str | None:
+    match ending:
+        case Released():
+            return None
+        case EngineFailed(failure):
+            return failure.code
+        case Fenced():
+            return FailureCode.LOST
+        case _:
+            assert_never(ending)

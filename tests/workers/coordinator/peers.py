@@ -18,11 +18,13 @@ from app.domain.job import Job
 from app.domain.lease import Lease
 from app.services.serving import Answer, Claimed
 from app.settings import Settings
+from app.traces import NoTraces
 from tests.waiting import until
 from tests.world import ENGINE, FINGERPRINT, World
 from workers.coordinator.attempt import Attempt, AttemptLog
 from workers.coordinator.endings import Ending
 from workers.coordinator.relay import Harness, Relay
+from workers.coordinator.run_spans import RunSpans
 from workers.protocol.channel import Channel
 from workers.protocol.frames import Connection, pair
 from workers.protocol.harness import (
@@ -198,4 +200,4 @@ def an_attempt(world: World, job_id: UUID, folder: Path) -> Attempt:
     claimed = world.coordination.claim(job_id, "coordinator")
     assert claimed
     log = AttemptLog(folder / "job.log", 1 << 20, partial(world.coordination.add_log, job_id))
-    return Attempt(claimed[0], log, threading.Event())
+    return Attempt(claimed[0], log, threading.Event(), RunSpans(NoTraces(), claimed[1]))

@@ -16,6 +16,7 @@ from app.domain.job import LATE, Job, JobStatus, Phase
 from app.domain.lease import Lease, Order
 from app.domain.parking import Stir
 from app.errors import DatabaseRefusedError, DatabaseUnreachableError, LeaseLostError
+from app.traces import NoTraces
 from tests.services.test_remedies import SHORTER
 from tests.waiting import until
 from tests.workers.coordinator.peers import KEYS, PLAN, PREPARED, Engine, Try, an_attempt, chunk
@@ -24,6 +25,7 @@ from tests.world import chunk as stored
 from workers.coordinator.attempt import Attempt, AttemptLog
 from workers.coordinator.endings import Ended, Parked
 from workers.coordinator.parked import UNREAD, ParkedJobs
+from workers.coordinator.run_spans import RunSpans
 from workers.protocol.harness import (
     AllCut,
     Found,
@@ -48,9 +50,9 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def keeper(one: Try, tmp_path: Path) -> ParkedJobs:
     """Whoever keeps the parked jobs of a coordinator."""
 
-    def attempt_of(lease: Lease, _: Job) -> Attempt:
+    def attempt_of(lease: Lease, job: Job) -> Attempt:
         log = AttemptLog(tmp_path / "again.log", 1 << 20, print)
-        return Attempt(lease, log, threading.Event(), was_parked=True)
+        return Attempt(lease, log, threading.Event(), RunSpans(NoTraces(), job), was_parked=True)
 
     return ParkedJobs(
         coordination=one.world.coordination,

@@ -19,6 +19,7 @@ from app.domain.job import Job, JobStatus
 from app.domain.lease import Lease
 from app.errors import DatabaseRefusedError, DatabaseUnreachableError
 from app.settings import Settings
+from app.traces import Traces
 from tests.waiting import until
 from tests.workers.coordinator.peers import PREPARED, Child
 from tests.world import World
@@ -94,7 +95,9 @@ def dies(child: Child) -> None:
 class Case:
     """A coordinator, and a job of its own."""
 
-    def __init__(self, world: World, settings: Settings, *conducts: Conduct) -> None:
+    def __init__(
+        self, world: World, settings: Settings, *conducts: Conduct, traces: Traces | None = None
+    ) -> None:
         self.world = world
         self.server = Scripted(*conducts)
         self.stopping = threading.Event()
@@ -104,6 +107,7 @@ class Case:
             server=self.server,
             stopping=self.stopping,
             holder="coordinator",
+            traces=traces,
         )
         self.job_id = world.submit()
 
