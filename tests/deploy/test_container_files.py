@@ -12,7 +12,12 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-COMPOSE_FILES = ("docker-compose.yml", "docker-compose.gpu.yml", "docker-compose.monitoring.yml", "docker-compose.traces.yml")
+COMPOSE_FILES = (
+    "docker-compose.yml",
+    "docker-compose.gpu.yml",
+    "docker-compose.monitoring.yml",
+    "docker-compose.traces.yml",
+)
 
 
 def hadolint(dockerfile: Path) -> subprocess.CompletedProcess[str]:

@@ -89,3 +89,15 @@ def test_a_job_of_an_earlier_version_has_a_trace_of_its_own(world: World, settin
         session.execute(text("UPDATE jobs SET traceparent = NULL"))
     assert here.run().trace is None
     assert [span.began.parent for span in noted.named("run")] == [None]
+
+
+def test_a_run_after_a_coordinator_was_lost_is_in_the_same_trace(world: World, settings: Settings) -> None:
+    noted = Noted()
+    here = Case(world, settings, says(*SCORED), traces=noted)
+    posted_under = here.job.trace
+    assert world.coordination.claim(here.job_id, "one that dies")
+    assert world.coordination.release_holders(["one that dies"]) == [here.job_id]
+    here.run()
+    [second] = noted.named("run")
+    assert second.began.parent == posted_under == here.job.trace
+    assert second.attributes["evalq.job.attempt"] == 2
