@@ -18,6 +18,10 @@ from app.domain.visible import hanging
 LogFormat: TypeAlias = Literal["text", "json"]
 
 
+CHILDREN = "children"
+"""Logs what children write, line by line, for collectors of JSON alone: people have it in files, as it was written."""
+
+
 def as_configured(log_format: LogFormat = "text") -> dict[str, Any]:
     """For `logging.config` and for uvicorn."""
     return {
@@ -27,7 +31,11 @@ def as_configured(log_format: LogFormat = "text") -> dict[str, Any]:
         "filters": {"path": {"()": "app.log_lines.PathOnly"}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "record"}},
         "root": {"level": "INFO", "handlers": ["stderr"]},
-        "loggers": {"alembic": {"level": "WARNING"}, "uvicorn.access": {"filters": ["path"]}},
+        "loggers": {
+            "alembic": {"level": "WARNING"},
+            "uvicorn.access": {"filters": ["path"]},
+            CHILDREN: {"level": logging.DEBUG if log_format == "json" else logging.CRITICAL + 1},
+        },
     }
 
 

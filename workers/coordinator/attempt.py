@@ -14,6 +14,7 @@ from app.domain.lease import Lease
 from app.errors import DatabaseError
 from workers.coordinator.run_spans import RunSpans
 from workers.protocol.harness import FailureTold
+from workers.supervision import child_lines
 from workers.supervision.log_tail import LogTail
 
 PORTION_BYTES = 1 << 16
@@ -38,6 +39,7 @@ class AttemptLog:
             except DatabaseError:
                 self._tail.unread()
                 raise
+            child_lines.tell(text)
             if not ended:
                 return
 

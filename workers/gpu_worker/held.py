@@ -23,6 +23,7 @@ from app.services.serving import Answer, Claimed, ServingService, Work
 from app.traces import NoTraces
 from workers.gpu_worker.chunk_messages import divided
 from workers.gpu_worker.replica_spans import ReplicaSpans
+from workers.supervision import child_lines
 
 T = TypeVar("T")
 
@@ -101,9 +102,9 @@ class Held:
                 log.info("the first of its chunks here")
 
     @contextmanager
-    def _for_job(self, job_id: UUID) -> Iterator[None]:
-        """Log lines name the job meanwhile."""
-        trace = self._jobs.get(job_id)
+    def _for_job(self, job_id: UUID | None) -> Iterator[None]:
+        """Log lines name the job meanwhile, if it is for one."""
+        trace = self._jobs.get(job_id) if job_id else None
         with working_on("job", job_id), working_on("trace", trace.trace_id if trace else None):
             yield
 
@@ -141,6 +142,8 @@ class Held:
     def add_log(self, text: str, job_id: UUID | None) -> None:
         """Append to the replica's log what it wrote on this job's chunks, or on none while it started."""
         self._ask(lambda: self._serving.add_log(self.replica.id, text, job_id))
+        with self._for_job(job_id):
+            child_lines.tell(text)
 
     def _ask(self, call: Callable[[], T]) -> T:
         try:

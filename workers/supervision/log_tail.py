@@ -109,6 +109,11 @@ class LogTail:
             return b""
 
 
+def level_of(line: str) -> str | None:
+    """The level of a record that a child logged; None of what was only printed."""
+    return _Line.parse(line).source[1]
+
+
 def first_error_block(text: str) -> str:
     """The first traceback of a log, or what it says of a process that died before; without either its first error
     line and what is indented under it.

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import logging
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from app.asking import working_on
 from app.domain.failure import Failure, FailureCode
 from app.errors import DatabaseError, DatabaseRefusedError, DatabaseUnreachableError
+from app.log_lines import CHILDREN, LogFormat, RecordFormatter, as_configured
 from workers.coordinator import attempt
 from workers.coordinator.attempt import AttemptLog, task_failure
 from workers.protocol.harness import FailureTold
@@ -77,6 +82,29 @@ def test_the_workers_log_says_why_an_end_is_not_stored(
     log.close()
 
     assert "value too long" in caplog.text
+
+
+def test_each_line_is_a_record_that_names_the_job_for_who_collects_records(
+    log: AttemptLog, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = "2026-11-27T16:47:26.142Z ERROR lm-eval: it failed"
+    log.path.write_text(f"printed\n\n{own}\n")
+    caplog.handler.setFormatter(RecordFormatter("json"))
+    store.failure = DatabaseUnreachableError("the database does not answer")
+    with working_on("job", "j"), working_on("trace", "t"), caplog.at_level("INFO", CHILDREN):
+        with suppress(DatabaseUnreachableError):
+            log.upload()
+        store.failure = None
+        log.upload()
+    told = [json.loads(line) for line in caplog.text.splitlines()]
+    assert [(each["level"], each["message"]) for each in told] == [("INFO", "printed"), ("ERROR", own)]
+    assert {(each["job"], each["trace"], each["logger"]) for each in told} == {("j", "t", CHILDREN)}
+
+
+@pytest.mark.parametrize(("log_format", "records"), [("json", True), ("text", False)])
+def test_a_log_for_people_does_not_repeat_what_children_write(log_format: LogFormat, records: bool) -> None:
+    level = as_configured(log_format)["loggers"][CHILDREN]["level"]
+    assert (level <= logging.INFO, level > logging.CRITICAL) == (records, not records)
 
 
 def test_the_last_lines_are_there_whatever_was_stored(log: AttemptLog) -> None:
