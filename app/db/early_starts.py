@@ -15,6 +15,9 @@ from app.domain.replica import ReplicaStatus
 UNTRIED = timedelta(minutes=10)
 """So long after an engine failed none is started early: who has requests for it finds out whether it loads now."""
 
+MOST_ALIKE = 8
+"""Jobs that asked the same and are looked at: there may be thousands."""
+
 
 def prepares() -> ColumnElement[bool]:
     """Jobs whose coordinator has their prompts built, the first time or again for another engine."""
@@ -34,8 +37,11 @@ def may_start_early() -> ColumnElement[bool]:
 
 
 def _is_answered() -> ColumnElement[bool]:
-    """Whether a job that asked the same succeeded, and answers under its fingerprint are still kept."""
+    """Whether jobs that asked the same succeeded, and answers under the fingerprint of one of some are still kept."""
     other = aliased(JobRow)
-    kept = exists().where(ResponseRow.fingerprint == other.fingerprint)
-    same = (other.questions == JobRow.questions, other.status == JobStatus.SUCCEEDED, kept)
-    return select(other.id).where(*same).correlate(JobRow).exists()
+    same = (other.questions == JobRow.questions, other.status == JobStatus.SUCCEEDED)
+    some = select(other.fingerprint).where(*same).correlate(JobRow).limit(MOST_ALIKE).subquery()
+    kept = select(ResponseRow.key).where(ResponseRow.fingerprint == some.c.fingerprint)
+    # In order, that is by their index: where there are none it would else be read of all that they are not among them.
+    first = kept.order_by(ResponseRow.fingerprint, ResponseRow.key).limit(1)
+    return select(some.c.fingerprint).where(first.scalar_subquery().is_not(None)).exists()
