@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, exists, func, literal, or_, select
 from sqlalchemy.orm import aliased
 
 from app.db.tables import JobRow, ReplicaRow, ResponseRow
@@ -39,7 +39,8 @@ def may_start_early() -> ColumnElement[bool]:
 def _is_answered() -> ColumnElement[bool]:
     """Whether jobs that asked the same succeeded, and answers under the fingerprint of one of some are still kept."""
     other = aliased(JobRow)
-    same = (other.questions == JobRow.questions, other.status == JobStatus.SUCCEEDED)
+    succeeded = literal(JobStatus.SUCCEEDED.value, literal_execute=True)  # as their index says it
+    same = (other.questions == JobRow.questions, other.status == succeeded)
     some = select(other.fingerprint).where(*same).correlate(JobRow).limit(MOST_ALIKE).subquery()
     kept = select(ResponseRow.key).where(ResponseRow.fingerprint == some.c.fingerprint)
     # In order, that is by their index: where there are none it would else be read of all that they are not among them.
