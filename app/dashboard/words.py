@@ -184,5 +184,7 @@ def number(value: float | None) -> str:
 
 
 def score(value: float | None) -> str:
-    """To three places."""
-    return NOTHING if value is None else f"{value:.3f}"
+    """To three places; a perplexity of thousands, which nobody compares so finely, to none."""
+    if value is None:
+        return NOTHING
+    return f"{value:.3f}" if abs(value) < 10_000 else f"{value:,.0f}"

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.dashboard.rendering import TEMPLATES
-from app.dashboard.words import duration, named, number, plain, score, seen, when
+from app.dashboard.words import NOTHING, duration, named, number, plain, score, seen, when
 
 NOW = datetime(2026, 11, 26, 14, 32, 7, tzinfo=UTC)
 HOSTILE = "<script>alert(1)</script>\x1b[2J\u202eevil\u200b\x00\ud800\u3164\U000e0041 \"'>"
@@ -76,3 +76,9 @@ def test_numbers_have_commas_and_unknown_ones_hold_their_place() -> None:
         *("68,039", "17.6", "12,310", "0", "0.034", "\u2013"),
     ]
     assert (score(0.78664), score(None)) == ("0.787", "\u2013")
+
+
+def test_a_score_is_as_fine_as_it_is_compared() -> None:
+    assert [
+        score(each) for each in (None, 0.5, -3.14159, 9999.5, 37746.234, 1e12, float("inf"), float("nan"))
+    ] == [*(NOTHING, "0.500", "-3.142", "9999.500", "37,746", "1,000,000,000,000", "inf", "nan")]
