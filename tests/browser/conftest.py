@@ -84,10 +84,12 @@ def served(settings: Settings, port: int = 0) -> Iterator[tuple[int, FastAPI]]:
     thread = threading.Thread(target=server.run)
     thread.start()
     until(lambda: server.started)
-    yield server.servers[0].sockets[0].getsockname()[1], app
-    app.state.services.wakeups.close()
-    server.should_exit = True
-    thread.join(timeout=20)
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1], app
+    finally:
+        app.state.services.wakeups.close()
+        server.should_exit = True
+        thread.join(timeout=20)
 
 
 @pytest.fixture(scope="module")
