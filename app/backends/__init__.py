@@ -6,6 +6,7 @@ from app.backends.environments import (
     environment_path,
     environments,
     installed,
+    installed_at,
     is_installed,
     python_of,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "environments",
     "install",
     "installed",
+    "installed_at",
     "is_installed",
     "known_model_names",
     "look_at",

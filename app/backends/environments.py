@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import re
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -61,6 +62,13 @@ def python_of(name: str, cache_dir: Path) -> Path:
     if BACKENDS[name].lock_file is None:
         return Path(sys.executable)
     return environment_path(name, cache_dir) / "bin" / "python"
+
+
+def installed_at(environment: Path) -> int:
+    """When it was made, so that one made in its place is told from it; 0 where there is none."""
+    with suppress(OSError):
+        return (environment / MARKER).stat().st_mtime_ns
+    return 0
 
 
 def installed(cache_dir: Path) -> dict[str, Path]:

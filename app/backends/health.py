@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from app.backends.backend import Backend
-from app.backends.environments import MARKER, environment_path, python_of
+from app.backends.environments import environment_path, installed_at, python_of
 from app.backends.registry import BACKENDS
 from app.domain.group import BackendReport
 
@@ -59,10 +59,10 @@ def look_at(name: str, cache_dir: Path, kind: str | None = None) -> BackendRepor
 
 
 def _looked_at(backend: Backend, environment: Path, python: Path, size_bytes: int) -> _Seen:
-    installed_at = _installed_at(environment)
+    since = installed_at(environment)
     answer = _ask(backend, python)
     return _Seen(
-        installed_at=installed_at,
+        installed_at=since,
         size_bytes=size_bytes,
         versions=answer.get("versions", {}),
         problem=answer["problem"],
@@ -121,16 +121,10 @@ def size_of(folder: Path) -> int:
     return total
 
 
-def _installed_at(environment: Path) -> int:
-    with suppress(OSError):
-        return (environment / MARKER).stat().st_mtime_ns
-    return 0
-
-
 def _remembered(environment: Path) -> _Seen | None:
     with suppress(OSError, ValueError, TypeError):
         seen = _Seen(**json.loads((environment / REMEMBERED).read_bytes()))
-        if seen.installed_at == _installed_at(environment):
+        if seen.installed_at == installed_at(environment):
             return seen
     return None
 
