@@ -135,6 +135,7 @@ class Feed:
             max_batch_size=settings.max_batch_size,
             memory_bytes=command.memory_bytes,
             cache=str(settings.cache_dir),
+            variables=command.block,
         )
 
     def _fenced(self) -> Fenced:

@@ -41,6 +41,9 @@ SETTLE_PAUSE_SECONDS = 0.1
 
 BOOTSTRAP = Path(__file__).parents[1] / "engine_child" / "bootstrap.py"
 
+BLOCK = ("CUDA_VISIBLE_DEVICES", "CPU_SLOTS")
+"""Variables that say which devices an engine child sees: one that no replica has yet is told of them later."""
+
 log = logging.getLogger(__name__)
 
 
@@ -56,6 +59,18 @@ class EngineCommand:
     memory_bytes: int = 0
     """Its share of the host's memory: that of its block in the group's devices."""
 
+    @property
+    def block(self) -> dict[str, str]:
+        """Of its environment what says which devices it sees."""
+        return {name: self.env[name] for name in BLOCK if name in self.env}
+
+    def starts_like(self, other: EngineCommand) -> bool:
+        """Whether the two differ in nothing but their devices."""
+        return self.argv == other.argv and self._without_block() == other._without_block()
+
+    def _without_block(self) -> dict[str, str]:
+        return {name: value for name, value in self.env.items() if name not in BLOCK}
+
 
 class GroupDevices:
     """The devices this worker owns, by their ids in the database."""
@@ -63,6 +78,8 @@ class GroupDevices:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.group = settings.worker_group
+        self.offered: frozenset[str] = frozenset()
+        """The backends that worked at the last look."""
         host = socket.gethostname()
         owned = parse_devices(settings.worker_devices)
         self._owned: dict[str, OwnedDevice] = {device.identity(host, self.group): device for device in owned}
@@ -79,7 +96,9 @@ class GroupDevices:
 
     def installed(self) -> list[BackendReport]:
         """Backends for these devices that are there on this host, those that do not work included."""
-        return self._backends.reports()
+        reports = self._backends.reports()
+        self.offered = frozenset(_offered(reports))
+        return reports
 
     def reports(self) -> list[DeviceReport]:
         """The devices as they are now."""
@@ -113,13 +132,25 @@ class GroupDevices:
     def engine_command(self, replica: Replica) -> EngineCommand:
         """The engine child of a replica, seeing only its block. GpuUnavailableError where NVML does not answer."""
         block = [self._owned[identity] for identity in replica.devices]
-        python = python_of(replica.engine.backend, self._settings.cache_dir)
-        env = dict(replica.engine.env) | visible_devices(block)
+        env = self._environment(block, replica.engine.env)
         if self.kind == "cpu":
-            env.setdefault("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
             env["CPU_SLOTS"] = ",".join(device.name.removeprefix("cpu-") for device in block)
         share = memory_bytes() * len(block) // len(self._owned)
-        return EngineCommand((str(python), "-E", "-P", str(BOOTSTRAP)), env, self.kind, self._driver(), share)
+        return EngineCommand(self._argv(replica.engine.backend), env, self.kind, self._driver(), share)
+
+    def spare_command(self, backend: str) -> EngineCommand:
+        """An engine child that no replica has yet: it must look for no device, and sees none but this group's."""
+        env = self._environment(list(self._owned.values()), {})
+        return EngineCommand(self._argv(backend), env, self.kind, {})
+
+    def _argv(self, backend: str) -> tuple[str, ...]:
+        return (str(python_of(backend, self._settings.cache_dir)), "-E", "-P", str(BOOTSTRAP))
+
+    def _environment(self, block: Sequence[OwnedDevice], of_job: Mapping[str, str]) -> dict[str, str]:
+        env = dict(of_job) | visible_devices(block)
+        if self.kind == "cpu":
+            env.setdefault("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
+        return env
 
     def _driver(self) -> dict[str, str]:
         found = driver_versions() if self.kind == "cuda" else None
