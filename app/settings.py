@@ -122,6 +122,10 @@ class Settings(BaseSettings):
     )
     resend_seconds: float = Field(15.0, description="When an unclaimed job or replica is announced again.")
     idle_seconds: float = Field(600.0, description="How long a replica without work stays warm.")
+    spare_engines: bool = Field(
+        default=True,
+        description="Whether a gpu worker keeps a spare of each backend, which has imported what takes long.",
+    )
     hold_seconds: float = Field(
         20.0, description="Shortest work of a loaded engine before others may have its devices."
     )

@@ -20,6 +20,7 @@ from tests.workers.fake_nvml import nvml_library
 from tests.world import World, make_world
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the real hub; those of the hub's own start one
+os.environ["EVALQ_SPARE_ENGINES"] = "0"  # importing would take the cores of what is tested
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
