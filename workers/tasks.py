@@ -25,6 +25,7 @@ from workers.coordinator.harness_server import harness_server
 from workers.coordinator.waiting import WaitingJobs
 from workers.coordinator.worker import Coordinator
 from workers.gpu_worker.group import GroupDevices, GroupKeeper
+from workers.gpu_worker.spares import SpareEngines
 from workers.gpu_worker.worker import ReplicaSupervisor
 from workers.supervision.identity import dead_holders, holder_name, holder_prefix
 
@@ -105,9 +106,11 @@ class GpuRole:
         self._stopping = threading.Event()
         self._ended = threading.Event()
         self._traces = traces_of(settings, "worker")
+        self._spares = SpareEngines(devices=self._devices, settings=settings)
         self._supervisor = ReplicaSupervisor(
             serving=self._serving,
             devices=self._devices,
+            spares=self._spares,
             settings=settings,
             stopping=self._stopping,
             traces=self._traces,
@@ -123,10 +126,10 @@ class GpuRole:
             leaving=self._stopping,
         )
         self._keeper.beat_once()
-        keep = threading.Thread(
-            target=self._keeper.run, args=(self._ended, self._interval), name="group-keeper", daemon=True
-        )
-        keep.start()
+        keep = partial(self._keeper.run, self._ended, self._interval)
+        threading.Thread(target=keep, name="group-keeper", daemon=True).start()
+        spare = partial(self._spares.run, self._stopping)
+        threading.Thread(target=spare, name="spare-engines", daemon=True).start()
 
     def run(self, subject: UUID) -> None:
         """Run a replica, if it is still placed; give its devices back at once."""
@@ -137,8 +140,9 @@ class GpuRole:
         forget_old_logs(self._settings)
 
     def wind_down(self) -> None:
-        """Every replica leaves at its next chunk boundary."""
+        """Every replica leaves at its next chunk boundary; spares go at once."""
         self._stopping.set()
+        self._spares.wake()
 
     def end(self) -> None:
         """Stop the heartbeat."""

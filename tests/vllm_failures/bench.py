@@ -29,6 +29,7 @@ from tests.vllm_failures.case import Ask, Case
 from tests.vllm_failures.left import processes, title
 from tests.world import FINGERPRINT, TTL, World, chunk, ignore
 from workers.gpu_worker.group import EngineCommand, GroupDevices
+from workers.gpu_worker.spares import SpareEngines
 from workers.gpu_worker.worker import ReplicaSupervisor
 from workers.protocol.payload import pack_requests
 
@@ -63,7 +64,11 @@ class Bench:
         self._pool = ThreadPoolExecutor(1)
         slots = Slots(settings, case.before)
         self._supervisor = ReplicaSupervisor(
-            serving=world.serving, devices=slots, settings=settings, stopping=self._stopping
+            serving=world.serving,
+            devices=slots,
+            spares=SpareEngines(devices=slots, settings=settings),
+            settings=settings,
+            stopping=self._stopping,
         )
         self._job_id = self._job().id
         self.replica_id = self._placed(slots)

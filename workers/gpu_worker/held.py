@@ -51,12 +51,15 @@ class Held:
         serving: ServingService,
         tenure: Tenure,
         spans: ReplicaSpans | None = None,
+        *,
+        on_loaded: Callable[[], object] = lambda: None,
     ) -> None:
         self.replica = replica
         self._lease = lease
         self._serving = serving
         self._tenure = tenure
         self._spans = spans or ReplicaSpans(NoTraces(), replica)
+        self._on_loaded = on_loaded
         self._jobs: dict[UUID, TraceParent | None] = {}
         """Those that it has worked for, each with its trace."""
 
@@ -72,6 +75,7 @@ class Held:
 
     def loaded(self, provenance: Mapping[str, Any], measured: LoadMeasure) -> None:
         """The engine is up, and measured this of itself."""
+        self._on_loaded()
         name = name_of_engine(self.replica.engine) if measured.known else None
         self._ask(lambda: self._serving.loaded(self._lease, provenance, measured, name))
         self._spans.loaded()

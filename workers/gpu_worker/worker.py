@@ -8,6 +8,7 @@ import threading
 import time
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import assert_never
 from uuid import UUID
 
@@ -16,15 +17,17 @@ from app.db.outages import patiently
 from app.domain.failure import Failure, FailureCode
 from app.domain.lease import Lease, Order
 from app.domain.replica import Replica, ReplicaStatus
-from app.errors import ChildStartError, GpuUnavailableError, LeaseLostError
+from app.errors import ChildStartError, DatabaseError, GpuUnavailableError, LeaseLostError
 from app.services.serving import ServingService
 from app.settings import Settings
 from app.traces import NoTraces, Traces
 from workers.gpu_worker.endings import Ending, EngineFailed, Fenced, Released
 from workers.gpu_worker.feed import Feed, Started
-from workers.gpu_worker.group import GroupDevices
+from workers.gpu_worker.group import EngineCommand, GroupDevices
 from workers.gpu_worker.held import Held
 from workers.gpu_worker.replica_spans import ReplicaSpans
+from workers.gpu_worker.spare import Spare
+from workers.gpu_worker.spares import SpareEngines
 from workers.supervision.child import Child
 from workers.supervision.child_bounds import engine_bounds
 from workers.supervision.environment import child_environment
@@ -42,6 +45,7 @@ class ReplicaSupervisor:
         *,
         serving: ServingService,
         devices: GroupDevices,
+        spares: SpareEngines,
         settings: Settings,
         stopping: threading.Event,
         traces: Traces | None = None,
@@ -49,6 +53,7 @@ class ReplicaSupervisor:
         self._serving = serving
         self._traces = traces or NoTraces()
         self._devices = devices
+        self._spares = spares
         self._settings = settings
         self._stopping = stopping
 
@@ -75,19 +80,22 @@ class ReplicaSupervisor:
         return ending
 
     def _served(self, lease: Lease, replica: Replica, claimed_at: float, spans: ReplicaSpans) -> Ending:
+        self._spares.begins(replica)
         try:
             return self._serve(lease, replica, claimed_at, spans)
+        except LeaseLostError as error:
+            return Fenced(str(error))
         except (OSError, ChildStartError, GpuUnavailableError) as error:
             log.exception("the engine could not be started")
             message = f"the engine could not be started: {error}"
             return EngineFailed(Failure(FailureCode.ENGINE_START_FAILED, message))
+        finally:
+            self._spares.ended(replica.id)
 
     def _serve(self, lease: Lease, replica: Replica, claimed_at: float, spans: ReplicaSpans) -> Ending:
         log_path = self._settings.data_dir / "logs" / "replicas" / f"{replica.id}.log"
         command = self._devices.engine_command(replica)
-        env = child_environment(os.environ, self._settings.child_env, command.env)
-        bounds, mark = engine_bounds(self._settings), Mark.replica(replica.id)
-        with Child.start(command.argv, env=env, log_path=log_path, mark=mark, bounds=bounds) as child:
+        with self._child(lease, replica, command, log_path) as child:
             heartbeat = Heartbeat(
                 lambda: self._renew(lease),
                 ttl=self._settings.lease,
@@ -97,11 +105,36 @@ class ReplicaSupervisor:
             )
             child.live_until(heartbeat.fence_at)
             heartbeat.start()
-            held = Held(replica, lease, self._serving, heartbeat, spans)
+            loaded = partial(self._spares.loaded, replica.id)
+            held = Held(replica, lease, self._serving, heartbeat, spans, on_loaded=loaded)
             try:
                 return Feed(held, Started(child, command, log_path), self._settings, self._stopping).run()
             finally:
                 heartbeat.stop()
+
+    def _child(self, lease: Lease, replica: Replica, command: EngineCommand, log_path: Path) -> Child:
+        """A spare that suits, or a child that is started for it."""
+        spare = self._spares.take(replica, command)
+        if spare is not None and self._is_noted(lease, spare):
+            log.info("spare %s is its engine", spare.id)
+            spare.write_to(log_path)
+            return spare.child
+        env = child_environment(os.environ, self._settings.child_env, command.env)
+        bounds, mark = engine_bounds(self._settings), Mark.replica(replica.id)
+        return Child.start(command.argv, env=env, log_path=log_path, mark=mark, bounds=bounds)
+
+    def _is_noted(self, lease: Lease, spare: Spare) -> bool:
+        """Whether the database knows whose it is: before it touches a device. One of which it does not is ended."""
+        try:
+            self._serving.take_spare(lease, spare.id)
+        except DatabaseError as error:
+            log.warning("no use is made of spare %s: %s", spare.id, error.details)
+            spare.end()
+            return False
+        except BaseException:
+            spare.end()
+            raise
+        return True
 
     def _renew(self, lease: Lease) -> Order | None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
@@ -14,13 +14,14 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-from app.errors import GpuUnavailableError
+from app.errors import DatabaseUnreachableError, GpuUnavailableError, LeaseLostError
 from app.settings import Settings
 from tests.faults.cluster import environment
 from tests.waiting import until
 from tests.workers.gpu_worker.peer import chunk_rows, give_payloads
 from tests.world import World
 from workers.gpu_worker.group import EngineCommand
+from workers.gpu_worker.spare import Spare
 from workers.gpu_worker.worker import ReplicaSupervisor
 
 ROOT = Path(__file__).parents[3]
@@ -40,14 +41,40 @@ class Devices:
         return EngineCommand(self._argv, {"PYTHONPATH": str(ROOT)}, "cpu", {})
 
 
+class Spares:
+    """A worker's, which has this one."""
+
+    def __init__(self, spare: Spare | None = None) -> None:
+        self._spare = spare
+        self.told: list[str] = []
+
+    def begins(self, _: object) -> None:
+        self.told.append("begins")
+
+    def take(self, *_: object) -> Spare | None:
+        return self._spare
+
+    def loaded(self, _: object) -> None:
+        self.told.append("loaded")
+
+    def ended(self, _: object) -> None:
+        self.told.append("ended")
+
+
 class Worker:
     """One that runs replicas in a thread."""
 
-    def __init__(self, world: World, settings: Settings, devices: Devices) -> None:
+    def __init__(
+        self, world: World, settings: Settings, devices: Devices, spares: Spares | None = None
+    ) -> None:
         self.stopping = threading.Event()
         quick = settings.model_copy(update={"poll_seconds": 0.02, "lease_seconds": 6.0})
         self._supervisor = ReplicaSupervisor(
-            serving=world.serving, devices=cast(Any, devices), settings=quick, stopping=self.stopping
+            serving=world.serving,
+            devices=cast(Any, devices),
+            spares=cast(Any, spares or Spares()),
+            settings=quick,
+            stopping=self.stopping,
         )
         self._pool = ThreadPoolExecutor(1)
 
@@ -145,3 +172,70 @@ def engines(replica_id: UUID) -> list[psutil.Process]:
     """The replica's processes."""
     below = psutil.Process().children(recursive=True)
     return [process for process in below if environment(process).get("EVALQ_REPLICA") == str(replica_id)]
+
+
+@pytest.fixture
+def spare(settings: Settings) -> Iterator[Spare]:
+    """One that waits."""
+    command = engine("answer").engine_command(None)
+    started = Spare.start("echo", command, settings, "worker")
+    yield started
+    started.end()
+
+
+def test_a_spare_serves_a_replica_that_notes_it(world: World, settings: Settings, spare: Spare) -> None:
+    world.running(chunks=3)
+    spares = Spares(spare)
+    worker = Worker(world, settings, Devices("/no/such/python"), spares)
+    replica_id = world.placed(*world.devices(1))
+    over = worker.begin(replica_id)
+    until(lambda: {row[0] for row in chunk_rows(world, "status")} == {"answered"})
+    worker.stopping.set()
+    assert over.wait(60)
+    assert ended(world)[0] == "released"
+    assert world.serving.is_over(str(spare.id))
+    assert not spare.child.alive
+    assert (settings.data_dir / "logs" / "replicas" / f"{replica_id}.log").is_file()
+    assert spares.told == ["begins", "loaded", "ended"]
+
+
+def test_a_spare_that_dies_when_it_is_used_is_a_start_that_failed(
+    world: World, settings: Settings, spare: Spare
+) -> None:
+    spare.child.kill()
+    spares = Spares(spare)
+    Worker(world, settings, Devices("/no/such/python"), spares).run(world.placed(*world.devices(1)))
+    assert ended(world)[:2] == ("failed", "engine_start_failed")
+    assert spares.told == ["begins", "ended"]
+
+
+def test_a_spare_is_told_of_no_device_that_is_not_its_replicas_any_more(
+    world: World, settings: Settings, spare: Spare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world.serving, "take_spare", raising(LeaseLostError("lost")))
+    Worker(world, settings, engine("answer"), Spares(spare)).run(world.placed(*world.devices(1)))
+    assert ended(world)[0] == "lost"
+    assert not spare.child.alive
+
+
+def test_a_spare_that_cannot_be_noted_is_not_used(
+    world: World, settings: Settings, spare: Spare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.running(chunks=1)
+    monkeypatch.setattr(world.serving, "take_spare", raising(DatabaseUnreachableError("away")))
+    worker = Worker(world, settings, engine("answer"), Spares(spare))
+    over = worker.begin(world.placed(*world.devices(1)))
+    until(lambda: {row[0] for row in chunk_rows(world, "status")} == {"answered"})
+    worker.stopping.set()
+    assert over.wait(60)
+    assert ended(world)[0] == "released"
+    assert not spare.child.alive
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    """What fails so whenever it is called."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
