@@ -36,6 +36,9 @@ from app.errors import BackendInstallError, BackendInUseError
 
 ANY_SOURCE = Source()
 
+SPARE = "evalq-spare"
+"""What engine children are called while they wait for a model (see workers/engine_child/spare.py)."""
+
 
 def _silent(_: str) -> None:
     return None
@@ -123,9 +126,12 @@ def _lock_file(backend: Backend) -> Path:
 
 
 def _running_from(environment: Path) -> list[psutil.Process]:
-    """Processes of this host that were started as this environment's Python."""
+    """Processes of this host that were started as this environment's Python; not spares, which wait for nothing yet.
+
+    A worker ends its spares once it sees that their backend is gone.
+    """
     programs = f"{environment}/bin/"
-    found = psutil.process_iter(["cmdline"])
+    found = [each for each in psutil.process_iter(["cmdline", "name"]) if each.info["name"] != SPARE]
     return [process for process in found if (process.info["cmdline"] or [""])[0].startswith(programs)]
 
 

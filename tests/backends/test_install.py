@@ -20,6 +20,7 @@ from app.backends import (
     python_of,
     remove,
 )
+from app.backends.install import SPARE
 from app.backends.pip import why
 from app.errors import BackendInstallError, BackendInUseError
 from tests.backends.wheels import serving, write_wheel
@@ -182,6 +183,16 @@ def test_nothing_is_removed_that_a_process_runs_from(environment: Path, tmp_path
         process.communicate(b"\n")
     assert is_installed("small", tmp_path)
     assert remove("small", tmp_path) == [environment]
+
+
+def test_a_spare_keeps_nobody_from_removing_its_backend(environment: Path, tmp_path: Path) -> None:
+    code = f"open('/proc/self/comm', 'w').write({SPARE!r}); print(flush=True); input()"
+    command = [str(python_of("small", tmp_path)), "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        assert remove("small", tmp_path) == [environment]
+        process.communicate(b"\n")
 
 
 def test_a_half_built_environment_is_shown_as_such_and_removed(lock_file: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from app.backends.install import SPARE
 from workers.engine_child.spare import NAME, driver_started
 from workers.protocol.channel import Channel
 from workers.protocol.engine import (
@@ -50,7 +51,7 @@ def test_a_spare_waits_under_a_name_of_its_own_and_is_told_its_devices_with_the_
     with spare(sys.executable, "echo") as (child, said):
         assert not said.touched
         process = psutil.Process(child.process.pid)
-        assert process.name() == NAME
+        assert process.name() == NAME == SPARE
         assert loaded(child, "echo").provenance["devices"] == ["7"]
         assert process.name() != NAME
         assert child.ask("generate_until", ["fine"]).responses
