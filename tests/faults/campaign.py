@@ -89,6 +89,7 @@ def run(plan: Plan, say: Callable[[str], None] = print, folder: Path | None = No
         "EVALQ_LEASE_SECONDS": f"{plan.lease_seconds:g}",
         "EVALQ_HOLD_SECONDS": "1",
         "EVALQ_IDLE_SECONDS": "20",
+        "EVALQ_SPARE_ENGINES": "1",
         "EVALQ_COORDINATOR_JOBS": f"{plan.places}",
     }
     with running_service(folder, settings) as service:
@@ -120,7 +121,11 @@ def running_service(
         small_disk(place / "data", DISK_BYTES) as small,
     ):
         model = make_model(place / "models" / "bytes")
-        cluster = Cluster(*servers, place, model=model, settings=settings)
+        quiet = {
+            "EVALQ_SPARE_ENGINES": "0",
+            "EVALQ_CACHE": str(place / "cache"),  # a host without backends: no spare imports them
+        }
+        cluster = Cluster(*servers, place, model=model, settings=quiet | dict(settings))
         try:
             cluster.start_all()
             cluster.await_ready()

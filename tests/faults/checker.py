@@ -14,9 +14,10 @@ from psycopg.rows import dict_row
 
 from tests.client import TERMINAL, falls
 from tests.faults.clients import History, Posted
-from tests.faults.cluster import Cluster, environment, kind_of
+from tests.faults.cluster import Cluster, environment, kind_of, owner_of
 from tests.faults.servers import Database
 from tests.waiting import until
+from workers.supervision.identity import dead_holders
 
 Rows = list[dict[str, Any]]
 CLEAN_SECONDS = 10.0
@@ -31,7 +32,7 @@ CHECKS: Mapping[str, str] = {
     "results": "result documents and sample lines equal to an undisturbed run's",
     "leases": "no lease, claimed chunk or chunk of an ended job is left",
     "devices": "every device free or drained with a reason, no replica without its devices",
-    "processes": "no process of a dead replica, no harness child without a job",
+    "processes": "no process of a dead replica, no spare of a dead worker, no harness child without a job",
     "gpu_seconds": "no job was charged more engine time than its replicas lived",
     "usage": "the device seconds that are charged are those of the leases, of every model",
 }
@@ -186,11 +187,17 @@ class Checker:
         return {str(row["id"]) for row in self._all("SELECT id FROM devices WHERE state = 'dirty'")}
 
     def _check_processes(self) -> Iterator[str]:
-        live = {str(r["id"]) for r in self._all("SELECT id FROM replicas WHERE ended_at IS NULL")}
+        query = "SELECT coalesce(spare_id, id) AS owner FROM replicas WHERE ended_at IS NULL"
+        live = {str(row["owner"]) for row in self._all(query)}
+        ended = {str(row["spare_id"]) for row in self._all("SELECT spare_id FROM replicas")} - live
         for process in self._cluster.processes().values():
-            replica = environment(process).get("EVALQ_REPLICA")
-            if replica and replica not in live:
-                yield f"process {process.pid} of replica {replica} outlives it"
+            mark = environment(process)
+            owner = owner_of(process)
+            waits = "EVALQ_SPARE" in mark and owner not in ended
+            if owner and owner not in live and not waits:
+                yield f"process {process.pid} of replica {owner} outlives it"
+            if waits and dead_holders([mark["EVALQ_SPARE"].partition("|")[2]]):
+                yield f"spare {process.pid} outlives its worker"
             if kind_of(process) == "harness":
                 yield f"harness child {process.pid} has no job"
 

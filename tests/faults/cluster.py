@@ -17,6 +17,7 @@ import psutil
 from app.single_host.ports import free_port
 from tests.faults.servers import Broker, Database
 from tests.waiting import until
+from workers.engine_child.spare import NAME
 
 HERE = Path(__file__).parent
 TASKS = (HERE.parent / "e2e" / "tasks", HERE / "tasks")
@@ -33,7 +34,7 @@ PARTS: Mapping[str, Sequence[str]] = {
 }
 """What an operator starts; the children follow from it."""
 
-CHILDREN = ("fork server", "harness", "shim", "engine")
+CHILDREN = ("fork server", "harness", "shim", "engine", "spare")
 
 
 class Cluster:
@@ -144,10 +145,16 @@ def environment(process: psutil.Process) -> dict[str, str]:
         return {}
 
 
+def owner_of(process: psutil.Process) -> str | None:
+    """Whom an engine's process works for: a replica, or a spare that one may have taken."""
+    found = environment(process)
+    return found.get("EVALQ_REPLICA") or found.get("EVALQ_SPARE", "").partition("|")[0] or None
+
+
 def kind_of(process: psutil.Process) -> str:
-    """`engine`, `shim`, `harness`, `fork server`, or `part`."""
+    """`engine`, `spare` (while it waits), `shim`, `harness`, `fork server`, or `part`."""
     try:
-        command = " ".join(process.cmdline())
+        command, name = " ".join(process.cmdline()), process.name()
         parent = process.parent()
         above = " ".join(parent.cmdline()) if parent else ""
     except psutil.Error:
@@ -156,6 +163,8 @@ def kind_of(process: psutil.Process) -> str:
         return "harness" if "harness_child.main" in above else "fork server"
     if "shim.py" in command:
         return "shim"
+    if name == NAME:
+        return "spare"
     return "engine" if "bootstrap.py" in command else "part"
 
 

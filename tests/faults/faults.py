@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 
 from app.broker import CeleryDoorbell
 from app.settings import Settings
-from tests.faults.cluster import CHILDREN, PARTS, Cluster, environment, send
+from tests.faults.cluster import CHILDREN, PARTS, Cluster, owner_of, send
 from tests.faults.disk import fill
 from tests.faults.failpoints import all_points
 from tests.faults.servers import Broker, Database
@@ -24,9 +24,10 @@ from tests.faults.servers import Broker, Database
 FAILPOINT_SECONDS = 12.0
 """A part has so long to start and to reach its fail point."""
 
-AHEAD = """SELECT c.replica_id FROM chunks c JOIN jobs j ON j.id = c.job_id
+AHEAD = """SELECT coalesce(r.spare_id, r.id) FROM chunks c JOIN jobs j ON j.id = c.job_id
+ JOIN replicas r ON r.id = c.replica_id
  WHERE c.status = 'claimed' AND c.requests_done > 0 AND j.requests_done > 0"""
-"""Replicas with requests of a chunk that nobody stored, told as done."""
+"""Who has requests of a chunk that nobody stored, told as done: replicas, or the spares that serve them."""
 
 Undo = Callable[[], object]
 
@@ -176,8 +177,8 @@ class Saboteur:
         if "database" in self._busy:
             return None
         with self._database.connect() as connection:
-            ahead = {str(replica_id) for (replica_id,) in connection.execute(AHEAD)}
-        engines = [each for each in self._cluster.children("engine") if _replica(each) in ahead]
+            ahead = {str(owner) for (owner,) in connection.execute(AHEAD)}
+        engines = [each for each in self._cluster.children("engine") if owner_of(each) in ahead]
         if not engines:
             return None
         engine = self._rng.choice(sorted(engines, key=lambda process: process.pid))
@@ -318,7 +319,3 @@ class Saboteur:
         """Fill the file system of the workers' data folder."""
         ballast = Path(self._cluster.settings["EVALQ_DATA_DIR"]) / "ballast"
         return self._server("disk", "full disk", self._seconds(), lambda: fill(ballast), ballast.unlink)
-
-
-def _replica(engine: psutil.Process) -> str | None:
-    return environment(engine).get("EVALQ_REPLICA")

@@ -116,6 +116,13 @@ def coming_back(stage: Stage) -> None:
     stage.arm()
 
 
+def taking_a_spare(stage: Stage) -> None:
+    """A worker has a spare when a job comes."""
+    stage.arm(EVALQ_SPARE_ENGINES="1", EVALQ_IDLE_SECONDS="600")
+    stage.await_child("spare")
+    stage.post("generate")
+
+
 def leaving(stage: Stage) -> None:
     """A part is told to stop while it works."""
     stage.arm()
@@ -223,6 +230,7 @@ SCENES: Mapping[str, Callable[[Stage], None]] = {
     "parking.give_back": adopting,
     "parking.let_go": letting_go,
     "coordination.release_holders": coming_back,
+    "serving.take_spare": taking_a_spare,
     "serving.advance": posting("slow"),
     "serving.chunk_failed": posting("poisoned"),
     "serving.keep_only": losing_a_claim,

@@ -133,9 +133,13 @@ class Stage:
         with self._database.connect() as connection:
             return (connection.execute(query, parameters).fetchone() or (None,))[0]
 
+    def await_child(self, kind: str, of: int = 1) -> None:
+        """Wait for so many children of a kind."""
+        until(lambda: len(self._cluster.children(kind)) >= of, SCENE_SECONDS)
+
     def kill_child(self, kind: str, of: int = 1) -> None:
         """SIGKILL one of at least so many children of a kind."""
-        until(lambda: len(self._cluster.children(kind)) >= of, SCENE_SECONDS)
+        self.await_child(kind, of)
         send(self._cluster.children(kind)[0], signal.SIGKILL)
 
     def signal(self, number: signal.Signals, *parts: str) -> None:
