@@ -234,12 +234,12 @@ def test_lines_of_a_log_are_found_wherever_they_are(world: World) -> None:
         "one\nTwo 100%\nthree\n",
         "no\n",
         "two\n" * 600,
-        "a two_three\n",
+        "two last\na two_three\n",
         "x" * 9000 + "ToW" + "y" * 9000,
     ):
         world.coordination.add_log(job.id, piece)
     found = world.results.found_lines(job.id, "tWo")
-    assert (found[0], found[-2:], len(found)) == ("Two 100%", ["two", "a two_three"], 602)
+    assert (found[0], found[-2:], len(found)) == ("Two 100%", ["two last", "a two_three"], 603)
     assert world.results.found_lines(job.id, "100%") == ["Two 100%"]
     assert world.results.found_lines(job.id, "%three") == []
     assert world.results.found_lines(job.id, "o_t") == ["a two_three"], "no character stands for others"
