@@ -27,6 +27,8 @@ CREDENTIALS = {
     "VLLM_API_KEY": "the-api-key",
     "EVALQ_TOKEN": f"evq_{'x' * 43}",
     "HF_TOKEN": "the-hub-token",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+    "OTEL_EXPORTER_OTLP_HEADERS": "authorization=the-collectors-key",
 }
 
 
