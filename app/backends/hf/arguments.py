@@ -8,15 +8,33 @@ from typing import Any
 from app.backends.arguments import Arguments, Names, Wrong
 from app.backends.hf import names
 
+_FLASH = {
+    "flash_attention_2": "flash-attn",
+    "flash_attention_3": "flash-attn-3",
+    "flash_attention_4": "flash-attn-4",
+}
+_PAGED = "paged|"
+
+
+def _attentions(value: Any) -> Iterator[str]:
+    """Every name of `attn_implementation`, which may have one for each part of a model."""
+    if isinstance(value, Mapping):
+        for each in value.values():
+            yield from _attentions(each)
+    elif value is not None:
+        yield str(value)
+
+
+def _attention_package(value: Any) -> str | None:
+    names = [name.removeprefix(_PAGED) for name in _attentions(value)]
+    needed = ("kernels" if "/" in name else _FLASH.get(name) for name in names)
+    return next(filter(None, needed), None)
+
 
 def _packages(name: str, value: Any) -> str | None:
     match name:
         case "attn_implementation":
-            return {
-                "flash_attention_2": "flash-attn",
-                "flash_attention_3": "flash-attn-3",
-                "flash_attention_4": "flash-attn-4",
-            }.get(str(value))
+            return _attention_package(value)
         case "autogptq":
             return "auto-gptq" if value else None
         case "gptqmodel":
@@ -29,6 +47,12 @@ def _excluded(args: Mapping[str, Any]) -> Iterator[Wrong]:
     """As HFLM's constructor judges them."""
     if args.get("enable_thinking") and args.get("think_end_token") is None:
         yield Wrong("think_end_token", "is needed where enable_thinking is true")
+    for name in _attentions(args.get("attn_implementation")):
+        plain = name.removeprefix(_PAGED)
+        # transformers reads paged|sdpa as sdpa.
+        if plain not in {name, "sdpa"} and not _attention_package(plain):
+            yield Wrong("attn_implementation", f"{name} is for serving alone: say {plain}", (plain,))
+            break
     for one, other in (("peft", "delta"), ("autogptq", "gptqmodel")):
         if args.get(one) and args.get(other):
             yield Wrong(other, f"excludes {one}")
