@@ -34,11 +34,15 @@ class BatchSizes:
         self._probed: dict[Shape, int] = {}
         self._ceilings: dict[Shape, int] = {}
 
-    def choose(self, asked: int | str, shape: Shape) -> int:
-        """The batch size for this work; `auto max N` is the probed one and at most N."""
+    def choose(self, asked: int | str, shape: Shape, least: int = 1) -> int:
+        """The batch size for this work; `auto max N` is the probed one and at most N.
+
+        Nothing below `least` is asked for, which memory alone may bring about.
+        """
         automatic, _, most = str(asked).partition(" max ")
         size = self._automatic(shape) if automatic.startswith("auto") else int(automatic)
-        return min(size, self._ceilings.get(shape, size), int(most or size))
+        size = max(least, min(size, int(most or size)))
+        return min(size, self._ceilings.get(shape, size))
 
     def halve(self, shape: Shape, size: int) -> int:
         """After `size` was too much: half of it, also for later work of this shape."""
