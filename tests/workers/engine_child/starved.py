@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lm_eval.models.huggingface import HFLM
+from transformers import LlamaForCausalLM
 
 FITTING = int(os.environ["TOKENS_THAT_FIT"])
-real_call = HFLM._model_call
+real_forward = LlamaForCausalLM.forward
 
 
-def starved_call(self: Any, inps: Any, *args: Any, **kwargs: Any) -> Any:
-    if inps.numel() > FITTING:
+def starved_forward(self: Any, input_ids: Any, **kwargs: Any) -> Any:
+    if input_ids.numel() > FITTING:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-    return real_call(self, inps, *args, **kwargs)
+    return real_forward(self, input_ids, **kwargs)
 
 
-HFLM._model_call = starved_call
+LlamaForCausalLM.forward = starved_forward
 runpy.run_path(str(Path(__file__).parents[3] / "workers/engine_child/bootstrap.py"))["load_workers"]()
 sys.exit(__import__("workers.engine_child.main", fromlist=["main"]).main())

@@ -24,6 +24,7 @@ from workers.protocol.engine import (
     FromEngine,
     Load,
     Loaded,
+    ScoringMode,
     ToEngine,
 )
 from workers.protocol.frames import Connection, pair
@@ -55,13 +56,21 @@ class Supervisor:
         self.provenance: Mapping[str, Any] = {}
         self.wire: Channel[ToEngine, FromEngine] = Channel(connection, FROM_ENGINE)
 
-    def load(self, backend: str, model: str = "-", max_batch_size: int = 64, **args: Any) -> FromEngine:
-        self.wire.send(Load(EngineRecipe(backend, model, args=args), "cpu", max_batch_size))
+    def load(
+        self,
+        backend: str,
+        model: str = "-",
+        max_batch_size: int = 64,
+        scoring_mode: ScoringMode = ScoringMode.STOCK,
+        **args: Any,
+    ) -> FromEngine:
+        recipe = EngineRecipe(backend, model, args=args, scoring_mode=scoring_mode)
+        self.wire.send(Load(recipe, "cpu", max_batch_size))
         return self.receive()
 
-    def loaded(self, backend: str, model: str = "-", **args: Any) -> Loaded:
+    def loaded(self, backend: str, model: str = "-", **settings: Any) -> Loaded:
         """Load an engine that can be."""
-        message = self.load(backend, model, **args)
+        message = self.load(backend, model, **settings)
         assert isinstance(message, Loaded), message
         self.provenance = message.provenance
         return message

@@ -26,12 +26,14 @@ from workers.engine_child.contract import ChunkResponses, Engine, OpenChunk, Rep
 from workers.engine_child.environment import Environment, versions
 from workers.engine_child.hf.batch_size import BatchSizes, Shape, double_until_no_faster
 from workers.engine_child.hf.ends import known_ends
+from workers.engine_child.hf.fitness import unfit
 from workers.engine_child.hf.measuring import measures, peak_bytes
 from workers.engine_child.hf.quantized import hflm
 from workers.engine_child.hf.sampling import drawn_apart
+from workers.engine_child.hf.sharing import TreeScoring
 from workers.engine_child.hf.steps import each_step
 from workers.engine_child.one_at_a_time import InWork, OneAtATime
-from workers.protocol.engine import EngineRecipe, Load
+from workers.protocol.engine import EngineRecipe, Load, ScoringMode
 from workers.protocol.payload import RequestKind
 
 log = logging.getLogger(__name__)
@@ -44,21 +46,33 @@ PROBE_BYTES = 2 << 30
 LAZY = ("AutoModelForCausalLM", "AutoTokenizer", "GenerationMixin", "PreTrainedModel")
 """Names of transformers behind which is what every model needs."""
 
+SHARED_AT_ONCE = 2048
+"""Tokens: less at once leaves little to share. They need less memory than a few hundred that are scored as stock, whose
+logits are kept for every token."""
+
 
 class HFModel:
     """HFLM with a batch size that adapts to memory."""
 
-    def __init__(self, lm: Any, max_batch_size: int, environment: str) -> None:
+    def __init__(self, lm: Any, max_batch_size: int, environment: str, mode: ScoringMode) -> None:
         self._lm = lm
         self._max_batch_size = max_batch_size
         self._sizes = BatchSizes(self._probe)
-        self.provenance: Mapping[str, Any] = {**_provenance(lm), "environment": environment}
+        self._unfit = unfit(lm) if mode is ScoringMode.FAST else None
+        """Why fast scoring is stock scoring here."""
+        self._sharing = TreeScoring(lm) if mode is ScoringMode.FAST and not self._unfit else None
+        self.provenance: Mapping[str, Any] = {
+            **_provenance(lm),
+            "environment": environment,
+            "scoring_mode": ScoringMode.FAST if self._sharing else ScoringMode.STOCK,
+        }
 
     def answer(self, chunk: OpenChunk, work: InWork) -> ChunkResponses:
         """Answer in HFLM's batches; when memory runs out, again in batches of half the size."""
+        self._tell_if_unfit(work)
         lengths = self._lengths(chunk)
         shape = self._shape(chunk, max(lengths))
-        size = self._sizes.choose(chunk.batch_size, shape)
+        size = self._sizes.choose(chunk.batch_size, shape, self._least(chunk))
         while (responses := self._attempt(chunk, size, work)) is None:
             clear_torch_cache()
             smaller = self._sizes.halve(shape, size)
@@ -81,7 +95,7 @@ class HFModel:
         self._lm.set_cache_hook(_Counter(work))
         try:
             with each_step(work.generated), known_ends(self._lm):
-                return self._run(chunk, size)
+                return self._run(chunk, size, work)
         except RuntimeError as error:
             if size == 1 or not should_reduce_batch_size(error):
                 raise
@@ -89,9 +103,12 @@ class HFModel:
         finally:
             self._lm.set_cache_hook(CacheHook(None))
 
-    def _run(self, chunk: OpenChunk, size: int) -> list[Any]:
+    def _run(self, chunk: OpenChunk, size: int, work: InWork) -> list[Any]:
         if chunk.kind is RequestKind.GENERATE:
             return self._generate(chunk, size)
+        if chunk.kind is RequestKind.LOGLIKELIHOOD and self._sharing:
+            tokens = size * self._longest(chunk)
+            return self._sharing.answers(self._sharing.rows(chunk.requests, tokens), tokens, work.answered)
         # HFLM reports to the hook only what has a name.
         pairs = [(("", ""), context, continuation) for context, continuation in chunk.requests]
         if chunk.kind is not RequestKind.ROLLING:
@@ -148,6 +165,20 @@ class HFModel:
 
     def _most_generated(self, chunk: OpenChunk) -> int:
         return int(normalize_gen_kwargs(dict(chunk.gen_kwargs), self._lm.max_gen_toks)["max_gen_toks"])
+
+    def _longest(self, chunk: OpenChunk) -> int:
+        """Tokens of one that is read whole."""
+        return min(max(self._lengths(chunk)), int(self._lm.max_length))
+
+    def _least(self, chunk: OpenChunk) -> int:
+        """The smallest batch to begin with: one that requests can share something in."""
+        shares = chunk.kind is RequestKind.LOGLIKELIHOOD and self._sharing
+        return -(-SHARED_AT_ONCE // self._longest(chunk)) if shares else 1
+
+    def _tell_if_unfit(self, work: InWork) -> None:
+        if self._unfit:
+            work.warn("scored_as_stock", f"scoring_mode fast -> stock: {self._unfit}")
+            self._unfit = None
 
     def _lengths(self, chunk: OpenChunk) -> list[int]:
         if chunk.kind is RequestKind.GENERATE:
@@ -210,7 +241,9 @@ def load(order: Load, reports: Reports) -> Engine:
     )
     environment = Environment()
     lm = hflm(recipe.model, args, revision=recipe.revision or "main", device=device, batch_size=1)
-    return OneAtATime(HFModel(lm, order.max_batch_size, environment.text()), reports, measures(lm))
+    return OneAtATime(
+        HFModel(lm, order.max_batch_size, environment.text(), recipe.scoring_mode), reports, measures(lm)
+    )
 
 
 def located(recipe: EngineRecipe) -> dict[str, Any]:
