@@ -267,12 +267,14 @@ def test_choices_of_a_context_stay_in_one_chunk_which_is_bounded(
     assert {len(cut) for cut in cuts if cut not in scored} == {4}
 
 
+@pytest.mark.parametrize("backend", ["vllm", "hf"])
 def test_what_is_scored_fast_is_cut_by_context_and_sent_in_the_order_of_tokens(
-    vllm: Orders, monkeypatch: pytest.MonkeyPatch
+    vllm: Orders, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
     monkeypatch.setattr("workers.harness_child.lm_eval.cutting.STREAMED", 4)
     monkeypatch.setattr("workers.harness_child.lm_eval.chunking.STREAMED", 4)
     job = vllm("sums", "generated", num_fewshot=1)
+    job.backend = backend
     stock = Run().serve(job)
     job.scoring_mode = ScoringMode.FAST
     run = Run().serve(job)
@@ -297,7 +299,7 @@ def test_what_neighbours_share_costs_once() -> None:
         for own in ([7, 8], [7, 9], [5])
         for last in ([9], [8, 8])
     ]
-    (cut,) = cutting.cut_by_tokens(pairs)
+    (cut,) = cutting.cut_by_tokens(pairs, None)
     assert cut == cutting.Cut([5, 4, 1, 0, 3, 2], 5 + 3 + 2 + 3 + 1 + 3)
 
 

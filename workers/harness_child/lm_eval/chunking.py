@@ -96,8 +96,10 @@ class Chunking:
 
         def cut(positions: Sequence[int]) -> list[Cut]:
             some = [pairs[position] for position in positions]
+            if self._shares:
+                return cut_by_tokens(some, self._most)
             if self._lm.rules.streams:
-                return cut_by_tokens(some) if self._shares else cut_contexts(some)
+                return cut_contexts(some)
             return cut_loglikelihoods(some, self._rows, grouped=grouped)
 
         return _Sheet(requests, lambda position: _as_lists(pairs[position]), cut)

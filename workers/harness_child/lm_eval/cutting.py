@@ -83,7 +83,7 @@ def cut_contexts(pairs: Sequence[Pair]) -> list[Cut]:
     return _cut([Row(group, sum(_length(pairs[place]) for place in group)) for group in ordered], 1, STREAMED)
 
 
-def cut_by_tokens(pairs: Sequence[Pair]) -> list[Cut]:
+def cut_by_tokens(pairs: Sequence[Pair], most: int | None) -> list[Cut]:
     """For engines that compute once what requests share: in the order of tokens, never between those of one context.
 
     Tokens cost once that a context shares with the one before it, since the engine still has them.
@@ -99,7 +99,7 @@ def cut_by_tokens(pairs: Sequence[Pair]) -> list[Cut]:
         own = len(context) - _shared(before, context)
         rows.append(Row(group, own + sum(len(pairs[position].continuation) for position in group)))
         before = context
-    return _cut(rows, 1, STREAMED)
+    return _cut(rows, 1, most)
 
 
 def _shared(one: Tokens, other: Tokens) -> int:
