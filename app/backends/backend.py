@@ -159,6 +159,8 @@ class Backend:
 
     scoring: ScoringChoice = stock_alone
     """Which way its engines come to log-likelihoods."""
+    measured_scoring: bool = False
+    """Whether `auto` is fast where that was measured to be near enough (`evalq backends calibrate`)."""
     shapes: Shapes = Shapes.HFLM
     batching: Batching = field(default_factory=Batching)
 

@@ -42,7 +42,7 @@ ScoringChoice: TypeAlias = Callable[[ScoringCase], ChosenScoring]
 
 def stock_alone(case: ScoringCase) -> ChosenScoring:
     """The choice of a backend that knows one way."""
-    fault = "fast is for models of vllm: this backend scores as lm_eval does"
+    fault = "fast is for models of vllm and hf: this backend scores as lm_eval does"
     return ChosenScoring(fault=fault if case.asked == Scoring.FAST else None)
 
 

@@ -94,16 +94,10 @@ def _refuse_held(api: Api, out: Output, devices: Sequence[str]) -> None:
 
 def _backend(name: str) -> Backend:
     from app.backends import BACKENDS
-    from app.backends.scoring import ScoringCase
-    from app.domain.engine_spec import Scoring
 
-    two_ways = [
-        each.name
-        for each in BACKENDS.values()
-        if not each.planned_only and each.scoring(ScoringCase(Scoring.FAST)).fault is None
-    ]
-    if name not in two_ways:
-        raise click.UsageError(f"{name!r} has no two ways of scoring; these have: {', '.join(two_ways)}")
+    measured = [each.name for each in BACKENDS.values() if each.measured_scoring]
+    if name not in measured:
+        raise click.UsageError(f"nothing hangs on it for {name!r}, but for these: {', '.join(measured)}")
     return BACKENDS[name]
 
 

@@ -37,8 +37,6 @@ F32 = {"dtype": "float32"}
         ("vllm", "auto", {}, STOCK, SPARED),
         ("vllm", "stock", {}, STOCK, None),
         ("vllm", "fast", {"quantization": "fp8"}, FAST, ASKED),
-        ("hf", "auto", F32, STOCK, None),
-        ("hf", "stock", F32, STOCK, None),
         ("echo", "auto", {}, STOCK, None),
     ],
 )
@@ -52,7 +50,7 @@ def test_it_is_fast_by_itself_where_no_bit_depends_on_it(
 @pytest.mark.parametrize(
     ("backend", "args", "words"),
     [
-        ("hf", {}, "this backend scores as lm_eval does"),
+        ("echo", {}, "this backend scores as lm_eval does"),
         ("vllm", {"logprobs_mode": "raw_logits"}, "does not go with model_args.logprobs_mode"),
         ("vllm-cpu", {"speculative_config": {"method": "ngram"}}, "model_args.speculative_config"),
     ],

@@ -78,8 +78,8 @@ def test_the_order_holds_what_an_engine_is_started_with(
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["hf", "m"], "'hf' has no two ways of scoring; these have: vllm, vllm-cpu"),
-        (["sglang", "m"], "has no two ways"),
+        (["hf", "m"], "nothing hangs on it for 'hf', but for these: vllm, vllm-cpu"),
+        (["sglang", "m"], "nothing hangs on it"),
         (["vllm-cpu", "/nowhere"], "MODEL: "),
         (["vllm-cpu", "no name"], "neither `owner/name` on the hub nor a model folder"),
         (["vllm-cpu", "o/n", "--model-args", "pretrained=x"], "model_args.pretrained: say it as MODEL"),

@@ -5,6 +5,7 @@ from app.backends.hf.architectures import ARCHITECTURES
 from app.backends.hf.arguments import ARGUMENTS
 from app.backends.hf.gguf import GGUF
 from app.backends.hf.loading import MEMORY, PARALLELISM, settle
+from app.backends.hf.scoring import choose
 from app.backends.remedies import wider
 from app.backends.signatures import HOST_SIGNATURES, HUB_SIGNATURES, TORCH_SIGNATURES, FailureTexts
 from app.domain.engine_spec import EngineSpec
@@ -30,6 +31,7 @@ BACKEND = Backend(
     settle=settle,
     architectures=ARCHITECTURES,
     gguf=GGUF,
+    scoring=choose,
     shapes=Shapes.HFLM,
     batching=Batching(whole=True, grouped="logits_cache"),
     texts=FailureTexts((*HOST_SIGNATURES, *TORCH_SIGNATURES, *HUB_SIGNATURES)),

@@ -75,6 +75,7 @@ BACKEND = Backend(
     architectures=ARCHITECTURES,
     lacks=lacks,
     scoring=on_gpus,
+    measured_scoring=True,
     shapes=Shapes.VLLM,
     texts=TEXTS,
     remedy=server_remedies(LIMITS),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.backends.hf import scoring as hf
 from app.backends.vllm.scoring import ASKED, EXACT, SPARED
 from app.domain.engine_spec import EngineSpec, Scoring
 from app.domain.plan import Plan
@@ -28,6 +29,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
         ({"model": "vllm-cpu", "scoring_mode": "stock"}, Scoring.STOCK, None),
         ({"model": "vllm-cpu"}, Scoring.FAST, EXACT),
         ({"command": "lm_eval run --model vllm", "scoring_mode": "fast"}, Scoring.FAST, ASKED),
+        ({"model": "hf", "scoring_mode": "fast"}, Scoring.FAST, hf.ASKED),
+        ({"model": "hf"}, Scoring.STOCK, None),
     ],
 )
 def test_what_is_asked_for_is_in_the_engine_spec(
@@ -55,8 +58,9 @@ def test_auto_goes_by_what_was_measured_where_the_job_may_run(
 
 
 def test_fast_is_refused_where_there_is_one_way(desk: Desk) -> None:
-    assert list(desk.faults(scoring_mode="fast")) == ["scoring_mode"]
-    assert desk.faults(scoring_mode="stock") == {}
+    asked = {"model": "sglang", "model_args": {"pretrained": str(desk.model)}}
+    assert "scoring_mode" in desk.faults(**asked, scoring_mode="fast")
+    assert "scoring_mode" not in desk.faults(**asked, scoring_mode="stock")
 
 
 def test_stock_engines_are_those_of_versions_that_knew_no_other() -> None:
