@@ -1,18 +1,31 @@
-"""lm-eval's HFLM on a loaded model. Run with the hf backend's Python: -m benchmarks.hf_in_process MODEL."""
+"""lm-eval's HFLM and fast scoring, on one loaded model.
+
+Run with the hf backend's Python: -m benchmarks.hf_in_process MODEL DTYPE.
+"""
 
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from lm_eval.models.huggingface import HFLM
 
-from benchmarks.scoring_shapes import Ways, lm_evals, serve
+from benchmarks.scoring_shapes import Pairs, Ways, lm_evals, serve
+from workers.engine_child.hf.sharing import TreeScoring
+
+BATCH = 16
 
 
 def load() -> Ways:
-    """In float32, batches of 16."""
-    lm = HFLM(sys.argv[1], dtype="float32", device="cpu", batch_size=16)
-    return {"hf": lambda pairs: lm_evals(lm, pairs)}
+    """In batches of 16, or of as many tokens."""
+    lm = HFLM(sys.argv[1], dtype=sys.argv[2], device="cpu", batch_size=BATCH)
+    sharing = TreeScoring(lm)
+
+    def fast(pairs: Pairs) -> list[Any]:
+        most = BATCH * max(len(context) + len(continuation) for context, continuation in pairs)
+        return sharing.answers(sharing.rows(pairs, most), most, lambda _: None)
+
+    return {"hf": lambda pairs: lm_evals(lm, pairs), "hf_fast": fast}
 
 
 if __name__ == "__main__":

@@ -26,9 +26,11 @@ SHAPES: dict[str, tuple[int, int, int, int, int]] = {
 """Documents, tokens of the examples, of a question, answers to it, and tokens of each."""
 
 
-def pairs(name: str) -> Pairs:
-    """Of drawn tokens, as a chunk holds them: in their order."""
+def pairs(asked: str) -> Pairs:
+    """Of drawn tokens, as a chunk holds them: in their order; `NAME/5` is a fifth of them."""
+    name, _, share = asked.partition("/")
     documents, examples, question, answers, length = SHAPES[name]
+    documents //= int(share or 1)
     rng = random.Random(documents + question)  # noqa: S311 - made-up questions, no secrets
 
     def drawn(count: int) -> list[int]:
@@ -46,7 +48,7 @@ def lm_evals(lm: Any, pairs: Pairs) -> list[Any]:
 
 
 def serve(load: Callable[[], Ways]) -> None:
-    """CPU seconds of this process for each way, and the requests that are not answered alike by all."""
+    """CPU seconds of this process for each way, and how far their answers are apart."""
     told = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what engines write
     ways = load()
@@ -56,5 +58,14 @@ def serve(load: Callable[[], Ways]) -> None:
             begun = time.process_time()
             answers.append([tuple(answer) for answer in score(asked)])
             seconds[name] = time.process_time() - begun
-        unlike = sum(len(set(each)) > 1 for each in zip(*answers, strict=True))
-        print(json.dumps({"seconds": seconds, "unlike": unlike}), file=told, flush=True)
+        print(json.dumps({"seconds": seconds, **_compared(answers)}), file=told, flush=True)
+
+
+def _compared(answers: list[list[Any]]) -> dict[str, float]:
+    """Over all requests: in how many the ways differ, by how many nats at most, and how often about being greedy."""
+    alike = list(zip(*answers, strict=True))
+    return {
+        "unlike": sum(len(set(each)) > 1 for each in alike),
+        "largest": max(abs(value - each[0][0]) for each in alike for value, _ in each),
+        "flips": sum(len({greedy for _, greedy in each}) > 1 for each in alike),
+    }

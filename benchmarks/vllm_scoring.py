@@ -1,4 +1,4 @@
-"""CPU seconds of log-likelihoods: lm-eval's VLLM class, evalq's stock and fast scoring, and HFLM, as a Markdown table.
+"""CPU seconds of log-likelihoods: lm-eval's VLLM class, evalq's stock and fast scoring, and HF's, as a Markdown table.
 
     .venv/bin/python -m benchmarks.vllm_scoring [--model FOLDER] [--block 32] [--rounds 2]
 
@@ -23,8 +23,8 @@ from benchmarks.vllm_speed import ON_CPU, ROOT
 from tests.tiny_models import hf_python, tiny_vllm_llama, vllm_python
 
 HEAD = """\
-| requests | lm-eval's class | stock | fast | stock / fast | hf | other answers |
-|---|---|---|---|---|---|---|"""
+| requests | lm-eval's class | stock | fast | stock / fast | hf | hf fast | other answers |
+|---|---|---|---|---|---|---|---|"""
 ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "VLLM_LOGGING_LEVEL": "ERROR",
@@ -68,7 +68,7 @@ def row(shape: str, children: tuple[Ask, Ask], rounds: int) -> str:
         f"{shape}, {len(pairs(shape))}",
         *(f"{best[way]:.2f} s" for way in ("lm_eval", "stock", "fast")),
         f"{best['stock'] / best['fast']:.1f}",
-        f"{best['hf']:.2f} s",
+        *(f"{best[way]:.2f} s" for way in ("hf", "hf_fast")),
         str(turns[0][0]["unlike"]),
     ]
     return f"| {' | '.join(cells)} |"
@@ -86,7 +86,7 @@ def main() -> None:
     model = str(given.model or tiny_vllm_llama(cache))
     with (
         child(vllm_python(cache), "benchmarks.vllm_in_process", model, str(given.block)) as vllm,
-        child(hf_python(cache), "benchmarks.hf_in_process", model) as hf,
+        child(hf_python(cache), "benchmarks.hf_in_process", model, "float32") as hf,
     ):
         print(HEAD, flush=True)
         for shape in SHAPES:
