@@ -94,6 +94,11 @@ class GroupDevices:
         """`cuda` or `cpu`."""
         return "cuda" if any(device.gpu for device in self._owned.values()) else "cpu"
 
+    @property
+    def slots(self) -> int | None:
+        """How many CPU slots there are; None where devices are GPUs."""
+        return len(self._owned) if self.kind == "cpu" else None
+
     def installed(self) -> list[BackendReport]:
         """Backends for these devices that are there on this host, those that do not work included."""
         reports = self._backends.reports()

@@ -34,6 +34,10 @@ class Commands(Protocol):
     offered: frozenset[str]
     """Backends that work on its devices."""
 
+    @property
+    def slots(self) -> int | None:
+        """How many CPU slots it has, where those are its devices."""
+
     def spare_command(self, backend: str) -> EngineCommand:
         """How to start an engine child before its devices are known."""
 
@@ -42,7 +46,8 @@ class SpareEngines:
     """Used by replicas from any thread; kept by one.
 
     There is a spare of a backend while replicas of it are here, and `EVALQ_IDLE_SECONDS` from the last one's end or
-    from the worker's begin. None is started while a replica loads: both would want the same cores.
+    from the worker's begin. None is started while a replica loads, nor while replicas hold all slots of a CPU: both
+    would want the same cores.
     """
 
     def __init__(
@@ -56,7 +61,7 @@ class SpareEngines:
         self._spares: dict[str, Spare] = {}
         self._starts: dict[str, Starts] = {}
         self._used_at: dict[str, float] = {}
-        self._living: dict[UUID, str] = {}
+        self._living: dict[UUID, Replica] = {}
         self._loading: set[UUID] = set()
         self._importing_until = 0.0
         self._stir = threading.Event()
@@ -69,7 +74,7 @@ class SpareEngines:
     def begins(self, replica: Replica) -> None:
         """A replica's engine is about to load."""
         with self._lock:
-            self._living[replica.id] = replica.engine.backend
+            self._living[replica.id] = replica
             self._loading.add(replica.id)
 
     def take(self, replica: Replica, command: EngineCommand) -> Spare | None:
@@ -95,7 +100,7 @@ class SpareEngines:
     def ended(self, replica_id: UUID) -> None:
         """A replica is over."""
         with self._lock:
-            self._used_at[self._living.pop(replica_id)] = self._clock()
+            self._used_at[self._living.pop(replica_id).engine.backend] = self._clock()
         self.loaded(replica_id)
 
     def run(self, stop: threading.Event) -> None:
@@ -185,7 +190,8 @@ class SpareEngines:
         if spare is not None and not self._is_of_now(spare):
             return False
         used_at = self._used_at.setdefault(backend, now)
-        return backend in self._living.values() or now - used_at < self._settings.idle_seconds
+        lives = any(replica.engine.backend == backend for replica in self._living.values())
+        return lives or now - used_at < self._settings.idle_seconds
 
     def _missing(self) -> str | None:
         """A backend that should have a spare, if now is the time to start one."""
@@ -193,9 +199,14 @@ class SpareEngines:
             return None
         now = self._clock()
         with self._lock:
-            if self._loading or not all(spare.ready for spare in self._spares.values()):
+            if self._no_core_is_free() or not all(spare.ready for spare in self._spares.values()):
                 return None
             return next(self._due(now), None)
+
+    def _no_core_is_free(self) -> bool:
+        """While a replica loads; and where slots stand for cores, while each of them is held."""
+        held = sum(len(replica.devices) for replica in self._living.values())
+        return bool(self._loading) or (self._devices.slots is not None and held >= self._devices.slots)
 
     def _due(self, now: float) -> Iterator[str]:
         for backend in sorted(self._devices.offered - self._spares.keys()):

@@ -181,6 +181,17 @@ def test_a_spare_that_nobody_used_for_long_ends_and_one_is_there_again_after_a_r
     until(lambda: ready(spares))
 
 
+def test_a_spare_waits_for_a_core_where_slots_are_cores(spares: SpareEngines) -> None:
+    holds_both = a_replica("cpu-0", "cpu-1")
+    spares.begins(holds_both)
+    spares.loaded(holds_both.id)
+    spares.step()
+    assert marked() == []
+    spares.ended(holds_both.id)
+    spares.step()
+    assert marked()
+
+
 def test_one_that_still_imports_is_ended_for_a_start(spares: SpareEngines, devices: GroupDevices) -> None:
     spares.step()
     assert marked()
