@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -27,6 +29,8 @@ NAMED_TASKS = 5
 
 MOST_CHARACTERS = 20_000
 """Of a message or a traceback: an exception may repeat a whole data set."""
+
+OWN_FILES = f"{Path(__file__).parents[1]}{os.sep}"
 
 _FULL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
@@ -68,13 +72,24 @@ def caught(failed: Callable[[BaseException], None]) -> Iterator[None]:
 def described(error: BaseException, code: str, samples: Sequence[int] | None = None) -> FailureTold:
     """An error as messages carry it: what, and where in the task; `code` unless the error brings its own."""
     fault = None if isinstance(error, CodedError) else _attempt(data_fault, error)
-    trace = _attempt(traceback.format_exception, error) or []
+    trace = _attempt(_trace, error, code) or []
     return FailureTold(
         code=_code_of(error) or (DATASET_ERROR if fault else code),
         message=sayable(fault or said(error, samples)),
         traceback=sayable("".join(trace)[-MOST_CHARACTERS:]),
         hint=_hint(error),
     )
+
+
+def _trace(error: BaseException, code: str) -> list[str]:
+    """As Python prints it; without evalq's own frames where it is not evalq that is at fault."""
+    whole = traceback.TracebackException.from_exception(error)
+    part: traceback.TracebackException | None = whole
+    while part is not None and code != INTERNAL:
+        frames = [frame for frame in part.stack if not frame.filename.startswith(OWN_FILES)]
+        part.stack = traceback.StackSummary.from_list(frames)
+        part = part.__cause__ or part.__context__
+    return list(whole.format())
 
 
 def _code_of(error: BaseException) -> str | None:

@@ -82,6 +82,20 @@ def test_a_member_that_nobody_has_fails_in_words(order: Orders) -> None:
     assert "acc,none" in run.document["results"]["sums"]
 
 
+def test_the_frames_of_a_failed_task_are_those_of_others(order: Orders) -> None:
+    for task in ("no_data", "broken_metric"):
+        told = next(each.fault.traceback for each in Run().serve(order(task, "sums")).of(TaskFailed))
+        assert "Traceback (most recent call last):" in told
+        assert "lm_eval" in told
+        assert "workers/harness_child" not in told
+
+
+def test_a_job_without_tasks_is_logged_in_a_line(order: Orders, caplog: pytest.LogCaptureFixture) -> None:
+    Run().serve(order("no_data"))
+    [said] = [each for each in caplog.records if each.getMessage().startswith("the job failed: every task")]
+    assert not said.exc_info
+
+
 def test_a_job_fails_when_every_task_does(order: Orders) -> None:
     run = Run().serve(order("no_data"))
 

@@ -17,6 +17,7 @@ from workers.harness_child.errors import (
     INTERNAL,
     NAMED_TASKS,
     TASK_ERROR,
+    CodedError,
     CoordinatorGoneError,
     JobFailedError,
     TaskFailedError,
@@ -94,8 +95,10 @@ def serve(connection: Connection) -> int:
     except CoordinatorGoneError:
         return 1
     except BaseException as error:  # noqa: BLE001 - whatever it is, the coordinator learns it
-        _log.exception("the job failed")
-        channel.send(JobFailed(described(error, INTERNAL)))
+        told = described(error, INTERNAL)
+        known = isinstance(error, CodedError)  # where in evalq it was raised tells nobody anything
+        _log.error("the job failed: %s", told.message, exc_info=None if known else error)
+        channel.send(JobFailed(told))
         return 1
     return 0
 
