@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
@@ -13,6 +16,7 @@ from sqlalchemy import text
 from app.db.session import make_sessions
 from app.domain.lease import Order
 from app.settings import Settings
+from tests.servers import Postgres
 from tests.waiting import until
 from tests.workloads.lm_eval.reading.desk import Desk
 from tests.workloads.lm_eval.reading.test_groups import group
@@ -21,6 +25,7 @@ from workers.coordinator import waiting
 from workers.tasks import CoordinatorRole, with_connections_enough
 
 JOBS = 4
+WORKER = [sys.executable, "-P", "-m", "workers", "-Q", "coordinator", "-n", "x@%h"]
 
 
 def test_every_job_of_a_coordinator_is_renewed_while_all_of_them_write(
@@ -63,3 +68,12 @@ def test_a_coordinator_lets_jobs_in_whose_capacity_has_come(
     finally:
         role.wind_down()
     assert world.coordination.claim(job.id, "coordinator")
+
+
+def test_a_worker_that_cannot_begin_ends_and_says_so(postgres: Postgres, redis_url: str) -> None:
+    with postgres.database("template0") as of_no_version:
+        told = {"EVALQ_DATABASE_URL": of_no_version, "EVALQ_REDIS_URL": redis_url}
+        env = os.environ | told | {"EVALQ_WORKER_ROLE": "coordinator"}
+        ended = subprocess.run(WORKER, env=env, capture_output=True, text=True, check=False, timeout=120)
+    assert ended.returncode == 1
+    assert "this worker cannot begin" in ended.stdout + ended.stderr

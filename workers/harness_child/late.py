@@ -18,7 +18,7 @@ class LateModule(ModuleType):
     """A module that knows its version; its code runs once, when anything else of it is asked for."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("__") and name != "__all__":  # else whoever looks at all modules would load it
             raise AttributeError(name)
         with _LOADING:
             if load := self.__dict__.pop("_load", None):
