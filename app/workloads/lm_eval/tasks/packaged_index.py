@@ -45,6 +45,7 @@ class PackagedIndex:
         return (row[_DATASET_PATH] or "") if len(row) > _DATASET_PATH else ""
 
 
+@cache
 def installed_tasks_dir() -> Path:
     """Where the installed lm_eval keeps its tasks; imports nothing of it."""
     return Path(str(distribution("lm_eval").locate_file("lm_eval/tasks")))
