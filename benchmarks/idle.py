@@ -3,7 +3,7 @@
 .venv/bin/python -m benchmarks.idle [--seconds 60] [--code CHECKOUT]
 
 One CPU slot, servers of its own, no job yet. PSS counts what processes share once. An install with OpenTelemetry's SDK
-holds 4 MiB more in each of four processes. --code: the checkout whose service is measured.
+holds some 9 MiB more. --code: the checkout whose service is measured.
 """
 
 from __future__ import annotations
