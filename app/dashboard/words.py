@@ -16,6 +16,7 @@ _UNSEEN = re.compile(
 )
 """Control characters but newline and tab, what turns the direction of a line, what has no width, half characters."""
 _SHOWN = re.compile(rf"({_UNSEEN.pattern})\1*")
+_BREAK = re.compile(r"(?<=[_/])(?=.)")
 _NAMED = {
     "\x00": "NUL",
     "\x07": "BEL",
@@ -65,8 +66,8 @@ def seen(value: str) -> Markup:
 
 def named(value: str) -> Markup:
     """A name that others gave: alone in its direction, and long ones may be broken behind `_` and `/`."""
-    parts = re.split(r"(?<=[_/])(?=.)", value)
-    return Markup("<bdi>{}</bdi>").format(Markup("<wbr>").join(map(seen, parts)))
+    broken = _BREAK.sub("<wbr>", str(escape(_lines(value))))
+    return Markup(f"<bdi>{_SHOWN.sub(_shown, broken)}</bdi>")  # noqa: S704 - as in `seen`
 
 
 def as_json(value: Any) -> str:
@@ -116,17 +117,13 @@ def _timed(moment: datetime | None, told: str) -> Markup:
     if moment is None:
         return escape(told)
     utc = moment.astimezone(UTC)
-    return Markup('<time datetime="{:%Y-%m-%dT%H:%M:%SZ}" title="{:%Y-%m-%d %H:%M:%S} UTC">{}</time>').format(
-        utc, utc, told
-    )
+    day, time = f"{utc:%Y-%m-%d %H:%M:%S}".split(" ")
+    return Markup(f'<time datetime="{day}T{time}Z" title="{day} {time} UTC">{escape(told)}</time>')  # noqa: S704
 
 
 def clock(moment: datetime) -> Markup:
     """The time of day, with the day on hover."""
-    utc = moment.astimezone(UTC)
-    return Markup(
-        '<time datetime="{:%Y-%m-%dT%H:%M:%SZ}" title="{:%Y-%m-%d %H:%M:%S} UTC">{:%H:%M:%S}</time>'
-    ).format(utc, utc, utc)
+    return _timed(moment, f"{moment.astimezone(UTC):%H:%M:%S}")
 
 
 def _away(ago: timedelta) -> str:
