@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -46,7 +46,8 @@ class EngineSpec:
 
     def to_json(self) -> dict[str, Any]:
         """As stored in Postgres and sent to children; what was stored before there were modes says none."""
-        told = asdict(self) | {"args": dict(self.args), "env": dict(self.env)}
+        told = {each.name: getattr(self, each.name) for each in fields(self)}
+        told |= {"args": dict(self.args), "env": dict(self.env)}
         return {
             name: value for name, value in told.items() if (name, value) != ("scoring_mode", Scoring.STOCK)
         }
