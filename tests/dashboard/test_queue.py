@@ -31,7 +31,8 @@ def text_of(page: str) -> str:
 def test_a_first_visit_says_how_to_begin(browser: TestClient) -> None:
     page = browser.get("/").text
     assert "No job has been submitted yet" in page
-    assert "No worker has reported yet" in page
+    for path in ("/", "/queue/table", "/workers"):
+        assert "No worker has reported yet" in browser.get(path).text, path
     assert "evalq submit -- lm_eval run" in page
 
 
@@ -54,6 +55,9 @@ def test_the_queue_shows_what_runs_what_waits_and_what_ended(browser: TestClient
     assert re.search(rf'<a href="/jobs/{running.id}" aria-label="nightly[^"]*, running, GPU 0', page)
     assert "1 running" in page
     assert "1 waiting" in page
+    assert 'href="/queue/table"' in page
+    told = text_of(browser.get("/queue/table").text)
+    assert re.search(r"a 0 \d\d:\d\d \S+ running nightly", told), "what is drawn stands in a table too"
 
 
 def test_what_runs_is_found_among_many_that_wait(browser: TestClient, world: World) -> None:
@@ -197,7 +201,7 @@ def test_hostile_names_are_shown_and_do_nothing(browser: TestClient, world: Worl
     world.devices(1)
     world.coordination.enter(lease, Phase.WAITING_FOR_GPU, EVIL)
     submit(world, name=EVIL)
-    for path in ("/", "/jobs", "/workers"):
+    for path in ("/", "/queue/table", "/jobs", "/workers"):
         page = browser.get(path).text
         assert "<script>alert" not in page
         assert not set("\u202e\x1b") & set(page)

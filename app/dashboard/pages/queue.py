@@ -47,6 +47,13 @@ def read_queue(request: Request, services: ServicesDep, caller: CallerDep, *, af
     )
 
 
+@router.get("/queue/table")
+def read_table(request: Request, services: ServicesDep, caller: CallerDep) -> Response:
+    """What the timelines draw, as a table; by itself, since few read it and the page of the queue is long."""
+    screen = _screen(services, caller, 0, datetime.now(UTC))
+    return page(request, "queue/table.html", active="Queue", screen=screen)
+
+
 @router.get("/queue/stream")
 def stream_queue(request: Request, services: ServicesDep, caller: CallerDep, *, after: Place = 0) -> Stream:
     """The regions of the page as they change, made once for all who see the same jobs."""
