@@ -27,6 +27,8 @@ CACHE_SECONDS = 5.0
 """How long a process trusts what it read of a key: a revoked key is refused everywhere after this time."""
 BOOTSTRAP = "bootstrap"
 """The name of the key of the settings."""
+MARGIN_SECONDS = 1.0
+"""What was read is promised to be believed for this much less: the promise still holds where it is used."""
 USE_NOTED_EVERY = timedelta(minutes=1)
 
 
@@ -109,6 +111,18 @@ class KeyService:
             with self._lock:
                 self._needed, self._looked_at = self._needed or found, self._clock()
         return self._needed
+
+    def at_hand(self, token: str) -> bool:
+        """Whether `needed`, and the `holder` of a token unless it is empty, answer from memory if asked right now."""
+        recent = self._clock() - CACHE_SECONDS + MARGIN_SECONDS
+        digest = token_hash(token) if is_token(token) else b""
+        with self._lock:
+            if self._needed or token:
+                return digest in self._read and self._read[digest][0] > recent and self._is_known(recent)
+            return self._is_known(recent)
+
+    def _is_known(self, since: float) -> bool:
+        return self._needed or self._looked_at > since
 
     def holder(self, token: str) -> Key | None:
         """The usable key behind a secret, or None. Its use is noted once a minute."""

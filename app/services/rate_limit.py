@@ -32,9 +32,14 @@ class RateLimit:
             settings.redis_url, socket_timeout=PATIENCE_SECONDS, socket_connect_timeout=PATIENCE_SECONDS
         )
 
+    @property
+    def counts(self) -> bool:
+        """Whether requests are counted at all."""
+        return self._limit > 0
+
     def count(self, key_id: UUID) -> None:
         """Count one request of a key; TooManyRequestsError when its minute is used up."""
-        if not self._limit or time.monotonic() < self._silent_until:
+        if not self.counts or time.monotonic() < self._silent_until:
             return
         window, passed = divmod(self._now(), WINDOW_SECONDS)
         try:

@@ -7,11 +7,10 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 from fastapi import Request
 from fastapi.responses import StreamingResponse
-from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from app.errors import CrossSiteError, DatabaseError, UnauthenticatedError
-from app.web.callers import admitted
+from app.web.callers import admission
 from app.web.deps import Services
 
 LOOK_SECONDS = 5.0
@@ -44,7 +43,7 @@ class Admission:
             return True
         self._looked_at = self._clock()
         try:
-            await run_in_threadpool(admitted, self._services, self._headers)
+            await admission(self._services, self._headers)
         except (UnauthenticatedError, CrossSiteError):
             return False
         except DatabaseError:

@@ -106,6 +106,32 @@ def test_a_known_key_costs_no_statement_and_a_write_once_a_minute(
     assert keys.all()[0].last_used_at == clock.now()
 
 
+@pytest.mark.parametrize("keyed", [False, True])
+def test_what_is_at_hand_is_told_without_a_statement(
+    keys: KeyService, sessions: Sessions, clock: Clock, *, keyed: bool
+) -> None:
+    token = make(keys) if keyed else ""
+    told: list[bool] = []
+    statements: list[str] = []
+    event.listen(sessions.kw["bind"], "before_cursor_execute", lambda *args: statements.append(args[2]))
+    for seconds in (0.0, 0.0, CACHE_SECONDS - 1.5, 1.0, CACHE_SECONDS):
+        clock.seconds += seconds
+        statements.clear()
+        told.append(keys.at_hand(token))
+        assert not statements
+        keys.needed()
+        keys.holder(token)
+        assert not (told[-1] and statements)
+    assert told == [False, True, True, False, False]
+
+
+def test_a_stranger_s_key_is_never_at_hand(keys: KeyService) -> None:
+    for token in (new_token(), "", "no key"):
+        keys.holder(make(keys))
+        assert keys.needed()
+        assert not keys.at_hand(token)
+
+
 def test_a_service_is_open_until_the_first_key_and_never_again(keys: KeyService, clock: Clock) -> None:
     assert not keys.needed()
     key, _ = keys.create(name="a", role=Role.VIEWER, team="red")

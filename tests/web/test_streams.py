@@ -78,7 +78,8 @@ def test_a_stream_without_a_key_ends_when_the_first_key_is_made(
     assert api.get("/v1/jobs").status_code == 401
 
 
-def test_an_admission_is_looked_up_every_few_seconds_and_survives_an_outage() -> None:
+@pytest.mark.parametrize("at_hand", [False, True])
+def test_an_admission_is_looked_up_every_few_seconds_and_survives_an_outage(*, at_hand: bool) -> None:
     now, looks = 0.0, 0
     failure: list[Exception] = []
 
@@ -91,7 +92,7 @@ def test_an_admission_is_looked_up_every_few_seconds_and_survives_an_outage() ->
 
     start = datetime(2026, 11, 22, tzinfo=UTC)
     key = Key(uuid7(), "a", Role.VIEWER, "red", "evq_x", start, expires_at=start + timedelta(seconds=12))
-    keys = SimpleNamespace(needed=lambda: True, holder=holder)
+    keys = SimpleNamespace(needed=lambda: True, holder=holder, at_hand=lambda _: at_hand)
     services: Any = SimpleNamespace(keys=keys, settings=Settings())
     admission = Admission(services, {"authorization": "Bearer x"}, clock=lambda: now)
     seen = []
