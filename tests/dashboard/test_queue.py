@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 
 from app.domain.job import JobStatus, Phase
 from app.domain.keys import Role
+from app.errors import UnknownJobError
 from app.services.keys import KeyService
 from tests.dashboard.conftest import As
 from tests.dashboard.test_sign_in import token_of
@@ -160,6 +161,27 @@ def test_ticked_jobs_are_changed_each_by_itself(
     assert (job.status, job.priority) == told, "one that has ended holds up no other"
     if do == "pause":
         assert "1 of 2 jobs changed" in answer.text
+
+
+def test_ticked_jobs_that_ended_are_tried_again_or_forgotten(browser: TestClient, world: World) -> None:
+    live, ended = submit(world, name="live"), submit(world, name="ended")
+    world.jobs.cancel(ended)
+    ticked: dict[str, object] = {"job": [str(live), str(ended)], "back": "/jobs"}
+    answer = text_of(browser.post("/jobs", data={**ticked, "do": "retry"}).text)
+    assert "1 of 2 jobs changed" in answer, "one that may not be tried again holds up no other"
+    assert world.jobs.view(ended).job.status is JobStatus.QUEUED
+    world.jobs.cancel(ended)
+    sure = browser.post("/jobs", data={**ticked, "do": "delete"}).text
+    assert "Delete 1 job?" in text_of(sure)
+    assert "1 of those that were ticked has not ended and is left as it is" in text_of(sure)
+    sent = re.findall(r'name="job" value="([^"]+)"', sure)
+    assert sent == [str(ended)]
+    assert world.jobs.view(ended).job.status is JobStatus.CANCELLED, "nothing is deleted before that"
+    done = browser.post("/jobs", data={**ticked, "do": "delete", "sure": "yes", "job": sent})
+    assert (done.status_code, done.headers["location"]) == (303, "/jobs")
+    with pytest.raises(UnknownJobError):
+        world.jobs.view(ended)
+    assert world.jobs.view(live).job.status is JobStatus.QUEUED
 
 
 @pytest.mark.parametrize(

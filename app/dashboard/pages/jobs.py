@@ -24,6 +24,7 @@ from app.errors import (
     FaultyField,
     IllegalMoveError,
     InvalidRequestError,
+    QuotaExceededError,
     StaleJobError,
     UnknownJobError,
 )
@@ -34,6 +35,8 @@ from app.web.wanted import WantedDep, newest_before
 SHOWN = 50
 MOST_AT_ONCE = 200
 PRIORITIES = (30, 50, 70)
+ASKED = {"cancel": False, "delete": True}
+"""What is asked about first, and whether it is for jobs that have ended; the others are left as they are."""
 router = pages()
 
 
@@ -63,11 +66,11 @@ def read_jobs(
 
 @router.post("/jobs")
 def change_jobs(request: Request, services: ServicesDep, caller: CallerDep, form: Form) -> Response:
-    """Do to each of the ticked jobs what a button says; to cancel them is asked about first."""
+    """Do to each of the ticked jobs what a button says; to cancel or delete them is asked about first."""
     back, jobs = own_path(form.one("back", "/")), _ticked(services, caller, form)
     change = _change(services, caller, form)
-    if form.one("do") == "cancel" and form.one("sure") != "yes":
-        return _ask(request, jobs, back)
+    if form.one("do") in ASKED and form.one("sure") != "yes":
+        return _ask(request, form.one("do"), jobs, back)
     refused = [(named_job(job).name, why) for job in jobs if (why := _refusal(change, job))]
     if not refused:
         return RedirectResponse(back, 303)
@@ -95,10 +98,14 @@ def _change(services: Services, caller: Caller, form: Sent) -> Callable[[UUID], 
             return services.jobs.pause
         case "resume":
             return services.jobs.resume
+        case "retry":
+            return services.jobs.retry
+        case "delete":
+            return services.jobs.delete
         case "priority":
             return partial(services.jobs.change, priority=_priority(services, caller, form))
         case _:
-            choices = ("cancel", "pause", "resume", "priority")
+            choices = ("cancel", "pause", "resume", "priority", "retry", "delete")
             raise InvalidRequestError([FaultyField("do", "is nothing that jobs can do", choices)])
 
 
@@ -113,15 +120,16 @@ def _priority(services: Services, caller: Caller, form: Sent) -> int:
     return int(said)
 
 
-def _ask(request: Request, jobs: Sequence[Job], back: str) -> Response:
-    live = [named_job(job) for job in jobs if not job.status.terminal]
-    return page(request, "jobs/sure.html", active="Queue", jobs=live, ended=len(jobs) - len(live), back=back)
+def _ask(request: Request, do: str, jobs: Sequence[Job], back: str) -> Response:
+    meant = [named_job(job) for job in jobs if job.status.terminal is ASKED[do]]
+    left = len(jobs) - len(meant)
+    return page(request, "jobs/sure.html", active="Queue", do=do, jobs=meant, left=left, back=back)
 
 
 def _refusal(change: Callable[[UUID], Any], job: Job) -> str | None:
     """Why a job stays as it is, where it does; it holds up no other."""
     try:
         change(job.id)
-    except (IllegalMoveError, StaleJobError, UnknownJobError) as error:
+    except (IllegalMoveError, QuotaExceededError, StaleJobError, UnknownJobError) as error:
         return str(error)
     return None
