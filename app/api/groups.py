@@ -58,6 +58,9 @@ def _group(services: Services, state: GroupState) -> GroupOut:
         heartbeat_at=group.heartbeat_at,
         alive=group.alive(datetime.now(UTC), services.settings.lease),
         draining=group.drain_requested_at is not None,
+        drain_requested_at=group.drain_requested_at,
+        drained_by=group.drained_by,
+        drain_reason=group.drain_reason,
         devices=[DeviceOut.model_validate(device) for device in group.devices],
         replicas=[
             _replica(replica, state.reason(replica), known=replica.engine.key in state.known_engines)

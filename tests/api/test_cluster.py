@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import replace
+from datetime import UTC, datetime
 from threading import Thread
 from typing import Any
 from uuid import UUID
@@ -125,9 +126,15 @@ def test_a_worker_of_an_earlier_version_tells_names_alone(
 
 def test_a_group_is_drained_and_resumed(api: TestClient, group: UUID) -> None:
     for _ in range(2):
-        assert api.post("/v1/groups/node1-a/drain").json()["draining"] is True
+        drained = api.post("/v1/groups/node1-a/drain").json()
+        assert drained["draining"] is True
+    told = ("drain_requested_at", "drained_by", "drain_reason")
+    assert (drained["drained_by"], drained["drain_reason"]) == ("anonymous", None)
+    assert datetime.fromisoformat(drained["drain_requested_at"]) <= datetime.now(UTC)
     for _ in range(2):
-        assert api.post("/v1/groups/node1-a/resume").json()["draining"] is False
+        resumed = api.post("/v1/groups/node1-a/resume").json()
+        assert resumed["draining"] is False
+        assert [resumed[name] for name in told] == [None, None, None]
 
 
 @pytest.mark.parametrize("verb", ["drain", "resume"])

@@ -74,6 +74,9 @@ class GroupOut(Out):
     heartbeat_at: datetime
     alive: bool = Field(description="The worker was heard of within the time to live of a lease.")
     draining: bool
+    drain_requested_at: datetime | None = Field(description="Since when it is drained.")
+    drained_by: str | None = Field(description="The name of the key that asked for it.")
+    drain_reason: str | None = Field(description="In the words of who drained it.")
     devices: list[DeviceOut]
     replicas: list[GroupReplicaOut]
 
