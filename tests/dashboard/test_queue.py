@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from uuid import UUID
 
 import pytest
 from fastapi.testclient import TestClient
 
+from app.dashboard.pages import jobs
 from app.domain.job import JobStatus, Phase
 from app.domain.keys import Role
 from app.errors import UnknownJobError
@@ -127,6 +130,25 @@ def test_the_list_goes_on_where_a_page_ends(browser: TestClient, world: World) -
     assert waiting.count('id="pick-') == 1
     assert 'name="back" value="/?after=50"' in waiting, "who changes jobs there comes back"
     assert browser.get("/?after=-1").status_code == 422
+
+
+def test_a_sheet_holds_all_that_the_filters_let_through(
+    browser: TestClient, world: World, signed_in: As, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "SHEET_PART", 2)
+    for number in range(5):
+        submit(world, name=f"=job {number}", tags=("nightly",), team="red")
+    submit(world, name="other")
+    link = re.search(r'href="(/jobs.csv[^"]*)"', browser.get("/jobs?tag=nightly&status=queued").text)
+    assert link
+    answer = browser.get(link[1].replace("&amp;", "&"))
+    assert answer.headers["content-type"].startswith("text/csv")
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert [row["name"] for row in rows] == [f"'=job {number}" for number in (4, 3, 2, 1, 0)]
+    over_the_api = browser.get("/v1/jobs?tag=nightly", headers={"Accept": "text/csv"}).text
+    assert next(csv.reader(io.StringIO(over_the_api))) == list(rows[0]), "the columns are the same"
+    assert browser.get("/jobs.csv?owner=nobody").text.count("\n") == 1, "a header alone"
+    assert signed_in(team="blue").get("/jobs.csv").text.count("\n") == 1
 
 
 def test_ticked_jobs_are_cancelled_once_that_is_confirmed(browser: TestClient, world: World) -> None:

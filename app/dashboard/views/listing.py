@@ -63,6 +63,7 @@ class Listing:
     chips: Sequence[Chip]
     total: str
     here: str
+    sheet: str
     newest: str | None
     older: str | None
 
@@ -88,6 +89,7 @@ def listing(wanted: JobFilter, counts: Counts, cursor: str | None, next_cursor: 
         ],
         total=_count(status, counts),
         here=_href({**sent, "cursor": cursor}),
+        sheet=_href(sent, "/jobs.csv"),
         newest=_href(sent) if cursor else None,
         older=_href({**sent, "cursor": next_cursor}) if next_cursor else None,
     )
@@ -121,6 +123,6 @@ def _count(status: JobStatus | None, counts: Counts) -> str:
     return f"{number(min(found, MOST_COUNTED))}+" if counts.bounded else number(found)
 
 
-def _href(sent: dict[str, str | None]) -> str:
+def _href(sent: dict[str, str | None], path: str = PATH) -> str:
     given = urlencode([(name, value) for name, value in sent.items() if value])
-    return f"{PATH}?{given}" if given else PATH
+    return f"{path}?{given}" if given else path
