@@ -1,4 +1,4 @@
-"""How long a list of 50 jobs takes where 100,000 are stored, two thousand of them not ended.
+"""How long a list of 50 jobs takes where 100,000 are stored, two thousand of them not ended, of 300 models.
 
 .venv/bin/python -m benchmarks.listing [jobs]
 """
@@ -17,7 +17,16 @@ from benchmarks.scrape import serving
 CALLS = 50
 MOST_SECONDS = 0.03
 OUTLINES = "UPDATE jobs SET outline = jsonb_build_object('model', spec->'model', 'tasks', spec->'tasks')"
-QUERIES = ("", "status=succeeded", "owner=owner7", "status=queued", "fields=spec,plan")
+MODELS = "UPDATE jobs SET engine = jsonb_set(engine, '{model}', to_jsonb('/models/' || abs(hashtext(id::text)) % 300))"
+QUERIES = (
+    "",
+    "status=succeeded",
+    "owner=owner7",
+    "status=queued",
+    "fields=spec,plan",
+    "model=DELS/29",
+    "model=absent",
+)
 
 
 def main() -> None:
@@ -26,6 +35,7 @@ def main() -> None:
     with serving(jobs) as (client, url):
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(OUTLINES)
+            connection.execute(MODELS)
             connection.execute("VACUUM ANALYZE jobs")
         medians = [told(client, f"/v1/jobs?limit=50&{query}") for query in QUERIES]
     assert medians[0] < MOST_SECONDS

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Select, exists, func, select, tuple_
 from sqlalchemy.orm import Session, defer
 
 from app.db.jobs import to_job, to_task
+from app.db.model_names import ModelNames, newest_of
 from app.db.tables import JobRow, JobTaskRow
 from app.domain.job import Job
 from app.domain.job_filter import JobFilter, JobPart
@@ -43,9 +44,12 @@ class ListingRepository:
         Of a job there is the outline in place of its spec, and no error and no tasks, where those are not among the
         parts.
         """
-        query = _newest(conditions(wanted), parts).limit(limit + 1)
+        asked = conditions(wanted)
         if before:
-            query = query.where(tuple_(JobRow.created_at, JobRow.id) < before)
+            asked.append(tuple_(JobRow.created_at, JobRow.id) < before)
+        if wanted.model and (names := ModelNames(self._session).like(wanted.model)) is not None:
+            asked = [JobRow.id.in_(newest_of(names, asked, limit + 1))]
+        query = _newest(asked, parts).limit(limit + 1)
         with self._session.execute(query) as result:
             rows = result.partitions(_STEP if parts else limit + 1)
             each = chain.from_iterable(map(partial(self._with_tasks, parts), rows))

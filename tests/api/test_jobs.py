@@ -11,9 +11,11 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from app.db import model_names
 from app.domain.job_filter import JobFilter
 from app.services.job_view import JobViews
 from tests.api.conftest import JOB, Coordinator
+from tests.jobs import submission
 
 
 def test_a_list_is_paged_newest_first(api: TestClient) -> None:
@@ -50,6 +52,29 @@ def test_a_list_is_filtered(api: TestClient, query: str, count: int) -> None:
     api.post("/v1/jobs", json=JOB | {"tags": ["nightly"]})
     api.post("/v1/jobs", json=JOB | {"tasks": "gsm8k,toy", "name": "mine"})
     assert len(api.get(f"/v1/jobs?{query}").json()["data"]) == count
+
+
+@pytest.mark.parametrize(("most", "found"), [(1000, 200), (2, 200), (1000, 1)])
+def test_a_part_of_a_model_s_name_finds_all_that_have_it(
+    app: FastAPI, api: TestClient, monkeypatch: pytest.MonkeyPatch, most: int, found: int
+) -> None:
+    monkeypatch.setattr(model_names, "MOST", most)
+    monkeypatch.setattr(model_names, "MOST_FOUND", found)
+    long = "/" + "\U0001f600é%_" * 300
+    names = ["/Org/a", "/org/b", long + "x", "/b", "/org/a", long + "y", "/a_%/", "/org/b"]
+    jobs = app.state.services.jobs
+    stored = [(str(jobs.submit(submission(model=name), "alice")[0].id), name) for name in names]
+    for part in ("org/", "/A", "b", "x", "%_", "\U0001f600É", "/", "none", long[:1000].upper()):
+        expected = [job_id for job_id, name in stored[::-1] if part.lower() in name.lower()]
+        assert found_ids(api, {"model": part, "limit": 2}) == expected
+    assert found_ids(api, {"model": "org", "status": "running", "limit": 2}) == []
+
+
+def found_ids(api: TestClient, query: dict[str, Any]) -> list[str]:
+    """Those of all pages of a list."""
+    page = api.get("/v1/jobs", params=query).json()
+    rest = found_ids(api, query | {"cursor": page["next_cursor"]}) if page["next_cursor"] else []
+    return [job["id"] for job in page["data"]] + rest
 
 
 def test_jobs_are_found_by_the_beginning_of_an_id(api: TestClient, job_id: str) -> None:

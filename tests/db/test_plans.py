@@ -134,6 +134,7 @@ def test_a_job_is_read_without_its_document(sessions: Sessions) -> None:
         (JobFilter(status=JobStatus.PAUSED), "jobs_of_status"),
         (JobFilter(name="rare"), "jobs_named"),
         (JobFilter(tag="rare"), "jobs_tagged"),
+        (JobFilter(model="rare"), "jobs_of_model"),
     ],
 )
 def test_a_filtered_list_reads_by_an_index(sessions: Sessions, wanted: JobFilter, index: str) -> None:

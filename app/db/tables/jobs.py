@@ -35,6 +35,7 @@ class JobRow(Base):
         Index("jobs_of_owner", "owner", text("created_at DESC"), text("id DESC")),
         Index("jobs_of_status", "status", text("created_at DESC"), text("id DESC")),
         Index("jobs_named", "name", text("created_at DESC"), text("id DESC")),
+        Index("jobs_of_model", text("left(engine->>'model', 600)"), text("created_at DESC"), text("id DESC")),
         Index("jobs_tagged", "tags", postgresql_using="gin"),
         Index("jobs_ended", "status", postgresql_where=text("ended_at IS NOT NULL")),
         Index("jobs_ended_lately", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
