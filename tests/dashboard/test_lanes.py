@@ -80,6 +80,8 @@ def test_the_window_is_around_now_and_moves_in_steps() -> None:
     assert (span.now, span.x(NOW), span.x(at(-999)), span.x(at(999))) == (NOW, 50.0, 0.0, 100.0)
     assert [text for _, text, _ in span.ticks] == ["12:00", "13:00", "14:00", "15:00", "16:00", "17:00"]
     assert [near for _, _, near in span.ticks] == [False, False, False, True, False, False]
+    shortly = LaneSpan.around(NOW + timedelta(minutes=10))
+    assert [text for _, text, _ in shortly.ticks][2:5] == ["14:00", "", "16:00"], "the word now stands there"
 
 
 def test_replicas_of_a_job_beside_each_other_are_one_bar_with_a_seam() -> None:

@@ -24,6 +24,8 @@ LEAST_NAMED = 1.5
 """Percent: a shorter bar has no room for a letter."""
 NEAR = 12.0
 """Percent right of now that the word there covers where the page is narrow."""
+NOW = 7.5
+"""Percent that it covers where the page is wide."""
 ROOM = 6.0
 """Percent that an hour takes."""
 WORDS = {"past": "ended", "partially_failed": "partly failed", "foreign": "not to be used"}
@@ -58,8 +60,8 @@ class LaneSpan:
 
 
 def _has_room(x: float) -> bool:
-    """Whether an hour can be written there: not under the word now, nor across the end."""
-    return x < 100 - ROOM and not -ROOM < x - 50 < 0
+    """Whether an hour can be written there: not beside or under the word now, nor across the end."""
+    return x < 100 - ROOM and not -ROOM < x - 50 < NOW
 
 
 @dataclass(frozen=True)
