@@ -104,6 +104,7 @@ WITHOUT_A_LEASE = {
         "groups",
         "recall",
         "failures",
+        "traces",
     ),  # these read
     *("renew_all", "let_go", "stirs"),  # of many leases: tests/services/test_parking.py
 }
