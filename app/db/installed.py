@@ -41,11 +41,13 @@ def installed_in(row: GroupRow) -> tuple[BackendReport, ...]:
     offered |= {name: found[name] for name in offered if name in found and not found[name].problem}
     unusable = {name: report for name, report in found.items() if report.problem and name not in offered}
     there = sorted({**offered, **unusable}.values(), key=lambda report: report.name)
-    return tuple(replace(report, tolerances=tuple(_tolerances(row, report.name))) for report in there)
+    return tuple(replace(report, tolerances=tuple(_tolerances(row, report))) for report in there)
 
 
-def _tolerances(row: GroupRow, backend: str) -> Iterator[Tolerance]:
-    """Those that this version understands."""
-    for document in row.tolerances.get(backend, ()):
+def _tolerances(row: GroupRow, report: BackendReport) -> Iterator[Tolerance]:
+    """Those that this version understands, of what is installed: an older worker leaves them as they were."""
+    for document in row.tolerances.get(report.name, ()):
         with suppress(ValueError):
-            yield _TOLERANCE.validate_python(document)
+            found = _TOLERANCE.validate_python(document)
+            if dict(found.versions) == dict(report.versions):
+                yield found

@@ -72,9 +72,9 @@ def test_groups_show_devices(api: TestClient, group: UUID) -> None:
 def test_backends_show_where_they_are_and_whether_they_work(
     api: TestClient, app: FastAPI, group: UUID, settings: Settings
 ) -> None:
-    broken = "its torch 2.14.0 finds no GPU"
+    broken, versions = "its torch 2.14.0 finds no GPU", {"torch": "2.13.0"}
     reports = [
-        BackendReport("hf", {"torch": "2.13.0"}, 2 * GIB, tolerances=(FOUND,)),
+        BackendReport("hf", versions, 2 * GIB, tolerances=(replace(FOUND, versions=versions),)),
         BackendReport("vllm", {"vllm": "0.33.0"}, 10 * GIB, broken),
     ]
     groups: GroupService = app.state.services.groups
@@ -83,7 +83,7 @@ def test_backends_show_where_they_are_and_whether_they_work(
     place = {"group": "node1-a", "host": "node1", "alive": True}
     [there] = found["hf"]["installed"]
     [told] = there.pop("tolerances")
-    assert there == {**place, "versions": {"torch": "2.13.0"}, "size_bytes": 2 * GIB, "problem": None}
+    assert there == {**place, "versions": versions, "size_bytes": 2 * GIB, "problem": None}
     assert (told["device"], told["fast"]["largest"], told["usable"]) == (FOUND.device, 0.03, True)
     with psycopg.connect(settings.database_url) as connection:
         read_by_others = connection.execute(

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import text
 
-from app.domain.group import DeviceReport
+from app.domain.group import BackendReport, DeviceReport
 from app.domain.replica import DeviceState
 from app.errors import LeaseLostError, UnknownGroupError
+from tests.domain.test_tolerance import FOUND
 from tests.world import World
 
 REPORT = DeviceReport("GPU-0", 0, "H100")
@@ -78,3 +80,16 @@ def test_a_device_that_is_reported_as_broken_is_drained_until_an_operator_resume
     assert world.groups.beat("a", token, ["hf"], [lost]) == [], "it is still broken"
     world.groups.resume("a")
     assert world.groups.beat("a", token, ["hf"], [REPORT]) == ["GPU-0"]
+
+
+def test_what_a_later_worker_measured_says_nothing_of_other_versions(world: World) -> None:
+    told = BackendReport("vllm", FOUND.versions, tolerances=(FOUND,))
+    token = world.groups.register(
+        name="a", host="node1", kind="cuda", backends=["vllm"], version="0", reports=[REPORT]
+    )
+    world.groups.beat("a", token, ["vllm"], [REPORT], [told])
+    assert world.groups.all()[0].group.installed == (told,)
+    older = """UPDATE gpu_groups SET installed = jsonb_set(installed, '{vllm,versions,vllm}', '"0.32.0"')"""
+    with world.sessions.begin() as session:  # by a worker that does not know the other column
+        session.execute(text(older))
+    assert world.groups.all()[0].group.installed == (BackendReport("vllm", {"vllm": "0.32.0"}),)
