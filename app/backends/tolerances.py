@@ -25,7 +25,7 @@ MOST_FILES = 500
 """Looked at of a folder, the newest ones."""
 
 MOST_TOLD = 16
-"""Of a backend, the newest ones: they stand in the row of a group."""
+"""Of a backend, those against fast before the newest: they stand in the row of a group."""
 
 _TOLERANCE = TypeAdapter(Tolerance)
 
@@ -65,7 +65,7 @@ def that_hold(report: BackendReport, devices: Collection[str], cache_dir: Path) 
         for each in kept(report.name, cache_dir)
         if any(each.fits(report.name, device, report.versions) for device in devices)
     ]
-    return tuple(held[:MOST_TOLD])
+    return tuple(sorted(held, key=lambda each: each.usable)[:MOST_TOLD])
 
 
 def folder_of(cache_dir: Path) -> Path:

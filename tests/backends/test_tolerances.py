@@ -65,9 +65,12 @@ def test_a_worker_tells_what_holds_for_its_devices_and_versions(tmp_path: Path) 
     keep(replace(H100, versions={"vllm": "0.32.0"}), tmp_path)
     assert that_hold(report, {"NVIDIA H100"}, tmp_path) == (H100,)
     assert that_hold(report, {"Intel"}, tmp_path) == ()
+    against = replace(FAR, measured_at=H100.measured_at - timedelta(days=9))
+    keep(against, tmp_path)
     for number in range(MOST_TOLD):
         keep(replace(H100, model=f"m{number}"), tmp_path)
-    assert len(that_hold(report, {"NVIDIA H100"}, tmp_path)) == MOST_TOLD
+    told = that_hold(report, {"NVIDIA H100"}, tmp_path)
+    assert (len(told), told[0]) == (MOST_TOLD, against)
 
 
 def group(name: str, devices: Iterable[str], *found: Tolerance, kind: str = "cuda") -> GroupView:
