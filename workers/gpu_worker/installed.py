@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -14,6 +15,9 @@ from app.settings import Settings
 
 AGAIN_SECONDS = 600.0
 """A backend that did not work is looked at again: somebody may have mended its host."""
+
+READ_SECONDS = 10.0
+"""What was measured is read again: its folder may be shared, large and slow, and a worker asks ten times a second."""
 
 
 class InstalledBackends:
@@ -35,6 +39,7 @@ class InstalledBackends:
         self._look = look or (lambda name: look_at(name, settings.cache_dir, kind))
         self._clock = clock
         self._seen: dict[str, tuple[float, BackendReport]] = {}
+        self._told: dict[str, tuple[float, BackendReport, BackendReport]] = {}
         self._looking: threading.Thread | None = None
 
     def reports(self) -> list[BackendReport]:
@@ -47,7 +52,12 @@ class InstalledBackends:
 
     def _with_tolerances(self, report: BackendReport) -> BackendReport:
         """With what was measured for it so far, by whomever."""
-        return replace(report, tolerances=that_hold(report, self._names, self._settings.cache_dir))
+        now = self._clock()
+        at, bare, told = self._told.get(report.name, (-math.inf, report, report))
+        if bare is not report or now - at >= READ_SECONDS:
+            told = replace(report, tolerances=that_hold(report, self._names, self._settings.cache_dir))
+            self._told[report.name] = now, report, told
+        return told
 
     def _there(self) -> list[str]:
         return sorted(

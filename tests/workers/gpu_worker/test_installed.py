@@ -15,7 +15,7 @@ from app.domain.group import BackendReport
 from app.settings import Settings
 from tests.domain.test_tolerance import FOUND
 from tests.waiting import until
-from workers.gpu_worker.installed import AGAIN_SECONDS, InstalledBackends
+from workers.gpu_worker.installed import AGAIN_SECONDS, READ_SECONDS, InstalledBackends
 
 
 class Looks:
@@ -81,6 +81,9 @@ def test_what_is_measured_meanwhile_is_told_without_another_look(
     found = replace(FOUND, backend="good", device="this CPU", versions={})
     keep(found, settings.cache_dir)
     keep(replace(found, device="another", model="other"), settings.cache_dir)
+    looks.now = READ_SECONDS - 1
+    assert shelf.reports()[1] == BackendReport("good"), "a slow folder is not read at every call"
+    looks.now = READ_SECONDS
     assert shelf.reports()[1] == BackendReport("good", tolerances=(found,))
     assert looks.asked == ["bad", "good"]
 
