@@ -11,7 +11,7 @@ from typing import Any
 from app.backends.arguments import Arguments, Wrong
 from app.backends.memory_names import NO_MEMORY_NAMES, MemoryNames
 from app.backends.parallelism import ArgumentNames
-from app.backends.scoring import ScoringChoice, stock_alone
+from app.backends.scoring import ScoringCase, ScoringChoice, stock_alone
 from app.backends.signatures import EVERY_TEXT, FailureTexts
 from app.domain.model_facts import ModelFacts
 from app.domain.remedy import Remedies, no_remedy
@@ -159,8 +159,8 @@ class Backend:
 
     scoring: ScoringChoice = stock_alone
     """Which way its engines come to log-likelihoods."""
-    measured_scoring: bool = False
-    """Whether `auto` is fast where that was measured to be near enough (`evalq backends calibrate`)."""
+    apart: Callable[[ScoringCase], list[str]] | None = None
+    """What keeps `auto` from going by what was measured (`evalq backends calibrate`); None: nothing is measured."""
     shapes: Shapes = Shapes.HFLM
     batching: Batching = field(default_factory=Batching)
 

@@ -95,7 +95,7 @@ def _refuse_held(api: Api, out: Output, devices: Sequence[str]) -> None:
 def _backend(name: str) -> Backend:
     from app.backends import BACKENDS
 
-    measured = [each.name for each in BACKENDS.values() if each.measured_scoring]
+    measured = [each.name for each in BACKENDS.values() if each.apart]
     if name not in measured:
         raise click.UsageError(f"nothing hangs on it for {name!r}, but for these: {', '.join(measured)}")
     return BACKENDS[name]
@@ -140,6 +140,7 @@ def _devices(backend: Backend, text: str | None, width: int) -> list[str]:
 
 def _order(backend: Backend, model: str, revision: str | None, found: Parallelism) -> dict[str, Any]:
     from app.backends.backend import Loading
+    from app.backends.scoring import ScoringCase
     from app.models.model_folder import is_local
 
     if is_local(model):
@@ -148,6 +149,8 @@ def _order(backend: Backend, model: str, revision: str | None, found: Parallelis
     if facts and facts.max_positions and not {"max_length", "max_model_len"} & args.keys():
         args["max_model_len"] = min(facts.max_positions, LENGTH)
     settled, _ = backend.settle(Loading(args, "auto", facts=facts))
+    if backend.apart and (odd := backend.apart(ScoringCase("auto", settled, facts=facts))):
+        raise click.UsageError(f"scoring_mode auto goes by nothing that is measured with {', '.join(odd)}")
     return {
         "backend": backend.name,
         "model": model,

@@ -156,6 +156,8 @@ def test_a_cpu_is_known_by_its_worker() -> None:
         ({"args": {"dtype": ["bfloat16"]}}, Scoring.STOCK),
         ({"args": {"quantization": "fp8"}}, Scoring.STOCK),
         ({"args": {"kv_cache_dtype": "fp8"}}, Scoring.STOCK),
+        ({"args": {"attention_backend": "TRITON_ATTN"}}, Scoring.STOCK),
+        ({"args": {"lora_local_path": "/adapter"}}, Scoring.STOCK),
         ({"args": {"speculative_config": {"method": "ngram"}}}, Scoring.STOCK),
         ({"env": {"VLLM_USE_V2_MODEL_RUNNER": "1"}}, Scoring.STOCK),
         ({"facts": None}, Scoring.STOCK),

@@ -86,6 +86,8 @@ def test_the_order_holds_what_an_engine_is_started_with(
         (["vllm-cpu", "o/n", "--model-args", "revision=x"], "say it as --revision"),
         (["vllm-cpu", "o/n", "--model-args", "what"], "expected key=value"),
         (["vllm-cpu", "o/n", "--model-args", "tensor_parallel_size=x"], "tensor_parallel_size"),
+        (["vllm-cpu", "o/n", "--model-args", "kv_cache_dtype=fp8"], "with model_args.kv_cache_dtype"),
+        (["vllm-cpu", "o/n", "--model-args", "lora_local_path=/a"], "with model_args.lora_local_path"),
         (["vllm-cpu", "o/n", "--devices", "cpu:3"], "one engine takes 1 of these devices, not 3"),
         (["vllm-cpu", "o/n", "--devices", "many"], "names no devices"),
         (["vllm", "o/n", "--devices", "cpu:1"], "vllm runs on cuda devices"),

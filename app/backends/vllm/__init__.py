@@ -7,7 +7,7 @@ from app.backends.vllm.architectures import ARCHITECTURES
 from app.backends.vllm.arguments import arguments
 from app.backends.vllm.files import file_faults, lacks
 from app.backends.vllm.loading import PARALLELISM, is_settled, settle
-from app.backends.vllm.scoring import on_gpus
+from app.backends.vllm.scoring import apart, on_gpus
 from app.backends.vllm.texts import TEXTS
 from app.domain.ways_out import Levers
 
@@ -75,7 +75,7 @@ BACKEND = Backend(
     architectures=ARCHITECTURES,
     lacks=lacks,
     scoring=on_gpus,
-    measured_scoring=True,
+    apart=apart,
     shapes=Shapes.VLLM,
     texts=TEXTS,
     remedy=server_remedies(LIMITS),

@@ -16,6 +16,14 @@ EXACT_DTYPES = frozenset({"float32", "float"})
 UNLIKE: Mapping[str, tuple[str, ...]] = {"kv_cache_dtype": ("auto", "float32"), "quantization": ()}
 """Under other values than these nobody has compared the two ways."""
 
+ALONE: Mapping[str, tuple[str, ...]] = {
+    "attention_backend": (),
+    "attention_config": (),
+    "enable_lora": (),
+    "lora_local_path": (),
+}
+"""Under other values than these what was measured says nothing, since it was measured without them."""
+
 WITHOUT: Mapping[str, tuple[str, ...]] = {
     "logprobs_mode": ("raw_logprobs",),
     "logits_processors": (),
@@ -63,6 +71,13 @@ def on_cpus(case: ScoringCase) -> ChosenScoring:
     return _chosen(case, "vllm-cpu")
 
 
+def apart(case: ScoringCase) -> list[str]:
+    """What sets it apart from what is measured."""
+    odd = [f"model_args.{name}" for name in _outside({**UNLIKE, **ALONE, **WITHOUT}, case.args)]
+    quantized = ["a quantized model"] if case.facts and case.facts.quantization else []
+    return [*odd, *quantized, *(["env"] if case.env else [])]
+
+
 def _chosen(case: ScoringCase, backend: str) -> ChosenScoring:
     unfit = _outside(WITHOUT, case.args)
     if case.asked == Scoring.STOCK or (case.asked != Scoring.FAST and unfit):
@@ -77,7 +92,7 @@ def _chosen(case: ScoringCase, backend: str) -> ChosenScoring:
 def _measured(case: ScoringCase, backend: str) -> ChosenScoring:
     """By what was measured, if it was wherever the job may run, and the job is loaded as others are."""
     facts, dtype = case.facts, _dtype(case)
-    if facts is None or dtype is None or facts.quantization or case.env or _outside(UNLIKE, case.args):
+    if facts is None or dtype is None or apart(case):
         return ChosenScoring(note=SPARED)
     known = tolerated(backend, dtype, case.groups)
     found = worst(known.found)
