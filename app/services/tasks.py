@@ -54,13 +54,20 @@ class TaskService:
 
     def get(self, name: str) -> TaskDetail:
         """One name; UnknownTaskError with near ones."""
-        index = self._index()
-        entry = index.get(name)
-        if entry is None:
-            near = ", ".join(index.near(name[:MOST_CHARACTERS]))
+        found = self.find(name)
+        if found is None:
+            near = ", ".join(self._index().near(name[:MOST_CHARACTERS]))
             raise UnknownTaskError(
                 f"there is no task, group or tag {shown(name)}" + (f"; near: {near}" if near else "")
             )
+        return found
+
+    def find(self, name: str) -> TaskDetail | None:
+        """The same, or None: near ones take as long as thousands of names that are known."""
+        index = self._index()
+        entry = index.get(name)
+        if entry is None:
+            return None
         return TaskDetail(
             **vars(self._summary(entry)),
             children=tuple(index.expand([name])) if entry.kind in {"group", "tag"} else (),

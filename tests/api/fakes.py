@@ -61,3 +61,6 @@ class FakeTasks:
         if name not in TASKS:
             raise UnknownTaskError(f"there is no task {name}; near: {', '.join(TASKS)}")
         return FakeTask(name)
+
+    def find(self, name: str) -> FakeTask | None:
+        return FakeTask(name) if name in TASKS else None

@@ -10,6 +10,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from app.dashboard.pages import job as module
 from app.dashboard.rendering import rendered
 from app.dashboard.views.job import found_lines, last_lines, state_of, ways_of
 from app.dashboard.views.phases import phases_of
@@ -112,6 +113,13 @@ def test_tasks_and_groups_are_in_the_order_of_the_job() -> None:
     asked = replace(asked, spec=replace(asked.spec, tasks=("c", "g", "h")))
     found = tree(asked, IndexedTasks({"h": ("a",), "g": ("b",)}), {})
     assert [branch.line.name for branch in found] == ["c", "g", "h"]
+
+
+def test_all_groups_that_were_asked_for_are_folded_however_many() -> None:
+    many = view(tasks=tuple(JobTask(f"t{at}", TaskStatus.WAITING, 0, 5) for at in range(300)))
+    asked = tuple(f"g{at}" for at in range(250))
+    names = module._names(replace(many, spec=replace(many.spec, tasks=asked)))
+    assert (names[:250], len(names)) == (asked, 250 + module.MOST_LOOKED_UP)
 
 
 def test_a_job_says_what_it_is_at() -> None:

@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from app.dashboard.pages import job as module
 from app.domain.ids import uuid7
 from tests.api.conftest import Coordinator
+from tests.api.fakes import FakeTasks
 from tests.world import World
 
 
@@ -42,6 +43,16 @@ def test_a_look_of_a_stream_writes_no_spec(
     monkeypatch.setattr(json, "dumps", watched)
     assert "event: ended" in browser.get(f"/jobs/{job_id}/stream").text
     assert 1 not in written
+
+
+def test_a_name_that_the_index_lost_costs_no_look_at_all_others(
+    browser: TestClient, job_id: str, coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(FakeTasks, "get")
+    monkeypatch.setattr(FakeTasks, "find", lambda *_: None)
+    coordinator.finish(job_id)
+    for path in (f"/jobs/{job_id}", f"/jobs/{job_id}/stream"):
+        assert browser.get(path).status_code == 200
 
 
 def test_a_deleted_job_ends_its_stream(browser: TestClient) -> None:

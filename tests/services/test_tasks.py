@@ -9,6 +9,7 @@ import pytest
 from app.errors import UnknownTaskError
 from app.services.tasks import TaskService
 from app.settings import Settings
+from app.workloads.lm_eval.tasks.task_index import TaskIndex
 
 TASK = "task: {name}\ndataset_path: {dataset}\noutput_type: multiple_choice\n"
 
@@ -37,3 +38,11 @@ def test_a_name_of_any_length_is_answered_at_once(tasks: TaskService) -> None:
     with pytest.raises(UnknownTaskError) as unknown:
         tasks.get("gsm8kk" * 20_000)
     assert len(str(unknown.value)) < 500
+
+
+def test_who_only_wonders_is_told_of_no_near_names(
+    tasks: TaskService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(TaskIndex, "near")
+    assert tasks.find("gsm8kk") is None
+    assert tasks.find("gsm8k") == tasks.get("gsm8k")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import lru_cache, partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from app.dashboard.words import as_json
 from app.domain.job import JobStatus
 from app.domain.keys import Role
 from app.domain.output import MergedLog
-from app.errors import FaultyField, InvalidRequestError, UnknownTaskError
+from app.errors import FaultyField, InvalidRequestError
 from app.services.job_view import JobView
 from app.web.deps import CallerDep, JobId, Services, ServicesDep, Word
 from app.web.streams import Stream
@@ -43,7 +44,7 @@ REGIONS = (
 LOG_REGION = "log-lines"
 LOG_PIECES = 200
 MOST_LOOKED_UP = 200
-"""Names in the index of tasks; each takes half a millisecond."""
+"""Tasks beside the names that were asked for, in the index; each takes half a millisecond."""
 Find = Annotated[Word, Query(description="Only lines of the log that hold this.")]
 
 
@@ -53,7 +54,7 @@ def read_job_page(
 ) -> Response:
     """The whole page."""
     view = services.jobs.view(job_id)
-    shown = _shown(services, view, _indexed(services, view)) | _log(services, view, find)
+    shown = _shown(services, view, _indexed(services, _names(view))) | _log(services, view, find)
     ended = view.job.status.terminal
     live = None if ended else f"{request.url.path}/stream" + (f"?{request.url.query}" if find else "")
     return page(
@@ -76,13 +77,14 @@ def stream_job_page(
 
     What was found in a log stands as it is until the page is asked for again.
     """
-    known = _indexed(services, services.jobs.view(job_id))
+    services.jobs.view(job_id)  # UnknownJobError
+    known = lru_cache(maxsize=1)(partial(_indexed, services))
     asked = View("job", None, caller.role.permits(Role.SUBMITTER), bool(find), job_id)
     names = [name for name in REGIONS if not (find and name == LOG_REGION)]
 
     def regions() -> dict[str, str]:
         view = services.jobs.view(job_id)
-        shown = _shown(services, view, known) | ({} if find else _log(services, view))
+        shown = _shown(services, view, known(_names(view))) | ({} if find else _log(services, view))
         told = {name: rendered(f"job/{name}.html", may_change=asked.may_change, **shown) for name in names}
         return LastRegions(told) if view.job.status.terminal else told
 
@@ -132,13 +134,18 @@ def _log(services: Services, view: JobView, find: str = "") -> dict[str, Any]:
     return {"find": find, "lines": lines}
 
 
-def _indexed(services: Services, view: JobView) -> IndexedTasks:
-    """The groups that were asked for with their tasks, and which of the first tasks score choices."""
+def _names(view: JobView) -> tuple[str, ...]:
+    """What was asked for, and the first tasks of it."""
+    tasks = (task.name for task in view.job.tasks[:MOST_LOOKED_UP])
+    return tuple(dict.fromkeys((*view.spec.tasks, *tasks)))
+
+
+def _indexed(services: Services, names: Iterable[str]) -> IndexedTasks:
+    """The groups of these names with their tasks, and which of them score choices."""
     groups, averaged, choosing = {}, set(), set()
-    for name in dict.fromkeys([*view.spec.tasks, *(task.name for task in view.job.tasks)][:MOST_LOOKED_UP]):
-        try:
-            detail = services.tasks.get(name)
-        except UnknownTaskError:
+    for name in names:
+        detail = services.tasks.find(name)
+        if detail is None:
             continue
         if detail.children:
             groups[name] = detail.children
