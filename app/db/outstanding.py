@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session, load_only
 
 from app.db.line import in_line
@@ -34,9 +34,7 @@ class OutstandingRepository:
 
     def work(self, most: int) -> list[Outstanding]:
         """The first jobs in line for a coordinator or for engines, and those that engines answer now."""
-        preparing = JobRow.phase == Phase.PREPARING
-        asks = or_(can_be_claimed(), (JobRow.status == JobStatus.RUNNING) & or_(preparing, wants_answers()))
-        first = select(JobRow).where(asks, JobRow.phase.is_distinct_from(Phase.SCORING))
+        first = select(JobRow).where(_asks())
         first = first.options(load_only(*_READ, raiseload=True))  # a spec may be of megabytes
         jobs = self._session.scalars(first.order_by(*in_line()).limit(most)).all()
         pending = (
@@ -48,12 +46,23 @@ class OutstandingRepository:
         found = (_outstanding(job, *sums.get(job.id, (0, 0.0))) for job in jobs)
         return [item for item in found if item is not None]
 
+    def count(self, most: int) -> int:
+        """How many they are, as far as that is counted."""
+        some = select(JobRow.id).where(_asks()).limit(most).subquery()
+        return self._session.execute(select(func.count()).select_from(some)).scalar_one()
+
     def habits(self) -> Habits:
         """Of all engines and jobs of late."""
         latest = select(ReplicaRow).order_by(ReplicaRow.placed_at.desc()).limit(LATEST_OF_ALL).subquery()
         load, speed = self._session.execute(select(*_pace(latest.c))).one()
         answered, prepared = self._session.execute(_jobs_took()).one()
         return Habits(Learnt(load, speed), answered, prepared)
+
+
+def _asks() -> ColumnElement[bool]:
+    preparing = JobRow.phase == Phase.PREPARING
+    running = (JobRow.status == JobStatus.RUNNING) & or_(preparing, wants_answers())
+    return and_(or_(can_be_claimed(), running), JobRow.phase.is_distinct_from(Phase.SCORING))
 
 
 def _outstanding(job: JobRow, chunks: int, cost: float) -> Outstanding | None:

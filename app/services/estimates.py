@@ -136,9 +136,10 @@ class EstimateService:
 
     def would(self, job: Outstanding) -> Forecast | None:
         """When a job would begin and end that is submitted now; None where that is not known, or many are in line."""
+        with self._sessions.begin() as session:
+            if OutstandingRepository(session).count(MOST_BESIDE) == MOST_BESIDE:
+                return None
         seen = self._seen(job)
-        if len(seen.jobs) > MOST_BESIDE:
-            return None
         found = seen.told(seen.work()).get(job.line.id)
         return seen.ranges.widened(found) if found and found.start is not None else None
 

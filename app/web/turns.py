@@ -23,6 +23,7 @@ class Turns:
     def __init__(self) -> None:
         self._small = CapacityLimiter(2)
         self._large = CapacityLimiter(1)
+        self._aside = CapacityLimiter(1)
         self._taken = 0
 
     async def take(self, size_bytes: int, work: Callable[[], T]) -> T:
@@ -38,3 +39,7 @@ class Turns:
             return await to_thread.run_sync(work, limiter=limiter)
         finally:
             self._taken -= 1
+
+    async def aside(self, work: Callable[[], T]) -> T:
+        """What `work` gives, one after the other: what takes long, and no body that is sent should wait for."""
+        return await to_thread.run_sync(work, limiter=self._aside)

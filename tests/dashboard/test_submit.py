@@ -21,7 +21,7 @@ from app.domain.estimates import Outstanding
 from app.domain.failure import Failure, FailureCode
 from app.domain.forecast import Forecast
 from app.domain.keys import Role
-from app.errors import BusyError, InvalidRequestError
+from app.errors import BusyError, DatabaseRefusedError, InvalidRequestError
 from app.services.keys import KeyService
 from tests.api.conftest import JOB, Coordinator
 from tests.dashboard.conftest import As
@@ -248,3 +248,18 @@ def test_a_plan_says_when_the_job_would_begin(
     assert ("it would begin" in page) is bool(words)
     assert words in page
     assert [job.line.priority for job in asked] == [61]
+
+
+def test_a_plan_is_told_where_nobody_knows_when_the_job_would_begin(
+    browser: TestClient, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[int] = []
+
+    def would(_: Outstanding) -> None:
+        taken.append(app.state.services.turns._taken)
+        raise DatabaseRefusedError("an odd row")
+
+    monkeypatch.setattr(app.state.services.estimates, "would", would)
+    page = browser.post("/submit", data={"text": json.dumps(JOB), "do": "plan"})
+    assert (page.status_code, taken) == (200, [0]), "and nobody's turn waits for it"
+    assert "Submit job" in page.text

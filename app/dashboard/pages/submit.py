@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -61,6 +62,7 @@ MOST_TIMES = 50
 """A second click is answered when the first one is, which takes seconds at most."""
 _WAY = re.compile(r"way-([0-9]{1,3})")
 router = pages()
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -131,9 +133,13 @@ def _store(services: Services, caller: Caller, draft: Draft) -> str:
 
 async def _looked(services: Services, caller: Caller, draft: Draft) -> Looked:
     try:
-        return await services.turns.take(len(draft.text), partial(_look, services, caller, draft))
+        looked = await services.turns.take(len(draft.text), partial(_look, services, caller, draft))
     except BusyError as error:
         return Looked({}, problem=problem_of(error))
+    if looked.submission is None:
+        return looked
+    found = await services.turns.aside(partial(_begins, services, caller, looked.submission))
+    return replace(looked, begins=found)
 
 
 def _look(services: Services, caller: Caller, draft: Draft) -> Looked:
@@ -149,16 +155,20 @@ def _look(services: Services, caller: Caller, draft: Draft) -> Looked:
         raise
     except EvalqError as error:
         return Looked(given, problem=problem_of(error))
-    return Looked(given, submission.plan, submission, begins=_begins(services, caller, submission))
+    return Looked(given, submission.plan, submission)
 
 
 def _begins(services: Services, caller: Caller, found: Submission) -> str:
-    """When it would, where it could."""
+    """When it would, where it could and that can be said: the plan is told all the same."""
     if found.waits_for:
         return ""
     engine, now = found.engine, datetime.now(UTC)
     line = InLine(uuid7(), caller.team, caller.name, found.spec.priority, now, devices=engine.gpus)
-    return begins(services.estimates.would(Outstanding(line, engine, found.plan, prepared=False)))
+    try:
+        return begins(services.estimates.would(Outstanding(line, engine, found.plan, prepared=False)))
+    except Exception:
+        log.exception("could not tell when a job would begin")
+        return ""
 
 
 def _given(services: Services, fields: Mapping[str, Any]) -> Mapping[str, Any]:
