@@ -9,22 +9,23 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
 from sqlalchemy.orm import Session
 
-from app.db.early_starts import may_start_early, prepares
+from app.db.early_starts import has_early_engine, may_start_early, prepares
 from app.db.groups import NOBODY
 from app.db.line import in_line
 from app.db.tables import ChunkRow, DeviceRow, GroupRow, JobRow
 from app.db.wishes import can_be_claimed, goes_on, is_due, wants_answers
 from app.domain.chunk import PENDING, ChunkStatus
 from app.domain.engine_spec import EngineSpec
+from app.domain.job import JobStatus
 from app.domain.placement import Group
 from app.domain.plan import Plan
 from app.domain.replica import Device, DeviceState
 
 MOST_EXPECTED = 16
-"""Jobs that prepare, and likewise of those behind them: who is farther back in line is not prepared soon."""
+"""Jobs that prepare, and likewise of those behind them, for which engines are started: others are not prepared soon."""
 
 log = logging.getLogger(__name__)
 
@@ -94,15 +95,17 @@ class CapacityRepository:
     def expected(self) -> list[tuple[WaitingWork, bool]]:
         """What jobs will ask for whose requests are not there yet, those first that prepare, then the next in line.
 
-        Each comes with whether an engine may be started for it.
+        Each comes with whether an engine may be started for it: not for those farther back that one is there for.
+        In one statement: a job that is taken up meanwhile is in one of its parts, or in both.
         """
+        in_turn = and_(can_be_claimed(), goes_on())
+        near, theirs = _first(prepares()).union_all(_first(in_turn)).cte("near"), or_(prepares(), in_turn)
+        named = select(JobRow.id).where(theirs, has_early_engine())
+        may_start = and_(JobRow.id.in_(select(near.c.id)), may_start_early())
         columns = (JobRow.id, JobRow.team, JobRow.owner, JobRow.engine, JobRow.priority, JobRow.created_at)
-        query = select(*columns, JobRow.plan, JobRow.version, may_start_early().label("may_start"))
-        rows = [
-            row
-            for which in (prepares(), and_(can_be_claimed(), goes_on()))
-            for row in self._session.execute(query.where(which).order_by(*in_line()).limit(MOST_EXPECTED))
-        ]
+        query = select(*columns, JobRow.plan, JobRow.version, may_start.label("may_start"))
+        query = query.where(JobRow.id.in_(select(near.c.id).union_all(named)))
+        rows = self._session.execute(query.order_by(JobRow.status == JobStatus.QUEUED, *in_line()))
         found = ((self._waiting(row), row.may_start) for row in rows)
         return [(item, may_start) for item, may_start in found if item is not None]
 
@@ -137,6 +140,10 @@ class CapacityRepository:
             )
             for row, alive in rows
         ]
+
+
+def _first(which: ColumnElement[bool]) -> Select[UUID]:
+    return select(JobRow.id).where(which).order_by(*in_line()).limit(MOST_EXPECTED)
 
 
 def _to_be_judged() -> Select[UUID]:

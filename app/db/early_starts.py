@@ -10,7 +10,7 @@ from sqlalchemy.orm import aliased
 from app.db.tables import JobRow, ReplicaRow, ResponseRow
 from app.db.wishes import goes_on
 from app.domain.job import JobStatus, Phase
-from app.domain.replica import ReplicaStatus
+from app.domain.replica import LIVE, ReplicaStatus
 
 UNTRIED = timedelta(minutes=10)
 """So long after an engine failed none is started early: who has requests for it finds out whether it loads now."""
@@ -25,15 +25,23 @@ def prepares() -> ColumnElement[bool]:
     return and_(place, JobRow.parked_at.is_(None), goes_on())
 
 
+def has_early_engine() -> ColumnElement[bool]:
+    """Jobs that a live engine was started early for, the one that they ask for now."""
+    return exists().where(*_own(), ReplicaRow.status.in_(LIVE))
+
+
+def _own() -> tuple[ColumnElement[bool], ...]:
+    return (ReplicaRow.early_for == JobRow.id, ReplicaRow.engine_key == JobRow.engine_key)
+
+
 def may_start_early() -> ColumnElement[bool]:
     """Once for each engine that a job asks for, unless it failed just now or everything is likely answered."""
-    own = (ReplicaRow.early_for == JobRow.id, ReplicaRow.engine_key == JobRow.engine_key)
     failed = (
         ReplicaRow.engine_key == JobRow.engine_key,
         ReplicaRow.status.in_([ReplicaStatus.FAILED, ReplicaStatus.LOST]),
         ReplicaRow.ended_at > func.now() - UNTRIED,
     )
-    return ~or_(exists().where(*own), exists().where(*failed), _is_answered())
+    return ~or_(exists().where(*_own()), exists().where(*failed), _is_answered())
 
 
 def _is_answered() -> ColumnElement[bool]:

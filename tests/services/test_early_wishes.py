@@ -1,0 +1,40 @@
+"""Which jobs an engine may be started for early, and for which it is kept."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import event
+
+from app.db.capacity import MOST_EXPECTED, CapacityRepository
+from tests.services.test_early_starts import prepare, turn
+from tests.world import World
+
+
+def expected(world: World) -> dict[UUID, bool]:
+    """For which jobs an engine is kept, and whether one may be started."""
+    with world.sessions.begin() as session:
+        return {item.job_id: may for item, may in CapacityRepository(session).expected()}
+
+
+def test_an_engine_is_kept_for_a_job_that_others_go_before(world: World) -> None:
+    world.devices(MOST_EXPECTED)
+    jobs = [world.submit(model=f"/models/{number}") for number in range(MOST_EXPECTED + 1)]
+    assert len(turn(world)) == MOST_EXPECTED
+    urgent = world.submit(model="/models/urgent", priority=90)
+    assert {asked for _, asked in turn(world)} == {""}
+    told = expected(world)
+    assert next(iter(told)) == urgent
+    assert told.keys() == {urgent, *jobs[:MOST_EXPECTED]}
+    assert [job for job in told if told[job]] == [urgent]
+    world.jobs.cancel(jobs[MOST_EXPECTED - 1])
+    assert expected(world).keys() == {urgent, *jobs[: MOST_EXPECTED - 1]}
+
+
+def test_a_job_that_is_taken_up_meanwhile_is_expected_all_the_same(world: World) -> None:
+    job = world.submit()
+    with world.sessions.begin() as session:
+        read = session.connection()
+        event.listen(read, "after_cursor_execute", lambda *_: prepare(world), once=True)
+        assert [item.job_id for item, _ in CapacityRepository(session).expected()] == [job]
+    assert expected(world) == {job: True}
