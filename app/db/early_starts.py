@@ -35,13 +35,18 @@ def _own() -> tuple[ColumnElement[bool], ...]:
 
 
 def may_start_early() -> ColumnElement[bool]:
-    """Once for each engine that a job asks for, unless it failed just now or everything is likely answered."""
+    """Once for each engine that a job asks for, unless it failed just now or everything is likely answered.
+
+    Once more for a job that is prepared, where what it had in line was gone by then.
+    """
+    there_since = func.coalesce(JobRow.started_at, ReplicaRow.placed_at)
+    own = (*_own(), func.coalesce(ReplicaRow.ended_at, func.now()) >= there_since)
     failed = (
         ReplicaRow.engine_key == JobRow.engine_key,
         ReplicaRow.status.in_([ReplicaStatus.FAILED, ReplicaStatus.LOST]),
         ReplicaRow.ended_at > func.now() - UNTRIED,
     )
-    return ~or_(exists().where(*_own()), exists().where(*failed), _is_answered())
+    return ~or_(exists().where(*own), exists().where(*failed), _is_answered())
 
 
 def _is_answered() -> ColumnElement[bool]:

@@ -7,7 +7,8 @@ from uuid import UUID
 from sqlalchemy import event
 
 from app.db.capacity import MOST_EXPECTED, CapacityRepository
-from tests.services.test_early_starts import prepare, turn
+from app.domain.replica import ReplicaStatus
+from tests.services.test_early_starts import loading, prepare, turn
 from tests.world import World
 
 
@@ -38,3 +39,16 @@ def test_a_job_that_is_taken_up_meanwhile_is_expected_all_the_same(world: World)
         event.listen(read, "after_cursor_execute", lambda *_: prepare(world), once=True)
         assert [item.job_id for item, _ in CapacityRepository(session).expected()] == [job]
     assert expected(world) == {job: True}
+
+
+def test_what_was_given_back_while_a_job_was_in_line_is_begun_once_more(world: World) -> None:
+    world.devices(1)
+    job = world.submit()
+    for begun in (1, 2):
+        assert turn(world) == [("placed", "")]
+        world.serving.end(loading(world), ReplicaStatus.RELEASED)
+        world.mark("GPU-0")
+        assert turn(world) == []
+        if begun == 1:
+            prepare(world)
+    assert expected(world) == {job: False}
