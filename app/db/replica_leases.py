@@ -83,12 +83,15 @@ class ReplicaLeaseRepository:
         self.write(lease, spare_id=spare_id)
 
     def mark_idle(self, lease: Lease, *, idle: bool) -> None:
-        """Since when it has nothing to do; None while it works. Writes only a change: it is told with every look."""
+        """Since when it has nothing to do; None while it works, and then it is early no more.
+
+        Writes only a change: it is told with every look.
+        """
         changed = ReplicaRow.idle_since.is_(None) if idle else ReplicaRow.idle_since.is_not(None)
         self._session.execute(
             update(ReplicaRow)
             .where(replica_held(lease), changed)
-            .values(idle_since=func.now() if idle else None)
+            .values({"idle_since": func.now()} if idle else {"idle_since": None, "early_for": None})
             .execution_options(synchronize_session=False)
         )
 

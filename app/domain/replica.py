@@ -87,11 +87,14 @@ class Replica:
     cost_per_second: float | None = None
     error: Failure | None = None
     early_for: UUID | None = None
-    """The job for which it was started before that had any request."""
+    """The job for which it was started before that had any request; none once it was given some."""
 
     @property
     def early(self) -> bool:
-        """Whether it was started before there was anything to answer, and has answered nothing yet."""
+        """Whether it was started before there was anything to answer, and was given nothing yet.
+
+        Workers of earlier versions tell that only with what it answered.
+        """
         return self.early_for is not None and not self.requests_done
 
     def seen_by(self, job_id: UUID) -> Replica:

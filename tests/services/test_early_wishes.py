@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from uuid import UUID
 
+import pytest
 from sqlalchemy import event
 
 from app.db.capacity import MOST_EXPECTED, CapacityRepository
+from app.domain.chunk import AfterFailure
+from app.domain.job import Phase
 from app.domain.replica import ReplicaStatus
-from tests.services.test_early_starts import loading, prepare, turn
+from tests.services.test_early_starts import FAILED, loading, prepare, store, turn
+from tests.services.test_ledger import claim
 from tests.world import World
 
 
@@ -52,3 +56,20 @@ def test_what_was_given_back_while_a_job_was_in_line_is_begun_once_more(world: W
         if begun == 1:
             prepare(world)
     assert expected(world) == {job: False}
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["cancelled", "failed"])
+def test_with_its_first_requests_it_is_an_engine_like_any_other(world: World, *, fails: bool) -> None:
+    world.devices(1)
+    job = world.submit()
+    turn(world)
+    replica, lease = loading(world), prepare(world)
+    world.serving.loaded(replica, {})
+    store(world, lease)
+    world.coordination.enter(lease, Phase.EVALUATING, "evaluating")
+    (claimed,) = claim(world, replica)
+    if fails:
+        world.serving.chunk_failed(replica, claimed.chunk, AfterFailure.GIVE_UP, [], FAILED)
+    else:
+        world.jobs.cancel(job)
+    assert turn(world) == [("serving", "")]

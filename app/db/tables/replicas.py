@@ -116,7 +116,7 @@ class ReplicaRow(Base):
     cost_done: Mapped[float] = mapped_column(server_default="0")
     busy_seconds: Mapped[float] = mapped_column(server_default="0")
     early_for: Mapped[UUID | None]
-    """The job for which it was started before that had any request; it may outlive its job."""
+    """The job for which it was started before that had any request, until it is given some; it may outlive its job."""
     provenance: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]
 
