@@ -46,6 +46,7 @@ def test_it_is_fast_where_it_is_asked_for(
         ({"attn_implementation": {"": "eager"}}, None, "eager and sdpa alone"),
         ({}, WINDOWS, "see 4096 tokens: say max_length=4096"),
         ({"max_length": 4097}, WINDOWS, "see 4096 tokens"),
+        ({}, ModelFacts(architecture="GPTNeoForCausalLM"), "not for GPTNeoForCausalLM"),
     ],
 )
 def test_it_is_refused_where_the_model_cannot(

@@ -12,6 +12,9 @@ ASKED = (
 MASKED = ("eager", "sdpa")
 """Ways to attend that take any mask; transformers takes one of them unless the job names another."""
 
+BY_ROW = frozenset({"GPTNeoForCausalLM", "gpt_neo"})
+"""Their local layers count what stands in a row, in which a tree has more than one text."""
+
 
 def choose(case: ScoringCase) -> ChosenScoring:
     """Fast where it is asked for, since last bits hang on it; an engine that finds its model unfit scores as stock."""
@@ -27,6 +30,8 @@ def _fault(case: ScoringCase) -> str | None:
     attention = case.args.get("attn_implementation")
     if attention is not None and attention not in MASKED:
         return f"fast goes with model_args.attn_implementation {' and '.join(MASKED)} alone"
+    if case.facts and case.facts.architecture in BY_ROW:
+        return f"fast is not for {case.facts.architecture}, whose local layers count what stands in a row"
     window = case.facts.sliding_window if case.facts and case.facts.windowed_layers else None
     longest = case.args.get("max_length") or (case.facts and case.facts.max_positions)
     if window and isinstance(longest, int) and window < longest:

@@ -22,8 +22,9 @@ CLOSE = 1e-4
 """Nats: in float32 sums of up to 500 tokens were seen to differ by a fifth of that."""
 
 SHARED = 2048
-STARVED, UNTRUE, SEQ2SEQ = (
-    Path(__file__).with_name(f"{name}.py") for name in ("starved", "untrue_positions", "seq2seq")
+STARVED, UNTRUE, BY_ROW, SEQ2SEQ, GPT_NEO, MORE_ROWS_IN = (
+    Path(__file__).with_name(f"{name}.py")
+    for name in ("starved", "untrue_positions", "by_row", "seq2seq", "gpt_neo", "more_rows_in")
 )
 
 
@@ -114,13 +115,13 @@ def test_when_memory_runs_out_less_is_read_at_once(
 ) -> None:
     fitting = [pair for pair in requests if len(pair[0] + pair[1]) < 200]
     longest = max(len(context + continuation) for context, continuation in fitting)
-    with engine_child(python, STARVED, TOKENS_THAT_FIT=str(2 * longest)) as supervisor:
+    with engine_child(python, STARVED, TOKENS_THAT_FIT=str(SHARED // 2)) as supervisor:
         supervisor.loaded("hf", str(model), scoring_mode=ScoringMode.FAST)
         supervisor.send_chunk("loglikelihood", fitting, batch_size=1)
         answered, before = supervisor.settle()
     assert isinstance(answered, Answered)
     assert [warned.code for warned in told_warnings(before)][:1] == ["host_out_of_memory"]
-    assert 1 <= answered.batch_size <= 2 < SHARED // longest
+    assert 1 <= answered.batch_size <= SHARED // 2 // longest
     assert unlike(values(answered), reference("loglikelihood", fitting, 8)) == []
 
 
@@ -139,6 +140,7 @@ def told_windows(model: Path, tmp_path: Path) -> Path:
     [
         (BOOTSTRAP, "told_windows", "its layers see 64 tokens of a text that may have 512"),
         (UNTRUE, "model", "nats a token"),
+        (BY_ROW, "model", "nats a token"),
     ],
 )
 def test_a_model_that_takes_no_trees_is_scored_as_stock_which_is_told_once(
@@ -167,3 +169,35 @@ def test_a_sequence_to_sequence_model_is_scored_as_stock(python: Path, model: Pa
         _, before = supervisor.settle()
     (warned,) = told_warnings(before)
     assert "sequence-to-sequence" in warned.change
+
+
+def test_local_layers_that_count_by_rows_are_scored_as_stock(
+    python: Path, model: Path, tmp_path: Path
+) -> None:
+    with engine_child(python, GPT_NEO, MODEL=str(model), FOLDER=str(tmp_path), KIND="local") as supervisor:
+        supervisor.loaded("hf", str(tmp_path), scoring_mode=ScoringMode.FAST)
+    assert supervisor.provenance["scoring_mode"] == "stock"
+
+
+def test_no_tree_is_wider_than_the_mask_that_a_model_keeps(python: Path, model: Path, tmp_path: Path) -> None:
+    rng = random.Random(3)
+    context, *ends = ([rng.randrange(2, 390) for _ in range(count)] for count in (170, *[20] * 12))
+    asked = [[[*context, *end], [5, 6]] for end in ends]
+    told = []
+    for mode in ScoringMode:
+        with engine_child(
+            python, GPT_NEO, MODEL=str(model), FOLDER=str(tmp_path), KIND="global"
+        ) as supervisor:
+            supervisor.loaded("hf", str(tmp_path), scoring_mode=mode)
+            told.append(
+                (supervisor.provenance["scoring_mode"], values(supervisor.ask("loglikelihood", asked)))
+            )
+    (one, stock), (other, fast) = told
+    assert (one, other) == ("stock", "fast")
+    assert unlike(fast, stock) == []
+
+
+def test_a_trial_draws_what_the_model_has_in_and_out(python: Path, model: Path) -> None:
+    with engine_child(python, MORE_ROWS_IN) as supervisor:
+        supervisor.loaded("hf", str(model), scoring_mode=ScoringMode.FAST)
+    assert supervisor.provenance["scoring_mode"] == "fast"

@@ -23,18 +23,29 @@ Ten times what was seen of models that read trees rightly."""
 TRIED = 4096
 """Tokens of a batch, of which a trial has fewer."""
 
+FAR = 100
+"""Tokens of each of the trial's longer texts."""
+
+EVERYTHING = 1 << 40
+"""The width of a model for which whatever begins alike is worth one tree."""
+
 
 def unfit(lm: Any) -> str | None:
     """Why this model cannot score fast, in words; None where it can."""
     if lm.backend != "causal":
         return "it is a sequence-to-sequence model"
-    return _said(lm.model.config.get_text_config(), lm.max_length) or _tried(lm)
+    try:
+        return _said(lm.model.config.get_text_config(), lm.max_length) or _tried(lm)
+    except Exception as error:  # noqa: BLE001 - a model's own code may raise anything
+        return f"it takes no trees ({type(error).__name__}: {error})"
 
 
 def _said(config: Any, longest: int) -> str | None:
     attention = getattr(config, "_attn_implementation", None)
     if attention not in MASKED:
         return f"attention {attention} takes no mask of its own"
+    if "local" in (getattr(config, "attention_layers", None) or ()):
+        return "its local layers count what stands in a row, not in a text"
     window = getattr(config, "sliding_window", None) or 0
     layers = set(getattr(config, "layer_types", None) or ()) - {"full_attention"}
     if 0 < window < longest:
@@ -47,13 +58,11 @@ def _said(config: Any, longest: int) -> str | None:
 
 def _tried(lm: Any) -> str | None:
     """Compares answers about drawn tokens, from trees of unlike lengths, with those that HFLM gets."""
-    pairs = _drawn(lm.model.get_input_embeddings().weight.shape[0])
+    ends = lm.model.get_input_embeddings(), lm.model.get_output_embeddings()
+    pairs = _drawn(min(each.weight.shape[0] for each in ends), min(FAR, lm.max_length // 2))
     expected = lm._loglikelihood_tokens([(None, *pair) for pair in pairs], disable_tqdm=True)
-    try:
-        sharing = TreeScoring(lm)
-        found = sharing.answers(sharing.rows(pairs, TRIED), TRIED, lambda _: None)
-    except Exception as error:  # noqa: BLE001 - a model's own code may raise anything
-        return f"it takes no trees ({type(error).__name__}: {error})"
+    sharing = TreeScoring(lm, EVERYTHING)
+    found = sharing.answers(sharing.rows(pairs, TRIED), TRIED, lambda _: None)
     off = [
         abs(one - other) / len(continuation)
         for (one, _), (other, _), (_, continuation) in zip(found, expected, pairs, strict=True)
@@ -63,8 +72,12 @@ def _tried(lm: Any) -> str | None:
     return None if right else f"answers from trees differ by {max(off):.2g} nats a token"
 
 
-def _drawn(vocabulary: int) -> Pairs:
-    """Two contexts with a beginning in common and one without, each with answers that begin alike and others."""
+def _drawn(vocabulary: int, far: int) -> Pairs:
+    """Two contexts with a beginning in common and one without, each with answers that begin alike and others.
+
+    Four more begin as the first does and go on for so many tokens: in a row the last of them stands far behind what
+    it follows, further than its own text is long.
+    """
     rng = random.Random(0)  # noqa: S311 - no secrets
 
     def some(count: int) -> list[int]:
@@ -75,4 +88,4 @@ def _drawn(vocabulary: int) -> Pairs:
         (context, continuation)
         for context in (beginning + some(8), beginning + some(9), some(7))
         for continuation in (answer + some(2), answer + some(3), some(1), some(4))
-    ]
+    ] + [(beginning + some(far), some(3)) for _ in range(4)]

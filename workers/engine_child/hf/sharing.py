@@ -23,14 +23,17 @@ Pairs: TypeAlias = Sequence[tuple[list[int], list[int]]]
 class TreeScoring:
     """A loaded causal model that is given trees."""
 
-    def __init__(self, lm: Any) -> None:
+    def __init__(self, lm: Any, width: int | None = None) -> None:
+        """Trees grow as they pay for a model of this width; by default its own."""
         self._lm = lm
-        self._width: int = lm.model.config.get_text_config().hidden_size
+        self._width: int = width or lm.model.config.get_text_config().hidden_size
         self._dtype = lm.mixed_precision_dtype or lm.model.dtype
 
     def rows(self, pairs: Pairs, most: int) -> list[Tree]:
         """The trees of these requests, each of at most so many tokens or of one request."""
-        return trees(map(self._scored, range(len(pairs)), pairs), self._width, most)
+        requests = list(map(self._scored, range(len(pairs)), pairs))
+        longest = max(len(request.tokens) - 1 for request in requests)
+        return trees(requests, self._width, min([most, *_bounds(self._lm, longest)]))
 
     def answers(self, rows: Sequence[Tree], most: int, tell: Callable[[int], None]) -> list[list[Any]]:
         """HFLM's response to each request, in their order, from batches of at most so many tokens.
@@ -94,6 +97,15 @@ class TreeScoring:
         seen |= at[:, None] == at  # what fills a row sees something, too
         nothing = torch.zeros(seen.shape, dtype=self._dtype, device=ends.device)
         return nothing.masked_fill_(~seen, torch.finfo(self._dtype).min)
+
+
+def _bounds(lm: Any, longest: int) -> Iterator[int]:
+    """Tokens that a row may have, whatever a tree is worth, where the longest text read has so many.
+
+    A model that keeps a mask has it by rows.
+    """
+    shapes = (each.shape[-2:] for each in lm.model.buffers() if each.dim() > 1)
+    yield from (columns for rows, columns in shapes if rows == columns >= longest)
 
 
 @contextmanager
