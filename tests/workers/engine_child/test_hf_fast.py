@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
+import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -195,6 +197,15 @@ def test_no_tree_is_wider_than_the_mask_that_a_model_keeps(python: Path, model: 
     (one, stock), (other, fast) = told
     assert (one, other) == ("stock", "fast")
     assert unlike(fast, stock) == []
+
+
+def test_a_tree_is_not_much_wider_than_a_text_where_its_square_is_held(python: Path) -> None:
+    script, root = Path(__file__).with_name("widths.py"), Path(__file__).parents[3]
+    told = subprocess.run(
+        [python, script], env=os.environ | {"PYTHONPATH": str(root)}, capture_output=True, check=True
+    )
+    on_cpu, eager, unheld = json.loads(told.stdout)
+    assert max(on_cpu, eager) <= 2 * 3040 < unheld
 
 
 def test_a_trial_draws_what_the_model_has_in_and_out(python: Path, model: Path) -> None:

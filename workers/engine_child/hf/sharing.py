@@ -19,6 +19,9 @@ from workers.engine_child.hf.trees import ScoredText, Tree, batches, trees
 Pairs: TypeAlias = Sequence[tuple[list[int], list[int]]]
 """Contexts and continuations."""
 
+NARROW, WIDER = 2048, 2
+"""Tokens of a row that are few on any machine, and how much wider than a text a tree may be where there are more."""
+
 
 class TreeScoring:
     """A loaded causal model that is given trees."""
@@ -102,10 +105,13 @@ class TreeScoring:
 def _bounds(lm: Any, longest: int) -> Iterator[int]:
     """Tokens that a row may have, whatever a tree is worth, where the longest text read has so many.
 
-    A model that keeps a mask has it by rows.
+    A model that keeps a mask has it by rows. And where memory that runs out ends the process, or attention holds all
+    that it computes, what grows with the square of a row stays near to what a text takes.
     """
     shapes = (each.shape[-2:] for each in lm.model.buffers() if each.dim() > 1)
     yield from (columns for rows, columns in shapes if rows == columns >= longest)
+    if lm.device.type == "cpu" or lm.model.config.get_text_config()._attn_implementation == "eager":
+        yield WIDER * max(longest, NARROW)
 
 
 @contextmanager
