@@ -193,11 +193,11 @@ class ServingService:
                 chunks.give_back([lease.id], keep=wanted)
             return frozenset(wanted)
 
-    def warn(self, lease: Lease, data: Mapping[str, Any]) -> None:
-        """Tell the jobs of this replica something they should know."""
+    def warn(self, lease: Lease, data: Mapping[str, Any], jobs: Sequence[UUID] | None = None) -> None:
+        """Tell these jobs something they should know; by default those that the replica serves."""
         with self._sessions.begin() as session:
             ReplicaLeaseRepository(session).check(lease)
-            self._tell(session, lease, "job.warning", data)
+            self._tell(session, lease, "job.warning", data, jobs=jobs)
 
     def add_log(self, replica_id: UUID, text: str, job_id: UUID | None) -> None:
         """Append to the replica's log what it wrote on this job's chunks, or on none while it started."""

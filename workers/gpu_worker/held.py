@@ -23,6 +23,7 @@ from app.services.serving import Answer, Claimed, ServingService, Work
 from app.traces import NoTraces
 from workers.gpu_worker.chunk_messages import divided
 from workers.gpu_worker.replica_spans import ReplicaSpans
+from workers.protocol.engine import SCORED_AS_STOCK
 from workers.supervision import child_lines
 
 T = TypeVar("T")
@@ -62,6 +63,8 @@ class Held:
         self._on_loaded = on_loaded
         self._jobs: dict[UUID, TraceParent | None] = {}
         """Those that it has worked for, each with its trace."""
+        self._why_stock: str | None = None
+        """Why the engine does not score fast, as it was asked to."""
 
     @property
     def lost(self) -> bool:
@@ -76,6 +79,7 @@ class Held:
     def loaded(self, provenance: Mapping[str, Any], measured: LoadMeasure) -> None:
         """The engine is up, and measured this of itself."""
         self._on_loaded()
+        self._why_stock = provenance.get(SCORED_AS_STOCK)
         name = name_of_engine(self.replica.engine) if measured.known else None
         self._ask(lambda: self._serving.loaded(self._lease, provenance, measured, name))
         self._spans.loaded()
@@ -94,7 +98,7 @@ class Held:
         return work
 
     def _tell_new(self, jobs: Set[UUID]) -> None:
-        """Whoever looks for a job's id in the worker's log finds where it ran."""
+        """Whoever looks for a job's id in the worker's log finds where it ran; each job hears how it is scored."""
         if not (new := jobs - self._jobs.keys()):
             return
         traces: Mapping[UUID, TraceParent] = {}
@@ -104,6 +108,9 @@ class Held:
             self._jobs[job_id] = traces.get(job_id)
             with self._for_job(job_id):
                 log.info("the first of its chunks here")
+        if self._why_stock:
+            change = f"scoring_mode fast -> stock: {self._why_stock}"
+            self.warn({"code": SCORED_AS_STOCK, "change": change}, list(new))
 
     @contextmanager
     def _for_job(self, job_id: UUID | None) -> Iterator[None]:
@@ -139,9 +146,9 @@ class Held:
         """How far the engine is inside chunks in its hands; DatabaseUnreachableError, since it can wait."""
         self._serving.advance(self._lease, headway)
 
-    def warn(self, warning: Mapping[str, Any]) -> None:
-        """Tell the jobs of this replica something they should know."""
-        self._ask(lambda: self._serving.warn(self._lease, warning))
+    def warn(self, warning: Mapping[str, Any], jobs: Sequence[UUID] | None = None) -> None:
+        """Tell these jobs something they should know; by default all of this replica."""
+        self._ask(lambda: self._serving.warn(self._lease, warning, jobs))
 
     def add_log(self, text: str, job_id: UUID | None) -> None:
         """Append to the replica's log what it wrote on this job's chunks, or on none while it started."""

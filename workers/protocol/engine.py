@@ -11,6 +11,9 @@ from uuid import UUID
 from workers.protocol.messages import Messages
 from workers.protocol.payload import RequestKind
 
+SCORED_AS_STOCK = "scored_as_stock"
+"""What an engine tells with its provenance, and its jobs are warned of: why it scores stock where fast was asked."""
+
 
 class ScoringMode(StrEnum):
     """How an engine comes to log-likelihoods."""

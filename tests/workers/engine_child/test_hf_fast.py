@@ -145,32 +145,23 @@ def told_windows(model: Path, tmp_path: Path) -> Path:
         (BY_ROW, "model", "nats a token"),
     ],
 )
-def test_a_model_that_takes_no_trees_is_scored_as_stock_which_is_told_once(
+def test_a_model_that_takes_no_trees_is_scored_as_stock_and_says_why(
     engine: Supervisor, request: pytest.FixtureRequest, script: Path, folder: str, why: str
 ) -> None:
     asked = [[[5, 6, 7], [8, 9]], [[5, 6, 7], [8, 10, 11]], [[5, 6, 7], [12]]]
     with engine_child(request.getfixturevalue("python"), script) as supervisor:
         model = str(request.getfixturevalue(folder))
         loaded = supervisor.loaded("hf", model, scoring_mode=ScoringMode.FAST)
-        supervisor.send_chunk("loglikelihood", asked)
-        answered, before = supervisor.settle()
-        supervisor.send_chunk("loglikelihood", asked)
-        _, after = supervisor.settle()
-    assert isinstance(answered, Answered)
-    (warned,) = told_warnings(before)
-    assert (warned.code, why in warned.change) == ("scored_as_stock", True), warned.change
-    assert told_warnings(after) == []
+        answered = supervisor.ask("loglikelihood", asked)
+    assert why in loaded.provenance["scored_as_stock"]
     assert loaded.provenance["scoring_mode"] == "stock"
     assert answered.responses == engine.ask("loglikelihood", asked).responses
 
 
 def test_a_sequence_to_sequence_model_is_scored_as_stock(python: Path, model: Path, tmp_path: Path) -> None:
     with engine_child(python, SEQ2SEQ, MODEL=str(model), FOLDER=str(tmp_path)) as supervisor:
-        supervisor.loaded("hf", str(tmp_path), scoring_mode=ScoringMode.FAST)
-        supervisor.send_chunk("loglikelihood", [[[5], [6, 7]]])
-        _, before = supervisor.settle()
-    (warned,) = told_warnings(before)
-    assert "sequence-to-sequence" in warned.change
+        loaded = supervisor.loaded("hf", str(tmp_path), scoring_mode=ScoringMode.FAST)
+    assert "sequence-to-sequence" in loaded.provenance["scored_as_stock"]
 
 
 def test_local_layers_that_count_by_rows_are_scored_as_stock(

@@ -96,10 +96,10 @@ class Peer:
         """Tell the supervisor."""
         self._channel.send(message)
 
-    def load(self, window: int = 0) -> Load:
+    def load(self, window: int = 0, **provenance: str) -> Load:
         """Load the model as told."""
         order = self.hear(Load)
-        self.say(Loaded(0.5, {"versions": {}}, window))
+        self.say(Loaded(0.5, {"versions": {}, **provenance}, window))
         return order
 
     def take(self) -> AnswerChunk:

@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import text
 
 from app.domain.failure import FailureCode
-from app.domain.lease import Order
+from app.domain.lease import Lease, Order
 from tests.waiting import until
 from tests.workers.gpu_worker.conftest import Feeds
-from tests.workers.gpu_worker.peer import chunk_rows, failure_of, logs
+from tests.workers.gpu_worker.peer import answer_one, chunk_rows, failure_of, give_payloads, logs
 from tests.world import World
 from workers.gpu_worker.endings import Released
 from workers.protocol.engine import Died, Load, LoadFailed, Progressed, Raised, Warned
@@ -33,6 +33,23 @@ def test_a_model_is_loaded_as_its_replica_says(world: World, feeding: Feeds) -> 
     assert one.ending() == Released()
     assert one.peer.stopped
     assert logs(world, job.id) == ["loading weights\n"]
+
+
+def test_each_job_hears_once_that_it_is_scored_as_stock(world: World, feeding: Feeds) -> None:
+    def told(job: Lease) -> list[object]:
+        events = world.jobs.events(job.id, 0)
+        return [event.data for event in events if event.type == "job.warning"]
+
+    change = {"code": "scored_as_stock", "change": "scoring_mode fast -> stock: it takes no trees"}
+    one = feeding()
+    one.peer.load(scored_as_stock="it takes no trees")
+    jobs = []
+    for _ in range(2):
+        jobs.append(world.running(chunks=2))
+        give_payloads(world)
+        for _ in range(2):
+            answer_one(world, one.peer)
+    assert [told(job) for job in jobs] == [[{"replica": str(one.lease.id), **change}]] * 2
 
 
 def test_a_model_that_cannot_be_loaded_is_named(feeding: Feeds) -> None:

@@ -33,7 +33,7 @@ from workers.engine_child.hf.sampling import drawn_apart
 from workers.engine_child.hf.sharing import TreeScoring
 from workers.engine_child.hf.steps import each_step
 from workers.engine_child.one_at_a_time import InWork, OneAtATime
-from workers.protocol.engine import EngineRecipe, Load, ScoringMode
+from workers.protocol.engine import SCORED_AS_STOCK, EngineRecipe, Load, ScoringMode
 from workers.protocol.payload import RequestKind
 
 log = logging.getLogger(__name__)
@@ -58,18 +58,17 @@ class HFModel:
         self._lm = lm
         self._max_batch_size = max_batch_size
         self._sizes = BatchSizes(self._probe)
-        self._unfit = unfit(lm) if mode is ScoringMode.FAST else None
-        """Why fast scoring is stock scoring here."""
-        self._sharing = TreeScoring(lm) if mode is ScoringMode.FAST and not self._unfit else None
+        why_stock = unfit(lm) if mode is ScoringMode.FAST else None
+        self._sharing = TreeScoring(lm) if mode is ScoringMode.FAST and not why_stock else None
         self.provenance: Mapping[str, Any] = {
             **_provenance(lm),
             "environment": environment,
             "scoring_mode": ScoringMode.FAST if self._sharing else ScoringMode.STOCK,
+            **({SCORED_AS_STOCK: why_stock} if why_stock else {}),
         }
 
     def answer(self, chunk: OpenChunk, work: InWork) -> ChunkResponses:
         """Answer in HFLM's batches; when memory runs out, again in batches of half the size."""
-        self._tell_if_unfit(work)
         lengths = self._lengths(chunk)
         shape = self._shape(chunk, max(lengths))
         size = self._sizes.choose(chunk.batch_size, shape, self._least(chunk))
@@ -174,11 +173,6 @@ class HFModel:
         """The smallest batch to begin with: one that requests can share something in."""
         shares = chunk.kind is RequestKind.LOGLIKELIHOOD and self._sharing
         return -(-SHARED_AT_ONCE // self._longest(chunk)) if shares else 1
-
-    def _tell_if_unfit(self, work: InWork) -> None:
-        if self._unfit:
-            work.warn("scored_as_stock", f"scoring_mode fast -> stock: {self._unfit}")
-            self._unfit = None
 
     def _lengths(self, chunk: OpenChunk) -> list[int]:
         if chunk.kind is RequestKind.GENERATE:
