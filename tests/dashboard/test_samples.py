@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from app.dashboard.pages import samples as module
 from app.dashboard.views.samples import MOST_ANSWERS, MOST_TEXT, MOST_WHOLE, TAIL, marked, sample_shown
 from app.domain.output import Sample, SampleLine
+from app.services import results
 from tests.api.conftest import Coordinator
 from tests.dashboard.conftest import As
 from tests.dashboard.test_words import HOSTILE
@@ -166,6 +167,8 @@ def test_tabs_count_and_a_text_is_looked_for(
     last = browser.get(f"{page}?find=a45&from=40").text
     assert "The last page" in last
     assert 'aria-label="Raw answer 1">a45b<' in last
+    monkeypatch.setattr(results, "MOST_COUNTED", 10)
+    assert "None of those from place 40 on holds" in browser.get(f"{page}?find=zebra&from=40").text
     for odd in ("%25", "_", "%22", "%5C", "%F0%9F%A5%AD", "%3Cb%3E"):
         assert browser.get(f"{page}?find={odd}&from=2147483646").status_code == 200
 

@@ -13,7 +13,7 @@ from pydantic import Field
 from app.dashboard.rendering import page
 from app.dashboard.routing import pages
 from app.dashboard.views.samples import marked, sample_shown, tabs_of
-from app.domain.output import SampleCounts, SampleFilter, SampleSearch
+from app.domain.output import SampleFilter, SampleSearch
 from app.web import cursors
 from app.web.deps import Blank, JobId, Services, ServicesDep, Word
 
@@ -47,13 +47,12 @@ def read_samples_page(
     rows = services.results.samples(
         job_id, task=chosen, which=which, after=(chosen, start - 1), limit=SHOWN + 1, search=search
     )
-    counts = services.results.counts(job_id, chosen)
     listed = [sample_shown(each) for each in rows[:SHOWN]]
     at = next((at for at, each in enumerate(listed) if each.position == doc), 0)
     opened = sample_shown(rows[at], whole=bool(whole)) if rows else None
 
     address = _address(chosen, which, start, find)
-    following = rows[SHOWN].position if len(rows) > SHOWN else _unsearched(search, counts)
+    following = rows[SHOWN].position if len(rows) > SHOWN else _unsearched(services, job_id, chosen, search)
     before = _before(
         listed[at - 1].position if at else None, start, filtered=bool(find) or which is not SampleFilter.ALL
     )
@@ -67,7 +66,7 @@ def read_samples_page(
         tasks=names,
         task=chosen,
         which=which,
-        tabs=tabs_of(None if find else counts),
+        tabs=tabs_of(None if find else services.results.counts(job_id, chosen)),
         find=find,
         searched=search.before - start if search else 0,
         listed=listed,
@@ -84,10 +83,12 @@ def read_samples_page(
     )
 
 
-def _unsearched(search: SampleSearch | None, counts: SampleCounts) -> int | None:
+def _unsearched(services: Services, job_id: UUID, task: str, search: SampleSearch | None) -> int | None:
     """The place behind those that were looked through, where there are more."""
-    more = search and (counts.bounded or search.before < counts.by_filter[SampleFilter.ALL])
-    return search.before if search and more else None
+    if search is None:
+        return None
+    more = services.results.samples(job_id, task=task, after=(task, search.before - 1), limit=1)
+    return search.before if more else None
 
 
 def _address(task: str, which: SampleFilter, start: int, find: str) -> Callable[..., str]:
