@@ -175,6 +175,12 @@ class BusyError(TooManyRequestsError):
     code = "busy"
 
 
+class TookTooLongError(EvalqError):
+    """What was looked for takes too long to be found while somebody waits."""
+
+    code = "took_too_long"
+
+
 class LeaseLostError(EvalqError):
     """The lease is over or another holder has it: stop, kill the child, write nothing more."""
 

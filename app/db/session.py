@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.db.outages import cause, own_errors
 from app.db.schema import APPLICATION, FOLDER, check_revision, current_revision, newest_revision
 from app.domain.storable import to_json
-from app.errors import DatabaseUnreachableError
+from app.errors import DatabaseUnreachableError, TookTooLongError
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,6 +30,11 @@ VANISHED_HOST = {
 """A server whose host is gone is noticed within half a minute; libpq's own patience is hours."""
 
 
+LONGEST_MS = 5000
+"""Of a statement for which somebody waits; such texts have no bound in bytes."""
+QUERY_CANCELED = "57014"
+
+
 class Sessions(sessionmaker[Session]):
     """A session factory over a pool of its own; DatabaseError is all that leaves a transaction of the database's."""
 
@@ -38,6 +43,18 @@ class Sessions(sessionmaker[Session]):
         """A session in a transaction, committed at the end; DatabaseUnreachableError, DatabaseRefusedError."""
         with own_errors(), super().begin() as session:
             yield session
+
+    @contextmanager
+    def briefly(self) -> Iterator[Session]:
+        """The same for what a press of a key may ask; TookTooLongError where a statement does."""
+        with self.begin() as session:
+            session.execute(text(f"SET LOCAL statement_timeout = {LONGEST_MS}"))
+            try:
+                yield session
+            except OperationalError as error:
+                if getattr(error.orig, "sqlstate", None) != QUERY_CANCELED:
+                    raise
+                raise TookTooLongError("it takes too long to look through all of this here") from error
 
     def close(self) -> None:
         """Let go of the pool's connections. Safe to repeat."""

@@ -18,11 +18,14 @@ from app.db.session import Sessions
 from app.domain.file_names import as_file_name, unused
 from app.domain.job import Job
 from app.domain.output import LogPiece, Sample, SampleCounts, SampleFilter, SampleSearch
-from app.errors import NoResultsYetError, StaleJobError, UnknownArtifactError
+from app.errors import NoResultsYetError, StaleJobError, TookTooLongError, UnknownArtifactError
+from app.services.lately import Lately
 
 PAGE = 1000
 MOST_COUNTED = 20_000
 """Sample lines of a task."""
+COUNTED_SECONDS = 20.0
+"""So long a task's counts serve who reads one of its lines after the other."""
 MOST_WIDE = 4000
 """Characters of a line of a log that was looked for."""
 FILE_PAGE = 100
@@ -58,6 +61,7 @@ class ResultService:
 
     def __init__(self, *, sessions: Sessions) -> None:
         self._sessions = sessions
+        self._counted = Lately(self._count, COUNTED_SECONDS)
 
     def document(self, job_id: UUID) -> dict[str, Any]:
         """lm-eval's result document with `evalq` beside it; before the end, the tasks finished so far."""
@@ -95,16 +99,23 @@ class ResultService:
         limit: int,
         search: SampleSearch | None = None,
     ) -> list[Sample]:
-        """Sample lines after the cursor."""
-        with self._sessions.begin() as session:
+        """Sample lines after the cursor; TookTooLongError of a search."""
+        with self._sessions.briefly() if search else self._sessions.begin() as session:
             JobRepository(session).get(job_id)
             return SampleRepository(session).page(job_id, task, which, after, limit, search=search)
 
-    def counts(self, job_id: UUID, task: str) -> SampleCounts:
-        """How many of a task's sample lines each filter lets through."""
-        with self._sessions.begin() as session:
-            JobRepository(session).get(job_id)
-            return SampleRepository(session).counts(job_id, task, MOST_COUNTED)
+    def counts(self, job_id: UUID, task: str) -> SampleCounts | None:
+        """How many of a task's sample lines each filter lets through, or did a moment ago; None if that takes long."""
+        return self._counted.get((job_id, task))
+
+    def _count(self, whose: tuple[UUID, str]) -> SampleCounts | None:
+        job_id, task = whose
+        try:
+            with self._sessions.briefly() as session:
+                JobRepository(session).get(job_id)
+                return SampleRepository(session).counts(job_id, task, MOST_COUNTED)
+        except TookTooLongError:
+            return None
 
     def artifacts(self, job_id: UUID) -> list[str]:
         """File names as lm-eval gives them; none before the job has results."""
@@ -174,8 +185,8 @@ class ResultService:
         return LogPage(pieces, ended=job.status.terminal)
 
     def found_lines(self, job_id: UUID, text: str) -> list[str]:
-        """The last lines of the job's log that hold a text, oldest first."""
-        with self._sessions.begin() as session:
+        """The last lines of the job's log that hold a text, oldest first; TookTooLongError."""
+        with self._sessions.briefly() as session:
             log = self._log(session, JobRepository(session).get(job_id))
             return LogRepository(session).lines(log, text, PAGE, MOST_WIDE)
 

@@ -96,6 +96,7 @@ STATUS: Mapping[type[EvalqError], HTTPStatus] = {
     errors.TooManyRequestsError: HTTPStatus.TOO_MANY_REQUESTS,
     errors.QuotaExceededError: HTTPStatus.TOO_MANY_REQUESTS,
     errors.TooManyStreamsError: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.TookTooLongError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.BusyError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.DatabaseUnreachableError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.BrokerUnreachableError: HTTPStatus.SERVICE_UNAVAILABLE,

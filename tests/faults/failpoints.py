@@ -106,7 +106,7 @@ READS = frozenset(
             "results.artifacts",
         ),
         *("results.artifact", "results.bundle", "results.logs", "results.last_logs", "results.found_lines"),
-        *("results.counts", "retention._long_logs", "estimates.would"),
+        *("results._count", "retention._long_logs", "estimates.would"),
         *("submission._look", "submission._recall", "jobs.view_of_new"),
     }
 )

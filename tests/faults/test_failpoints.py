@@ -22,7 +22,8 @@ def transactions() -> Counter[str]:
 
 def _begins(node: ast.AST) -> bool:
     return isinstance(node, ast.With) and any(
-        ast.unparse(item.context_expr).endswith("sessions.begin()") for item in node.items
+        ast.unparse(item.context_expr).endswith(("sessions.begin()", "sessions.briefly()"))
+        for item in node.items
     )
 
 

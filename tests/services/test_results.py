@@ -9,12 +9,13 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
+from app.db import session as db
 from app.domain.failure import Failure, FailureCode
 from app.domain.job import JobStatus
 from app.domain.lease import Lease
 from app.domain.output import SampleFilter, SampleLine, SampleSearch
 from app.domain.replica import ReplicaStatus
-from app.errors import NoResultsYetError, StaleJobError, UnknownArtifactError
+from app.errors import NoResultsYetError, StaleJobError, TookTooLongError, UnknownArtifactError
 from app.services import results
 from tests.world import World
 
@@ -260,10 +261,14 @@ def test_samples_are_counted_and_looked_through(world: World, monkeypatch: pytes
     world.coordination.add_samples(job, "toy", 0, rows)
     world.coordination.add_samples(job, "other", 0, rows[:1])
     counts = world.results.counts(job.id, "toy")
+    assert counts
     assert [counts.by_filter[each] for each in SampleFilter] == [5, 1, 3, 1, 1, 1]
     assert not counts.bounded
-    monkeypatch.setattr(results, "MOST_COUNTED", 3)
-    assert world.results.counts(job.id, "toy").bounded
+    monkeypatch.setattr(results, "MOST_COUNTED", 0)
+    assert world.results.counts(job.id, "toy") is counts, "who reads on at once is told the same"
+    others = world.results.counts(job.id, "other")
+    assert others
+    assert others.bounded
 
     def found(text: str, before: int = 9) -> list[int]:
         search = SampleSearch(text, before)
@@ -273,3 +278,15 @@ def test_samples_are_counted_and_looked_through(world: World, monkeypatch: pytes
     assert found('SAY "hi"\n') == found("größe") == found("100%") == [0]
     assert found("evalq_ERROR", 2) == [1]
     assert found("evalq_error", 1) == found("1%") == found("evalq_rror") == []
+
+
+def test_no_search_holds_a_connection_for_long(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = world.running()
+    monkeypatch.setattr(db, "LONGEST_MS", 50)
+    with world.sessions.begin() as other:
+        other.execute(text("LOCK TABLE samples, log_pieces"))
+        assert world.results.counts(job.id, "toy") is None
+        with pytest.raises(TookTooLongError):
+            world.results.samples(job.id, task="toy", after=None, limit=9, search=SampleSearch("a", 9))
+        with pytest.raises(TookTooLongError):
+            world.results.found_lines(job.id, "a")
