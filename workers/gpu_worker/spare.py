@@ -85,9 +85,10 @@ class Spare:
 
 
 class Starts:
-    """When a backend may have its next spare: after each one that failed later."""
+    """When a backend, as it is installed, may have its next spare: after each one that failed later."""
 
-    def __init__(self) -> None:
+    def __init__(self, installation: int) -> None:
+        self.installation = installation
         self._failures = 0
         self._at = -math.inf
 

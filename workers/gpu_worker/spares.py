@@ -86,7 +86,7 @@ class SpareEngines:
                 return None
             del self._spares[backend]
             if spare.ready:
-                self._starts[backend].taken()
+                self._starts_of(backend).taken()
                 return spare
         spare.end()
         return None
@@ -176,7 +176,7 @@ class SpareEngines:
         except (OSError, ValueError) as error:
             return f"it cannot be heard ({error})"
         if said is not None and said.touched:
-            self._starts[spare.backend].never()
+            self._starts_of(spare.backend).never()
             return "its import has started the GPU driver"
         spare.ready = said is not None
         return None if spare.ready or now < self._importing_until else "its import takes too long"
@@ -210,9 +210,15 @@ class SpareEngines:
 
     def _due(self, now: float) -> Iterator[str]:
         for backend in sorted(self._devices.offered - self._spares.keys()):
-            starts = self._starts.setdefault(backend, Starts())
-            if self._wanted(backend, now) and starts.may(now):
+            if self._wanted(backend, now) and self._starts_of(backend).may(now):
                 yield backend
+
+    def _starts_of(self, backend: str) -> Starts:
+        """Those of what is installed now: what was made anew may work."""
+        there = installation(backend, self._settings)
+        if backend not in self._starts or self._starts[backend].installation != there:
+            self._starts[backend] = Starts(there)
+        return self._starts[backend]
 
     def _start(self, backend: str) -> None:
         try:
@@ -231,4 +237,4 @@ class SpareEngines:
 
     def _failed(self, backend: str, why: str) -> None:
         log.warning("a spare of %s failed: %s", backend, why)
-        self._starts.setdefault(backend, Starts()).failed(self._clock())
+        self._starts_of(backend).failed(self._clock())
