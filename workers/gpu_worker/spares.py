@@ -24,8 +24,8 @@ IMPORT_LOOK_SECONDS = 0.2
 IMPORT_SECONDS = 600.0
 """An import that takes longer is given up: minutes are usual where a network folder is cold."""
 
-FENCE_SECONDS = 60.0
-"""So long a spare outlives the last look of a worker that is frozen."""
+FENCE_SECONDS = 180.0
+"""So long a spare outlives the last look of a worker that is frozen: longer than a start and some ends in one look."""
 
 
 class Commands(Protocol):
