@@ -22,6 +22,8 @@ from workers.supervision.janitor import Mark
 from workers.supervision.log_tail import LogTail
 
 LISTEN_SECONDS = 0.01
+MOST_SILENT_SECONDS = 1.0
+"""In the midst of a message: replicas that begin wait meanwhile."""
 
 AGAIN_SECONDS = 30.0
 MOST_AGAIN_SECONDS = 3600.0
@@ -53,6 +55,7 @@ class Spare:
             mark=Mark.spare(spare_id, worker),
             bounds=engine_bounds(settings),
         )
+        child.connection.limit_silence(MOST_SILENT_SECONDS)
         spare = cls(spare_id, backend, child, command, found, log_path)
         with suppress(OSError):  # it has ended already, and is looked at like any other
             spare._wire.send(ImportBackend(backend, str(settings.cache_dir)))
@@ -67,6 +70,12 @@ class Spare:
         with suppress(TimeoutError):
             return self._wire.receive(LISTEN_SECONDS)
         return None
+
+    def live_until(self, moment: float) -> None:
+        """It ends by itself then; until then its log is none of those that are old."""
+        self.child.live_until(moment)
+        with suppress(OSError):
+            os.utime(self.log_path)
 
     def write_to(self, log_path: Path) -> None:
         """Its log, with all that is in it and will be, is a replica's from now on."""

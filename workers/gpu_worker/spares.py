@@ -159,7 +159,7 @@ class SpareEngines:
                 return
             trouble = self._trouble(spare, now)
             if trouble is None and self._wanted(spare.backend, now):
-                spare.child.live_until(now + FENCE_SECONDS)
+                spare.live_until(now + FENCE_SECONDS)
                 return
             del self._spares[spare.backend]
         if trouble is not None:
@@ -226,7 +226,7 @@ class SpareEngines:
         except (OSError, ChildStartError) as error:
             self._failed(backend, str(error))
             return
-        spare.child.live_until(self._clock() + FENCE_SECONDS)
+        spare.live_until(self._clock() + FENCE_SECONDS)
         with self._lock:
             self._importing_until = self._clock() + IMPORT_SECONDS
             late = bool(self._loading)
