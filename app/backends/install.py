@@ -15,8 +15,8 @@ from __future__ import annotations
 import fcntl
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -86,14 +86,31 @@ def remove(
         if environment.backend == name and environment.path.exists()
         if not only_of_other_pins or environment.state is EnvironmentState.OLD
     ]
-    if busy := [str(process.pid) for path in found for process in _running_from(path)]:
-        raise BackendInUseError(f"backend {name} is in use here, by process {', '.join(busy)}")
+    _refuse_busy(name, found)
     for path in found:
         with _locked(path, progress):
-            (path / MARKER).unlink(missing_ok=True)  # nobody starts from it any more
+            _unmark(name, path)
             progress(f"removing {path}")
             shutil.rmtree(path, onerror=_unless_gone)
     return found
+
+
+def _refuse_busy(name: str, paths: Sequence[Path]) -> None:
+    if busy := [str(process.pid) for path in paths for process in _running_from(path)]:
+        raise BackendInUseError(f"backend {name} is in use here, by process {', '.join(busy)}")
+
+
+def _unmark(name: str, path: Path) -> None:
+    """From now on nobody starts from it; as it was, where somebody has while the lock was waited for."""
+    marker, aside = path / MARKER, path / f"{MARKER}.removed"
+    with suppress(FileNotFoundError):
+        marker.rename(aside)
+    try:
+        _refuse_busy(name, [path])
+    except BackendInUseError:
+        with suppress(FileNotFoundError):
+            aside.rename(marker)
+        raise
 
 
 def _build(environment: Path, backend: Backend, pip: Pip, source: Source) -> None:

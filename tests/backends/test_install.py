@@ -5,7 +5,9 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from app.backends import (
@@ -183,6 +185,17 @@ def test_nothing_is_removed_that_a_process_runs_from(environment: Path, tmp_path
         process.communicate(b"\n")
     assert is_installed("small", tmp_path)
     assert remove("small", tmp_path) == [environment]
+
+
+def test_an_engine_that_begins_meanwhile_keeps_its_environment(
+    environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = {"name": "python", "cmdline": [str(python_of("small", tmp_path))]}
+    looks = iter([[], [SimpleNamespace(pid=7, info=info)]])
+    monkeypatch.setattr(psutil, "process_iter", lambda _: next(looks))
+    with pytest.raises(BackendInUseError, match="by process 7"):
+        remove("small", tmp_path)
+    assert is_installed("small", tmp_path)
 
 
 def test_a_spare_keeps_nobody_from_removing_its_backend(environment: Path, tmp_path: Path) -> None:
