@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, or_, select, text, update
+from sqlalchemy import and_, delete, func, insert, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from app.db.job_tasks import JobTaskRepository
@@ -100,11 +100,12 @@ class JobRepository:
         query = select(JobRow.engine_key).where(JobRow.team == team, JobRow.engine_key.in_(list(engine_keys)))
         return set(self._session.scalars(query.distinct()))
 
-    def of_team(self, team: str, job_ids: Iterable[UUID]) -> set[UUID]:
-        """Of these jobs, those of the team."""
-        return set(
-            self._session.scalars(select(JobRow.id).where(JobRow.team == team, JobRow.id.in_(list(job_ids))))
-        )
+    def teams_of_unended(self, job_ids: Iterable[UUID]) -> dict[UUID, str]:
+        """The team of each of these jobs that has not ended."""
+        unended = and_(JobRow.id.in_(list(job_ids)), JobRow.ended_at.is_(None))
+        return {
+            row.id: row.team for row in self._session.execute(select(JobRow.id, JobRow.team).where(unended))
+        }
 
     def unended(self, team: str) -> int:
         """How many jobs of a team have not ended; holds the number until the transaction ends."""

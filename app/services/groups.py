@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from app.db.groups import NOBODY, GroupRepository
@@ -23,15 +23,18 @@ class GroupState:
     replicas: list[Replica]
     known_engines: frozenset[str] = frozenset()
     """Keys of the engines that whoever asks may know of."""
-    known_jobs: frozenset[UUID] = frozenset()
-    """Of those that engines were started early for, the jobs that whoever asks may know of."""
+    early_jobs: Mapping[UUID, bool] = field(default_factory=dict)
+    """Those that engines were started early for and that have not ended; whether whoever asks may know of each."""
 
     def reason(self, replica: Replica) -> str | None:
         """In words, why a replica is there that has answered nothing; None where that is plain."""
         if not replica.early:
             return None
-        known = replica.early_for in self.known_jobs
-        return f"loading early for {f'job {replica.early_for}' if known else 'a job of another team'}"
+        loads = "loaded early" if replica.status is ReplicaStatus.SERVING else "loading early"
+        known = self.early_jobs.get(replica.early_for) if replica.early_for else None
+        if known is None:  # another job may want it
+            return loads
+        return f"{loads} for {f'job {replica.early_for}' if known else 'a job of another team'}"
 
 
 class GroupService:
@@ -48,11 +51,10 @@ class GroupService:
             keys = {replica.engine.key for replica in replicas}
             known = keys if seen_by is None else JobRepository(session).engines_of(seen_by, keys)
             early = {replica.early_for for replica in replicas if replica.early_for}
-            jobs = early if seen_by is None else JobRepository(session).of_team(seen_by, early)
+            teams = JobRepository(session).teams_of_unended(early) if early else {}
+        jobs = {job: seen_by in {None, team} for job, team in teams.items()}
         return [
-            GroupState(
-                group, [r for r in replicas if r.group == group.name], frozenset(known), frozenset(jobs)
-            )
+            GroupState(group, [r for r in replicas if r.group == group.name], frozenset(known), jobs)
             for group in groups
         ]
 

@@ -191,7 +191,9 @@ def test_a_drained_device_is_drawn_from_now_on_with_its_reason() -> None:
 
 def test_an_engine_that_loads_for_a_job_in_line_is_drawn_as_that() -> None:
     early = replica(7, ("G0",), -2, early_for=MINE, idle_since=at(-1))
-    assert bar(lane(Occupied(early, ()))).text == "loading early for a job in line"
+    assert bar(lane(Occupied(early, ()))).text == "loaded early for a job in line"
+    loads = replace(early, status=ReplicaStatus.LOADING, idle_since=None)
+    assert bar(lane(Occupied(loads, ()))).text == "loading early for a job in line"
     assert (
         bar(lane(Occupied(early, (occupant(phase=Phase.PREPARING, requests_total=None),)))).text == "nightly"
     )

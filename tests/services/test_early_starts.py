@@ -217,6 +217,13 @@ def test_it_is_told_for_which_job_an_engine_loads_to_those_who_may_see_it(world:
     assert told("others") == "loading early for a job of another team"
     replica, lease = loading(world), prepare(world)
     world.serving.loaded(replica, {})
+    assert told(None) == f"loaded early for job {job}"
+    world.submit()
+    store(world, lease)
+    world.coordination.stop(lease, JobStatus.CANCELLED, "done")
+    assert turn(world) == [("serving", "")]
+    assert told(None) == told("others") == "loaded early"
+    lease = prepare(world)
     store(world, lease)
     world.coordination.enter(lease, Phase.EVALUATING, "evaluating")
     answer(world, replica, claim(world, replica)[0], 0)

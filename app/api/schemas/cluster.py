@@ -48,7 +48,7 @@ class GroupReplicaOut(Out):
     engine: EngineOut
     status: ReplicaStatus
     reason: str | None = Field(
-        description="Why it is there though it has answered nothing: it loads while its job is prepared."
+        description="Why it is there though it has answered nothing: it loads, or is loaded, while a job is prepared."
     )
     devices: list[str]
     requests_done: int

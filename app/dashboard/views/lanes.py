@@ -29,7 +29,6 @@ from app.services.groups import GroupState
 from app.services.queue import Waiting
 
 OTHERS = "a job of another team"
-EARLY = "loading early for a job in line"
 ON_ENGINES = {Cause.LOADING, Cause.TURN}
 """What a job waits for that has engines: they are drawn themselves."""
 
@@ -151,7 +150,7 @@ def _running(each: Occupied, seen: Seen, span: LaneSpan) -> LaneBar:
     left = f" {DOT} {range_of(told.end_low, told.end_high)} left" if told and told.end_high else ""
     bar = LaneBar(
         "running",
-        EARLY if replica.early and not jobs else _names(jobs, seen) + _percent(mine),
+        _early(replica) if replica.early and not jobs else _names(jobs, seen) + _percent(mine),
         replica.placed_at,
         span.now + timedelta(seconds=max(told.end or 0.0 if told else 0.0, STEP_SECONDS)),
         sub=f"{engine_words(replica.engine)}{left}" if mine else "",
@@ -160,6 +159,10 @@ def _running(each: Occupied, seen: Seen, span: LaneSpan) -> LaneBar:
         late=_in(told.end_high, span) if told and mine else None,
     )
     return drawn(_loaded(bar, replica, span), span)
+
+
+def _early(replica: Replica) -> str:
+    return f"{'loaded' if replica.status is ReplicaStatus.SERVING else 'loading'} early for a job in line"
 
 
 def _in(seconds: float | None, span: LaneSpan) -> datetime | None:
