@@ -146,6 +146,7 @@ class JobService:
         if idempotency_key and (known := self.known(team, owner, idempotency_key, body_hash or "")):
             return known, False
         now, spec = self._now(), submission.spec
+        questions = spec.questions  # of a large spec it takes long, and nobody waits for it here
         job = Job(
             id=uuid7(),
             owner=owner,
@@ -166,7 +167,7 @@ class JobService:
         )
         with self._sessions.begin() as session:
             self._check_quota(session, team)
-            JobRepository(session).add(job, idempotency_key, body_hash, questions=spec.questions, events=1)
+            JobRepository(session).add(job, idempotency_key, body_hash, questions=questions, events=1)
             EventRepository(session).begin(job.id, "job.queued", {"reason": job.reason})
         return job, True
 

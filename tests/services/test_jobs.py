@@ -25,6 +25,7 @@ from app.errors import (
 from app.services.jobs import JobService
 from app.settings import Settings
 from app.workloads.lm_eval.reading.read import Submission
+from app.workloads.lm_eval.spec import LmEvalSpec
 from tests.jobs import submission
 from tests.services.test_leases import someone_waits
 from tests.waiting import until
@@ -49,6 +50,16 @@ def test_a_job_is_stored_as_it_was_submitted(world: World) -> None:
     assert (job.name, job.priority, job.tags, job.owner) == ("n", 7, ("a",), "alice")
     assert [task.name for task in job.tasks] == ["x", "y"]
     assert job.engine == submission().engine
+
+
+def test_what_a_large_spec_asks_is_worked_out_before_the_team_waits_for_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool, held = world.sessions.kw["bind"].pool, []
+    monkeypatch.setattr(LmEvalSpec, "questions", property(lambda _: held.append(pool.checkedout())))
+    jobs = JobService(sessions=world.sessions, doorbell=world.bell, team_jobs=9)
+    jobs.submit(submission(), "alice")
+    assert held == [0]
 
 
 def test_a_key_belongs_to_its_owner(world: World) -> None:
