@@ -1,6 +1,7 @@
 """Spans of what this process does, for an operator's collector of OpenTelemetry.
 
-Where none is named, or its SDK is not installed (`evalq[otel]`), nothing of it is imported, made or sent.
+Where none is named, or its SDK is not installed (`evalq[otel]`), no exporter is imported, and nothing is made or sent.
+redis-py imports the SDK itself wherever it is installed.
 """
 
 from __future__ import annotations
