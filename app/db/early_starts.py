@@ -16,7 +16,7 @@ UNTRIED = timedelta(minutes=10)
 """So long after an engine failed none is started early: who has requests for it finds out whether it loads now."""
 
 MOST_ALIKE = 8
-"""Jobs that asked the same and are looked at: there may be thousands."""
+"""Jobs that asked the same and are looked at, the newest: there may be thousands."""
 
 
 def prepares() -> ColumnElement[bool]:
@@ -54,7 +54,8 @@ def _is_answered() -> ColumnElement[bool]:
     other = aliased(JobRow)
     succeeded = literal(JobStatus.SUCCEEDED.value, literal_execute=True)  # as their index says it
     same = (other.questions == JobRow.questions, other.status == succeeded)
-    some = select(other.fingerprint).where(*same).correlate(JobRow).limit(MOST_ALIKE).subquery()
+    lately = select(other.fingerprint).where(*same).order_by(other.created_at.desc())
+    some = lately.correlate(JobRow).limit(MOST_ALIKE).subquery()
     kept = select(ResponseRow.key).where(ResponseRow.fingerprint == some.c.fingerprint)
     # In order, that is by their index: where there are none it would else be read of all that they are not among them.
     first = kept.order_by(ResponseRow.fingerprint, ResponseRow.key).limit(1)

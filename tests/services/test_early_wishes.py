@@ -5,9 +5,10 @@ from __future__ import annotations
 from uuid import UUID
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from app.db.capacity import MOST_EXPECTED, CapacityRepository
+from app.db.early_starts import MOST_ALIKE
 from app.domain.chunk import AfterFailure
 from app.domain.job import Phase
 from app.domain.replica import ReplicaStatus
@@ -73,3 +74,20 @@ def test_with_its_first_requests_it_is_an_engine_like_any_other(world: World, *,
     else:
         world.jobs.cancel(job)
     assert turn(world) == [("serving", "")]
+
+
+def test_of_many_jobs_that_asked_the_same_the_newest_tell_whether_it_is_answered(world: World) -> None:
+    for number in range(MOST_ALIKE + 1):
+        job = world.submit()
+        with world.sessions.begin() as session:
+            done = """UPDATE jobs SET status = 'succeeded', ended_at = now(), fingerprint = :own,
+                created_at = now() - make_interval(hours => 9 - abs(:number - 4)) WHERE id = :id"""
+            session.execute(text(done), {"own": bytes([number]), "number": number, "id": job})
+    again, told = world.submit(), []
+    for number in range(MOST_ALIKE + 1):
+        with world.sessions.begin() as session:
+            session.execute(text("DELETE FROM responses"))
+            kept = "INSERT INTO responses (fingerprint, key, value) VALUES (:own, :own, :own)"
+            session.execute(text(kept), {"own": bytes([number])})
+        told.append(expected(world)[again])
+    assert [number for number, may in enumerate(told) if may] == [4], "the oldest is not looked at"

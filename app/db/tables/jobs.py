@@ -51,7 +51,12 @@ class JobRow(Base):
             postgresql_where=text("status = 'running' AND phase <> 'preparing'"),
         ),
         Index("jobs_live", "status", postgresql_where=text("status IN ('queued', 'running')")),
-        Index("jobs_answered", "questions", postgresql_where=text("status = 'succeeded'")),
+        Index(
+            "jobs_answered_lately",
+            "questions",
+            text("created_at DESC"),
+            postgresql_where=text("status = 'succeeded'"),
+        ),
         Index("jobs_parked", "due_at", postgresql_where=text("parked_at IS NOT NULL")),
         CheckConstraint(
             "(ended_at IS NOT NULL) = (status IN ('succeeded', 'partially_failed', 'failed', 'cancelled'))",
