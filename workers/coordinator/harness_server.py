@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -83,14 +83,11 @@ class HarnessServer:
         """A connection to a new harness child that logs to `log_path`; how it ends is told last, by `Exited`."""
         order = msgpack.packb(packed(Spawn(str(log_path), tuple(self._bounds))))
         ours, theirs = pair()
-        with theirs, self._lock:
-            try:
-                self._order(order, theirs)
-            except OSError:  # it died since it was last looked at
-                self._end()
-                self._order(order, theirs)
-            assert self._process is not None  # noqa: S101 - it took the order
-            self._forked_by[ours] = self._process
+        with ExitStack() as undone:
+            undone.callback(ours.close)
+            with theirs, self._lock:
+                self._forked_by[ours] = self._taken(order, theirs)
+            undone.pop_all()
         return ours
 
     def died_under(self, connection: Connection) -> bool:
@@ -134,6 +131,16 @@ class HarnessServer:
         """End the server and every child; safe to repeat."""
         with self._lock:
             self._end()
+
+    def _taken(self, order: bytes, sock: socket.socket) -> subprocess.Popen[bytes]:
+        """The server that took the order; OSError where none can be started."""
+        try:
+            self._order(order, sock)
+        except OSError:  # it died since it was last looked at
+            self._end()
+            self._order(order, sock)
+        assert self._process is not None  # noqa: S101 - it took the order
+        return self._process
 
     def _order(self, order: bytes, sock: socket.socket) -> None:
         socket.send_fds(self._ensure_started(), [order], [sock.fileno()])

@@ -59,10 +59,11 @@ class Scripted(HarnessServer):
         self._pool = ThreadPoolExecutor(4)
 
     def spawn(self, log_path: Path) -> Connection:
-        ours, theirs = pair()
         log_path.parent.mkdir(parents=True, exist_ok=True)
         log_path.write_text(f"child {len(self.orders)}\n")
-        self._pool.submit(self._act, self.conducts.pop(0), Child(Connection(theirs)))
+        conduct = self.conducts.pop(0)
+        ours, theirs = pair()
+        self._pool.submit(self._act, conduct, Child(Connection(theirs)))
         return ours
 
     def _act(self, conduct: Conduct, child: Child) -> None:
