@@ -99,15 +99,15 @@ def test_what_did_not_work_is_looked_at_again_and_nothing_else(
 
 
 def test_what_comes_later_is_looked_at_aside_and_what_goes_is_told_no_more(
-    monkeypatch: pytest.MonkeyPatch, shelf: InstalledBackends, looks: Looks
+    shelf: InstalledBackends, looks: Looks
 ) -> None:
     shelf.reports()
     looks.held.add("new")
-    monkeypatch.setitem(BACKENDS, "new", Backend("new", ()))
+    BACKENDS["new"] = Backend("new", ())
     assert BackendReport("new") not in shelf.reports()  # and does not wait
     assert BackendReport("new") not in shelf.reports()
     looks.let_go.set()
     until(lambda: BackendReport("new") in shelf.reports())
     assert looks.asked.count("new") == 1
-    monkeypatch.delitem(BACKENDS, "good")
+    del BACKENDS["good"]
     assert BackendReport("good") not in shelf.reports()
