@@ -82,7 +82,8 @@ def test_a_page_outlives_the_service(window: Opened, place: Place) -> None:
         seen.url = f"http://127.0.0.1:{port}"
         page = seen.open(f"/jobs/{job_id}")
         status(page, "Live")
-        page.locator("#state", has_text="priority 50").wait_for()
+        place.world.jobs.change(job_id, priority=60)
+        page.locator("#state", has_text="priority 60").wait_for()
         page.evaluate("window.stayed = true")
     status(page, "Reconnecting, as of")
     assert page.locator("#live.stale").count() == 1
