@@ -95,8 +95,11 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(world: World, settings: Settings, machine: Machine, tmp_path: Path) -> Iterator[Cluster]:
-    """No worker yet."""
+def cluster(
+    world: World, settings: Settings, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Cluster]:
+    """No worker yet; what changes is seen by the very next submit."""
+    monkeypatch.setattr("app.main.KEPT_SECONDS", 0.0)
     roots = Desk(tmp_path).settings
     known = {"model_paths": roots.model_paths, "task_paths": roots.task_paths}
     found = settings.model_copy(update=known)
