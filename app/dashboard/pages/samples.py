@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated
 from urllib.parse import quote, urlencode
 from uuid import UUID
@@ -12,7 +12,7 @@ from pydantic import Field
 
 from app.dashboard.rendering import page
 from app.dashboard.routing import pages
-from app.dashboard.views.samples import marked, sample_shown, tabs_of
+from app.dashboard.views.samples import SampleShown, marked, sample_shown, tabs_of
 from app.domain.output import SampleFilter, SampleSearch
 from app.web import cursors
 from app.web.deps import Blank, JobId, Services, ServicesDep, Word
@@ -51,12 +51,9 @@ def read_samples_page(
     at = next((at for at, each in enumerate(listed) if each.position == doc), 0)
     opened = sample_shown(rows[at], whole=bool(whole)) if rows else None
 
-    address = _address(chosen, which, start, find)
+    address, filtered = _address(chosen, which, start, find), bool(find) or which is not SampleFilter.ALL
     following = rows[SHOWN].position if len(rows) > SHOWN else _unsearched(services, job_id, chosen, search)
-    before = _before(
-        listed[at - 1].position if at else None, start, filtered=bool(find) or which is not SampleFilter.ALL
-    )
-    after = listed[at + 1].position if at + 1 < len(listed) else following
+    before, after = _neighbours(listed, at, start, following, address, filtered=filtered)
     return page(
         request,
         "samples.html",
@@ -74,8 +71,8 @@ def read_samples_page(
         start=start,
         address=address,
         following=following,
-        previous=None if before is None else address(**before),
-        next=None if after is None else address(doc=after, **({"from": after} if after == following else {})),
+        previous=before,
+        next=after,
         file=_file(services, job_id, chosen),
         json=_json(job_id, chosen, opened.position) if opened else "",
         whole=bool(whole),
@@ -105,6 +102,25 @@ def _address(task: str, which: SampleFilter, start: int, find: str) -> Callable[
         return f"?{urlencode(asked)}"
 
     return address
+
+
+def _neighbours(
+    listed: Sequence[SampleShown],
+    at: int,
+    start: int,
+    following: int | None,
+    address: Callable[..., str],
+    *,
+    filtered: bool,
+) -> tuple[str | None, str | None]:
+    """The addresses of the documents before and after the one that is open."""
+    before = _before(listed[at - 1].position if at else None, start, filtered=filtered)
+    after = listed[at + 1].position if at + 1 < len(listed) else following
+    turned = {"from": after} if after == following else {}
+    return (
+        None if before is None else address(**before),
+        None if after is None else address(doc=after, **turned),
+    )
 
 
 def _before(position: int | None, start: int, *, filtered: bool) -> dict[str, object] | None:
